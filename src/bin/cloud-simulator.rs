@@ -1,0 +1,3 @@
+//! The cloud on loopback, for the demo and the tests.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Keeps disaster-recovery set-ups on Alibaba Cloud as Kubernetes resources. `ARCHITECTURE.md` draws the rooms.
+
+pub mod cloud;
