@@ -15,7 +15,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   exit 0
 fi
 
-version=$(sed -n 's/^\s*k8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' "$here/go.mod")
+version=$(sed -n 's,^\s*k8s.io/kubernetes \(v[0-9.]*\).*$,\1,p' "$here/go.mod")
 [ -n "$version" ] || { echo "no k8s.io/kubernetes version in $here/go.mod" >&2; exit 1; }
 pins=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-16)
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/disaster-recovery-operator"
