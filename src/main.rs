@@ -1,3 +1,8 @@
 //! The command line of the operator.
 
-fn main() {}
+fn main() -> anyhow::Result<()> {
+    for (_, yaml) in disaster_recovery_operator::api::manifest::definitions()? {
+        print!("---\n{yaml}");
+    }
+    Ok(())
+}

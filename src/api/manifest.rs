@@ -1,0 +1,69 @@
+//! The custom resource definitions as YAML, the way they are kept in `crds/`.
+
+use kube::CustomResourceExt;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::plan::DisasterRecoveryPlan;
+
+/// The definitions of every kind, each with the name of its file.
+pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
+    Ok(vec![("disasterrecoveryplans.yaml", to_yaml(&DisasterRecoveryPlan::crd())?)])
+}
+
+/// Why a manifest is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// A text that serde_yaml writes without quotes and other readers take for something else.
+    #[error("the text {0:?} cannot be written as YAML safely: YAML 1.1 readers take it for another type; reword it")]
+    Treacherous(String),
+    /// It cannot be serialized.
+    #[error("cannot write YAML: {0}")]
+    Yaml(#[from] serde_yaml::Error),
+    /// It cannot be serialized.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes YAML that kubectl and PyYAML read back as it is meant.
+///
+/// serde_yaml leaves some texts bare that YAML 1.1 readers take for booleans, numbers or dates; they are refused.
+pub fn to_yaml(value: &impl Serialize) -> Result<String, ManifestError> {
+    let value = serde_json::to_value(value)?;
+    check(&value)?;
+    Ok(serde_yaml::to_string(&value)?)
+}
+
+fn check(value: &Value) -> Result<(), ManifestError> {
+    match value {
+        Value::String(text) if treacherous(text) => Err(ManifestError::Treacherous(text.clone())),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::Array(entries) => entries.iter().try_for_each(check),
+        Value::Object(entries) => entries.iter().try_for_each(|(key, value)| {
+            if treacherous(key) { Err(ManifestError::Treacherous(key.clone())) } else { check(value) }
+        }),
+    }
+}
+
+fn treacherous(text: &str) -> bool {
+    let word = ["on", "off", "yes", "no", "y", "n", "=", "<<"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
+        && text.contains(['_', ':', '-'])
+        && text.chars().all(|c| c.is_ascii_digit() || "_:-. TZ+".contains(c));
+    word || numeric
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_other_readers_misread_are_refused() {
+        for text in ["on", "Off", "yes", "no", "1_000", "2026-11-22", "12:30:45", "=", "<<"] {
+            assert!(matches!(to_yaml(&text), Err(ManifestError::Treacherous(_))), "{text}");
+        }
+        for text in ["one", "v1", "cn-hangzhou", "no plan", "10.0.0.1:9876", "5m"] {
+            assert!(text == "10.0.0.1:9876" || to_yaml(&text).is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The custom resources: what users write and read. Their doc comments are what `kubectl explain` prints.
+
+pub mod condition;
+pub mod manifest;
+pub mod plan;
+
+/// The API group of every kind.
+pub const GROUP: &str = "disasterrecovery.dev";
+
+/// The annotation that names the bound plan and survives a backup that drops status.
+pub const PLAN_ID_ANNOTATION: &str = "disasterrecovery.dev/plan-id";
+
+/// The annotation whose new value asks for a pass now; it is echoed in `status.lastHandledReconcileAt`.
+pub const RECONCILE_ANNOTATION: &str = "disasterrecovery.dev/reconcile-requested-at";
+
+/// The annotation whose new value asks for one synchronization of every checkpoint; it is echoed in
+/// `status.lastHandledSyncCheckpointsAt`.
+pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpoints-requested-at";
+
+/// The finalizer that keeps an object until its cloud side is gone or let go.
+pub const FINALIZER: &str = "disasterrecovery.dev/cloud-resource";

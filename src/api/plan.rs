@@ -1,0 +1,516 @@
+//! `DisasterRecoveryPlan`: a Global Replicator plan between two RocketMQ instances, its topic mappings and its checkpoints.
+//!
+//! Field names are those of the API (ApsaraMQ for RocketMQ 2022-08-01), so that its documentation applies.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use kube::core::Duration;
+
+/// Which way a plan replicates.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanType {
+    /// One way: from the ACTIVE to the PASSIVE instance.
+    #[serde(rename = "ACTIVE_PASSIVE")]
+    ActivePassive,
+    /// Both ways. Consumer progress is never synchronized automatically.
+    #[serde(rename = "ACTIVE_ACTIVE")]
+    ActiveActive,
+}
+
+/// What an instance is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceType {
+    /// An ApsaraMQ for RocketMQ instance.
+    #[serde(rename = "ALIYUN_ROCKETMQ")]
+    Aliyun,
+    /// A self-managed open source RocketMQ cluster.
+    #[serde(rename = "EXTERNAL_ROCKETMQ")]
+    External,
+}
+
+/// The role of an instance in the plan.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceRole {
+    /// The primary instance.
+    #[serde(rename = "ACTIVE")]
+    Active,
+    /// The secondary instance.
+    #[serde(rename = "PASSIVE")]
+    Passive,
+}
+
+/// How Global Replicator authenticates to an instance.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthType {
+    /// Not at all.
+    #[serde(rename = "NO_AUTH")]
+    NoAuth,
+    /// By access control list: user name and password.
+    #[serde(rename = "ACL_AUTH")]
+    Acl,
+}
+
+/// How an external cluster is reached.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkType {
+    /// Over the internet.
+    #[serde(rename = "TCP_INTERNET")]
+    Internet,
+    /// Through a VPC.
+    #[serde(rename = "TCP_VPC")]
+    Vpc,
+}
+
+/// The order in which messages of a topic are delivered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryOrderType {
+    /// Concurrent delivery.
+    Concurrently,
+    /// Ordered delivery.
+    Orderly,
+}
+
+/// Whether a mapping replicates.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MappingState {
+    /// It replicates.
+    #[default]
+    Running,
+    /// It is stopped.
+    Stopped,
+}
+
+/// What the deletion of the object does to the plan.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// Stops and deletes all of the plan's items, then the plan.
+    #[default]
+    Delete,
+    /// Leaves the plan as it is and removes only the owner mark from its description.
+    Retain,
+}
+
+/// Whether the operator may change the cloud.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ManagementPolicy {
+    /// It creates, changes and deletes as the spec says.
+    #[default]
+    Manage,
+    /// It only reads: no call that changes the cloud, ever.
+    Observe,
+}
+
+/// What happens to items of the plan that the spec does not name.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ItemPolicy {
+    /// They stay as they are, so that taking over a plan deletes nothing.
+    #[default]
+    Keep,
+    /// They are stopped and deleted.
+    Prune,
+}
+
+/// A Secret in the namespace of the object.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+pub struct SecretReference {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// An attribute that is stamped on every message that is replicated to an instance, for SQL-92 filtering there.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageProperty {
+    /// The attribute's key.
+    #[schemars(length(min = 1, max = 128))]
+    pub property_key: String,
+    /// The attribute's value.
+    #[schemars(length(min = 1, max = 128))]
+    pub property_value: String,
+}
+
+/// One of the two instances of a plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.instanceType != 'ALIYUN_ROCKETMQ' || has(self.instanceId)")
+        .message("instanceId is required for ALIYUN_ROCKETMQ: write the ID of the instance, such as rmq-cn-…"),
+    validation = Rule::new("self.instanceType != 'EXTERNAL_ROCKETMQ' || !has(self.instanceId)")
+        .message("instanceId is generated by the cloud for EXTERNAL_ROCKETMQ: remove it and write endpointUrl"),
+    validation = Rule::new("self.instanceType != 'EXTERNAL_ROCKETMQ' || has(self.endpointUrl)")
+        .message("endpointUrl is required for EXTERNAL_ROCKETMQ: write host:port of the name server"),
+    validation = Rule::new("self.instanceType != 'EXTERNAL_ROCKETMQ' || has(self.networkType)")
+        .message("networkType is required for EXTERNAL_ROCKETMQ: write TCP_INTERNET or TCP_VPC"),
+    validation = Rule::new("self.instanceType != 'EXTERNAL_ROCKETMQ' || has(self.consumerGroupId)")
+        .message("consumerGroupId is required for EXTERNAL_ROCKETMQ: write the consumer group that replication may use"),
+    validation = Rule::new("self.instanceType == 'EXTERNAL_ROCKETMQ' || (!has(self.endpointUrl) && !has(self.networkType))")
+        .message("endpointUrl and networkType are for EXTERNAL_ROCKETMQ only: remove them, instanceId says where it is"),
+    validation = Rule::new("!has(self.networkType) || self.networkType != 'TCP_VPC' || (has(self.vpcId) && has(self.vSwitchIds) && has(self.securityGroupId))")
+        .message("networkType TCP_VPC requires vpcId, vSwitchIds and securityGroupId: write all three"),
+    validation = Rule::new("(has(self.networkType) && self.networkType == 'TCP_VPC') || (!has(self.vpcId) && !has(self.vSwitchIds) && !has(self.securityGroupId))")
+        .message("vpcId, vSwitchIds and securityGroupId are for EXTERNAL_ROCKETMQ with networkType TCP_VPC only: remove them or set networkType: TCP_VPC"),
+    validation = Rule::new("!has(self.authType) || self.authType != 'ACL_AUTH' || has(self.credentialsSecretRef)")
+        .message("authType ACL_AUTH requires credentialsSecretRef: name a Secret of this namespace with the keys username and password"),
+    validation = Rule::new("!has(self.credentialsSecretRef) || (has(self.authType) && self.authType == 'ACL_AUTH')")
+        .message("credentialsSecretRef is used with authType ACL_AUTH only: set authType: ACL_AUTH or remove the reference"),
+)]
+pub struct Instance {
+    /// The name of this instance within the object; `topicMappings[].topics[].instance` refers to it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// ALIYUN_ROCKETMQ (an ApsaraMQ for RocketMQ instance) or EXTERNAL_ROCKETMQ (a self-managed cluster).
+    /// The API cannot change it once the plan exists.
+    pub instance_type: InstanceType,
+    /// ACTIVE (primary) or PASSIVE (secondary). An ACTIVE_PASSIVE plan has exactly one of each. The API cannot change it
+    /// once the plan exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_role: Option<InstanceRole>,
+    /// The region in which the instance resides, such as cn-hangzhou.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub region_id: String,
+    /// The instance's ID. Required for ALIYUN_ROCKETMQ; the cloud generates it for EXTERNAL_ROCKETMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\s/?#|]+$"))]
+    pub instance_id: Option<String>,
+    /// Host and port of the cluster's name server. Required for EXTERNAL_ROCKETMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub endpoint_url: Option<String>,
+    /// TCP_INTERNET or TCP_VPC. Required for EXTERNAL_ROCKETMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<NetworkType>,
+    /// The VPC through which the cluster is reached. Required with TCP_VPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\s|]+$"))]
+    pub vpc_id: Option<String>,
+    /// The vSwitches of the VPC. Required with TCP_VPC. (The API takes them joined with a vertical bar.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128), regex(pattern = r"^[^\s|]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub v_switch_ids: Option<Vec<String>>,
+    /// The security group of the connection. Required with TCP_VPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\s|]+$"))]
+    pub security_group_id: Option<String>,
+    /// The consumer group that replication uses on this instance. Required for EXTERNAL_ROCKETMQ; the cloud generates it
+    /// for ALIYUN_ROCKETMQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^\S+$"))]
+    pub consumer_group_id: Option<String>,
+    /// NO_AUTH or ACL_AUTH. Instances of version 4.0 need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_type: Option<AuthType>,
+    /// The Secret (same namespace) whose keys `username` and `password` are used with ACL_AUTH. For ALIYUN_ROCKETMQ only
+    /// the user name is sent. A changed Secret is noticed at the next poll.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretReference>,
+    /// An attribute that is stamped on every message that is replicated to this instance. Left as it is when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_property: Option<MessageProperty>,
+}
+
+/// One side of a topic mapping.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MappedTopic {
+    /// The name of one of `spec.instances`.
+    #[schemars(length(min = 1, max = 63))]
+    pub instance: String,
+    /// The topic on that instance.
+    #[schemars(length(min = 1, max = 127), regex(pattern = r"^[%|a-zA-Z0-9_-]+$"))]
+    pub topic_name: String,
+    /// Concurrently or Orderly. Left to the cloud when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_order_type: Option<DeliveryOrderType>,
+    /// The consumer group of this side, which older revisions of the API ask for in ACTIVE_ACTIVE plans. Deprecated there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^\S+$"))]
+    pub consumer_group_id: Option<String>,
+}
+
+/// A pair of topics that are kept alike: one item of the plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicMapping {
+    /// The name of this mapping within the object.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The topics, one for each of the two instances.
+    #[schemars(length(min = 2, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["instance".into()]))]
+    pub topics: Vec<MappedTopic>,
+    /// Running or Stopped.
+    #[serde(default)]
+    pub state: MappingState,
+}
+
+/// What a plan should be.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[kube(
+    group = "disasterrecovery.dev",
+    version = "v1alpha1",
+    kind = "DisasterRecoveryPlan",
+    plural = "disasterrecoveryplans",
+    shortname = "drp",
+    category = "dr",
+    namespaced,
+    status = "DisasterRecoveryPlanStatus",
+    derive = "PartialEq",
+    doc = "A Global Replicator plan of ApsaraMQ for RocketMQ: replication of topics and consumer progress between two instances, and whether a failover now would work.",
+    validation = Rule::new("has(self.spec.planName) || self.metadata.name.size() <= 128")
+        .message("the plan takes its name from metadata.name, which is longer than 128 characters: set spec.planName"),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.planType", description = "Which way the plan replicates."),
+    printcolumn(name = "Plan ID", type_ = "string", json_path = ".status.planId", description = "The plan's ID in the cloud."),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.planStatus", description = "The plan's status in the cloud."),
+    printcolumn(name = "Items", type_ = "string", json_path = ".status.items", description = "Running mappings of all mappings."),
+    printcolumn(name = "Max Lag", type_ = "string", json_path = ".status.checkpoints.maxLag", description = "The largest lag of a consumer group."),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the plan is as the spec asks for."),
+    printcolumn(name = "Protected", type_ = "string", json_path = ".status.conditions[?(@.type==\"Protected\")].status", description = "Whether a failover now would be within the objective."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "The age of the object."),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.regionId", priority = 1, description = "The region whose endpoint holds the plan."),
+    printcolumn(name = "Last Sync", type_ = "date", json_path = ".status.checkpoints.lastSyncTime", priority = 1, description = "When consumer progress was last synchronized; shown in steps."),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.planId) == has(oldSelf.planId) ? (!has(self.planId) || self.planId == oldSelf.planId) : has(self.planId)")
+        .message("planId may be set later but never changed or removed: make a new object to manage another plan"),
+    validation = Rule::new("self.planType != 'ACTIVE_PASSIVE' || (self.instances.exists_one(i, has(i.instanceRole) && i.instanceRole == 'ACTIVE') && self.instances.exists_one(i, has(i.instanceRole) && i.instanceRole == 'PASSIVE'))")
+        .message("an ACTIVE_PASSIVE plan has exactly one instance with instanceRole: ACTIVE and one with instanceRole: PASSIVE"),
+    validation = Rule::new("!has(self.autoSyncCheckpoint) || !self.autoSyncCheckpoint || (has(self.syncCheckpointEnabled) && self.syncCheckpointEnabled)")
+        .message("autoSyncCheckpoint takes effect only with syncCheckpointEnabled: set syncCheckpointEnabled: true or autoSyncCheckpoint: false"),
+    validation = Rule::new("self.planType != 'ACTIVE_ACTIVE' || !has(self.autoSyncCheckpoint) || !self.autoSyncCheckpoint")
+        .message("consumer progress of an ACTIVE_ACTIVE plan is never synchronized automatically: remove autoSyncCheckpoint, and annotate disasterrecovery.dev/sync-checkpoints-requested-at to synchronize once"),
+    validation = Rule::new("!has(self.topicMappings) || self.topicMappings.all(m, m.topics.all(t, self.instances.exists(i, i.name == t.instance)))")
+        .message("every topic names one of spec.instances by its name: write the name of an instance in topicMappings[].topics[].instance"),
+)]
+pub struct DisasterRecoveryPlanSpec {
+    /// The region whose endpoint holds the plan, such as cn-hangzhou. Immutable.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("regionId is immutable, since a plan stays at the endpoint that made it: make a new object for another region"))]
+    pub region_id: String,
+    /// The ID of an existing plan to take over. May be set later (that resolves a name conflict) but never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 19), regex(pattern = r"^[1-9][0-9]*$"))]
+    pub plan_id: Option<String>,
+    /// The name of the plan in the cloud, 1 to 128 characters. Default: metadata.name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^\S(.*\S)?$"))]
+    pub plan_name: Option<String>,
+    /// The description of the plan, at most 159 characters; the operator adds a mark that names the owner. Left as it is
+    /// when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 159))]
+    #[x_kube(validation = Rule::new("!self.contains('[drp ')")
+        .message("planDesc cannot contain an owner mark: remove the part that starts with [drp, the operator writes its own"))]
+    pub plan_desc: Option<String>,
+    /// ACTIVE_PASSIVE (one way) or ACTIVE_ACTIVE (both ways). The API cannot change it once the plan exists.
+    pub plan_type: PlanType,
+    /// Whether consumer progress can be synchronized at all. Left to the cloud when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_checkpoint_enabled: Option<bool>,
+    /// Whether consumer progress is synchronized automatically, every 10 s for groups that are online at the destination.
+    /// Needs syncCheckpointEnabled; not for ACTIVE_ACTIVE. Left to the cloud when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_sync_checkpoint: Option<bool>,
+    /// The two instances.
+    #[schemars(length(min = 2, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("!(has(self[0].instanceId) && has(self[1].instanceId) && self[0].instanceId == self[1].instanceId)")
+        .message("the two instances have the same instanceId: a plan needs two different instances"))]
+    #[x_kube(validation = Rule::new("!(has(self[0].endpointUrl) && has(self[1].endpointUrl) && self[0].endpointUrl == self[1].endpointUrl && (has(self[0].vpcId) ? self[0].vpcId : '') == (has(self[1].vpcId) ? self[1].vpcId : ''))")
+        .message("the two instances have the same endpointUrl: a plan needs two different instances"))]
+    pub instances: Vec<Instance>,
+    /// The topics to replicate, at most 150 pairs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 150))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.all(m, self.exists_one(o, o.topics.all(t, m.topics.exists(u, u.instance == t.instance && u.topicName == t.topicName))))")
+        .message("two topic mappings map the same pair of topics: remove one of them"))]
+    pub topic_mappings: Vec<TopicMapping>,
+    /// What happens to items of the plan that topicMappings does not name: Keep or Prune.
+    #[serde(default)]
+    pub item_policy: ItemPolicy,
+    /// The largest lag of consumer progress that still counts as protected, such as 30s, 5m or 1h; 1s to 168h.
+    #[serde(default = "default_recovery_point_objective")]
+    #[schemars(with = "String", extend("default" = "5m"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('168h')")
+        .message("recoveryPointObjective is a duration from 1s to 168h, such as 5m"))]
+    pub recovery_point_objective: Duration,
+    /// What the deletion of this object does to the plan: Delete or Retain.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Manage, or Observe: no call that changes the cloud, ever.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+    /// Stops all work on this object, reading and deletion included, until it is false again.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How often the cloud is looked at, such as 30s or 1m; 1s to 24h. Default: the operator's --poll-interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")
+        .message("pollInterval is a duration from 1s to 24h, such as 1m"))]
+    pub poll_interval: Option<Duration>,
+}
+
+fn default_recovery_point_objective() -> Duration {
+    std::time::Duration::from_secs(300).into()
+}
+
+/// The mark of a Create call that may have happened: written before it, removed once the plan is seen.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CreationStatus {
+    /// A random name of this attempt, for the logs.
+    pub nonce: String,
+    /// When the attempt began (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+}
+
+/// Consumer progress, summed up. Seconds are rounded up to steps; the metrics are exact.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointSummary {
+    /// How many checkpoints (consumer group and topic) there are.
+    pub total: i64,
+    /// How many lag by more than the objective.
+    pub behind: i64,
+    /// How many were never synchronized.
+    pub never_synced: i64,
+    /// The largest lag in seconds, rounded up. Absent when nothing was synchronized yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lag_seconds: Option<i64>,
+}
+
+/// A consumer group that lags or was never synchronized.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LaggingGroup {
+    /// The topic mapping's name.
+    pub mapping: String,
+    /// The consumer group on the source.
+    pub consumer_group_id: String,
+    /// The topic on the source.
+    pub topic_name: String,
+    /// Its lag in seconds, rounded up. Absent when it was never synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
+}
+
+/// Consumer progress of the whole plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanCheckpoints {
+    /// The sums over all mappings.
+    #[serde(flatten)]
+    pub summary: CheckpointSummary,
+    /// `maxLagSeconds` as people read it, such as 40s or 2m; `-` when nothing was synchronized yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub max_lag: String,
+    /// When a checkpoint was last synchronized (UTC). Advances in steps, so that a steady plan is not rewritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_sync_time: Option<Timestamp>,
+    /// The groups that lag most, at most ten, those never synchronized first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst: Vec<LaggingGroup>,
+}
+
+/// What is known of one topic mapping.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicMappingStatus {
+    /// The mapping's name in the spec.
+    pub name: String,
+    /// The item's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// The item's status in the cloud: CREATING, CHANGING, RUNNING, MANUAL_STOPPED or OVERDUE_STOPPED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_status: Option<String>,
+    /// Consumer progress of this mapping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointSummary>,
+    /// An AddDisasterRecoveryItem call that may have happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation: Option<CreationStatus>,
+}
+
+/// A difference between the spec and the cloud.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The field of the spec.
+    pub field: String,
+    /// What the spec wants. Secrets are shown as `[redacted]`.
+    pub wanted: String,
+    /// What the cloud has. Secrets are shown as `[redacted]`.
+    pub found: String,
+}
+
+/// The Secret that was last sent for an instance.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SentCredentials {
+    /// The instance's name in the spec.
+    pub instance: String,
+    /// The Secret's name.
+    pub secret_name: String,
+    /// The Secret's resourceVersion when its content was sent.
+    pub resource_version: String,
+}
+
+/// What is known of a plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DisasterRecoveryPlanStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The plan's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<String>,
+    /// The plan's status in the cloud: CREATED, RUNNING or DELETED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_status: Option<String>,
+    /// Running mappings of all mappings, such as 2/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
+    /// The topic mappings of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub topic_mappings: Vec<TopicMappingStatus>,
+    /// Consumer progress of the whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<PlanCheckpoints>,
+    /// The differences between the spec and the cloud, while they last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// A CreateDisasterRecoveryPlan call that may have happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation: Option<CreationStatus>,
+    /// The Secrets that were last sent, to notice a rotation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["instance".into()]))]
+    pub sent_credentials: Vec<SentCredentials>,
+    /// The plan refused a change while its items run: they are stopped for it and started again after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_for_update: bool,
+    /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The last handled value of the annotation disasterrecovery.dev/sync-checkpoints-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_checkpoints_at: Option<String>,
+    /// Ready, Synced, Protected and OffsetsCovered; Reconciling and Stalled while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,143 @@
+//! What a failed call means, decided once: the rest of the program branches on [`Class`] and never on codes.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a failure means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The plan or item that the call names does not exist.
+    NotFound,
+    /// The resource is in a state that does not allow the call; later it may be.
+    Conflict,
+    /// Too many calls. Nothing was done.
+    Throttled {
+        /// How long the service asks to wait, where it says so.
+        after: Option<Duration>,
+    },
+    /// The key, the token, the clock or the permission is refused.
+    Denied,
+    /// The service refuses the content of the call; repeating it changes nothing.
+    Invalid,
+    /// The service cannot be reached or fails, and the call did not happen or does not matter.
+    Unavailable,
+    /// The call may have happened: its answer was lost, late, or not understood.
+    Ambiguous,
+}
+
+/// A failed call, with everything that a person needs to follow it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What it means.
+    pub class: Class,
+    /// The API operation.
+    pub action: &'static str,
+    /// The service's own error code, or what failed on the way (`Timeout`, `ConnectionFailed`, `BrokenAnswer`).
+    pub code: String,
+    /// The service's own message.
+    pub message: String,
+    /// The service's request ID, where there was an answer.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class: _, action, code, message, request_id } = self;
+        write!(f, "{action} failed: {code}: {}", message.trim_end_matches([' ', '.']))?;
+        if let Some(id) = request_id {
+            write!(f, " (request id {id})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Codes that say that the key, its token, the signature or the caller's clock is refused.
+/// Source: help page 48054, STS error codes.
+const KEY_CODES: &[&str] = &[
+    "InvalidAccessKeyId",
+    "Forbidden.AccessKeyDisabled",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "InvalidSecurityToken",
+    "MissingSecurityToken",
+    "InvalidTimeStamp",
+];
+
+/// Codes of missing things that a call refers to, which are not the plan or item itself.
+/// Source: TF provider; help page of the RocketMQ error codes.
+const REFERENCED_CODES: &[&str] = &["Instance.", "Topic.", "ConsumerGroup.", "InvalidApi.", "InvalidProduct."];
+
+/// Decides what an answer with an error means.
+///
+/// `status` is the HTTP status (or the `httpStatusCode` of a body with `success: false`), `retry_after` the header
+/// `x-acs-retry-after`, and `changing` whether the call could have changed something.
+pub fn classify(status: u16, code: &str, retry_after: Option<Duration>, changing: bool) -> Class {
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| code.starts_with(prefix));
+    if retry_after.is_some() || status == 429 || code.starts_with("Throttling") || code == "Rejected.Throttling" {
+        return Class::Throttled { after: retry_after };
+    }
+    let lost = if changing { Class::Ambiguous } else { Class::Unavailable };
+    if status >= 500 || code == "ServiceUnavailable" || code.starts_with("SignatureNonceUsed") {
+        // A used nonce means that an intermediary sent the request twice: the first may have been carried out.
+        return lost;
+    }
+    if starts(KEY_CODES) || code.starts_with("NoPermission") || code.starts_with("Forbidden") || status == 401 {
+        return Class::Denied;
+    }
+    if starts(REFERENCED_CODES) {
+        return Class::Invalid;
+    }
+    // The codes for a missing plan or item are not published, so that every spelling of it counts.
+    if status == 404 || code.contains("NotFound") || code.contains("NotExist") || code == "NoSuchResource" {
+        return Class::NotFound;
+    }
+    if code.ends_with("Status.Error") || code.starts_with("OperationDenied") || status == 409 {
+        return Class::Conflict;
+    }
+    if status == 403 {
+        return Class::Denied;
+    }
+    Class::Invalid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_code_has_its_class() {
+        let second = Some(Duration::from_secs(1));
+        let table: &[(u16, &str, Option<Duration>, bool, Class)] = &[
+            (400, "Throttling.User", None, true, Class::Throttled { after: None }),
+            (400, "Throttling", None, false, Class::Throttled { after: None }),
+            (400, "Rejected.Throttling", None, false, Class::Throttled { after: None }),
+            (503, "ServiceUnavailable", second, false, Class::Throttled { after: second }),
+            (429, "", None, false, Class::Throttled { after: None }),
+            (500, "InternalError", None, false, Class::Unavailable),
+            (500, "InternalError", None, true, Class::Ambiguous),
+            (400, "ServiceUnavailable", None, true, Class::Ambiguous),
+            (400, "SignatureNonceUsed", None, true, Class::Ambiguous),
+            (404, "InvalidAccessKeyId.NotFound", None, false, Class::Denied),
+            (400, "InvalidAccessKeyId.NotFound", None, false, Class::Denied),
+            (400, "InvalidTimeStamp.Expired", None, false, Class::Denied),
+            (400, "SignatureDoesNotMatch", None, false, Class::Denied),
+            (400, "InvalidSecurityToken.Expired", None, false, Class::Denied),
+            (403, "NoPermission", None, true, Class::Denied),
+            (403, "Forbidden.RAM", None, true, Class::Denied),
+            (404, "Instance.NotFound", None, true, Class::Invalid),
+            (404, "Topic.NotFound", None, true, Class::Invalid),
+            (404, "InvalidApi.NotFound", None, false, Class::Invalid),
+            (404, "DisasterRecoveryPlan.NotFound", None, false, Class::NotFound),
+            (400, "DisasterRecoveryPlanNotExist", None, false, Class::NotFound),
+            (400, "DisasterRecoveryPlanStatus.Error", None, true, Class::Conflict),
+            (400, "DisasterRecoveryItemStatus.Error", None, true, Class::Conflict),
+            (403, "OperationDenied.InvalidStatus", None, true, Class::Conflict),
+            (400, "MissingplanName", None, true, Class::Invalid),
+        ];
+        for (status, code, retry_after, changing, class) in table {
+            assert_eq!(classify(*status, code, *retry_after, *changing), *class, "{status} {code}");
+        }
+    }
+}
