@@ -20,7 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const PORT_ATTEMPTS: usize = 5;
 
 /// What a control plane consists of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
     /// Also runs kube-controller-manager, where its program is at hand. Without it no namespace ends, nothing is collected
     /// as garbage, and no default service account appears.
@@ -62,7 +62,6 @@ impl ControlPlane {
     ///
     /// What was started is ended again when this fails; the error has the end of the server's log.
     pub(crate) fn start(options: Options) -> anyhow::Result<Self> {
-        let Options { controller_manager } = options;
         let programs = programs()?;
         let folder = Folder::create()?;
         for sub in ["certificates", "home"] {
@@ -74,7 +73,7 @@ impl ControlPlane {
         let (apiserver, url) = start_apiserver(&folder, &programs, &certificates, &admin_kubeconfig)?;
         let mut control_plane =
             Self { controller_manager: None, apiserver, etcd, url, certificates, admin_kubeconfig, programs, folder };
-        if controller_manager && control_plane.programs.join("kube-controller-manager").is_file() {
+        if options.controller_manager && control_plane.programs.join("kube-controller-manager").is_file() {
             control_plane.controller_manager = Some(control_plane.start_controller_manager()?);
         }
         Ok(control_plane)
@@ -126,7 +125,7 @@ impl ControlPlane {
         let token = self.service_account_token(namespace, name)?;
         let file = format!("{namespace}-{name}-{}.kubeconfig", uuid::Uuid::new_v4().simple());
         let file = self.folder().join(file);
-        write_kubeconfig(&file, &self.url, &self.certificates.authority, json!({ "token": token }))?;
+        write_kubeconfig(&file, &self.url, &self.certificates.authority, &json!({ "token": token }))?;
         Ok(file)
     }
 
@@ -221,7 +220,7 @@ impl ControlPlane {
         let certificates = &self.certificates;
         let kubeconfig = self.folder().join("controller-manager.kubeconfig");
         let user = user_of(&certificates.controller_manager);
-        write_kubeconfig(&kubeconfig, &self.url, &certificates.authority, user)?;
+        write_kubeconfig(&kubeconfig, &self.url, &certificates.authority, &user)?;
         let args = |port: u16| {
             vec![
                 flag("kubeconfig", kubeconfig.display()),
@@ -324,7 +323,7 @@ fn start_apiserver(
     let url = |port: u16| format!("https://127.0.0.1:{port}").parse::<http::Uri>().context("the server's address");
     let ready = |port| {
         // A stranger on a lost port has no certificate of our authority.
-        write_kubeconfig(kubeconfig, &url(port)?, &certificates.authority, user_of(&certificates.admin))?;
+        write_kubeconfig(kubeconfig, &url(port)?, &certificates.authority, &user_of(&certificates.admin))?;
         let args = ["get", "--raw", "/readyz", "--request-timeout", "5s"];
         let answer = kubectl::run(&programs.join("kubectl"), &folder.path().join("home"), kubeconfig, &args, None)?;
         Ok(answer.status.success() && answer.stdout.trim_end() == "ok")
@@ -389,7 +388,7 @@ fn user_of(identity: &Identity) -> serde_json::Value {
 }
 
 /// Writes a kubeconfig of one cluster and one user.
-fn write_kubeconfig(file: &Path, url: &http::Uri, authority: &Path, user: serde_json::Value) -> anyhow::Result<()> {
+fn write_kubeconfig(file: &Path, url: &http::Uri, authority: &Path, user: &serde_json::Value) -> anyhow::Result<()> {
     let server = url.to_string();
     let config = json!({
         "apiVersion": "v1",
