@@ -1,3 +1,4 @@
 //! Keeps disaster-recovery set-ups on Alibaba Cloud as Kubernetes resources. `ARCHITECTURE.md` draws the rooms.
 
 pub mod cloud;
+pub mod simulator;
