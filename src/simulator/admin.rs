@@ -30,42 +30,45 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/groups/{group}", post(group))
         .route("/denied", post(denied))
         .route("/clock", post(clock))
-        .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such admin route"))
+        .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such admin route".to_owned()))
         .method_not_allowed_fallback(async || {
-            refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method")
+            Refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method".to_owned())
         })
 }
 
-type Answer = Result<Response, Response>;
+/// Why an admin call was not carried out.
+struct Refused(StatusCode, String);
 
-fn refused(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({"error": why}))).into_response()
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|error| refused(StatusCode::BAD_REQUEST, &format!("the body: {error}")))
+type Answer = Result<Json<Value>, Refused>;
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
-fn number(text: &str) -> Result<i64, Response> {
-    text.parse().map_err(|_| refused(StatusCode::BAD_REQUEST, &format!("{text:?} is not an id")))
+fn number(text: &str) -> Result<i64, Refused> {
+    text.parse().map_err(|_| Refused(StatusCode::BAD_REQUEST, format!("{text:?} is not an id")))
 }
 
-fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Response> {
+fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
     Ok((number(plan)?, number(item)?))
 }
 
 fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
-    match result {
-        Ok(value) => Ok(Json(shown(value)).into_response()),
-        Err(failure) => {
-            let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);
-            Err(refused(status, &failure.to_string()))
-        }
-    }
+    let refused = |failure: Failure| {
+        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Refused(status, failure.to_string())
+    };
+    result.map(|value| Json(shown(value))).map_err(refused)
 }
 
 fn done() -> Answer {
-    Ok(Json(json!({"done": true})).into_response())
+    Ok(Json(json!({"done": true})))
 }
 
 async fn plans(State(simulator): State<Simulator>) -> Response {
