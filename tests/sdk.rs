@@ -1,6 +1,8 @@
 //! The simulator against Alibaba Cloud's own SDK for Python, see `sdk/drive.py`. Needs Python 3 with venv, and a package
 //! index the first time.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

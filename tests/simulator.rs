@@ -1,6 +1,8 @@
 //! The simulator's HTTP face, in process: what it refuses and how it misbehaves when it is told to. That it takes what
 //! is right is for Alibaba Cloud's own SDK to say, see `sdk.rs`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body;

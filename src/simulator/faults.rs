@@ -60,7 +60,7 @@ pub enum FaultKind {
     },
     /// Everything is done, then the connection breaks.
     ReplyLost,
-    /// The connection breaks before anything is done.
+    /// The connection breaks before anything is done; the nonce is used up all the same.
     Lost,
     /// A page of HTML, as a proxy on the way sends it; nothing is done.
     Html {
@@ -129,6 +129,7 @@ impl Faults {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 mod tests {
     use super::*;
 

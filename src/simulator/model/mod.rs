@@ -12,6 +12,7 @@ mod item;
 mod page;
 mod plan;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -39,7 +39,8 @@ fn however_time_is_cut_the_same_is_seen_at_its_end() {
 
 #[test]
 fn the_automatic_synchronisation_is_skipped_when_it_must_be_but_one_by_hand_is_not() {
-    let table: [(&str, fn(&mut Model, i64)); 5] = [
+    type Change = fn(&mut Model, i64);
+    let table: [(&str, Change); 5] = [
         ("a group that is offline at the destination", |m, _| m.set_group_online("GID_ORDERS", false)),
         ("frozen", |m, _| m.freeze_sync(true)),
         ("not automatic", |m, plan| m.plan_mut(plan).unwrap().auto_sync_checkpoint = false),

@@ -97,7 +97,8 @@ fn a_create_that_lacks_something_names_it() {
     fn near(input: &mut PlanInput) -> &mut Instance {
         &mut input.instances.as_mut().unwrap()[0]
     }
-    let table: [(fn(&mut PlanInput), &str); 22] = [
+    type Change = fn(&mut PlanInput);
+    let table: [(Change, &str); 22] = [
         (|i| i.plan_name = None, "MissingplanName"),
         (|i| i.plan_name = Some(String::new()), "MissingplanName"),
         (|i| i.plan_type = None, "MissingplanType"),
