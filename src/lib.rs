@@ -2,3 +2,7 @@
 
 pub mod api;
 pub mod cloud;
+pub mod conditions;
+pub mod controller;
+pub mod simulator;
+pub mod telemetry;

@@ -1,8 +1,192 @@
 //! The command line of the operator.
 
-fn main() -> anyhow::Result<()> {
-    for (_, yaml) in disaster_recovery_operator::api::manifest::definitions()? {
-        print!("---\n{yaml}");
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use disaster_recovery_operator::api;
+use disaster_recovery_operator::cloud::budget::Budget;
+use disaster_recovery_operator::cloud::{client, endpoint};
+use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
+use disaster_recovery_operator::telemetry::health::{self, Readiness};
+use disaster_recovery_operator::telemetry::logging::{self, Format};
+use disaster_recovery_operator::telemetry::metrics::Metrics;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps disaster-recovery set-ups on Alibaba Cloud as Kubernetes resources.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the operator, in a cluster or with the cluster of KUBECONFIG.
+    Run(Box<Run>),
+    /// Prints the custom resource definitions.
+    Crd {
+        /// Writes one file a kind into this folder instead.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// A namespace to watch; repeatable, or separated by commas. Default: all namespaces.
+    #[arg(long = "namespace", env = "DR_OPERATOR_NAMESPACE", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Watches only objects with these labels.
+    #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR")]
+    label_selector: Option<String>,
+    /// How many objects of a kind are worked on at a time.
+    #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    workers: u16,
+    /// How often the cloud is looked at where spec.pollInterval does not say, such as 30s or 1m.
+    #[arg(long, env = "DR_OPERATOR_POLL_INTERVAL", default_value = "1m", value_parser = duration)]
+    poll_interval: Duration,
+    /// How often the cloud is looked at while something goes on there.
+    #[arg(long, env = "DR_OPERATOR_TRANSITION_INTERVAL", default_value = "3s", value_parser = duration)]
+    transition_interval: Duration,
+    /// The first pause after a failure; it doubles with every further one, up to 5m (15m where a person has to act).
+    #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
+    retry_interval: Duration,
+    /// How long a plan or item may take to become visible in the cloud after the call that made it. Only after a call
+    /// whose answer was lost is that long waited before it is made again.
+    #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "2m", value_parser = duration)]
+    create_visibility_window: Duration,
+    /// One endpoint for every region in place of https://rocketmq.REGION.aliyuncs.com. Plain http is accepted for loopback
+    /// only.
+    #[arg(long, env = "DR_OPERATOR_ROCKETMQ_ENDPOINT")]
+    rocketmq_endpoint: Option<String>,
+    /// Accepts plain http to other hosts than this one. Requests are signed, but passwords in them can be read on the way.
+    #[arg(long, env = "DR_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
+    allow_insecure_endpoints: bool,
+    /// The Secret with the keys accessKeyId, accessKeySecret and optionally securityToken, as NAME (in the operator's own
+    /// namespace) or NAMESPACE/NAME. Default: the variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET
+    /// and ALIBABA_CLOUD_SECURITY_TOKEN.
+    #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
+    credentials_secret: Option<String>,
+    /// How many calls a second and region may be made for edits; polls have half as many of their own. RocketMQ allows 150.
+    #[arg(long, env = "DR_OPERATOR_CLOUD_REQUESTS_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=150))]
+    cloud_requests_per_second: u32,
+    /// How long one call to the cloud may take.
+    #[arg(long, env = "DR_OPERATOR_CLOUD_TIMEOUT", default_value = "10s", value_parser = duration)]
+    cloud_timeout: Duration,
+    /// What sets this cluster apart from others in owner marks: 1 to 32 letters, digits and dashes. Default: the first 8
+    /// characters of the kube-system namespace's UID.
+    #[arg(long, env = "DR_OPERATOR_CLUSTER_ID", value_parser = cluster_id)]
+    cluster_id: Option<String>,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "DR_OPERATOR_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    metrics_address: SocketAddr,
+    /// How log lines look.
+    #[arg(long, env = "DR_OPERATOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
+    log_format: Format,
+    /// What is logged: a level, or a list such as info,disaster_recovery_operator=debug.
+    #[arg(long, env = "DR_OPERATOR_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; write it like 30s, 5m or 1h"))?;
+    if parsed.is_negative() || Duration::from(parsed).is_zero() {
+        return Err("it must be more than nothing; write it like 30s, 5m or 1h".into());
     }
+    Ok(parsed.into())
+}
+
+fn cluster_id(text: &str) -> Result<String, String> {
+    let fits = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if fits { Ok(text.to_owned()) } else { Err("write 1 to 32 letters, digits and dashes".into()) }
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Run(arguments) => run(*arguments),
+        Command::Crd { output } => crd(output),
+    }
+}
+
+fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
+    for (file, yaml) in api::manifest::definitions()? {
+        match &output {
+            Some(folder) => {
+                let path = folder.join(file);
+                std::fs::write(&path, yaml).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            None => print!("---\n{yaml}"),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(arguments: Run) -> anyhow::Result<()> {
+    logging::start(arguments.log_format, &arguments.log_level).context("--log-level is not understood")?;
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        bail!("a TLS provider is installed already");
+    }
+    let kubernetes = kube::Config::infer()
+        .await
+        .context("no cluster is known: set KUBECONFIG, or run in a cluster with a service account")?;
+    let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
+    let kubernetes = kube::Client::try_from(kubernetes).context("the cluster's configuration cannot be used")?;
+
+    let rocketmq_endpoint = match &arguments.rocketmq_endpoint {
+        Some(text) => {
+            Some(endpoint::parse(text, arguments.allow_insecure_endpoints).context("--rocketmq-endpoint is refused")?)
+        }
+        None => None,
+    };
+    let credentials_secret = arguments.credentials_secret.map(|text| match text.split_once('/') {
+        Some((namespace, name)) => SecretName { namespace: namespace.into(), name: name.into() },
+        None => SecretName { namespace: own_namespace, name: text },
+    });
+    let settings = Settings {
+        namespaces: arguments.namespaces,
+        selector: arguments.label_selector,
+        workers: arguments.workers,
+        poll_interval: arguments.poll_interval,
+        transition_interval: arguments.transition_interval,
+        retry_interval: arguments.retry_interval,
+        visibility_window: arguments.create_visibility_window,
+        rocketmq_endpoint,
+        credentials_secret,
+        cluster_id: arguments.cluster_id,
+    };
+
+    let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
+    let listener = TcpListener::bind(arguments.metrics_address)
+        .await
+        .with_context(|| format!("cannot listen on --metrics-address {}", arguments.metrics_address))?;
+    tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
+    let probes = axum::serve(listener, health::router(readiness.clone(), metrics.clone()));
+    let probes = tokio::spawn(probes.into_future());
+
+    let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
+    let budget = Arc::new(Budget::new(arguments.cloud_requests_per_second));
+    let counted = metrics.clone();
+    let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
+    let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener);
+    let context = Context::new(kubernetes, cloud, settings, metrics).await.context("the operator cannot start")?;
+    tracing::info!(cluster_id = context.cluster_id, "operator started");
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ending = readiness.clone();
+    let shutdown = controller::shutdown(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        ending.set(false);
+        tracing::info!("ending: passes in hand are finished");
+    });
+    controller::run(Arc::new(context), shutdown, move || readiness.set(true)).await;
+    probes.abort();
+    tracing::info!("operator ended");
     Ok(())
 }

@@ -474,6 +474,9 @@ pub struct DisasterRecoveryPlanStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The last generation of the spec that the cloud matched; a difference at this generation is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
     /// The plan's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,

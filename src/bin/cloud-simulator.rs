@@ -1,3 +1,89 @@
 //! The cloud on loopback, for the demo and the tests.
 
-fn main() {}
+use std::io::Write;
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use clap::{Parser, ValueEnum};
+use disaster_recovery_operator::simulator::model::PasswordEcho;
+use disaster_recovery_operator::simulator::{AccessKey, Config, Simulator};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Simulates the disaster-recovery APIs of Alibaba Cloud on a loopback address, with an admin API under /_simulator
+/// that asks for no signature.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The loopback address to listen on; port 0 takes a free one.
+    #[arg(long, env = "CLOUD_SIMULATOR_LISTEN", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The id of the access key that requests are signed with.
+    #[arg(long, env = "CLOUD_SIMULATOR_ACCESS_KEY_ID", default_value = "simulator-key-id")]
+    access_key_id: String,
+    /// The secret of that key.
+    #[arg(
+        long,
+        env = "CLOUD_SIMULATOR_ACCESS_KEY_SECRET",
+        default_value = "simulator-key-secret",
+        hide_env_values = true
+    )]
+    access_key_secret: String,
+    /// How long items stay CREATING or CHANGING: milliseconds, or a number with ms, s or m.
+    #[arg(long, env = "CLOUD_SIMULATOR_DELAY", default_value = "2s", value_parser = milliseconds)]
+    delay: i64,
+    /// How stored passwords come back.
+    #[arg(long, env = "CLOUD_SIMULATOR_PASSWORD_ECHO", value_enum, default_value_t = Echo::Masked)]
+    password_echo: Echo,
+    /// The region that requests to the loopback address are meant for.
+    #[arg(long, env = "CLOUD_SIMULATOR_REGION", default_value = "cn-hangzhou")]
+    region: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Echo {
+    Masked,
+    Clear,
+    Omitted,
+}
+
+fn milliseconds(text: &str) -> Result<i64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.get(digits.len()..) {
+        Some("" | "ms") => 1,
+        Some("s") => 1000,
+        Some("m") => 60_000,
+        Some(_) | None => return Err("the unit must be ms, s or m".to_owned()),
+    };
+    let number: u32 = digits.parse().map_err(|_| "it must start with a whole number".to_owned())?;
+    Ok(i64::from(number) * factor)
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    // Anyone who reaches the admin API owns the cloud.
+    ensure!(arguments.listen.ip().is_loopback(), "--listen must be a loopback address, not {}", arguments.listen);
+    let simulator = Simulator::new(Config {
+        keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
+        default_region: arguments.region,
+        delay_ms: arguments.delay,
+        password_echo: match arguments.password_echo {
+            Echo::Masked => PasswordEcho::Masked,
+            Echo::Clear => PasswordEcho::Clear,
+            Echo::Omitted => PasswordEcho::Omitted,
+        },
+        ..Config::default()
+    });
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = tokio::net::TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    std::io::stdout().flush()?;
+    let server = axum::serve(listener, simulator.router());
+    tokio::select! {
+        result = async { server.await } => result.context("the server ended"),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}

@@ -281,8 +281,10 @@ fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<R
 /// Reads an answer: its `data`, or what went wrong. Both casings of the error body are read, and the gateway's XML.
 fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Value, Error> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after =
-        header("x-acs-retry-after").and_then(|ms| ms.trim().parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis);
+    let retry_after = header("x-acs-retry-after")
+        .and_then(|ms| ms.trim().parse().ok())
+        .filter(|ms| *ms > 0)
+        .map(Duration::from_millis);
     let answer = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
     let text = |names: [&str; 2]| {
         let found = answer.as_ref().and_then(|json| names.iter().find_map(|name| json.get(name)));
@@ -404,7 +406,8 @@ mod tests {
 
     #[test]
     fn success_false_is_an_error_and_composite_samples_are_not() {
-        let refused = r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
+        let refused =
+            r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
         assert_eq!(answer(200, refused, true).expect_err("refused").class, Class::Conflict);
         let sample = r#"{"success":true,"data":true,"code":"DisasterRecoveryPlanStatus.Error","message":"m"}"#;
         assert_eq!(answer(200, sample, true), Ok(Value::Bool(true)));

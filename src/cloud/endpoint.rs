@@ -13,10 +13,14 @@ pub fn rocketmq(region: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// It is no absolute http or https URL without path.
-    #[error("endpoint {0:?} is not a URL of scheme, host and port: write it like https://rocketmq.cn-hangzhou.aliyuncs.com")]
+    #[error(
+        "endpoint {0:?} is not a URL of scheme, host and port: write it like https://rocketmq.cn-hangzhou.aliyuncs.com"
+    )]
     NotAUrl(String),
     /// It is plain http to a host that is not this machine.
-    #[error("endpoint {0:?} is not encrypted: use https, or start with --allow-insecure-endpoints if the network is yours alone")]
+    #[error(
+        "endpoint {0:?} is not encrypted: use https, or start with --allow-insecure-endpoints if the network is yours alone"
+    )]
     Insecure(String),
 }
 

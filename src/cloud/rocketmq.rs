@@ -564,10 +564,7 @@ fn found<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Er
 /// The ID of what was made. Without one the call has happened all the same.
 fn new_id(action: &'static str, data: Value) -> Result<i64, Error> {
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
-    maybe_number(data)
-        .ok()
-        .flatten()
-        .ok_or_else(|| ambiguous(broken(action, "no ID of what was made")))
+    maybe_number(data).ok().flatten().ok_or_else(|| ambiguous(broken(action, "no ID of what was made")))
 }
 
 /// The passwords in a body, to be cut out of error texts.

@@ -1,0 +1,378 @@
+//! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
+
+pub mod plan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
+use kube::{Client, Resource, ResourceExt};
+
+use self::plan::observe::{self, SecretError};
+use crate::api::plan::DisasterRecoveryPlan;
+use crate::cloud::budget::Lane;
+use crate::cloud::client::Target;
+use crate::cloud::credentials::{Credentials, environment, secret};
+use crate::cloud::error::Class;
+use crate::cloud::rocketmq::{self, RocketMq};
+use crate::cloud::{self, endpoint};
+use crate::telemetry::metrics::Metrics;
+
+/// The field manager of server-side apply.
+pub const FIELD_MANAGER: &str = "disaster-recovery-operator";
+
+/// A Secret outside the object's reach: the operator's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// How the controllers behave; the command line fills it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespaces that are watched; all, where empty.
+    pub namespaces: Vec<String>,
+    /// The labels of the objects that are watched; all, where absent.
+    pub selector: Option<String>,
+    /// How many objects of a kind are worked on at a time.
+    pub workers: u16,
+    /// How often the cloud is looked at where the object does not say.
+    pub poll_interval: Duration,
+    /// How often it is looked at while something goes on there.
+    pub transition_interval: Duration,
+    /// The first pause after a failure; it doubles with every further one.
+    pub retry_interval: Duration,
+    /// How long a plan or item may take to become visible after the call that made it.
+    pub visibility_window: Duration,
+    /// One endpoint for every region, where given.
+    pub rocketmq_endpoint: Option<String>,
+    /// The Secret with the operator's credentials; the environment, where absent.
+    pub credentials_secret: Option<SecretName>,
+    /// What sets this cluster apart from others; the kube-system namespace's UID, where absent.
+    pub cluster_id: Option<String>,
+}
+
+/// What is remembered of an object between passes, in memory only: nothing that must survive a crash.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Passes in a row that did not find the cloud in sync.
+    pub busy: u32,
+    /// When the cloud was last seen whole.
+    pub seen: Option<Timestamp>,
+}
+
+/// What all passes share.
+pub struct Context {
+    /// Kubernetes.
+    pub client: Client,
+    /// The cloud.
+    pub cloud: cloud::client::Client,
+    /// How to behave.
+    pub settings: Settings,
+    /// What sets this cluster apart from others.
+    pub cluster_id: String,
+    /// Publishes events; one a process, so that repeats are counted.
+    pub recorder: Recorder,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object was changed since it was read; the next pass has the new version.
+    #[error("the object was changed while it was worked on")]
+    Conflict,
+    /// The object is gone.
+    #[error("the object is gone")]
+    Gone,
+    /// The Kubernetes API failed.
+    #[error("cannot {what}: {source}")]
+    Kubernetes {
+        /// What was to be done.
+        what: &'static str,
+        /// Why it was not.
+        source: Box<kube::Error>,
+    },
+    /// The Kubernetes API did not answer in time.
+    #[error("cannot {what}: the Kubernetes API did not answer in time")]
+    Slow {
+        /// What was to be done.
+        what: &'static str,
+    },
+}
+
+/// When an object is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At the next poll.
+    Poll,
+    /// While something goes on in the cloud.
+    Soon,
+    /// After a failure of this class.
+    Retry(Class),
+    /// When the object changes.
+    AwaitChange,
+}
+
+/// Passes in a row that may follow each other quickly. A difference that every correction leaves behind must not become a
+/// hot loop.
+const QUICK_PASSES: u32 = 10;
+/// The longest pause after failures.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+/// The longest pause where a person has to act.
+const LONGEST_DENIED: Duration = Duration::from_secs(900);
+
+/// How long to wait, before jitter. Pure: the one place that decides retries.
+pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
+    let doubled = |base: Duration, times: u32, most: Duration| base.saturating_mul(1 << times.min(16)).min(most);
+    let before = memory.failures.saturating_sub(1);
+    match next {
+        Next::AwaitChange => None,
+        Next::Poll => Some(poll),
+        Next::Soon => {
+            let over = memory.busy.saturating_sub(QUICK_PASSES);
+            Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
+        }
+        Next::Retry(class) => Some(match class {
+            // A person has to act: slowly.
+            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 12, before, LONGEST_DENIED),
+            Class::Throttled { after } => {
+                doubled(settings.retry_interval, before, LONGEST_RETRY).max(after.unwrap_or_default())
+            }
+            Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
+                doubled(settings.retry_interval, before, LONGEST_RETRY)
+            }
+        }),
+    }
+}
+
+impl Context {
+    /// Connects what passes need. Reads the kube-system namespace's UID where no cluster ID is set.
+    pub async fn new(
+        client: Client,
+        cloud: cloud::client::Client,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let cluster_id = match &settings.cluster_id {
+            Some(id) => id.clone(),
+            None => cluster_id(&client).await?,
+        };
+        let instance = std::env::var("POD_NAME").ok();
+        let recorder = Recorder::new(client.clone(), Reporter { controller: FIELD_MANAGER.into(), instance });
+        Ok(Self { client, cloud, settings, cluster_id, recorder, metrics, memory: Mutex::default() })
+    }
+
+    /// Reads or changes what is remembered of an object.
+    pub fn remember<R>(&self, uid: &str, with: impl FnOnce(&mut Memory) -> R) -> R {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        with(memory.entry(uid.to_owned()).or_default())
+    }
+
+    /// Drops what is remembered of an object.
+    pub fn forget(&self, uid: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Counts the pass and turns its end into the controller's next action.
+    pub fn requeue(&self, uid: &str, poll: Duration, next: &Next) -> Action {
+        if *next == Next::AwaitChange {
+            return Action::await_change();
+        }
+        let memory = self.remember(uid, |memory| {
+            match next {
+                Next::Poll | Next::AwaitChange => (memory.failures, memory.busy) = (0, 0),
+                Next::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
+                Next::Retry(_) => memory.failures += 1,
+            }
+            memory.clone()
+        });
+        let Some(delay) = delay(next, &memory, poll, &self.settings) else { return Action::await_change() };
+        let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
+        // What is old must be said to be old, however long the pause.
+        let stale = memory.seen.filter(|_| matches!(next, Next::Retry(_))).map(|seen| {
+            let age = Timestamp::now().duration_since(seen).unsigned_abs();
+            (poll * 3).saturating_sub(age)
+        });
+        let most = stale.filter(|left| *left > Duration::ZERO).map(|left| left + Duration::from_millis(100));
+        Action::requeue(most.map_or(jittered, |most| jittered.min(most)))
+    }
+
+    /// The operator's own credentials.
+    async fn credentials(&self) -> Result<Credentials, SecretError> {
+        let Some(SecretName { namespace, name }) = &self.settings.credentials_secret else {
+            return Ok(environment::read(|name| std::env::var(name).ok())?);
+        };
+        let found = observe::read_secret(&self.client, namespace, name).await?;
+        let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
+        Ok(secret::read(&format!("{namespace}/{name}"), &data)?)
+    }
+
+    /// The RocketMQ API of a region. Credentials are read anew, so that a rotation is used at once.
+    pub async fn rocketmq(&self, region: &str, lane: Lane) -> Result<RocketMq, SecretError> {
+        let credentials = self.credentials().await?;
+        let endpoint = self.settings.rocketmq_endpoint.clone().unwrap_or_else(|| endpoint::rocketmq(region));
+        let (product, version, region) = (rocketmq::PRODUCT, rocketmq::VERSION, region.to_owned());
+        Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, credentials, lane }))
+    }
+}
+
+/// The first eight characters of the kube-system namespace's UID.
+async fn cluster_id(client: &Client) -> Result<String, Error> {
+    let what = "read the kube-system namespace for the cluster's ID (or set --cluster-id)";
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found =
+        namespaces.get("kube-system").await.map_err(|source| Error::Kubernetes { what, source: Box::new(source) })?;
+    Ok(found.uid().unwrap_or_default().chars().take(8).collect())
+}
+
+/// A signal that every controller waits for.
+pub type Shutdown = Shared<BoxFuture<'static, ()>>;
+
+/// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
+/// filled.
+pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
+    let namespaces = &ctx.settings.namespaces;
+    let apis: Vec<Api<DisasterRecoveryPlan>> = match namespaces.is_empty() {
+        true => vec![Api::all(ctx.client.clone())],
+        false => namespaces.iter().map(|name| Api::namespaced(ctx.client.clone(), name)).collect(),
+    };
+    let mut filled = Vec::new();
+    let mut running = Vec::new();
+    for api in apis {
+        let (store, writer) = reflector::store::<DisasterRecoveryPlan>();
+        filled.push(store.clone());
+        running.push(control(api, store, writer, ctx.clone(), shutdown.clone()));
+    }
+    let signal = async move {
+        for store in filled {
+            if store.wait_until_ready().await.is_err() {
+                return;
+            }
+        }
+        ready();
+    };
+    let until = shutdown.clone();
+    let signal = async move {
+        tokio::select! { () = signal => {}, () = until => {} }
+    };
+    futures::join!(futures::future::join_all(running), signal);
+}
+
+async fn control(
+    api: Api<DisasterRecoveryPlan>,
+    store: reflector::Store<DisasterRecoveryPlan>,
+    writer: reflector::store::Writer<DisasterRecoveryPlan>,
+    ctx: Arc<Context>,
+    shutdown: Shutdown,
+) {
+    let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
+    let changed = predicates::generation::<DisasterRecoveryPlan>;
+    let trigger = watcher(api, config).default_backoff().reflect(writer).applied_objects().predicate_filter(
+        // Status writes are our own; annotations ask for work; the last finalizer's end is the object's end.
+        changed.combine(predicates::annotations).combine(predicates::finalizers),
+        Default::default(),
+    );
+    let workers = kube::runtime::controller::Config::default().concurrency(ctx.settings.workers);
+    Controller::for_stream(trigger, store)
+        .with_config(workers)
+        .graceful_shutdown_on(shutdown)
+        .run(measured, failed, ctx)
+        .for_each(|_| futures::future::ready(()))
+        .await;
+}
+
+async fn measured(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Result<Action, Error> {
+    use tracing::Instrument;
+    let span = tracing::info_span!(
+        "pass",
+        kind = "DisasterRecoveryPlan",
+        namespace = object.namespace(),
+        name = object.name_any(),
+        generation = object.metadata.generation
+    );
+    let started = Instant::now();
+    let outcome = plan::reconcile(object, ctx.clone()).instrument(span).await;
+    let result = if outcome.is_ok() { "success" } else { "error" };
+    ctx.metrics.reconciled("DisasterRecoveryPlan", result, started.elapsed());
+    outcome
+}
+
+/// What becomes of a pass that ended early.
+fn failed<K>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let name = object.name_any();
+    match error {
+        Error::Conflict => {
+            tracing::debug!(name, "object changed while it was worked on");
+            Action::requeue(Duration::from_millis(200))
+        }
+        Error::Gone => Action::await_change(),
+        Error::Kubernetes { .. } | Error::Slow { .. } => {
+            tracing::error!(name, namespace = object.namespace(), %error, "pass failed");
+            ctx.requeue(&object.uid().unwrap_or_default(), ctx.settings.poll_interval, &Next::Retry(Class::Unavailable))
+        }
+    }
+}
+
+/// A shutdown signal of any future.
+pub fn shutdown(signal: impl Future<Output = ()> + Send + 'static) -> Shutdown {
+    signal.boxed().shared()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            namespaces: vec![],
+            selector: None,
+            workers: 4,
+            poll_interval: Duration::from_secs(60),
+            transition_interval: Duration::from_secs(3),
+            retry_interval: Duration::from_secs(5),
+            visibility_window: Duration::from_secs(120),
+            rocketmq_endpoint: None,
+            credentials_secret: None,
+            cluster_id: None,
+        }
+    }
+
+    fn seconds(next: Next, failures: u32, busy: u32) -> u64 {
+        let memory = Memory { failures, busy, seen: None };
+        delay(&next, &memory, Duration::from_secs(60), &settings()).unwrap_or_default().as_secs()
+    }
+
+    #[test]
+    fn failures_back_off_and_those_that_need_a_person_are_slow_from_the_start() {
+        let unavailable = Next::Retry(Class::Unavailable);
+        assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 300]);
+        assert_eq!([1, 2, 20].map(|n| seconds(Next::Retry(Class::Denied), n, 0)), [60, 120, 900]);
+        let throttled = Next::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
+        assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);
+    }
+
+    #[test]
+    fn a_difference_that_never_ends_is_worked_on_at_the_pace_of_polls() {
+        assert_eq!([0, 5, 10, 11, 12, 40].map(|n| seconds(Next::Soon, 0, n)), [3, 3, 3, 6, 12, 60]);
+    }
+}

@@ -1,0 +1,118 @@
+//! Carries steps out, in their order, one attempt each. Whoever calls decides what a failure means for the next pass.
+
+use super::diff::Step;
+use crate::cloud::error::{Class, Error};
+use crate::cloud::rocketmq::RocketMq;
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was accepted.
+    Done,
+    /// It made the plan of this ID.
+    CreatedPlan(i64),
+    /// It made the item of this ID.
+    AddedItem(i64),
+    /// So many checkpoints were synchronized and so many were not, the first one of these for this reason.
+    Synced {
+        /// How many were synchronized.
+        done: usize,
+        /// How many were not.
+        failed: usize,
+        /// Why the first one was not.
+        first: Option<Error>,
+    },
+    /// It failed.
+    Failed(Error),
+    /// An earlier step failed, and this one was not tried.
+    Skipped,
+}
+
+/// A step and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acted {
+    /// The step.
+    pub step: Step,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Carries the steps out until one fails in a way that concerns the others too. A topic that does not exist, or an item
+/// that is not ready, holds up nothing but its own mapping.
+pub async fn act(cloud: &RocketMq, steps: Vec<Step>) -> Vec<Acted> {
+    let mut acted = Vec::with_capacity(steps.len());
+    let mut stopped = false;
+    for step in steps {
+        if stopped {
+            acted.push(Acted { step, outcome: Outcome::Skipped });
+            continue;
+        }
+        let outcome = carry_out(cloud, &step).await;
+        match &outcome {
+            Outcome::Failed(error) => {
+                tracing::warn!(step = step.name(), %error, "step failed");
+                stopped = concerns_others(&step, error.class);
+            }
+            Outcome::Done
+            | Outcome::CreatedPlan(_)
+            | Outcome::AddedItem(_)
+            | Outcome::Synced { .. }
+            | Outcome::Skipped => {
+                tracing::info!(step = step.name(), "step accepted");
+            }
+        }
+        acted.push(Acted { step, outcome });
+    }
+    acted
+}
+
+fn concerns_others(step: &Step, class: Class) -> bool {
+    match class {
+        Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
+        Class::NotFound | Class::Conflict | Class::Invalid => match step {
+            Step::CreatePlan { .. } | Step::UpdatePlan { .. } | Step::DeletePlan { .. } => true,
+            Step::AddItem { .. }
+            | Step::UpdateItem { .. }
+            | Step::StartItem { .. }
+            | Step::StopItem { .. }
+            | Step::DeleteItem { .. }
+            | Step::SyncCheckpoints { .. } => false,
+        },
+    }
+}
+
+async fn carry_out(cloud: &RocketMq, step: &Step) -> Outcome {
+    let done = |result: Result<(), Error>| result.map_or_else(Outcome::Failed, |()| Outcome::Done);
+    // What is to be gone and is gone is done.
+    let gone = |result: Result<(), Error>| match result {
+        Err(Error { class: Class::NotFound, .. }) => Outcome::Done,
+        other => done(other),
+    };
+    match step {
+        Step::CreatePlan { plan } => cloud.create_plan(plan).await.map_or_else(Outcome::Failed, Outcome::CreatedPlan),
+        Step::UpdatePlan { plan_id, plan } => done(cloud.update_plan(*plan_id, plan).await),
+        Step::AddItem { plan_id, mapping: _, topics } => {
+            cloud.add_item(*plan_id, topics).await.map_or_else(Outcome::Failed, Outcome::AddedItem)
+        }
+        Step::UpdateItem { plan_id, item_id, topics } => done(cloud.update_item(*plan_id, *item_id, topics).await),
+        Step::StartItem { plan_id, item_id } => done(cloud.start_item(*plan_id, *item_id).await),
+        Step::StopItem { plan_id, item_id } => done(cloud.stop_item(*plan_id, *item_id).await),
+        Step::DeleteItem { plan_id, item_id } => gone(cloud.delete_item(*plan_id, *item_id).await),
+        Step::DeletePlan { plan_id } => gone(cloud.delete_plan(*plan_id).await),
+        Step::SyncCheckpoints { plan_id, checkpoints } => sync(cloud, *plan_id, checkpoints).await,
+    }
+}
+
+async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Outcome {
+    let (mut done, mut failed, mut first) = (0, 0, None);
+    for (item_id, checkpoint_id) in checkpoints {
+        match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
+            Ok(()) => done += 1,
+            Err(error) => {
+                failed += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Outcome::Synced { done, failed, first }
+}

@@ -1,0 +1,212 @@
+//! The items of a plan: add, update, start, stop, and prune where the spec says so.
+
+use jiff::Timestamp;
+
+use super::{Desired, Step, difference, runs, still_invisible};
+use crate::api::plan::{DisasterRecoveryPlanSpec, Drift, ItemPolicy, MappingState, TopicMapping};
+use crate::cloud::rocketmq::{ItemStatus, ItemTopic, ItemView};
+use crate::controller::plan::resolve::{self, Instances, Items};
+
+/// What the items need.
+#[derive(Default)]
+pub(super) struct Work {
+    /// The steps, each for another item.
+    pub(super) steps: Vec<Step>,
+    /// What is waited for.
+    pub(super) waits: Vec<String>,
+    /// What differs.
+    pub(super) drift: Vec<Drift>,
+    /// Whether an item is missing or being made.
+    pub(super) creating: bool,
+    /// Whether an item that was stopped for an update is still to be started again.
+    pub(super) resuming: bool,
+}
+
+/// Compares every mapping with its item.
+pub(super) fn work(
+    want: &Desired<'_>,
+    plan_id: i64,
+    instances: &Instances<'_>,
+    items: &Items<'_>,
+    pausing: bool,
+    now: Timestamp,
+) -> Work {
+    let mut work = Work::default();
+    for mapping in &want.spec.topic_mappings {
+        let topics = resolve::topics(want.spec, mapping, instances);
+        match items.mapped.get(mapping.name.as_str()) {
+            None => missing(want, plan_id, mapping, topics, now, &mut work),
+            Some(item) => existing(want, plan_id, mapping, topics, item, pausing, &mut work),
+        }
+    }
+    match want.spec.item_policy {
+        ItemPolicy::Keep => {}
+        ItemPolicy::Prune => {
+            for item in &items.others {
+                let field = format!("topicMappings: item {} ({})", item.item_id, names(&item.topics));
+                work.drift.push(difference(field, "absent", item.item_status.as_str()));
+                removal(plan_id, item, &mut work);
+            }
+        }
+    }
+    work
+}
+
+fn missing(
+    want: &Desired<'_>,
+    plan_id: i64,
+    mapping: &TopicMapping,
+    topics: Vec<ItemTopic>,
+    now: Timestamp,
+    work: &mut Work,
+) {
+    work.creating = true;
+    let known = want.status.topic_mappings.iter().find(|it| it.name == mapping.name);
+    if known.is_some_and(|it| it.item_id.is_some()) {
+        work.drift.push(difference(format!("topicMappings[{}]", mapping.name), "present", "absent"));
+    }
+    let creation = known.and_then(|it| it.creation.as_ref());
+    if let Some(until) = still_invisible(creation, want.visibility_window, now) {
+        let name = &mapping.name;
+        work.waits
+            .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
+        return;
+    }
+    work.steps.push(Step::AddItem { plan_id, mapping: mapping.name.clone(), topics });
+}
+
+fn existing(
+    want: &Desired<'_>,
+    plan_id: i64,
+    mapping: &TopicMapping,
+    topics: Vec<ItemTopic>,
+    item: &ItemView,
+    pausing: bool,
+    work: &mut Work,
+) {
+    let item_id = item.item_id;
+    let field = |name: &str| format!("topicMappings[{}].{name}", mapping.name);
+    let wait = || format!("item {item_id} of topic mapping {} is {}", mapping.name, item.item_status.as_str());
+    match &item.item_status {
+        ItemStatus::Creating => {
+            work.creating = true;
+            work.waits.push(wait());
+            return;
+        }
+        ItemStatus::Changing => {
+            work.resuming |= want.status.pause_for_update;
+            work.waits.push(wait());
+            return;
+        }
+        ItemStatus::Other(_) => {
+            work.waits.push(format!("{}, a status that is not documented", wait()));
+            return;
+        }
+        ItemStatus::Running | ItemStatus::ManualStopped | ItemStatus::OverdueStopped => {}
+    }
+    if differs(&topics, &item.topics) {
+        work.drift.push(difference(field("topics"), names(&topics), names(&item.topics)));
+        work.steps.push(Step::UpdateItem { plan_id, item_id, topics });
+        return;
+    }
+    match (mapping.state, runs(item)) {
+        (MappingState::Running, true) | (MappingState::Stopped, false) => {}
+        (MappingState::Stopped, true) => {
+            work.drift.push(difference(field("state"), "Stopped", item.item_status.as_str()));
+            work.steps.push(Step::StopItem { plan_id, item_id });
+        }
+        (MappingState::Running, false) if pausing => {}
+        (MappingState::Running, false) => {
+            work.resuming |= want.status.pause_for_update;
+            if !want.status.pause_for_update {
+                work.drift.push(difference(field("state"), "Running", item.item_status.as_str()));
+            }
+            work.steps.push(Step::StartItem { plan_id, item_id });
+        }
+    }
+}
+
+/// What removing an item takes next: stop, wait, delete.
+pub(super) fn removal(plan_id: i64, item: &ItemView, work: &mut Work) {
+    let item_id = item.item_id;
+    match &item.item_status {
+        ItemStatus::Running => work.steps.push(Step::StopItem { plan_id, item_id }),
+        ItemStatus::ManualStopped | ItemStatus::OverdueStopped => {
+            work.steps.push(Step::DeleteItem { plan_id, item_id });
+        }
+        ItemStatus::Creating | ItemStatus::Changing | ItemStatus::Other(_) => {
+            work.waits.push(format!("item {item_id} is {} and cannot be deleted yet", item.item_status.as_str()));
+        }
+    }
+}
+
+/// The items that change just now, which no call on them or on the plan may interrupt.
+pub(super) fn transitional(items: &[ItemView]) -> Vec<String> {
+    let changing = |item: &&ItemView| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing);
+    let say = |item: &ItemView| format!("item {} is {}", item.item_id, item.item_status.as_str());
+    items.iter().filter(changing).map(say).collect()
+}
+
+/// Stops every running item, so that the plan can be changed.
+pub(super) fn pause(plan_id: i64, items: &[ItemView]) -> Vec<Step> {
+    let stop = |item: &ItemView| Step::StopItem { plan_id, item_id: item.item_id };
+    items.iter().filter(|item| runs(item)).map(stop).collect()
+}
+
+/// Starts every stopped item whose mapping should run.
+pub(super) fn resume(spec: &DisasterRecoveryPlanSpec, plan_id: i64, items: &Items<'_>) -> Vec<Step> {
+    let running = spec.topic_mappings.iter().filter(|mapping| mapping.state == MappingState::Running);
+    let found = running.filter_map(|mapping| items.mapped.get(mapping.name.as_str()));
+    let stopped = found.filter(|item| item.item_status == ItemStatus::ManualStopped);
+    stopped.map(|item| Step::StartItem { plan_id, item_id: item.item_id }).collect()
+}
+
+/// Why the plan cannot be changed although its own items could be stopped: others run that are not this object's.
+pub(super) fn foreign_runners(items: &Items<'_>) -> Option<String> {
+    let running: Vec<_> = items.others.iter().filter(|item| runs(item)).map(|item| item.item_id.to_string()).collect();
+    (!running.is_empty()).then(|| {
+        format!(
+            "the API refuses to change the plan while items run, and items {} are not in topicMappings: stop them, or name \
+             them in topicMappings",
+            running.join(", ")
+        )
+    })
+}
+
+/// Whether the topics differ in what the spec says. What the cloud does not show cannot be said to differ.
+fn differs(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
+    let differs = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
+        (Some(wanted), Some(found)) => wanted != found && !found.is_empty(),
+        _ => false,
+    };
+    wanted.iter().any(|side| {
+        let ItemTopic {
+            region_id: _,
+            instance_type: _,
+            instance_id,
+            topic_name,
+            consumer_group_id,
+            delivery_order_type,
+        } = side;
+        match found.iter().find(|other| other.instance_id == *instance_id) {
+            None => true,
+            Some(other) => {
+                other.topic_name != *topic_name
+                    || differs(consumer_group_id, &other.consumer_group_id)
+                    || differs(delivery_order_type, &other.delivery_order_type)
+            }
+        }
+    })
+}
+
+/// Topics as people read them.
+fn names(topics: &[ItemTopic]) -> String {
+    let one = |topic: &ItemTopic| {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let order = topic.delivery_order_type.as_deref().map(|order| format!(" {order}")).unwrap_or_default();
+        format!("{}/{}{order}", part(&topic.instance_id), part(&topic.topic_name))
+    };
+    let mut all: Vec<_> = topics.iter().map(one).collect();
+    all.sort();
+    all.join(" ~ ")
+}

@@ -1,0 +1,355 @@
+//! Decides what a pass does: a total, synchronous function of the desired, the observed and the time. Waiting and refusing
+//! are verdicts, not errors. Every step carries all that it needs and may be repeated.
+
+mod items;
+mod plan;
+mod teardown;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observe::{Binding, Observed, Sight};
+use super::owner::{self, Owner};
+use super::resolve;
+use crate::api::condition::synced;
+use crate::api::plan::{CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ManagementPolicy};
+use crate::cloud::rocketmq::{ItemTopic, ItemView, Plan, PlanView};
+
+pub use teardown::{blocked, teardown};
+
+/// What the object asks for, and what is remembered of earlier passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Desired<'a> {
+    /// The spec.
+    pub spec: &'a DisasterRecoveryPlanSpec,
+    /// What earlier passes wrote.
+    pub status: &'a DisasterRecoveryPlanStatus,
+    /// Where the plan is.
+    pub binding: &'a Binding,
+    /// The annotation with the plan's ID, which the operator writes once the plan carries its mark.
+    pub claimed: Option<i64>,
+    /// Whether one synchronization of every checkpoint was asked for.
+    pub sync_requested: bool,
+    /// How long a plan or item may take to become visible after the call that made it.
+    pub visibility_window: Duration,
+}
+
+/// One call that changes the cloud.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Makes the plan. Only after the intent was written to status.
+    CreatePlan {
+        /// What to send.
+        plan: Plan,
+    },
+    /// Changes the plan.
+    UpdatePlan {
+        /// The plan.
+        plan_id: i64,
+        /// What to send; absent fields stay.
+        plan: Plan,
+    },
+    /// Makes an item. Only after the intent was written to status.
+    AddItem {
+        /// The plan.
+        plan_id: i64,
+        /// The mapping's name.
+        mapping: String,
+        /// What to send.
+        topics: Vec<ItemTopic>,
+    },
+    /// Changes an item's topics.
+    UpdateItem {
+        /// The plan.
+        plan_id: i64,
+        /// The item.
+        item_id: i64,
+        /// What to send.
+        topics: Vec<ItemTopic>,
+    },
+    /// Starts an item.
+    StartItem {
+        /// The plan.
+        plan_id: i64,
+        /// The item.
+        item_id: i64,
+    },
+    /// Stops an item.
+    StopItem {
+        /// The plan.
+        plan_id: i64,
+        /// The item.
+        item_id: i64,
+    },
+    /// Deletes a stopped item.
+    DeleteItem {
+        /// The plan.
+        plan_id: i64,
+        /// The item.
+        item_id: i64,
+    },
+    /// Deletes a plan without items.
+    DeletePlan {
+        /// The plan.
+        plan_id: i64,
+    },
+    /// Synchronizes checkpoints once.
+    SyncCheckpoints {
+        /// The plan.
+        plan_id: i64,
+        /// Item and checkpoint.
+        checkpoints: Vec<(i64, i64)>,
+    },
+}
+
+impl Step {
+    /// A constant name, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreatePlan { .. } => "CreatePlan",
+            Self::UpdatePlan { .. } => "UpdatePlan",
+            Self::AddItem { .. } => "AddItem",
+            Self::UpdateItem { .. } => "UpdateItem",
+            Self::StartItem { .. } => "StartItem",
+            Self::StopItem { .. } => "StopItem",
+            Self::DeleteItem { .. } => "DeleteItem",
+            Self::DeletePlan { .. } => "DeletePlan",
+            Self::SyncCheckpoints { .. } => "SyncCheckpoints",
+        }
+    }
+}
+
+/// What kind of work goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The plan or a mapping is being made.
+    Creating,
+    /// The plan or a mapping is being changed.
+    Updating,
+    /// The plan is being deleted.
+    Deleting,
+}
+
+/// What a pass comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The cloud matches the spec.
+    InSync,
+    /// The steps carry the work on.
+    Acting(Phase),
+    /// There is nothing to do but to wait for the cloud.
+    Waiting {
+        /// The work that goes on.
+        phase: Phase,
+        /// What is waited for.
+        on: String,
+    },
+    /// A person has to act.
+    Refused {
+        /// A reason of the condition `Synced`.
+        reason: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// Nothing is left to delete: the finalizer may go.
+    Released {
+        /// What was left in the cloud, where something was.
+        left: Option<String>,
+    },
+}
+
+/// What a pass does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The steps, in their order.
+    pub steps: Vec<Step>,
+    /// What they come to.
+    pub verdict: Verdict,
+    /// Where the cloud differs from the spec.
+    pub drift: Vec<Drift>,
+    /// Whether items are stopped so that the plan can be changed, as status remembers it.
+    pub pause_for_update: bool,
+}
+
+impl Decision {
+    fn refused(reason: &'static str, message: String, drift: Vec<Drift>, status: &DisasterRecoveryPlanStatus) -> Self {
+        let verdict = Verdict::Refused { reason, message };
+        Self { steps: vec![], verdict, drift, pause_for_update: status.pause_for_update }
+    }
+}
+
+/// Decides what a pass does for an object that is not being deleted.
+pub fn diff(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    match &seen.plan {
+        Sight::Absent { missing, same_name } => absent(want, seen, *missing, same_name, now),
+        Sight::Found(plan) => present(want, seen, plan, now),
+    }
+}
+
+/// There is no plan: make it, unless something speaks against it.
+fn absent(
+    want: &Desired<'_>,
+    seen: &Observed,
+    missing: Option<i64>,
+    same_name: &[PlanView],
+    now: Timestamp,
+) -> Decision {
+    let Desired { spec, status, binding, .. } = want;
+    let name = &binding.plan_name;
+    let drift = missing.map(|id| difference("planId", id, "absent")).into_iter().collect();
+    let refused = |reason, message| Decision::refused(reason, message, vec![], status);
+    if let Some(until) = still_invisible(status.creation.as_ref(), want.visibility_window, now) {
+        let on = format!("the answer to creating plan {name:?} was lost; whether it exists is known at {until}");
+        let verdict = Verdict::Waiting { phase: Phase::Creating, on };
+        return Decision { steps: vec![], verdict, drift, pause_for_update: false };
+    }
+    if let Some(id) = binding.named {
+        let message = format!(
+            "plan {id}, which spec.planId names, does not exist in {}: correct regionId in a new object, or make a new \
+             object without planId to create a plan",
+            spec.region_id
+        );
+        return refused(synced::PLAN_NOT_FOUND, message);
+    }
+    if spec.management_policy == ManagementPolicy::Observe {
+        let message = "managementPolicy is Observe and no plan is bound: set spec.planId to the plan to observe".into();
+        return refused(synced::PLAN_NOT_FOUND, message);
+    }
+    for plan in same_name {
+        if let Owner::Another(owner) = owner_of(plan, &binding.mark) {
+            return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner));
+        }
+    }
+    if let Some(plan) = same_name.first() {
+        let message = format!(
+            "plan {} has the name {name:?} and nobody's mark: set spec.planId: {:?} to take it over, or another \
+             spec.planName to create a new plan",
+            plan.plan_id,
+            plan.plan_id.to_string()
+        );
+        return refused(synced::NAME_CONFLICT, message);
+    }
+    match &seen.credentials {
+        Err(error) => refused(synced::CREDENTIALS_NOT_FOUND, error.to_string()),
+        Ok(credentials) => {
+            let steps = vec![Step::CreatePlan { plan: plan::creation(spec, binding, credentials) }];
+            Decision { steps, verdict: Verdict::Acting(Phase::Creating), drift, pause_for_update: false }
+        }
+    }
+}
+
+/// There is a plan: bring it and its items to what the spec says.
+fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp) -> Decision {
+    let Desired { spec, status, binding, .. } = want;
+    let refused = |reason, message, drift| Decision::refused(reason, message, drift, status);
+    if let Owner::Another(owner) = owner_of(plan, &binding.mark) {
+        return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner), vec![]);
+    }
+    if let (Some(named), true) = (binding.named, binding.named != Some(plan.plan_id)) {
+        let message = format!(
+            "spec.planId is {named}, but the object is bound to plan {}: set planId to {:?}, or make a new object",
+            plan.plan_id,
+            plan.plan_id.to_string()
+        );
+        return refused(synced::INVALID_SPEC, message, vec![]);
+    }
+    let immutable = plan::immutable(spec, plan);
+    if !immutable.is_empty() {
+        let fields: Vec<_> =
+            immutable.iter().map(|it| format!("{} ({} → {})", it.field, it.found, it.wanted)).collect();
+        let message = format!(
+            "the API cannot change {}: write what the plan has, or make a new object with another planName and delete \
+             this one",
+            fields.join(", ")
+        );
+        return refused(synced::IMMUTABLE_FIELD, message, immutable);
+    }
+    let instances = resolve::instances(spec, plan);
+    let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
+    let observing = spec.management_policy == ManagementPolicy::Observe;
+    let credentials = match &seen.credentials {
+        Ok(credentials) => Some(credentials),
+        Err(_) if observing => None,
+        Err(error) => return refused(synced::CREDENTIALS_NOT_FOUND, error.to_string(), vec![]),
+    };
+    let update = plan::update(want, plan, &instances, credentials);
+    let pausing = status.pause_for_update && update.step.is_some();
+    let mut drift = update.drift;
+    let work = items::work(want, plan.plan_id, &instances, &items, pausing, now);
+    drift.extend(work.drift);
+
+    let mut steps: Vec<Step> = Vec::new();
+    let mut waits = work.waits;
+    if pausing {
+        if let Some(message) = items::foreign_runners(&items) {
+            return refused(synced::DRIFTED, message, drift);
+        }
+        steps.extend(items::pause(plan.plan_id, &seen.items));
+        waits = items::transitional(&seen.items);
+        if steps.is_empty() && waits.is_empty() {
+            steps.extend(update.step);
+        }
+    } else {
+        // While an item changes, the plan refuses to be changed; what the items need does not wait for the plan.
+        let changing = items::transitional(&seen.items);
+        match update.step {
+            Some(step) if changing.is_empty() => steps.push(step),
+            Some(_) => waits.extend(changing),
+            None => {}
+        }
+        steps.extend(work.steps);
+    }
+    if want.sync_requested && steps.is_empty() && !observing {
+        steps.extend(sync_step(plan.plan_id, seen));
+    }
+    if observing {
+        steps.clear();
+    }
+    let phase = if work.creating { Phase::Creating } else { Phase::Updating };
+    let only_sync = steps.iter().all(|step| matches!(step, Step::SyncCheckpoints { .. }));
+    let verdict = match waits.into_iter().next() {
+        _ if observing => Verdict::InSync,
+        _ if !only_sync => Verdict::Acting(phase),
+        Some(on) => Verdict::Waiting { phase, on },
+        None => Verdict::InSync,
+    };
+    let pause_for_update = status.pause_for_update && (pausing || work.resuming);
+    Decision { steps, verdict, drift, pause_for_update }
+}
+
+fn sync_step(plan_id: i64, seen: &Observed) -> Option<Step> {
+    let all = seen.checkpoints.as_ref().ok()?;
+    let ids = all.iter().flat_map(|(item, list)| list.iter().map(|checkpoint| (*item, checkpoint.checkpoint_id)));
+    Some(Step::SyncCheckpoints { plan_id, checkpoints: ids.collect() })
+}
+
+/// When a plan or item whose creation was begun is known to be absent, if that is not now.
+fn still_invisible(creation: Option<&CreationStatus>, window: Duration, now: Timestamp) -> Option<Timestamp> {
+    let until = creation?.time.saturating_add(window).unwrap_or(now);
+    (now < until).then_some(until)
+}
+
+fn owner_of(plan: &PlanView, mark: &str) -> Owner {
+    owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
+}
+
+fn owned_by_another(plan_id: i64, owner: &str) -> String {
+    format!(
+        "plan {plan_id} belongs to {owner} (cluster/namespace/name), as its description says, and is left alone: let that \
+         object go with deletionPolicy Retain, or remove the mark [drp {owner}] from the description if that owner is gone"
+    )
+}
+
+fn difference(field: impl Into<String>, wanted: impl ToString, found: impl ToString) -> Drift {
+    Drift { field: field.into(), wanted: wanted.to_string(), found: found.to_string() }
+}
+
+/// Whether an item replicates or is about to.
+fn runs(item: &ItemView) -> bool {
+    use crate::cloud::rocketmq::ItemStatus::{Changing, Creating, ManualStopped, Other, OverdueStopped, Running};
+    match &item.item_status {
+        Running => true,
+        Creating | Changing | ManualStopped | OverdueStopped | Other(_) => false,
+    }
+}

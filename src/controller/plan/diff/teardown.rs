@@ -1,0 +1,115 @@
+//! Deletion: stop the items, delete them, delete the plan; or let the plan go. It never needs the spec to be valid.
+
+use jiff::Timestamp;
+
+use super::items::{self, Work};
+use super::{Decision, Desired, Phase, Step, Verdict, owner_of, still_invisible};
+use crate::api::condition::synced;
+use crate::api::plan::{DeletionPolicy, ManagementPolicy};
+use crate::cloud::rocketmq::{Plan, PlanView};
+use crate::controller::plan::observe::{Observed, Sight};
+use crate::controller::plan::owner::{self, Owner};
+use crate::controller::plan::resolve;
+
+/// Decides what a pass does for an object that is being deleted.
+pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    let Desired { spec, status, binding, .. } = want;
+    if spec.management_policy == ManagementPolicy::Observe {
+        return released(None);
+    }
+    let plan = match &seen.plan {
+        Sight::Absent { .. } => {
+            // A plan whose Create was answered by nobody may still appear.
+            return match still_invisible(status.creation.as_ref(), want.visibility_window, now) {
+                Some(until) => waiting(format!("whether a plan was created is known at {until}"), false),
+                None => released(None),
+            };
+        }
+        Sight::Found(plan) => plan,
+    };
+    match owner_of(plan, &binding.mark) {
+        Owner::Us => {}
+        Owner::Another(owner) => {
+            return released(Some(format!("plan {} belongs to {owner} and was left alone", plan.plan_id)));
+        }
+        Owner::Nobody if want.claimed == Some(plan.plan_id) => {}
+        Owner::Nobody => {
+            return released(Some(format!("plan {} was never taken over and was left alone", plan.plan_id)));
+        }
+    }
+    match spec.deletion_policy {
+        DeletionPolicy::Delete => delete(plan, seen),
+        DeletionPolicy::Retain => retain(want, seen, plan),
+    }
+}
+
+fn delete(plan: &PlanView, seen: &Observed) -> Decision {
+    let plan_id = plan.plan_id;
+    let mut work = Work::default();
+    for item in &seen.items {
+        items::removal(plan_id, item, &mut work);
+    }
+    let Work { mut steps, waits, .. } = work;
+    if seen.items.is_empty() {
+        steps.push(Step::DeletePlan { plan_id });
+    }
+    match (steps.is_empty(), waits.into_iter().next()) {
+        (true, Some(on)) => waiting(on, false),
+        _ => Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: false },
+    }
+}
+
+/// Removes the mark. Where the API refuses that while items run, they are stopped for it and started again.
+fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
+    let Desired { spec, status, binding, .. } = want;
+    let plan_id = plan.plan_id;
+    let pausing = status.pause_for_update;
+    let found = plan.plan_desc.as_deref().unwrap_or_default();
+    let marked = owner::owner(found, &binding.mark) == Owner::Us;
+    let instances = resolve::instances(spec, plan);
+    let resolved = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
+    let acting =
+        |steps| Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: pausing };
+    if !marked {
+        // Only what was stopped for this object's sake is started again.
+        let resume = items::resume(spec, plan_id, &resolved);
+        return match (pausing, items::transitional(&seen.items).into_iter().next()) {
+            (true, _) if !resume.is_empty() => acting(resume),
+            (true, Some(on)) => waiting(on, true),
+            _ => released(Some(format!("plan {plan_id} was kept, as deletionPolicy Retain says"))),
+        };
+    }
+    let text = owner::unmarked(found).to_owned();
+    let step = Step::UpdatePlan { plan_id, plan: Plan { plan_desc: Some(text), ..Plan::default() } };
+    if !pausing {
+        return match items::transitional(&seen.items).into_iter().next() {
+            Some(on) => waiting(on, false),
+            None => acting(vec![step]),
+        };
+    }
+    if items::foreign_runners(&resolved).is_some() {
+        let message =
+            format!("plan {plan_id} was kept with its owner mark, since items run in it that this object does not own");
+        return released(Some(message));
+    }
+    let stops = items::pause(plan_id, &seen.items);
+    match (stops.is_empty(), items::transitional(&seen.items).into_iter().next()) {
+        (false, _) => acting(stops),
+        (true, Some(on)) => waiting(on, true),
+        (true, None) => acting(vec![step]),
+    }
+}
+
+fn waiting(on: String, pause_for_update: bool) -> Decision {
+    let verdict = Verdict::Waiting { phase: Phase::Deleting, on };
+    Decision { steps: vec![], verdict, drift: vec![], pause_for_update }
+}
+
+fn released(left: Option<String>) -> Decision {
+    Decision { steps: vec![], verdict: Verdict::Released { left }, drift: vec![], pause_for_update: false }
+}
+
+/// What a deletion says that cannot be decided at all.
+pub fn blocked(message: impl std::fmt::Display) -> Verdict {
+    Verdict::Refused { reason: synced::DELETION_BLOCKED, message: message.to_string() }
+}

@@ -1,0 +1,111 @@
+//! What is told in events: what a person did not cause, by comparing the status before and after a pass. Pure.
+
+use super::act::{Acted, Outcome};
+use super::diff::{Decision, Verdict};
+use super::observe::{Observed, Sight};
+use crate::api::condition::{kind, protected, synced};
+use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
+use crate::conditions;
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The reason, as one word.
+    pub reason: &'static str,
+    /// What was done, as one word.
+    pub action: &'static str,
+    /// The text for people.
+    pub note: String,
+}
+
+fn normal(reason: &'static str, action: &'static str, note: String) -> Told {
+    Told { warning: false, reason, action, note }
+}
+
+fn warning(reason: &'static str, action: &'static str, note: String) -> Told {
+    Told { warning: true, reason, action, note }
+}
+
+/// The events of a pass.
+pub fn events(
+    spec: &DisasterRecoveryPlanSpec,
+    old: &DisasterRecoveryPlanStatus,
+    new: &DisasterRecoveryPlanStatus,
+    seen: &Observed,
+    decision: &Decision,
+    acted: &[Acted],
+    sync_requested: bool,
+) -> Vec<Told> {
+    let mut told = Vec::new();
+    let observing = spec.management_policy == ManagementPolicy::Observe;
+    let id = new.plan_id.as_deref().unwrap_or_default();
+    if let (Some(gone), Sight::Absent { missing: Some(_), .. }, None) = (&old.plan_id, &seen.plan, &old.creation) {
+        told.push(warning("PlanGone", "Observe", format!("plan {gone} was deleted by somebody else")));
+    }
+    for it in acted {
+        match &it.outcome {
+            Outcome::CreatedPlan(id) => told.push(normal("Created", "CreatePlan", format!("created plan {id}"))),
+            Outcome::Synced { done, failed: 0, .. } => {
+                told.push(normal(
+                    "CheckpointsSynced",
+                    "SyncCheckpoints",
+                    format!("synchronized all {done} checkpoints"),
+                ));
+            }
+            Outcome::Synced { done, failed, first } => {
+                let why = first.as_ref().map(ToString::to_string).unwrap_or_default();
+                let note = format!("synchronized {done} checkpoints, {failed} failed; the first: {why}");
+                told.push(warning("CheckpointsNotSynced", "SyncCheckpoints", note));
+            }
+            Outcome::Done | Outcome::AddedItem(_) | Outcome::Failed(_) | Outcome::Skipped => {}
+        }
+    }
+    let found = matches!(seen.plan, Sight::Found(_));
+    if found && old.plan_id.is_none() && new.plan_id.is_some() && !observing {
+        // After an unanswered Create, the plan with our mark is the one that it made.
+        told.push(match old.creation {
+            Some(_) => {
+                normal("Created", "CreatePlan", format!("plan {id} was created by a call whose answer was lost"))
+            }
+            None => normal("Adopted", "Adopt", format!("took over plan {id}")),
+        });
+    }
+    if observing && sync_requested {
+        let note = "no checkpoint was synchronized: managementPolicy is Observe".into();
+        told.push(warning("CheckpointsNotSynced", "SyncCheckpoints", note));
+    }
+    let condition = |status: &DisasterRecoveryPlanStatus, kind| {
+        conditions::find(&status.conditions, kind).map(|it| (it.status.clone(), it.reason.clone(), it.message.clone()))
+    };
+    let reason = |status, kind| condition(status, kind).map(|(_, reason, _)| reason).unwrap_or_default();
+    let message = |status, kind| condition(status, kind).map(|(_, _, message)| message).unwrap_or_default();
+    let (before, after) = (reason(old, kind::SYNCED), reason(new, kind::SYNCED));
+    if after == synced::DRIFTED && before != after {
+        told.push(warning("DriftFound", "Observe", message(new, kind::SYNCED)));
+    }
+    let drifted =
+        before == synced::DRIFTED || (!old.drift.is_empty() && old.synced_generation == new.synced_generation);
+    if drifted && !old.drift.is_empty() && after == synced::IN_SYNC {
+        let fields: Vec<_> = old.drift.iter().map(|it| it.field.as_str()).collect();
+        told.push(normal("DriftCorrected", "Update", format!("corrected {}", fields.join(", "))));
+    }
+    if let Verdict::Refused { reason, message } = &decision.verdict
+        && before != *reason
+    {
+        told.push(warning(reason, "Observe", message.clone()));
+    }
+    if new.pause_for_update && !old.pause_for_update {
+        let note = "the API refuses to change the plan while items run: stopping them, they are started again after it";
+        told.push(normal("ItemsPaused", "StopItem", note.into()));
+    }
+    let (before, after) = (reason(old, kind::PROTECTED), reason(new, kind::PROTECTED));
+    if after == protected::OBJECTIVE_EXCEEDED && before != after {
+        told.push(warning("ObjectiveExceeded", "Observe", message(new, kind::PROTECTED)));
+    }
+    if before == protected::OBJECTIVE_EXCEEDED && after == protected::WITHIN_OBJECTIVE {
+        told.push(normal("ObjectiveMet", "Observe", message(new, kind::PROTECTED)));
+    }
+    told
+}

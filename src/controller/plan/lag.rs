@@ -1,0 +1,229 @@
+//! How far consumer progress lags behind: exact for decisions and metrics, rounded for status.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::resolve::Items;
+use crate::api::plan::{CheckpointSummary, LaggingGroup, PlanCheckpoints};
+use crate::cloud::rocketmq::{Checkpoint, Progress};
+
+/// The most groups that status names.
+const MOST_WORST: usize = 10;
+
+/// The lag of one consumer group and topic of one mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLag {
+    /// The mapping's name.
+    pub mapping: String,
+    /// The instance that the progress comes from.
+    pub source_instance: String,
+    /// The consumer group.
+    pub group: String,
+    /// The topic on the source.
+    pub topic: String,
+    /// How far the destination is behind the source, in ms; none where it was never synchronized.
+    pub lag_ms: Option<i64>,
+    /// When it was last synchronized, in ms since 1970 UTC.
+    pub last_sync_ms: Option<i64>,
+}
+
+/// The lags of all checkpoints of all mappings.
+pub fn lags(items: &Items<'_>, checkpoints: &BTreeMap<i64, Vec<Checkpoint>>) -> Vec<GroupLag> {
+    let mut all = Vec::new();
+    for (mapping, item) in &items.mapped {
+        for checkpoint in checkpoints.get(&item.item_id).into_iter().flatten() {
+            all.push(lag(mapping, checkpoint));
+        }
+    }
+    all
+}
+
+fn lag(mapping: &str, checkpoint: &Checkpoint) -> GroupLag {
+    let consumed = |side: &Option<Progress>| {
+        side.as_ref().and_then(|it| it.progress_data.as_ref()).and_then(|it| it.consume_timestamp).filter(|ms| *ms > 0)
+    };
+    let last_sync_ms = checkpoint.last_sync_time.filter(|ms| *ms > 0);
+    let (source, target) = (consumed(&checkpoint.source_progress), consumed(&checkpoint.target_progress));
+    // Without progress on the source there is nothing to lose; without any on the destination nothing was synchronized.
+    let lag_ms = match (last_sync_ms, source, target) {
+        (Some(_), Some(source), Some(target)) => Some((source - target).max(0)),
+        (Some(_), None, _) => Some(0),
+        (None, _, _) | (Some(_), Some(_), None) => None,
+    };
+    let side = checkpoint.source_progress.clone().unwrap_or_default();
+    GroupLag {
+        mapping: mapping.to_owned(),
+        source_instance: side.instance_id.unwrap_or_default(),
+        group: side.consumer_group_id.unwrap_or_default(),
+        topic: side.topic_name.unwrap_or_default(),
+        lag_ms,
+        last_sync_ms,
+    }
+}
+
+/// Seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. What was shown before stays while
+/// the exact value is within one step of it, so that a steady plan is not rewritten.
+fn shown(lag_ms: i64, before: Option<i64>) -> i64 {
+    let exact = lag_ms.div_euclid(1000) + i64::from(lag_ms % 1000 > 0);
+    let step = match exact {
+        ..=600 => 10,
+        601..=10_800 => 60,
+        _ => 600,
+    };
+    match before {
+        Some(before) if (before - exact).abs() <= step => before,
+        _ => (exact + step - 1) / step * step,
+    }
+}
+
+/// Sums up some lags. `before` is what status showed.
+pub fn summary<'a>(
+    lags: impl IntoIterator<Item = &'a GroupLag>,
+    objective_ms: i64,
+    before: Option<&CheckpointSummary>,
+) -> CheckpointSummary {
+    let mut sum = CheckpointSummary::default();
+    let mut most = None;
+    for lag in lags {
+        sum.total += 1;
+        match lag.lag_ms {
+            None => sum.never_synced += 1,
+            Some(ms) => {
+                sum.behind += i64::from(ms > objective_ms);
+                most = most.max(Some(ms));
+            }
+        }
+    }
+    sum.max_lag_seconds = most.map(|ms| shown(ms, before.and_then(|it| it.max_lag_seconds)));
+    sum
+}
+
+/// Sums up the whole plan. The time of the last synchronization advances only when something else changed or `stale_ms`
+/// have passed.
+pub fn plan_checkpoints(
+    lags: &[GroupLag],
+    objective_ms: i64,
+    before: Option<&PlanCheckpoints>,
+    stale_ms: i64,
+) -> PlanCheckpoints {
+    let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
+    let worst_before = |lag: &GroupLag| {
+        let same = |it: &&LaggingGroup| {
+            it.mapping == lag.mapping && it.consumer_group_id == lag.group && it.topic_name == lag.topic
+        };
+        before.and_then(|it| it.worst.iter().find(same)).and_then(|it| it.lag_seconds)
+    };
+    let mut worst: Vec<LaggingGroup> = lags
+        .iter()
+        // One synchronization is made every 10 s: what is within it is not worth a line.
+        .filter(|lag| lag.lag_ms.is_none_or(|ms| ms > 10_000))
+        .map(|lag| LaggingGroup {
+            mapping: lag.mapping.clone(),
+            consumer_group_id: lag.group.clone(),
+            topic_name: lag.topic.clone(),
+            lag_seconds: lag.lag_ms.map(|ms| shown(ms, worst_before(lag))),
+        })
+        .collect();
+    let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
+    worst.sort_by(|a, b| {
+        (rank(a), &a.consumer_group_id, &a.topic_name).cmp(&(rank(b), &b.consumer_group_id, &b.topic_name))
+    });
+    worst.truncate(MOST_WORST);
+    let max_lag = summary.max_lag_seconds.map_or_else(|| "-".to_owned(), duration);
+    let last_sync = lags.iter().filter_map(|lag| lag.last_sync_ms).max();
+    let last_sync_time = last_sync.and_then(|ms| Timestamp::from_second(ms.div_euclid(1000)).ok());
+    let mut new = PlanCheckpoints { summary, max_lag, last_sync_time, worst };
+    if let Some(before) = before
+        && let (Some(old), Some(newer)) = (before.last_sync_time, new.last_sync_time)
+        && newer.as_millisecond() - old.as_millisecond() < stale_ms
+        && (PlanCheckpoints { last_sync_time: Some(old), ..new.clone() }) == *before
+    {
+        new.last_sync_time = Some(old);
+    }
+    new
+}
+
+/// Seconds as people read them: `40s`, `2m`, `2m30s`, `3h10m`.
+pub fn duration(seconds: i64) -> String {
+    let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
+    match (hours, minutes, rest) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> GroupLag {
+        GroupLag {
+            mapping: "orders".into(),
+            source_instance: "rmq-a".into(),
+            group: "GID_ORDERS".into(),
+            topic: "orders".into(),
+            lag_ms,
+            last_sync_ms: Some(last_sync_ms),
+        }
+    }
+
+    #[test]
+    fn a_steady_plan_shows_the_same_numbers() {
+        let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], 300_000, None, 900_000);
+        for (poll, lag_ms) in [(1, 0), (2, 9_900), (3, 10_000), (4, 14_000), (5, 200)] {
+            let next =
+                plan_checkpoints(&[group(Some(lag_ms), 1_000_000 + poll * 60_000)], 300_000, Some(&first), 900_000);
+            if lag_ms <= 10_000 {
+                assert_eq!(next, first, "poll {poll}");
+            }
+        }
+        let late = plan_checkpoints(&[group(Some(3_000), 2_000_000)], 300_000, Some(&first), 900_000);
+        assert_ne!(late.last_sync_time, first.last_sync_time);
+    }
+
+    #[test]
+    fn rounding_goes_up_and_never_hides_a_lag_beyond_the_objective() {
+        assert_eq!(shown(300_001, None), 310);
+        assert_eq!(shown(1, None), 10);
+        assert_eq!(shown(0, None), 0);
+        assert_eq!(shown(700_000, None), 720);
+        let sum = summary(&[group(Some(300_001), 1)], 300_000, None);
+        assert_eq!((sum.behind, sum.total, sum.max_lag_seconds), (1, 1, Some(310)));
+    }
+
+    #[test]
+    fn progress_that_never_reached_the_destination_was_never_synced() {
+        let side = |ms: Option<i64>| {
+            let data = crate::cloud::rocketmq::ProgressData { consume_timestamp: ms };
+            Some(Progress { progress_data: Some(data), ..Progress::default() })
+        };
+        let table = [
+            (None, side(Some(5_000)), side(Some(5_000)), None),
+            (Some(0), side(Some(5_000)), side(Some(5_000)), None),
+            (Some(9), side(Some(5_000)), None, None),
+            (Some(9), side(Some(5_000)), side(Some(0)), None),
+            (Some(9), side(Some(5_000)), side(Some(4_000)), Some(1_000)),
+            (Some(9), side(Some(4_000)), side(Some(5_000)), Some(0)),
+            (Some(9), None, None, Some(0)),
+        ];
+        for (last_sync_time, source_progress, target_progress, lag_ms) in table {
+            let checkpoint = Checkpoint { checkpoint_id: 1, last_sync_time, source_progress, target_progress };
+            assert_eq!(lag("m", &checkpoint).lag_ms, lag_ms, "{checkpoint:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_ten_are_named_those_never_synced_first() {
+        let mut all: Vec<_> = (0..15).map(|i| group(Some(i * 60_000), 1)).collect();
+        all.push(group(None, 0));
+        let sum = plan_checkpoints(&all, 300_000, None, 900_000);
+        assert_eq!(sum.worst.len(), 10);
+        assert_eq!(sum.worst[0].lag_seconds, None);
+        assert_eq!(sum.worst[1].lag_seconds, Some(840));
+        assert_eq!(sum.max_lag, "14m");
+    }
+}

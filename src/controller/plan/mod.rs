@@ -1,0 +1,312 @@
+//! The pipeline of a plan: watch → observe → diff → act → status.
+
+pub mod act;
+pub mod diff;
+pub mod events;
+pub mod lag;
+pub mod observe;
+pub mod owner;
+pub mod resolve;
+mod session;
+pub mod status;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use self::act::Acted;
+use self::diff::{Decision, Desired, Step, Verdict};
+use self::events::Told;
+use self::observe::{Binding, Observed};
+use self::session::Session;
+use self::status::{Pass, Report};
+use super::{Context, Error, Next};
+use crate::api::condition::synced;
+use crate::api::plan::{CreationStatus, DeletionPolicy, DisasterRecoveryPlan, ManagementPolicy};
+use crate::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
+use crate::cloud::budget::Lane;
+use crate::cloud::error::{self, Class};
+use crate::cloud::rocketmq::RocketMq;
+use crate::conditions::{self, Statement};
+
+/// Why a pass saw nothing.
+enum Unseen {
+    /// There are no credentials.
+    Credentials(String),
+    /// The cloud failed.
+    Cloud(error::Error),
+}
+
+/// One pass over one object.
+pub async fn reconcile(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let mut session = Session::new(&ctx, (*object).clone());
+    let next = pass(&mut session).await?;
+    Ok(ctx.requeue(&session.uid(), session.poll_interval(), &next))
+}
+
+async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
+    let deleting = session.object.metadata.deletion_timestamp.is_some();
+    if deleting && !session.has_finalizer() {
+        session.forget();
+        return Ok(Next::AwaitChange);
+    }
+    let observing = session.object.spec.management_policy == ManagementPolicy::Observe;
+    if session.object.spec.suspend {
+        write(session, &Report::Suspended, None).await?;
+        return Ok(Next::AwaitChange);
+    }
+    if deleting && observing {
+        return release(session, None).await;
+    }
+    if !observing && !deleting && !session.has_finalizer() {
+        session.add_finalizer().await?;
+    }
+    let cloud = match session.cloud(if settled(session) { Lane::Poll } else { Lane::Edit }).await {
+        Ok(cloud) => cloud,
+        Err(error) => return unseen(session, Unseen::Credentials(error.to_string())).await,
+    };
+    match observe_all(session, &cloud).await {
+        Ok(seen) => run(session, &cloud, seen).await,
+        Err(error) => unseen(session, Unseen::Cloud(error)).await,
+    }
+}
+
+/// Whether a pass is a mere poll: nothing is asked for that was not reached before.
+fn settled(session: &Session<'_>) -> bool {
+    let status = session.status();
+    session.object.metadata.deletion_timestamp.is_none()
+        && status.synced_generation.is_some()
+        && status.synced_generation == session.object.metadata.generation
+        && !sync_requested(session)
+}
+
+fn sync_requested(session: &Session<'_>) -> bool {
+    let asked = session.object.annotations().get(SYNC_CHECKPOINTS_ANNOTATION);
+    asked.is_some() && asked != session.status().last_handled_sync_checkpoints_at.as_ref()
+}
+
+fn claimed(object: &DisasterRecoveryPlan) -> Option<i64> {
+    object.annotations().get(PLAN_ID_ANNOTATION).and_then(|id| id.parse().ok())
+}
+
+fn binding(session: &Session<'_>) -> Binding {
+    let object = &session.object;
+    let number = |id: &Option<String>| id.as_deref().and_then(|id| id.parse().ok());
+    let namespace = object.namespace().unwrap_or_default();
+    Binding {
+        bound: number(&session.status().plan_id).or_else(|| claimed(object)),
+        named: number(&object.spec.plan_id),
+        plan_name: object.spec.plan_name.clone().unwrap_or_else(|| object.name_any()),
+        mark: owner::mark(&session.ctx.cluster_id, &namespace, &object.name_any()),
+    }
+}
+
+async fn observe_all(session: &Session<'_>, cloud: &RocketMq) -> Result<Observed, error::Error> {
+    let object = &session.object;
+    let namespace = object.namespace().unwrap_or_default();
+    let spec = &object.spec;
+    let plan = observe::find_plan(cloud, &binding(session)).await?;
+    let items = observe::items(cloud, &plan).await?;
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Observed { plan, items, checkpoints: Ok(Default::default()), credentials: Ok(Default::default()) });
+    }
+    let checkpoints = observe::checkpoints(cloud, spec, &session.status(), &plan, &items).await;
+    let credentials = match spec.management_policy {
+        ManagementPolicy::Observe => Ok(Default::default()),
+        ManagementPolicy::Manage => observe::acl_credentials(&session.ctx.client, &namespace, spec).await,
+    };
+    Ok(Observed { plan, items, checkpoints, credentials })
+}
+
+/// Decides, writes down what must survive a crash, acts, and says so in status.
+async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Result<Next, Error> {
+    let deleting = session.object.metadata.deletion_timestamp.is_some();
+    if seen.checkpoints.is_ok() {
+        session.seen_now();
+    }
+    let (binding, before, spec) = (binding(session), session.status(), session.object.spec.clone());
+    let asked = sync_requested(session);
+    let want = Desired {
+        spec: &spec,
+        status: &before,
+        binding: &binding,
+        claimed: claimed(&session.object),
+        sync_requested: asked,
+        visibility_window: session.ctx.settings.visibility_window,
+    };
+    let decision = match deleting {
+        true => diff::teardown(&want, &seen, Timestamp::now()),
+        false => diff::diff(&want, &seen, Timestamp::now()),
+    };
+    if let Verdict::Released { left } = &decision.verdict {
+        return release(session, left.clone()).await;
+    }
+    write_intents(session, &decision).await?;
+    let acted = act::act(cloud, decision.steps.clone()).await;
+    if let Some(id) = claim(&binding, &seen, &acted, &spec)
+        && !deleting
+    {
+        session.annotate(&id).await?;
+    }
+    let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
+    let tell = |old: &_, new: &_| events::events(&spec, old, new, &seen, &decision, &acted, asked);
+    write(session, &report, Some((&before, &tell))).await?;
+    session.measure(&seen);
+    if deleting
+        && spec.deletion_policy == DeletionPolicy::Retain
+        && let Some(error::Error { class: Class::Denied, .. }) = status::first_failure(&acted)
+    {
+        return release(session, Some("the plan was kept with its owner mark, since the cloud denies access".into()))
+            .await;
+    }
+    Ok(next(&seen, &decision, &acted))
+}
+
+/// The intents of calls that have no client token, written against the version that the pass is about: of two passes, one
+/// gets through.
+async fn write_intents(session: &mut Session<'_>, decision: &Decision) -> Result<(), Error> {
+    let mut status = session.status();
+    let mut any = false;
+    let mut intent = || {
+        any = true;
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        Some(CreationStatus { nonce, time: conditions::seconds(Timestamp::now()) })
+    };
+    for step in &decision.steps {
+        match step {
+            Step::CreatePlan { .. } => status.creation = intent(),
+            Step::AddItem { mapping, .. } => match status.topic_mappings.iter_mut().find(|it| it.name == *mapping) {
+                Some(known) => known.creation = intent(),
+                None => status.topic_mappings.push(crate::api::plan::TopicMappingStatus {
+                    name: mapping.clone(),
+                    item_id: None,
+                    item_status: None,
+                    checkpoints: None,
+                    creation: intent(),
+                }),
+            },
+            Step::UpdatePlan { .. }
+            | Step::UpdateItem { .. }
+            | Step::StartItem { .. }
+            | Step::StopItem { .. }
+            | Step::DeleteItem { .. }
+            | Step::DeletePlan { .. }
+            | Step::SyncCheckpoints { .. } => {}
+        }
+    }
+    if any { session.write_status(status).await } else { Ok(()) }
+}
+
+/// The plan's ID for the annotation: of a plan that carries our mark, or that was just made.
+fn claim(
+    binding: &Binding,
+    seen: &Observed,
+    acted: &[Acted],
+    spec: &crate::api::plan::DisasterRecoveryPlanSpec,
+) -> Option<String> {
+    if spec.management_policy == ManagementPolicy::Observe {
+        return None;
+    }
+    let created = acted.iter().find_map(|it| match it.outcome {
+        act::Outcome::CreatedPlan(id) => Some(id),
+        _ => None,
+    });
+    let found = match &seen.plan {
+        observe::Sight::Found(plan) => {
+            let desc = plan.plan_desc.as_deref().unwrap_or_default();
+            (owner::owner(desc, &binding.mark) == owner::Owner::Us).then_some(plan.plan_id)
+        }
+        observe::Sight::Absent { .. } => None,
+    };
+    created.or(found).map(|id| id.to_string())
+}
+
+type Tell<'a> = (
+    &'a crate::api::plan::DisasterRecoveryPlanStatus,
+    &'a (
+            dyn Fn(
+        &crate::api::plan::DisasterRecoveryPlanStatus,
+        &crate::api::plan::DisasterRecoveryPlanStatus,
+    ) -> Vec<Told>
+                + Sync
+        ),
+);
+
+/// Computes the status, writes it where it changed, and publishes what is to be told.
+async fn write(session: &mut Session<'_>, report: &Report<'_>, tell: Option<Tell<'_>>) -> Result<(), Error> {
+    let object = session.object.clone();
+    let old = session.status();
+    let binding = binding(session);
+    let annotation = |name: &str| object.annotations().get(name).map(String::as_str);
+    let pass = Pass {
+        generation: object.metadata.generation,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        old: &old,
+        spec: &object.spec,
+        binding: &binding,
+        reconcile_requested: annotation(RECONCILE_ANNOTATION),
+        sync_requested: annotation(SYNC_CHECKPOINTS_ANNOTATION),
+        poll_ms: i64::try_from(session.poll_interval().as_millis()).unwrap_or(i64::MAX),
+        fresh: session.fresh(),
+        now: Timestamp::now(),
+    };
+    let new = status::status(&pass, report);
+    if new != old {
+        session.write_status(new.clone()).await?;
+    }
+    session.ctx.metrics.conditions("DisasterRecoveryPlan", &session.namespace(), &object.name_any(), &new.conditions);
+    if let Some((before, tell)) = tell {
+        for told in tell(before, &new) {
+            session.publish(&told).await;
+        }
+    }
+    Ok(())
+}
+
+/// The pass saw nothing: say why, and come back.
+async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
+    let (synced, stalled, next) = match &why {
+        Unseen::Credentials(message) => {
+            (Statement::no(synced::CREDENTIALS_NOT_FOUND, message.clone()), true, Next::Poll)
+        }
+        Unseen::Cloud(error) => {
+            let (statement, stalled) = status::failure(error);
+            (statement, stalled, Next::Retry(error.class))
+        }
+    };
+    let deleting = session.object.metadata.deletion_timestamp.is_some();
+    let denied = matches!(&why, Unseen::Credentials(_) | Unseen::Cloud(error::Error { class: Class::Denied, .. }));
+    if deleting && denied && session.object.spec.deletion_policy == DeletionPolicy::Retain {
+        let left = format!("the plan was kept with its owner mark: {}", synced.message);
+        return release(session, Some(left)).await;
+    }
+    write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
+    Ok(next)
+}
+
+/// Lets the object go.
+async fn release(session: &mut Session<'_>, left: Option<String>) -> Result<Next, Error> {
+    let told = match left {
+        Some(note) => Told { warning: false, reason: "Retained", action: "Release", note },
+        None => Told { warning: false, reason: "Deleted", action: "DeletePlan", note: "the cloud side is gone".into() },
+    };
+    if session.object.spec.management_policy == ManagementPolicy::Manage {
+        session.publish(&told).await;
+    }
+    session.remove_finalizer().await?;
+    session.forget();
+    Ok(Next::AwaitChange)
+}
+
+/// When to look again.
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
+    let failed = status::first_failure(acted).or_else(|| seen.checkpoints.as_ref().err());
+    match (failed, &decision.verdict) {
+        (Some(error), _) if error.class == Class::Conflict => Next::Soon,
+        (Some(error), _) => Next::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
+    }
+}

@@ -1,0 +1,190 @@
+//! Reads what a pass decides on: the plan, its items and checkpoints from the cloud, the Secrets from Kubernetes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use secrecy::SecretString;
+
+use super::owner::{self, Owner};
+use super::resolve;
+use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
+use crate::cloud::credentials::{CredentialsError, secret};
+use crate::cloud::error::{Class, Error};
+use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
+
+/// What is known of where the plan is, before looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The bound plan: status, else the annotation.
+    pub bound: Option<i64>,
+    /// What `spec.planId` names.
+    pub named: Option<i64>,
+    /// The name that the plan has or would get.
+    pub plan_name: String,
+    /// The owner mark of the object.
+    pub mark: String,
+}
+
+/// Whether there is a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sight {
+    /// The bound or marked plan.
+    Found(Box<PlanView>),
+    /// A whole list held neither the bound plan nor our mark.
+    Absent {
+        /// The bound or named plan that is gone.
+        missing: Option<i64>,
+        /// Other plans of the name that ours would get.
+        same_name: Vec<PlanView>,
+    },
+}
+
+/// User name and password of an instance, from a Secret.
+#[derive(Clone, Debug)]
+pub struct AclCredentials {
+    /// The user name.
+    pub username: SecretString,
+    /// The password; not for Alibaba Cloud's own instances.
+    pub password: Option<SecretString>,
+    /// The Secret's name.
+    pub secret_name: String,
+    /// The Secret's resourceVersion.
+    pub resource_version: String,
+}
+
+/// Why a Secret cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It does not exist.
+    #[error("Secret {0} does not exist: create it")]
+    Missing(String),
+    /// It may not be read.
+    #[error("Secret {0} cannot be read: {1}; check the operator's RBAC")]
+    Unreadable(String, String),
+    /// Its content is not what is needed.
+    #[error(transparent)]
+    Content(#[from] CredentialsError),
+}
+
+/// Everything that a pass decides on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The plan.
+    pub plan: Sight,
+    /// Its items.
+    pub items: Vec<ItemView>,
+    /// Checkpoints by item, or why they could not be read.
+    pub checkpoints: Result<BTreeMap<i64, Vec<Checkpoint>>, Error>,
+    /// User names and passwords by instance name, or why they cannot be used.
+    pub credentials: Result<BTreeMap<String, AclCredentials>, SecretError>,
+}
+
+/// Reads a Secret. The error names it and nothing of its content.
+pub async fn read_secret(client: &Client, namespace: &str, name: &str) -> Result<Secret, SecretError> {
+    let full = format!("{namespace}/{name}");
+    match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(SecretError::Missing(full)),
+        Err(kube::Error::Api(status)) => Err(SecretError::Unreadable(full, status.message.clone())),
+        Err(_) => Err(SecretError::Unreadable(full, "the Kubernetes API did not answer".into())),
+    }
+}
+
+/// Reads the user names and passwords that the spec refers to.
+pub async fn acl_credentials(
+    client: &Client,
+    namespace: &str,
+    spec: &DisasterRecoveryPlanSpec,
+) -> Result<BTreeMap<String, AclCredentials>, SecretError> {
+    let mut all = BTreeMap::new();
+    for instance in &spec.instances {
+        let (Some(AuthType::Acl), Some(reference)) = (instance.auth_type, &instance.credentials_secret_ref) else {
+            continue;
+        };
+        let found = read_secret(client, namespace, &reference.name).await?;
+        let full = format!("{namespace}/{}", reference.name);
+        let data: BTreeMap<_, _> =
+            found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
+        let password = match instance.instance_type {
+            InstanceType::External => Some(secret::text(&full, &data, "password")?),
+            InstanceType::Aliyun => None,
+        };
+        let username = secret::text(&full, &data, "username")?;
+        let resource_version = found.metadata.resource_version.unwrap_or_default();
+        let secret_name = reference.name.clone();
+        all.insert(instance.name.clone(), AclCredentials { username, password, secret_name, resource_version });
+    }
+    Ok(all)
+}
+
+/// Finds the plan: the bound one by its ID, else the one with our mark in a list of all plans.
+///
+/// That a plan is gone is believed only when a whole list agrees, since the code for a missing plan is not published.
+pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Error> {
+    let id = binding.bound.or(binding.named);
+    if let Some(id) = id {
+        match cloud.get_plan(id).await {
+            Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Sight::Found(Box::new(plan))),
+            Ok(_) | Err(Error { class: Class::NotFound, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut plans = cloud.list_plans().await?;
+    plans.retain(|plan| plan.plan_status != PlanStatus::Deleted);
+    plans.sort_by_key(|plan| plan.plan_id);
+    if plans.iter().any(|plan| Some(plan.plan_id) == id) {
+        let message = format!("plan {} is listed and yet cannot be read", id.unwrap_or_default());
+        let action = "GetDisasterRecoveryPlan";
+        return Err(Error {
+            class: Class::Unavailable,
+            action,
+            code: "Inconsistent".into(),
+            message,
+            request_id: None,
+        });
+    }
+    let desc = |plan: &PlanView| plan.plan_desc.clone().unwrap_or_default();
+    // Where the spec names a plan, only that one will do.
+    let ours = plans.iter().position(|plan| owner::owner(&desc(plan), &binding.mark) == Owner::Us);
+    if let (Some(at), None) = (ours, binding.named) {
+        return Ok(Sight::Found(Box::new(plans.swap_remove(at))));
+    }
+    plans.retain(|plan| plan.plan_name.as_deref() == Some(&binding.plan_name));
+    Ok(Sight::Absent { missing: id, same_name: plans })
+}
+
+/// Reads the plan's items, if there is a plan.
+pub async fn items(cloud: &RocketMq, plan: &Sight) -> Result<Vec<ItemView>, Error> {
+    match plan {
+        Sight::Found(plan) => cloud.list_items(plan.plan_id).await,
+        Sight::Absent { .. } => Ok(vec![]),
+    }
+}
+
+/// Reads all checkpoints of the items that the spec names, with all their pages; none where the plan does not synchronize
+/// consumer progress.
+pub async fn checkpoints(
+    cloud: &RocketMq,
+    spec: &DisasterRecoveryPlanSpec,
+    status: &DisasterRecoveryPlanStatus,
+    plan: &Sight,
+    items: &[ItemView],
+) -> Result<BTreeMap<i64, Vec<Checkpoint>>, Error> {
+    let mut all = BTreeMap::new();
+    let Sight::Found(plan) = plan else { return Ok(all) };
+    if plan.sync_checkpoint_enabled == Some(false) {
+        return Ok(all);
+    }
+    let instances = resolve::instances(spec, plan);
+    for item in resolve::items(spec, &status.topic_mappings, &instances, items).mapped.into_values() {
+        if item.item_status == ItemStatus::Creating {
+            continue;
+        }
+        let found: &mut Vec<Checkpoint> = all.entry(item.item_id).or_default();
+        for source in resolve::sources(spec, &instances) {
+            found.extend(cloud.list_checkpoints(plan.plan_id, item.item_id, source).await?);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,96 @@
+//! The owner mark: the end of a plan's description says which object in which cluster keeps it. It is what resolves a lost
+//! reply to Create, and what keeps two clusters from fighting over one plan.
+
+use sha2::{Digest, Sha256};
+
+/// A mark is never longer, so that it fits behind a description of 159 characters within 256.
+const LONGEST: usize = 96;
+const START: &str = "[drp ";
+
+/// Whose mark a description carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This object's.
+    Us,
+    /// Another object's or cluster's: what stands between `[drp ` and `]`.
+    Another(String),
+    /// Nobody's.
+    Nobody,
+}
+
+/// The mark of an object: `[drp <cluster>/<namespace>/<name>]`, with a hash in place of the names where it would be longer
+/// than 96 characters.
+pub fn mark(cluster_id: &str, namespace: &str, name: &str) -> String {
+    let mark = format!("{START}{cluster_id}/{namespace}/{name}]");
+    if mark.len() <= LONGEST {
+        return mark;
+    }
+    let hash = hex::encode(Sha256::digest(format!("{namespace}/{name}")));
+    format!("{START}{cluster_id}/#{}]", &hash[..32])
+}
+
+/// Whose mark is at the end of a description.
+pub fn owner(description: &str, mark: &str) -> Owner {
+    match split(description) {
+        (_, None) => Owner::Nobody,
+        (_, Some(found)) if found == mark => Owner::Us,
+        (_, Some(found)) => Owner::Another(found[START.len()..found.len() - 1].to_owned()),
+    }
+}
+
+/// The description without the mark at its end.
+pub fn unmarked(description: &str) -> &str {
+    split(description).0
+}
+
+/// A description with the mark at its end.
+pub fn marked(description: &str, mark: &str) -> String {
+    let text = description.trim_end();
+    if text.is_empty() { mark.to_owned() } else { format!("{text} {mark}") }
+}
+
+fn split(description: &str) -> (&str, Option<&str>) {
+    let text = description.trim_end();
+    match text.rfind(START) {
+        Some(at) if text.ends_with(']') && !text[at..text.len() - 1].contains(']') => {
+            (text[..at].trim_end(), Some(&text[at..]))
+        }
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_behind_any_description() {
+        let ours = mark("0a1b2c3d", "messaging", "orders");
+        assert_eq!(ours, "[drp 0a1b2c3d/messaging/orders]");
+        for text in ["", "Orders, Hangzhou to Shanghai", "杭州 → 上海", "[a] note"] {
+            let description = marked(text, &ours);
+            assert_eq!(owner(&description, &ours), Owner::Us, "{text}");
+            assert_eq!(unmarked(&description), text);
+            assert_eq!(marked(unmarked(&description), &ours), description);
+        }
+    }
+
+    #[test]
+    fn another_owner_and_no_owner_are_told_apart() {
+        let ours = mark("0a1b2c3d", "messaging", "orders");
+        let theirs = owner("x [drp ffffffff/messaging/orders]", &ours);
+        assert_eq!(theirs, Owner::Another("ffffffff/messaging/orders".into()));
+        assert_eq!(owner("the [drp x/y/z] in the middle", &ours), Owner::Nobody);
+        assert_eq!(owner("[drp x", &ours), Owner::Nobody);
+    }
+
+    #[test]
+    fn long_names_get_a_hash_and_stay_distinct() {
+        let (a, b) =
+            (mark("0a1b2c3d", &"n".repeat(63), &"a".repeat(200)), mark("0a1b2c3d", &"n".repeat(63), &"b".repeat(200)));
+        assert!(a.len() <= LONGEST && a != b, "{a} {b}");
+        assert_eq!(owner(&marked("text", &a), &a), Owner::Us);
+        let exact = "x".repeat(LONGEST - "[drp 0a1b2c3d/n/]".len());
+        assert_eq!(mark("0a1b2c3d", "n", &exact).len(), LONGEST);
+    }
+}

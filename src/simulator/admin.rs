@@ -1,0 +1,211 @@
+//! The admin API under `/_simulator`: what tests and the demo do to the cloud behind the operator's back. JSON in and
+//! out, no signature; a refusal is `{"error": …}` with 400 or 404.
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use http::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Simulator;
+use super::faults::Fault;
+use super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
+
+/// The routes; each handler says what body it takes.
+pub(super) fn router() -> Router<Simulator> {
+    Router::new()
+        .route("/plans", get(plans).post(add_plan))
+        .route("/plans/{plan}", patch(edit_plan).delete(remove_plan))
+        .route("/plans/{plan}/items", post(add_item))
+        .route("/plans/{plan}/items/{item}", patch(edit_item).delete(remove_item))
+        .route("/checkpoints/{checkpoint}", patch(set_checkpoint))
+        .route("/requests", get(requests).delete(clear_requests))
+        .route("/faults", post(add_fault).delete(clear_faults))
+        .route("/sync", post(sync))
+        .route("/groups/{group}", post(group))
+        .route("/denied", post(denied))
+        .route("/clock", post(clock))
+        .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such admin route".to_owned()))
+        .method_not_allowed_fallback(async || {
+            Refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method".to_owned())
+        })
+}
+
+/// Why an admin call was not carried out.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
+    }
+}
+
+type Answer = Result<Json<Value>, Refused>;
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+}
+
+fn number(text: &str) -> Result<i64, Refused> {
+    text.parse().map_err(|_| Refused(StatusCode::BAD_REQUEST, format!("{text:?} is not an id")))
+}
+
+fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
+    Ok((number(plan)?, number(item)?))
+}
+
+fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
+    let refused = |failure: Failure| {
+        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Refused(status, failure.to_string())
+    };
+    result.map(|value| Json(shown(value))).map_err(refused)
+}
+
+fn done() -> Answer {
+    Ok(Json(json!({"done": true})))
+}
+
+async fn plans(State(simulator): State<Simulator>) -> Response {
+    Json(simulator.plans()).into_response()
+}
+
+/// Body: that of CreateDisasterRecoveryPlan, all but `planName` optional, plus `regionId` and `items: [{topics}]`.
+async fn add_plan(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let foreign: ForeignPlan = read(&body)?;
+    let region = simulator.default_region();
+    let result = simulator.with_model(|model, now| model.add_foreign_plan(&region, foreign, now));
+    model_answer(result, |id| json!({"planId": id}))
+}
+
+/// Body: a merge patch of `planName`, `planDesc`, `planType`, the two flags and `instances` (each by its `instanceId`).
+async fn edit_plan(State(simulator): State<Simulator>, Path(plan): Path<String>, body: Bytes) -> Answer {
+    let (plan, edit) = (number(&plan)?, read::<Value>(&body)?);
+    model_answer(simulator.with_model(|model, now| model.edit_plan(plan, &edit, now)), |()| json!({"done": true}))
+}
+
+async fn remove_plan(State(simulator): State<Simulator>, Path(plan): Path<String>) -> Answer {
+    let plan = number(&plan)?;
+    model_answer(simulator.with_model(|model, _| model.remove_plan(plan)), |()| json!({"done": true}))
+}
+
+/// Body: that of AddDisasterRecoveryItem.
+async fn add_item(State(simulator): State<Simulator>, Path(plan): Path<String>, body: Bytes) -> Answer {
+    let (plan, input) = (number(&plan)?, read::<ItemInput>(&body)?);
+    let result = simulator.with_model(|model, now| {
+        let region = model.plan(plan).map(|plan| plan.region_id.clone()).ok_or_else(Failure::plan_not_found)?;
+        model.add_item(&region, plan, input, now)
+    });
+    model_answer(result, |id| json!({"itemId": id}))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ItemEdit {
+    item_status: Option<ItemStatus>,
+    topics: Option<Vec<Topic>>,
+}
+
+/// Body: `itemStatus` (OVERDUE_STOPPED is what arrears do) and/or `topics`, which replace those that there are.
+async fn edit_item(State(simulator): State<Simulator>, Path(ids): Path<(String, String)>, body: Bytes) -> Answer {
+    let ((plan, item), edit) = (numbers(&ids)?, read::<ItemEdit>(&body)?);
+    let result = simulator.with_model(|model, now| {
+        if edit.topics.is_some() {
+            model.set_item_topics(plan, item, ItemInput { topics: edit.topics }, now)?;
+        }
+        match edit.item_status {
+            Some(status) => model.set_item_status(plan, item, status, now),
+            None => Ok(()),
+        }
+    });
+    model_answer(result, |()| json!({"done": true}))
+}
+
+async fn remove_item(State(simulator): State<Simulator>, Path(ids): Path<(String, String)>) -> Answer {
+    let (plan, item) = numbers(&ids)?;
+    model_answer(simulator.with_model(|model, _| model.remove_item(plan, item)), |()| json!({"done": true}))
+}
+
+/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. It then stays so until it is
+/// synchronised by hand.
+async fn set_checkpoint(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let (id, times) = (number(&id)?, read::<CheckpointTimes>(&body)?);
+    model_answer(simulator.with_model(|model, _| model.set_checkpoint(id, times)), |()| json!({"done": true}))
+}
+
+async fn requests(State(simulator): State<Simulator>) -> Response {
+    Json(simulator.requests()).into_response()
+}
+
+async fn clear_requests(State(simulator): State<Simulator>) -> Answer {
+    simulator.clear_requests();
+    done()
+}
+
+/// Body: a [`Fault`], such as `{"action": "GetDisasterRecoveryPlan", "times": 1, "kind": {"type": "Lost"}}`.
+async fn add_fault(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    simulator.add_fault(read::<Fault>(&body)?);
+    done()
+}
+
+async fn clear_faults(State(simulator): State<Simulator>) -> Answer {
+    simulator.clear_faults();
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sync {
+    frozen: bool,
+}
+
+/// Body: `{"frozen": true}` stops the automatic synchronisation of consumer progress, so that lag grows.
+async fn sync(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let Sync { frozen } = read(&body)?;
+    simulator.with_model(|model, _| model.freeze_sync(frozen));
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    online: bool,
+}
+
+/// Body: `{"online": false}` takes a consumer group offline at the destinations.
+async fn group(State(simulator): State<Simulator>, Path(name): Path<String>, body: Bytes) -> Answer {
+    let Group { online } = read(&body)?;
+    simulator.with_model(|model, _| model.set_group_online(&name, online));
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Denied {
+    actions: Vec<String>,
+}
+
+/// Body: `{"actions": ["…"]}`, all the actions that answer `NoPermission` from now on; `*` is every one, `[]` none.
+async fn denied(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let Denied { actions } = read(&body)?;
+    simulator.set_denied_actions(actions);
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Clock {
+    offset_ms: i64,
+}
+
+/// Body: `{"offsetMs": 60000}` puts the simulator's clock ahead of the machine's.
+async fn clock(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let Clock { offset_ms } = read(&body)?;
+    simulator.set_clock_offset_ms(offset_ms);
+    done()
+}

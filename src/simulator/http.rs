@@ -1,0 +1,236 @@
+//! What all of the simulated products share: how a request is read and how an answer is sent.
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use futures::stream;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::faults::FaultKind;
+use super::model::Failure;
+
+/// The longest body that is read, bytes; no call of the API comes near.
+pub(super) const BODY_LIMIT: usize = 1 << 20;
+
+/// A request in the parts that the signature and the operations look at.
+pub(super) struct Incoming {
+    pub(super) method: Method,
+    /// As sent: still encoded.
+    pub(super) path: String,
+    /// Decoded; the SDK sends `+` for a space, which it signs as `%20`.
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    /// The Host header, or the URI's authority when a request comes in process and has none.
+    pub(super) host: String,
+    pub(super) body: Bytes,
+}
+
+impl Incoming {
+    pub(super) fn new(parts: &Parts, body: Bytes) -> Incoming {
+        let host = parts.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        let authority = || parts.uri.authority().map(|authority| authority.as_str().to_owned());
+        Incoming {
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            query: decoded_query(parts.uri.query().unwrap_or_default()),
+            headers: parts.headers.clone(),
+            host: host.map(String::from).or_else(authority).unwrap_or_default(),
+            body,
+        }
+    }
+
+    /// The first value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
+    /// All values of the headers in a `SignedHeaders` list.
+    pub(super) fn signed_values(&self, names: &str) -> Vec<(String, String)> {
+        let mut values = Vec::new();
+        for name in names.split(';') {
+            if name == "host" {
+                values.push((name.to_owned(), self.host.clone()));
+                continue;
+            }
+            for value in self.headers.get_all(name) {
+                values.push((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            }
+        }
+        values
+    }
+
+    /// The first query parameter of that name.
+    pub(super) fn parameter(&self, name: &str) -> Option<&String> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+fn decoded_query(query: &str) -> Vec<(String, String)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(&key.replace('+', " ")), decoded(&value.replace('+', " ")))
+        })
+        .collect()
+}
+
+/// Percent-decoded text.
+pub(super) fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// The region that a host means for a product: `{product}.{region}.aliyuncs.com` (or `{product}-vpc.…`) in process, a
+/// loopback address for the default region.
+pub(super) fn region_of(host: &str, product: &str, default_region: &str) -> Option<String> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if ["127.0.0.1", "localhost", "[::1]"].contains(&name) {
+        return Some(default_region.to_owned());
+    }
+    let (service, region) = name.strip_suffix(".aliyuncs.com")?.split_once('.')?;
+    let known = service == product || service.strip_suffix("-vpc") == Some(product);
+    (known && !region.is_empty() && !region.contains('.')).then(|| region.to_owned())
+}
+
+/// What is sent back, and how.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// The business or gateway code; `200` when all went well.
+    pub(super) code: String,
+    body: String,
+    html: bool,
+    retry_after_ms: Option<u64>,
+    /// Whether the connection breaks instead of the body arriving.
+    broken: bool,
+    /// How late it is sent, ms.
+    late_ms: u64,
+}
+
+impl Answer {
+    fn json(status: u16, code: &str, body: &Value) -> Answer {
+        let (code, body) = (code.to_owned(), body.to_string());
+        Answer { status, code, body, html: false, retry_after_ms: None, broken: false, late_ms: 0 }
+    }
+
+    /// RocketMQ's envelope around a result.
+    pub(super) fn success(data: &Value) -> Answer {
+        let body = json!({
+            "requestId": request_id(), "success": true, "data": data, "code": "200", "message": "success",
+            "httpStatusCode": 200,
+        });
+        Answer::json(200, "200", &body)
+    }
+
+    /// The body for a refusal: the gateway's, or RocketMQ's envelope, on request under HTTP 200.
+    pub(super) fn failure(failure: &Failure, host: &str, errors_as_http_200: bool) -> Answer {
+        let Failure { status, code, message, gateway } = failure;
+        if *gateway {
+            let body = json!({
+                "RequestId": request_id(), "HostId": host, "Code": code, "Message": message,
+                "Recommend": format!("https://api.aliyun.com/troubleshoot?q={code}"),
+            });
+            return Answer::json(*status, code, &body);
+        }
+        let mut body = json!({
+            "requestId": request_id(), "success": false, "code": code, "message": message, "httpStatusCode": status,
+        });
+        if code == "NoPermission" {
+            let detail = json!({"AuthPrincipalDisplayName": "simulator", "NoPermissionType": "ImplicitDeny"});
+            body["accessDeniedDetail"] = detail;
+        }
+        Answer::json(if errors_as_http_200 { 200 } else { *status }, code, &body)
+    }
+
+    /// `Throttling.User`.
+    pub(super) fn throttled(host: &str, retry_after_ms: Option<u64>) -> Answer {
+        let failure = Failure::gateway(400, "Throttling.User", "Request was denied due to user flow control.");
+        Answer { retry_after_ms, ..Answer::failure(&failure, host, false) }
+    }
+
+    /// What a fault answers; `done` carries the request out, and is not called by the kinds that do nothing.
+    pub(super) fn faulty(fault: &FaultKind, host: &str, done: impl FnOnce() -> Answer) -> Answer {
+        let error = |status: &u16, code: &String, message: &String, pascal_case: &bool| {
+            let (status, code, message) = (*status, code.clone(), message.clone());
+            Answer::failure(&Failure { status, code, message, gateway: *pascal_case }, host, false)
+        };
+        match fault {
+            FaultKind::Error { status, code, message, pascal_case } => error(status, code, message, pascal_case),
+            FaultKind::ErrorAfter { status, code, message, pascal_case } => {
+                done();
+                error(status, code, message, pascal_case)
+            }
+            FaultKind::Throttle { retry_after_ms } => Answer::throttled(host, *retry_after_ms),
+            FaultKind::Slow { ms } => Answer { late_ms: *ms, ..done() },
+            FaultKind::ReplyLost => Answer { broken: true, ..done() },
+            FaultKind::Lost => Answer { broken: true, ..Answer::json(200, "", &Value::Null) },
+            FaultKind::Html { status } => {
+                let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
+                Answer { body, html: true, ..Answer::json(*status, "", &Value::Null) }
+            }
+            FaultKind::Garbage => {
+                let body = r#"{"requestId":"#.to_owned();
+                Answer { body, ..Answer::json(200, "", &Value::Null) }
+            }
+            FaultKind::SuccessFalse { code, message } => {
+                Answer::failure(&Failure::business(200, code, message.clone()), host, true)
+            }
+        }
+    }
+
+    /// The response; one that is late waits here.
+    pub(super) async fn send(self) -> Response {
+        if self.late_ms > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(self.late_ms)).await;
+        }
+        let body = if self.broken {
+            let broken = std::io::Error::other("the simulator broke the connection");
+            Body::from_stream(stream::iter([Err::<Bytes, _>(broken)]))
+        } else {
+            Body::from(self.body)
+        };
+        let kind = if self.html { "text/html" } else { "application/json;charset=utf-8" };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        if let Some(ms) = self.retry_after_ms {
+            response.headers_mut().insert("x-acs-retry-after", ms.into());
+        }
+        response
+    }
+}
+
+fn request_id() -> String {
+    Uuid::new_v4().to_string().to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_names_the_region_of_its_product_and_nothing_else() {
+        let region = |host| region_of(host, "rocketmq", "cn-beijing");
+        for (host, expected) in [
+            ("rocketmq.cn-hangzhou.aliyuncs.com", Some("cn-hangzhou")),
+            ("rocketmq-vpc.cn-hangzhou.aliyuncs.com:443", Some("cn-hangzhou")),
+            ("127.0.0.1:4711", Some("cn-beijing")),
+            ("localhost", Some("cn-beijing")),
+            ("ebs.cn-hangzhou.aliyuncs.com", None),
+            ("rocketmq.aliyuncs.com", None),
+            ("rocketmq.cn-hangzhou.example.com", None),
+            ("rocketmq.cn-hangzhou.\t.aliyuncs.com", None),
+        ] {
+            assert_eq!(region(host).as_deref(), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded_with_plus_as_space() {
+        let pairs = decoded_query("a=x+y%2Bz&b=&c&%C3%A4=%E4%BD%A0");
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "x y+z"), ("b", ""), ("c", ""), ("ä", "你")]);
+    }
+}

@@ -1,0 +1,268 @@
+//! The disaster-recovery side of Alibaba Cloud on loopback or in process: a pure model and an HTTP face that checks
+//! signatures. For the demo and the tests; it is never part of the operator's image.
+
+mod admin;
+mod config;
+mod faults;
+mod http;
+pub mod model;
+mod rocketmq;
+mod signature;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::Serialize;
+
+pub use self::config::{AccessKey, Config};
+use self::faults::Faults;
+pub use self::faults::{Fault, FaultKind};
+use self::http::{Answer, BODY_LIMIT, Incoming, region_of};
+use self::model::{Failure, Model, PlanView};
+use self::rocketmq::Operation;
+use self::signature::Nonces;
+
+/// How many requests are remembered; the oldest are forgotten first.
+const RECORDS: usize = 20_000;
+
+/// One simulated cloud. A clone is a handle to the same cloud.
+#[derive(Clone)]
+pub struct Simulator(Arc<Mutex<Cloud>>);
+
+/// One request that arrived, whether it was good or not. Neither headers nor bodies are kept, hence no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRecord {
+    /// The action that method and path mean; else what `x-acs-action` said; else nothing.
+    pub action: String,
+    /// The id of the key that it claimed.
+    pub access_key_id: Option<String>,
+    /// The region that its host means.
+    pub region: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// The path as sent.
+    pub path: String,
+    /// The query, decoded.
+    pub query: Vec<(String, String)>,
+    /// The HTTP status of the answer, of one that a fault then lost too.
+    pub status: u16,
+    /// The code of the answer, `200` when all went well; empty for what has none.
+    pub code: String,
+    /// Whether the action changes anything in the cloud.
+    pub changing: bool,
+    /// The name of the fault that struck it.
+    pub fault: Option<String>,
+    /// When it arrived by the simulator's clock, ms since the epoch.
+    pub at_ms: i64,
+}
+
+/// What is behind the lock.
+struct Cloud {
+    config: Config,
+    model: Model,
+    faults: Faults,
+    nonces: Nonces,
+    /// By region, action and key: when the current second began, and the calls in it.
+    calls: HashMap<(String, &'static str, String), (i64, u32)>,
+    requests: VecDeque<RequestRecord>,
+    clock_offset_ms: i64,
+}
+
+impl Simulator {
+    /// A cloud without plans.
+    pub fn new(config: Config) -> Simulator {
+        let model = Model::new(config.rules());
+        let (faults, nonces, calls, requests) = Default::default();
+        Simulator(Arc::new(Mutex::new(Cloud { config, model, faults, nonces, calls, requests, clock_offset_ms: 0 })))
+    }
+
+    /// The cloud as an HTTP service, to be called in process or served on a loopback address. Under `/_simulator` it
+    /// has the admin API, which asks for no signature.
+    pub fn router(&self) -> Router {
+        Router::new().nest("/_simulator", admin::router()).fallback(answer).with_state(self.clone())
+    }
+
+    /// Adds a rule of misbehaviour behind those that there are.
+    pub fn add_fault(&self, fault: Fault) {
+        self.lock().faults.add(fault);
+    }
+
+    /// Ends all misbehaviour.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Every request that arrived since the start or the last [`Simulator::clear_requests`], in order; the admin API's
+    /// own are not among them. At most the last 20,000.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.lock().requests.iter().cloned().collect()
+    }
+
+    /// Forgets the requests.
+    pub fn clear_requests(&self) {
+        self.lock().requests.clear();
+    }
+
+    /// All plans of all regions as they are now, with items, checkpoints and clear passwords, for assertions; also
+    /// those that are not visible yet.
+    pub fn plans(&self) -> Vec<PlanView> {
+        self.with_model(Model::inspect)
+    }
+
+    /// Calls `f` with the model, which was moved to now, and now in ms since the epoch. No request is served meanwhile.
+    pub fn with_model<R>(&self, f: impl FnOnce(&mut Model, i64) -> R) -> R {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        cloud.model.advance(now);
+        f(&mut cloud.model, now)
+    }
+
+    /// Puts the simulator's clock `ms` ahead of (or, negative, behind) the machine's.
+    pub fn set_clock_offset_ms(&self, ms: i64) {
+        self.lock().clock_offset_ms = ms;
+    }
+
+    /// The simulator's clock, ms since the epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.lock().now()
+    }
+
+    /// Replaces the access keys, as a rotation or the end of a token does.
+    pub fn set_keys(&self, keys: Vec<AccessKey>) {
+        self.lock().config.keys = keys;
+    }
+
+    /// Replaces the set of actions that answer `NoPermission`; `*` is all.
+    pub fn set_denied_actions<T: Into<String>>(&self, actions: impl IntoIterator<Item = T>) {
+        self.lock().config.denied_actions = actions.into_iter().map(Into::into).collect();
+    }
+
+    /// Changes the calls a second that are let through for each region, action and key.
+    pub fn set_rate_limit(&self, per_second: u32) {
+        self.lock().config.rate_limit_per_second = per_second;
+    }
+
+    /// The region that requests to a loopback address are meant for.
+    pub fn default_region(&self) -> String {
+        self.lock().config.default_region.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cloud> {
+        // A test that failed inside with_model must not hide its own message behind a poisoned lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one way in for the products' requests.
+async fn answer(State(simulator): State<Simulator>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let answer = match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => simulator.lock().answer(&Incoming::new(&parts, body)),
+        Err(error) => {
+            let failure = Failure::gateway(400, "InvalidParameter", format!("The body cannot be read: {error}."));
+            Answer::failure(&failure, "", false)
+        }
+    };
+    answer.send().await
+}
+
+impl Cloud {
+    fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(self.clock_offset_ms)
+    }
+
+    fn answer(&mut self, incoming: &Incoming) -> Answer {
+        let now = self.now();
+        let operation = Operation::route(&incoming.method, &incoming.path);
+        let mut fault = None;
+        let answer = self
+            .process(incoming, operation.as_ref(), now, &mut fault)
+            .unwrap_or_else(|failure| Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200));
+        let named = || incoming.header("x-acs-action").unwrap_or_default();
+        let record = RequestRecord {
+            action: operation.as_ref().map_or_else(named, |operation| operation.action().to_owned()),
+            access_key_id: signature::claimed_key(incoming),
+            region: self.region(incoming),
+            method: incoming.method.to_string(),
+            path: incoming.path.clone(),
+            query: incoming.query.clone(),
+            status: answer.status,
+            code: answer.code.clone(),
+            changing: operation.is_some_and(|operation| operation.is_changing()),
+            fault,
+            at_ms: now,
+        };
+        if self.requests.len() == RECORDS {
+            self.requests.pop_front();
+        }
+        self.requests.push_back(record);
+        answer
+    }
+
+    fn region(&self, incoming: &Incoming) -> Option<String> {
+        region_of(&incoming.host, rocketmq::PRODUCT, &self.config.default_region)
+    }
+
+    fn process(
+        &mut self,
+        incoming: &Incoming,
+        operation: Option<&Operation>,
+        now: i64,
+        fault: &mut Option<String>,
+    ) -> Result<Answer, Failure> {
+        let region = self.region(incoming).ok_or_else(|| {
+            Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.")
+        })?;
+        let key_id = signature::verify(incoming, &self.config.keys, now)?;
+        self.nonces.use_up(&incoming.header("x-acs-signature-nonce").unwrap_or_default(), now)?;
+        let says = |name: &str, value: &str| incoming.header(name).as_deref() == Some(value);
+        let operation = operation
+            .filter(|operation| says("x-acs-action", operation.action()) && says("x-acs-version", rocketmq::VERSION))
+            .ok_or_else(|| {
+                let message = "Specified api is not found: action, version, method and path do not go together.";
+                Failure::gateway(404, "InvalidApi.NotFound", message)
+            })?;
+        let struck = self.faults.strike(operation.action());
+        *fault = struck.as_ref().map(|kind| kind.name().to_owned());
+        let perform = || self.perform(incoming, operation, &region, key_id, now);
+        Ok(match struck {
+            Some(kind) => Answer::faulty(&kind, &incoming.host, perform),
+            None => perform(),
+        })
+    }
+
+    fn perform(
+        &mut self,
+        incoming: &Incoming,
+        operation: &Operation,
+        region: &str,
+        key_id: String,
+        now: i64,
+    ) -> Answer {
+        let action = operation.action();
+        let (began, calls) = self.calls.entry((region.to_owned(), action, key_id)).or_insert((now, 0));
+        if (now - *began).abs() >= 1000 {
+            (*began, *calls) = (now, 0);
+        }
+        *calls = calls.saturating_add(1);
+        if *calls > self.config.rate_limit_per_second {
+            return Answer::throttled(&incoming.host, self.config.retry_after_ms);
+        }
+        let denied = &self.config.denied_actions;
+        let result = if denied.contains(action) || denied.contains("*") {
+            Err(Failure::no_permission(action))
+        } else {
+            operation.perform(incoming, &mut self.model, region, now)
+        };
+        match result {
+            Ok(data) => Answer::success(&data),
+            Err(failure) => Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200),
+        }
+    }
+}

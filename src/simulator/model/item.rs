@@ -1,0 +1,313 @@
+//! Items: one mapping of a topic on one side to a topic on the other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Checkpoint, CheckpointView, Failure, Instance, Model, Page, Paging, Plan, Rules, given, instance::allow, wall_time,
+};
+
+/// The status of an item. The names are the API's; no document has the transitions (all inferred).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ItemStatus {
+    /// Just added; becomes RUNNING by itself.
+    Creating,
+    /// Being started, stopped or updated.
+    Changing,
+    /// Replicates.
+    Running,
+    /// Stopped by StopItem.
+    ManualStopped,
+    /// Stopped by the cloud because of arrears; cannot be started until they are settled.
+    OverdueStopped,
+}
+
+impl ItemStatus {
+    /// Whether it ends by itself; every change of the item is refused until then.
+    pub fn is_passing(self) -> bool {
+        matches!(self, ItemStatus::Creating | ItemStatus::Changing)
+    }
+
+    fn is_stopped(self) -> bool {
+        matches!(self, ItemStatus::ManualStopped | ItemStatus::OverdueStopped)
+    }
+}
+
+/// One side of an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Topic {
+    /// The instance's region; filled in when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// The instance's type; filled in when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// Which of the plan's two instances; required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// The topic; required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_name: Option<String>,
+    /// Deprecated by the schema, still in the prose: taken and shown, without effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+    /// `Concurrently` or `Orderly`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_order_type: Option<String>,
+}
+
+/// The body of Add- and UpdateItem.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ItemInput {
+    /// Exactly two, one for each instance of the plan (inferred).
+    pub topics: Option<Vec<Topic>>,
+}
+
+/// A change of status that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The status that it ends in.
+    pub to: ItemStatus,
+    /// When it ends, ms.
+    pub at: i64,
+}
+
+/// One stored item.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The cloud's id.
+    pub item_id: i64,
+    /// The status now.
+    pub status: ItemStatus,
+    /// What is under way, while the status is CREATING or CHANGING.
+    pub change: Option<Change>,
+    /// The two topics.
+    pub topics: Vec<Topic>,
+    /// When it was added, ms.
+    pub created_at: i64,
+    /// When it was last changed, ms.
+    pub updated_at: i64,
+    /// When Get and List begin to show it, ms.
+    pub visible_at: i64,
+    /// Since when it runs, ms; the automatic synchronisations are counted from here.
+    pub running_since: Option<i64>,
+    /// Its consumer progress.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// An item as Get and List show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemView {
+    /// The plan's id.
+    pub plan_id: i64,
+    /// The item's id.
+    pub item_id: i64,
+    /// The status.
+    pub item_status: ItemStatus,
+    /// The two topics.
+    pub topics: Vec<Topic>,
+    /// Always empty; the cloud does not say what it holds.
+    pub ext_info: BTreeMap<String, String>,
+    /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
+    pub create_time: String,
+    /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
+    pub update_time: String,
+    /// The checkpoints of all directions; only what [`Model::inspect`] returns has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<CheckpointView>,
+}
+
+impl Item {
+    /// The item as Get and List show it.
+    pub fn view(&self, plan_id: i64) -> ItemView {
+        ItemView {
+            plan_id,
+            item_id: self.item_id,
+            item_status: self.status,
+            topics: self.topics.clone(),
+            ext_info: BTreeMap::new(),
+            create_time: wall_time(self.created_at),
+            update_time: wall_time(self.updated_at),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    pub(super) fn inspect(&self, plan_id: i64, rules: &Rules, now: i64) -> ItemView {
+        let view = |checkpoint: &Checkpoint| checkpoint.view(plan_id, self.item_id, rules, now);
+        ItemView { checkpoints: self.checkpoints.iter().map(view).collect(), ..self.view(plan_id) }
+    }
+
+    /// Ends the change under way if it is due, and says whether the item runs because of it.
+    pub(super) fn settle(&mut self, now: i64) -> bool {
+        let Some(change) = self.change.filter(|change| change.at <= now) else {
+            return false;
+        };
+        self.change = None;
+        self.set_status(change.to, change.at);
+        change.to == ItemStatus::Running
+    }
+
+    /// Puts the item in a status, whatever it was in.
+    pub(super) fn set_status(&mut self, status: ItemStatus, at: i64) {
+        self.status = status;
+        self.updated_at = at;
+        self.running_since = (status == ItemStatus::Running).then_some(at);
+    }
+
+    fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
+        self.status = ItemStatus::Changing;
+        self.change = Some(Change { to, at: now.saturating_add(delay_ms) });
+        self.running_since = None;
+        self.updated_at = now;
+    }
+
+    fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.topics.iter().any(|topic| wanted(topic.topic_name.as_deref().unwrap_or_default()))
+    }
+}
+
+/// The two topics of an item, checked against the plan's instances, with what they leave out filled in.
+pub(super) fn checked(input: ItemInput, instances: &[Instance], rules: &Rules) -> Result<Vec<Topic>, Failure> {
+    let mut topics = input.topics.ok_or_else(|| Failure::missing("topics"))?;
+    if topics.len() != instances.len() {
+        return Err(Failure::invalid("topics", "there must be exactly two, one for each instance of the plan"));
+    }
+    for topic in &mut topics {
+        let name = given(topic.topic_name.as_ref()).ok_or_else(|| Failure::missing("topicName"))?;
+        let id = given(topic.instance_id.as_ref()).ok_or_else(|| Failure::missing("instanceId"))?;
+        let instance = instances.iter().find(|instance| instance.id() == id).ok_or_else(Failure::instance_not_found)?;
+        if instance.is_aliyun() && rules.topics.as_ref().is_some_and(|known| !known.contains(name)) {
+            return Err(Failure::topic_not_found());
+        }
+        allow("deliveryOrderType", topic.delivery_order_type.as_deref(), &["Concurrently", "Orderly"])?;
+        for (field, given, stored) in [
+            ("regionId", &mut topic.region_id, &instance.region_id),
+            ("instanceType", &mut topic.instance_type, &instance.instance_type),
+        ] {
+            if given.is_some() && stored.is_some() && *given != *stored {
+                return Err(Failure::invalid(field, "it is not the instance's"));
+            }
+            if given.is_none() {
+                given.clone_from(stored);
+            }
+        }
+    }
+    let both = instances.iter().all(|instance| topics.iter().any(|topic| topic.instance_id == instance.instance_id));
+    if both { Ok(topics) } else { Err(Failure::invalid("topics", "there must be one for each instance of the plan")) }
+}
+
+impl Model {
+    /// AddDisasterRecoveryItem: the new item's id. The same pair of topics may be added twice (inferred).
+    pub fn add_item(&mut self, region: &str, plan_id: i64, input: ItemInput, now: i64) -> Result<i64, Failure> {
+        self.advance(now);
+        let rules = self.rules.clone();
+        let item_id = self.next_item;
+        let plan = self.find_mut(region, plan_id)?;
+        let topics = checked(input, &plan.instances, &rules)?;
+        let item = Item {
+            item_id,
+            status: ItemStatus::Creating,
+            change: Some(Change { to: ItemStatus::Running, at: now.saturating_add(rules.delay_ms) }),
+            topics,
+            created_at: now,
+            updated_at: now,
+            visible_at: now.saturating_add(rules.visibility_delay_ms),
+            running_since: None,
+            checkpoints: Vec::new(),
+        };
+        plan.items.insert(item_id, item);
+        self.next_item += 1;
+        Ok(item_id)
+    }
+
+    /// UpdateDisasterRecoveryItem: CHANGING, then what it was before.
+    pub fn update_item(&mut self, region: &str, ids: (i64, i64), input: ItemInput, now: i64) -> Result<(), Failure> {
+        self.advance(now);
+        let rules = self.rules.clone();
+        let plan = self.find_mut(region, ids.0)?;
+        let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
+        let topics = checked(input, &plan.instances, &rules)?;
+        if item.status.is_passing() {
+            return Err(Failure::item_status());
+        }
+        item.topics = topics;
+        item.begin(item.status, now, rules.delay_ms);
+        Ok(())
+    }
+
+    /// StartDisasterRecoveryItem: only from MANUAL_STOPPED.
+    pub fn start_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
+        self.switch(region, ids, ItemStatus::ManualStopped, ItemStatus::Running, now)
+    }
+
+    /// StopDisasterRecoveryItem: only from RUNNING.
+    pub fn stop_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
+        self.switch(region, ids, ItemStatus::Running, ItemStatus::ManualStopped, now)
+    }
+
+    fn switch(
+        &mut self,
+        region: &str,
+        ids: (i64, i64),
+        from: ItemStatus,
+        to: ItemStatus,
+        now: i64,
+    ) -> Result<(), Failure> {
+        self.advance(now);
+        let delay_ms = self.rules.delay_ms;
+        let item = self.find_mut(region, ids.0)?.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
+        if item.status != from {
+            return Err(Failure::item_status());
+        }
+        item.begin(to, now, delay_ms);
+        Ok(())
+    }
+
+    /// DeleteDisasterRecoveryItem: only a stopped one.
+    pub fn delete_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
+        self.advance(now);
+        let plan = self.find_mut(region, ids.0)?;
+        if !plan.items.get(&ids.1).ok_or_else(Failure::item_not_found)?.status.is_stopped() {
+            return Err(Failure::item_status());
+        }
+        plan.items.remove(&ids.1);
+        Ok(())
+    }
+
+    /// GetDisasterRecoveryItem.
+    pub fn get_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<ItemView, Failure> {
+        self.advance(now);
+        Ok(self.visible_item(region, ids, now)?.1.view(ids.0))
+    }
+
+    /// ListDisasterRecoveryItems: of one topic name exactly, or of names that contain `filter`.
+    pub fn list_items(
+        &mut self,
+        region: &str,
+        plan_id: i64,
+        (topic_name, filter): (Option<&String>, Option<&String>),
+        paging: Paging,
+        now: i64,
+    ) -> Result<Page<ItemView>, Failure> {
+        self.advance(now);
+        let (exact, part) = (given(topic_name), given(filter).unwrap_or_default());
+        let wanted = |item: &&Item| {
+            item.visible_at <= now
+                && exact.is_none_or(|exact| item.names_topic(|name| name == exact))
+                && item.names_topic(|name| name.contains(part))
+        };
+        let plan = self.find_visible(region, plan_id, now)?;
+        Ok(paging.cut(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
+    }
+
+    pub(super) fn visible_item(&self, region: &str, ids: (i64, i64), now: i64) -> Result<(&Plan, &Item), Failure> {
+        let plan = self.find_visible(region, ids.0, now)?;
+        let item = plan.items.get(&ids.1).filter(|item| item.visible_at <= now).ok_or_else(Failure::item_not_found)?;
+        Ok((plan, item))
+    }
+}

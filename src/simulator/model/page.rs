@@ -1,0 +1,64 @@
+//! Pages of a list.
+
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paging {
+    number: i64,
+    size: i64,
+}
+
+impl Paging {
+    /// A page of plans or items: number 1 to 100,000,000 (default 1), size 10 to 10,000 (default 10), by the API's
+    /// metadata.
+    pub fn of_plans_or_items(number: Option<i64>, size: Option<i64>) -> Result<Paging, Failure> {
+        Paging::checked(number, size, 10, 10_000)
+    }
+
+    /// A page of checkpoints: its size starts at 1, and no upper bound is documented.
+    pub fn of_checkpoints(number: Option<i64>, size: Option<i64>) -> Result<Paging, Failure> {
+        Paging::checked(number, size, 1, i64::MAX)
+    }
+
+    fn checked(number: Option<i64>, size: Option<i64>, least: i64, most: i64) -> Result<Paging, Failure> {
+        let paging = Paging { number: number.unwrap_or(1), size: size.unwrap_or(10) };
+        if !(1..=100_000_000).contains(&paging.number) {
+            return Err(Failure::invalid("pageNumber", "it must be between 1 and 100000000"));
+        }
+        if !(least..=most).contains(&paging.size) {
+            return Err(Failure::invalid("pageSize", &format!("it must be between {least} and {most}")));
+        }
+        Ok(paging)
+    }
+
+    /// Cuts the page out of all that there is; a page past the end is empty.
+    pub(super) fn cut<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
+        let total_count = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let skip = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let list = all.into_iter().skip(skip).take(size).collect();
+        // No request parameter takes it back, so that its content does not matter.
+        let scroll_id = scroll.then(|| format!("scroll-{}", self.number));
+        Page { page_number: self.number, page_size: self.size, total_count, list, scroll_id }
+    }
+}
+
+/// One page, as the API sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The number asked for, from 1.
+    pub page_number: i64,
+    /// The size asked for, not the number of entries in `list`.
+    pub page_size: i64,
+    /// How many entries all pages hold.
+    pub total_count: i64,
+    /// The entries, by ascending id (order inferred).
+    pub list: Vec<T>,
+    /// Plans and items only; no request can use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scroll_id: Option<String>,
+}

@@ -1,0 +1,270 @@
+//! Metrics in OpenMetrics text, with base units. Every family starts with `disaster_recovery_`.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::cloud::client::Finished;
+use crate::controller::plan::lag::GroupLag;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    product: String,
+    action: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    product: String,
+    action: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    kind: String,
+    result: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Object {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    kind: String,
+    namespace: String,
+    name: String,
+    r#type: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Group {
+    namespace: String,
+    name: String,
+    mapping: String,
+    source_instance: String,
+    topic: String,
+    consumer_group: String,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The series of one object, to be removed with it.
+#[derive(Default)]
+struct Series {
+    conditions: Vec<ConditionLabels>,
+    groups: Vec<Group>,
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    request_seconds: Family<Operation, Histogram>,
+    passes: Family<PassLabels, Counter>,
+    pass_seconds: Family<KindLabels, Histogram>,
+    conditions: Family<ConditionLabels, Gauge>,
+    lag: Family<Group, Seconds>,
+    never_synced: Family<Group, Gauge>,
+    last_sync: Family<Group, Seconds>,
+    objective: Family<Object, Seconds>,
+    series: Mutex<HashMap<Object, Series>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every family.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("disaster_recovery");
+        let buckets = || Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        let request_seconds = Family::<Operation, Histogram>::new_with_constructor(buckets);
+        let pass_seconds = Family::<KindLabels, Histogram>::new_with_constructor(buckets);
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds,
+            passes: Family::default(),
+            pass_seconds,
+            conditions: Family::default(),
+            lag: Family::default(),
+            never_synced: Family::default(),
+            last_sync: Family::default(),
+            objective: Family::default(),
+            series: Mutex::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "cloud_requests",
+            "Requests to the cloud API by product, action and code",
+            metrics.requests.clone(),
+        );
+        let help = "Time that a request to the cloud API took";
+        registry.register_with_unit("cloud_request_duration", help, Unit::Seconds, metrics.request_seconds.clone());
+        registry.register("reconciliations", "Passes by kind and result", metrics.passes.clone());
+        registry.register_with_unit(
+            "reconciliation_duration",
+            "Time that a pass took",
+            Unit::Seconds,
+            metrics.pass_seconds.clone(),
+        );
+        let help = "1 for the status that a condition of an object has";
+        registry.register("condition_status", help, metrics.conditions.clone());
+        let help = "How far consumer progress at the destination is behind the source";
+        registry.register_with_unit("checkpoint_lag", help, Unit::Seconds, metrics.lag.clone());
+        let help = "1 for a consumer group whose progress was never synchronized";
+        registry.register("checkpoint_never_synced", help, metrics.never_synced.clone());
+        let help = "When consumer progress was last synchronized, in seconds since 1970 UTC";
+        registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, metrics.last_sync.clone());
+        let help = "The lag above which a plan is not protected";
+        registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, metrics.objective.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// The exposition text.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        text::encode(&mut out, &self.registry).unwrap_or_default();
+        out
+    }
+
+    /// Counts a request to the cloud.
+    pub fn requested(&self, finished: &Finished<'_>) {
+        let Finished { product, action, code, duration } = finished;
+        let (product, action, code) = ((*product).to_owned(), (*action).to_owned(), (*code).to_owned());
+        let operation = Operation { product: product.clone(), action: action.clone() };
+        self.requests.get_or_create(&Request { product, action, code }).inc();
+        self.request_seconds.get_or_create(&operation).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a pass.
+    pub fn reconciled(&self, kind: &str, result: &str, duration: Duration) {
+        self.passes.get_or_create(&PassLabels { kind: kind.into(), result: result.into() }).inc();
+        self.pass_seconds.get_or_create(&KindLabels { kind: kind.into() }).observe(duration.as_secs_f64());
+    }
+
+    fn with_series(&self, namespace: &str, name: &str, with: impl FnOnce(&mut Series)) {
+        let object = Object { namespace: namespace.into(), name: name.into() };
+        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        with(all.entry(object).or_default());
+    }
+
+    /// Exports the conditions of an object, in place of those exported before.
+    pub fn conditions(&self, kind: &str, namespace: &str, name: &str, conditions: &[Condition]) {
+        let labels = |it: &Condition| ConditionLabels {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            r#type: it.type_.clone(),
+            status: it.status.clone(),
+        };
+        let new: Vec<_> = conditions.iter().map(labels).collect();
+        self.with_series(namespace, name, |series| {
+            for old in series.conditions.iter().filter(|old| !new.contains(old)) {
+                self.conditions.remove(old);
+            }
+            for labels in &new {
+                self.conditions.get_or_create(labels).set(1);
+            }
+            series.conditions = new;
+        });
+    }
+
+    /// Exports exact lags of an object, in place of those exported before, and its objective in ms.
+    pub fn lags(&self, namespace: &str, name: &str, lags: &[GroupLag], objective_ms: i64) {
+        let labels = |lag: &GroupLag| Group {
+            namespace: namespace.into(),
+            name: name.into(),
+            mapping: lag.mapping.clone(),
+            source_instance: lag.source_instance.clone(),
+            topic: lag.topic.clone(),
+            consumer_group: lag.group.clone(),
+        };
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        let object = Object { namespace: namespace.into(), name: name.into() };
+        self.objective.get_or_create(&object).set(seconds(objective_ms));
+        self.with_series(namespace, name, |series| {
+            let new: Vec<_> = lags.iter().map(labels).collect();
+            for old in series.groups.iter().filter(|old| !new.contains(old)) {
+                self.remove_group(old);
+            }
+            for (labels, lag) in new.iter().zip(lags) {
+                self.never_synced.get_or_create(labels).set(i64::from(lag.lag_ms.is_none()));
+                if let Some(ms) = lag.lag_ms {
+                    self.lag.get_or_create(labels).set(seconds(ms));
+                } else {
+                    self.lag.remove(labels);
+                }
+                if let Some(ms) = lag.last_sync_ms {
+                    self.last_sync.get_or_create(labels).set(seconds(ms));
+                }
+            }
+            series.groups = new;
+        });
+    }
+
+    fn remove_group(&self, labels: &Group) {
+        self.lag.remove(labels);
+        self.never_synced.remove(labels);
+        self.last_sync.remove(labels);
+    }
+
+    /// Removes every series of an object.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let object = Object { namespace: namespace.into(), name: name.into() };
+        self.objective.remove(&object);
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(&object).unwrap_or_default();
+        for labels in &series.conditions {
+            self.conditions.remove(labels);
+        }
+        series.groups.iter().for_each(|labels| self.remove_group(labels));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(group: &str, lag_ms: Option<i64>) -> GroupLag {
+        let (mapping, source_instance, topic) = ("orders".into(), "rmq-a".into(), "orders".into());
+        GroupLag { mapping, source_instance, group: group.into(), topic, lag_ms, last_sync_ms: Some(1_740_724_080_343) }
+    }
+
+    #[test]
+    fn lags_are_exact_and_leave_with_their_group_and_object() {
+        let metrics = Metrics::new();
+        metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234)), lag("GID_B", None)], 300_000);
+        let text = metrics.text();
+        assert!(text.contains("disaster_recovery_checkpoint_lag_seconds{"), "{text}");
+        assert!(text.contains("consumer_group=\"GID_A\"} 1.234"), "{text}");
+        assert!(
+            text.contains("disaster_recovery_recovery_point_objective_seconds{namespace=\"ns\",name=\"orders\"} 300.0")
+        );
+        metrics.lags("ns", "orders", &[lag("GID_A", Some(0))], 300_000);
+        assert!(!metrics.text().contains("GID_B"));
+        metrics.forget("ns", "orders");
+        assert!(!metrics.text().contains("orders"));
+    }
+}
