@@ -400,7 +400,7 @@ fn item_end(tokens: &[Token], mut at: usize) -> usize {
                 }
             }
             Token::Sign(';') if depth == 0 => return at + 1,
-            _ => {}
+            Token::Word(_) | Token::Path | Token::Sign(_) => {}
         }
         at += 1;
     }

@@ -89,6 +89,22 @@ fn schema_of(definition: &Value) -> &Value {
     &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 }
 
+/// Where two values first differ, so that a failure does not print the whole definition twice.
+fn difference(at: &str, found: &Value, meant: &Value) -> Option<String> {
+    match (found, meant) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
+            keys.into_iter().find_map(|key| difference(&format!("{at}.{key}"), &found[key], &meant[key]))
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(n, (one, other))| difference(&format!("{at}[{n}]"), one, other)),
+        _ => (found != meant).then(|| format!("{at} is {found}, meant is {meant}")),
+    }
+}
+
 /// Visits every schema below `schema` with its path, such as `spec.instances[].name`.
 fn visit<'a>(at: &str, schema: &'a Value, see: &mut impl FnMut(&str, &'a Value)) {
     see(at, schema);
@@ -108,7 +124,10 @@ fn the_files_are_what_the_code_defines() {
     let definitions = definitions().expect("definitions");
     for (name, yaml) in &definitions {
         let kept = std::fs::read_to_string(path("crds").join(name)).unwrap_or_default();
-        assert!(kept == *yaml, "crds/{name} is not what src/api defines: run `make crds` and commit the result");
+        assert!(
+            kept == *yaml,
+            "crds/{name} is not what src/api defines: run `make crds` (`cargo run --bin dr-operator -- crd --output crds`) and commit the result"
+        );
     }
     let mut defined: Vec<_> = definitions.iter().map(|(name, _)| path("crds").join(name)).collect();
     defined.sort();
@@ -126,13 +145,13 @@ fn kubectl_and_the_server_read_the_file_as_it_is_meant() {
     let meant = definition();
     let file = path("crds/disasterrecoveryplans.yaml");
     let read = kubectl_json(&["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", text(&file)]);
-    assert_eq!(read, meant, "what kubectl reads");
+    assert_eq!(difference("what kubectl reads", &read, &meant), None);
 
     let mut kept = kubectl_json(&["get", "crd", CRD, "-o", "json"])["spec"].take();
     // The server adds these two.
     kept.as_object_mut().and_then(|spec| spec.remove("conversion")).expect("conversion");
     kept["names"].as_object_mut().and_then(|names| names.remove("listKind")).expect("listKind");
-    assert_eq!(kept, meant["spec"], "what the server keeps");
+    assert_eq!(difference("what the server keeps", &kept, &meant["spec"]), None);
 }
 
 #[test]
@@ -545,6 +564,13 @@ fn the_default_installation_is_accepted_and_asks_for_little() {
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], json!(true));
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], json!("/livez"));
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], json!("/readyz"));
+
+    // `--help` at the end is reached only when the program knows all arguments before it.
+    let args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_dr-operator")).args(args).arg("--help").output();
+    let program = program.expect("the operator's program runs");
+    let complaint = String::from_utf8_lossy(&program.stderr);
+    assert!(program.status.success(), "the program does not take {}: {complaint}", container["args"]);
 
     // The namespace enforces the strictest pod security standard: the pod itself must be accepted there.
     let pod = json!({

@@ -47,8 +47,8 @@ fn installed() -> (&'static ControlPlane, &'static Path) {
     }
 }
 
-fn refused<T: std::fmt::Debug>(answer: Result<T, kube::Error>) {
-    assert!(matches!(&answer, Err(kube::Error::Api(status)) if status.code == 403), "not refused: {answer:?}");
+fn refused<T: std::fmt::Debug>(answer: &Result<T, kube::Error>) {
+    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403), "not refused: {answer:?}");
 }
 
 #[test]
@@ -177,13 +177,13 @@ async fn its_work_is_done_and_secrets_are_not_listed() {
     assert!(system.metadata.uid.is_some());
 
     // What nobody who holds its token can do.
-    refused(secrets.list(&ListParams::default()).await);
-    refused(Api::<Secret>::all(client.clone()).list(&ListParams::default()).await);
-    refused(Api::<Secret>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await);
-    refused(secrets.watch(&kube::api::WatchParams::default(), "0").await.map(|_| "a watch"));
-    refused(secrets.patch("idc-acl", &PatchParams::default(), &Patch::Merge(json!({ "data": null }))).await);
-    refused(plans.delete("orders-to-idc", &kube::api::DeleteParams::default()).await);
-    refused(namespaces.get(&namespace).await);
+    refused(&secrets.list(&ListParams::default()).await);
+    refused(&Api::<Secret>::all(client.clone()).list(&ListParams::default()).await);
+    refused(&Api::<Secret>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await);
+    refused(&secrets.watch(&kube::api::WatchParams::default(), "0").await.map(|_| "a watch"));
+    refused(&secrets.patch("idc-acl", &PatchParams::default(), &Patch::Merge(json!({ "data": null }))).await);
+    refused(&plans.delete("orders-to-idc", &kube::api::DeleteParams::default()).await);
+    refused(&namespaces.get(&namespace).await);
     let kept = Api::<Secret>::namespaced(admin, &namespace).get("idc-acl").await.expect("the Secret");
     assert!(kept.data.is_some(), "nothing changed it");
 }
