@@ -198,6 +198,8 @@ fn kubectl_explains_fields_and_their_units() {
             "drp.spec.instances",
             &["The two instances.", "instanceId", "-required-", "enum: ALIYUN_ROCKETMQ, EXTERNAL_ROCKETMQ"],
         ),
+        ("drp.spec.instances.instanceRole", &["An ACTIVE_PASSIVE plan has exactly one of each."]),
+        ("drp.spec.instances.authType", &["Instances of version 4.0 need none."]),
         ("drp.spec.instances.credentialsSecretRef", &["`username` and `password`"]),
         ("drp.spec.topicMappings.topics", &["one for each of the two instances", "topicName"]),
         ("drp.spec.recoveryPointObjective", &["such as 30s, 5m or 1h; 1s to 168h"]),
