@@ -134,7 +134,8 @@ async fn crash_after(scenario: Scenario, calls: usize) -> bool {
 
 /// Stops the operator after every call there is.
 async fn everywhere(scenario: Scenario) {
-    let runs = futures::stream::iter(1..=MOST_CALLS).map(|calls| async move { (calls, crash_after(scenario, calls).await) });
+    let runs =
+        futures::stream::iter(1..=MOST_CALLS).map(|calls| async move { (calls, crash_after(scenario, calls).await) });
     let mut runs = runs.buffered(SIDE_BY_SIDE);
     while let Some((calls, stopped)) = runs.next().await {
         if !stopped {

@@ -1,7 +1,7 @@
 //! What somebody changes in the console is found, shown and corrected.
 
-use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
 use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
 use serde_json::json;
 
 use crate::world::{World, has, message, one_way};
@@ -19,10 +19,13 @@ async fn running(config: Config) -> (World, crate::support::operator::Operator, 
 async fn a_changed_plan_is_shown_and_corrected_and_told() {
     let (world, _operator, id) = running(Config { delay_ms: 200, ..Config::default() }).await;
     world.cloud.with_model(|model, now| model.edit_plan(id, &json!({ "planName": "renamed" }), now)).expect("edited");
-    let status = world.status("orders", "the drift is shown", |it| it.drift.iter().any(|it| it.field == "planName")).await;
+    let status =
+        world.status("orders", "the drift is shown", |it| it.drift.iter().any(|it| it.field == "planName")).await;
     let drift = status.drift.iter().find(|it| it.field == "planName").expect("it is shown");
     assert_eq!((drift.wanted.as_str(), drift.found.as_str()), ("orders", "renamed"));
-    let status = world.status("orders", "it is corrected", |it| it.drift.is_empty() && has(it, "Synced", "True", "InSync")).await;
+    let status = world
+        .status("orders", "it is corrected", |it| it.drift.is_empty() && has(it, "Synced", "True", "InSync"))
+        .await;
     assert_eq!(world.cloud.plans()[0].plan_name, "orders");
     assert!(has(&status, "Ready", "True", "Available"));
     assert!(world.event("orders", "DriftFound").await.contains("planName"));
@@ -41,7 +44,8 @@ async fn a_stopped_and_a_deleted_item_come_back() {
         })
         .expect("edited");
     world.event("orders", "DriftFound").await;
-    let status = world.status("orders", "both run", |it| it.items.as_deref() == Some("2/2") && it.drift.is_empty()).await;
+    let status =
+        world.status("orders", "both run", |it| it.items.as_deref() == Some("2/2") && it.drift.is_empty()).await;
     assert_ne!(status.topic_mappings[1].item_id, Some(items[1].to_string()), "it is a new one");
     world.assert_one_plan("orders", 2);
     world.event("orders", "DriftCorrected").await;
@@ -71,7 +75,10 @@ async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
     world.patch("orders", json!({ "spec": spec })).await;
     let status = world.condition("orders", "Synced", "False", "ImmutableField").await;
     let text = message(&status, "Synced");
-    assert!(text.contains("planType (ACTIVE_PASSIVE → ACTIVE_ACTIVE)") && text.contains("instances[shanghai]"), "{text}");
+    assert!(
+        text.contains("planType (ACTIVE_PASSIVE → ACTIVE_ACTIVE)") && text.contains("instances[shanghai]"),
+        "{text}"
+    );
     assert!(has(&status, "Stalled", "True", "ImmutableField"));
     assert_eq!(status.plan_id, Some(id.to_string()));
     assert_eq!(world.changes(), Vec::<String>::new());

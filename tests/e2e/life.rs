@@ -29,7 +29,10 @@ async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
     let each = status.topic_mappings.iter().map(|it| it.checkpoints.as_ref().expect("its own").total);
     assert_eq!(each.collect::<Vec<_>>(), [2, 2]);
     let plan = &world.cloud.plans()[0];
-    assert!(plan.plan_desc.as_deref().is_some_and(|it| it.starts_with("Orders, Hangzhou to Shanghai [drp ")), "{plan:?}");
+    assert!(
+        plan.plan_desc.as_deref().is_some_and(|it| it.starts_with("Orders, Hangzhou to Shanghai [drp ")),
+        "{plan:?}"
+    );
     assert_eq!(world.event("orders", "Created").await, format!("created plan {plan_id}"));
 }
 
@@ -149,9 +152,11 @@ async fn every_checkpoint_is_synchronized_once_when_asked() {
     assert_eq!(world.event("orders", "CheckpointsSynced").await, "synchronized all 4 checkpoints");
     let syncs = world.changes().into_iter().filter(|it| it == "SyncDisasterRecoveryCheckpoint").count();
     assert_eq!(syncs, 4, "each once");
-    world.status("orders", "the request is marked as handled", |it| {
-        it.last_handled_sync_checkpoints_at.as_deref() == Some("now")
-    }).await;
+    world
+        .status("orders", "the request is marked as handled", |it| {
+            it.last_handled_sync_checkpoints_at.as_deref() == Some("now")
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

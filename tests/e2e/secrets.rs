@@ -17,8 +17,10 @@ async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {
         assert_eq!(sent().as_deref(), Some(PASSWORD));
         let rotated = "another-battery-entirely";
         world.secret("idc-acl", &[("username", "replicator"), ("password", rotated)]).await;
-        eventually(DEADLINE, "the new password is in the cloud", async || (sent().as_deref() == Some(rotated)).then_some(()))
-            .await;
+        eventually(DEADLINE, "the new password is in the cloud", async || {
+            (sent().as_deref() == Some(rotated)).then_some(())
+        })
+        .await;
         world.ready("orders").await;
         let shown = format!(
             "{:?} {:?} {} {:?}",

@@ -68,7 +68,12 @@ async fn an_outage_is_unknown_and_old_data_never_protects() {
     world.create("orders", one_way(&["orders"])).await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
     for kind in [
-        FaultKind::Error { status: 503, code: "ServiceUnavailable".into(), message: "try later".into(), pascal_case: true },
+        FaultKind::Error {
+            status: 503,
+            code: "ServiceUnavailable".into(),
+            message: "try later".into(),
+            pascal_case: true,
+        },
         FaultKind::Html { status: 502 },
         FaultKind::Garbage,
         FaultKind::Lost,

@@ -8,8 +8,8 @@ use disaster_recovery_operator::controller::Settings;
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
+use kube::Client;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::support::operator::{self, Operator, Tripwire};
@@ -23,7 +23,6 @@ pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// A namespace, a cloud, and what is needed to start operators between them.
 pub(crate) struct World {
-    pub(crate) plane: &'static ControlPlane,
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) cloud: Simulator,
@@ -51,8 +50,10 @@ impl World {
         let object = Namespace { metadata, ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
         let (cloud, settings) = (Simulator::new(config), operator::settings(&namespace));
-        let world = Self { plane, client, namespace, cloud, settings };
-        world.secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")]).await;
+        let world = Self { client, namespace, cloud, settings };
+        world
+            .secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")])
+            .await;
         world.secret("idc-acl", &[("username", "replicator"), ("password", PASSWORD)]).await;
         world
     }
@@ -186,7 +187,8 @@ impl World {
     pub(crate) async fn events(&self, name: &str) -> Vec<(String, String)> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&Default::default()).await.expect("kube-apiserver answers");
-        let about = all.items.into_iter().filter(|it| it.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(name)));
+        let about =
+            all.items.into_iter().filter(|it| it.regarding.as_ref().is_some_and(|it| it.name.as_deref() == Some(name)));
         about.map(|it| (it.reason.unwrap_or_default(), it.note.unwrap_or_default())).collect()
     }
 
@@ -207,7 +209,8 @@ impl World {
     pub(crate) fn assert_one_plan(&self, name: &str, items: usize) -> i64 {
         let mark = format!("/{}/{name}]", self.namespace);
         let plans = self.cloud.plans();
-        let ours: Vec<_> = plans.iter().filter(|it| it.plan_desc.as_deref().is_some_and(|it| it.ends_with(&mark))).collect();
+        let ours: Vec<_> =
+            plans.iter().filter(|it| it.plan_desc.as_deref().is_some_and(|it| it.ends_with(&mark))).collect();
         assert_eq!(plans.len(), 1, "one plan: {plans:#?}");
         assert_eq!(ours.len(), 1, "it is ours: {plans:#?}");
         assert_eq!(ours[0].items.len(), items, "its items: {plans:#?}");
@@ -287,9 +290,4 @@ pub(crate) fn external(topics: &[&str]) -> Value {
     });
     spec["topicMappings"] = topics.iter().map(|topic| mapping(topic, "idc")).collect();
     spec
-}
-
-/// The name of an object, for messages.
-pub(crate) fn name(object: &DisasterRecoveryPlan) -> String {
-    object.name_any()
 }

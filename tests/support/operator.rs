@@ -17,11 +17,7 @@ use tower::{Service, ServiceExt};
 use super::{ControlPlane, eventually_blocking};
 
 /// The HTTP service below a kube client.
-type Inner = tower::util::BoxService<
-    http::Request<Body>,
-    http::Response<Box<kube::client::DynBody>>,
-    tower::BoxError,
->;
+type Inner = tower::util::BoxService<http::Request<Body>, http::Response<Box<kube::client::DynBody>>, tower::BoxError>;
 
 /// The namespace and service account of the default installation.
 pub(crate) const SYSTEM: (&str, &str) = ("disaster-recovery-system", "disaster-recovery-operator");
@@ -35,7 +31,8 @@ pub(crate) fn installed() -> &'static PathBuf {
         eventually_blocking(Duration::from_secs(30), "kubectl apply -k deploy/", || {
             plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", deploy]).checked().ok()
         });
-        let wait = ["wait", "--for=condition=Established", "crd/disasterrecoveryplans.disasterrecovery.dev", "--timeout=30s"];
+        let wait =
+            ["wait", "--for=condition=Established", "crd/disasterrecoveryplans.disasterrecovery.dev", "--timeout=30s"];
         plane.kubectl(&wait).checked().expect("the definition is established");
         plane.service_account_kubeconfig(SYSTEM.0, SYSTEM.1).expect("the service account has a token")
     })

@@ -171,13 +171,18 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     let failed = first_failure(acted);
     identity(pass, new, seen, acted);
     mappings(pass, new, seen, acted);
-    new.drift.clone_from(&decision.drift);
     sent_credentials(pass, new, seen, acted);
     let refused_while_running = acted.iter().any(|it| {
         matches!(it.step, Step::UpdatePlan { .. })
             && matches!(&it.outcome, Outcome::Failed(Error { class: Class::Conflict, .. }))
     }) && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
     new.pause_for_update = decision.pause_for_update || refused_while_running;
+    new.drift.clone_from(&decision.drift);
+    if pass.old.pause_for_update && decision.verdict != Verdict::InSync {
+        // What was found is not corrected before the items that were stopped for it run again.
+        let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
+        new.drift.extend(lasting.cloned());
+    }
     let synchronized = acted.iter().any(|it| matches!(it.outcome, Outcome::Synced { .. }));
     if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
@@ -509,9 +514,13 @@ fn synchrony(
             }
         };
     }
+    let drifted = pass.old.synced_generation == pass.generation && !new.drift.is_empty();
     if refused_while_running {
         let text = "the API refuses to change the plan while items run: they are stopped for it and started again";
-        return Statement::no(synced::PROGRESSING, text);
+        return match drifted {
+            true => Statement::no(synced::DRIFTED, format!("somebody changed {}; {text}", fields())),
+            false => Statement::no(synced::PROGRESSING, text),
+        };
     }
     if let Some(error) = failed {
         return failure(error).0;
@@ -533,9 +542,7 @@ fn synchrony(
     }
     match &decision.verdict {
         Verdict::InSync => Statement::yes(synced::IN_SYNC, "the cloud matches the spec"),
-        _ if pass.old.synced_generation == pass.generation && !new.drift.is_empty() => {
-            Statement::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields()))
-        }
+        _ if drifted => Statement::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields())),
         Verdict::Waiting { on, .. } => Statement::no(synced::PROGRESSING, on.clone()),
         Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::Released { .. } => {
             let text = if new.drift.is_empty() {

@@ -13,7 +13,9 @@ use super::observe::{Binding, Observed, Sight};
 use super::owner::{self, Owner};
 use super::resolve;
 use crate::api::condition::synced;
-use crate::api::plan::{CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ManagementPolicy};
+use crate::api::plan::{
+    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ItemPolicy, ManagementPolicy,
+};
 use crate::cloud::rocketmq::{ItemTopic, ItemView, Plan, PlanView};
 
 pub use teardown::{blocked, teardown};
@@ -282,7 +284,9 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     let mut steps: Vec<Step> = Vec::new();
     let mut waits = work.waits;
     if pausing {
-        if let Some(message) = items::foreign_runners(&items) {
+        // What is to be pruned may be stopped for the plan's sake too.
+        let keep = spec.item_policy == ItemPolicy::Keep;
+        if let Some(message) = items::foreign_runners(&items).filter(|_| keep) {
             return refused(synced::DRIFTED, message, drift);
         }
         steps.extend(items::pause(plan.plan_id, &seen.items));
