@@ -40,7 +40,9 @@ fn operator(arguments: &[&str]) -> (Program, String, std::sync::mpsc::Receiver<S
     let mut child = command.spawn().expect("the operator starts");
     let log = child.stderr.take().expect("its log");
     let (sender, lines) = std::sync::mpsc::channel();
-    std::thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    std::thread::spawn(move || {
+        BufReader::new(log).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
     let program = Program(child);
     let address = loop {
         let line = lines.recv_timeout(DEADLINE).expect("the operator says where it serves");

@@ -188,10 +188,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
     }
 
-    let plan = match &seen.plan {
-        Sight::Found(plan) => Some(plan.as_ref()),
-        Sight::Absent { .. } => None,
-    };
+    let plan = plan_of(pass, seen);
     let instances = plan.map(|plan| resolve::instances(pass.spec, plan)).unwrap_or_default();
     let items = resolve::items(pass.spec, &pass.old.topic_mappings, &instances, &seen.items);
     coverage(pass, new, seen, plan, &items);
@@ -220,17 +217,17 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
 
 /// The plan's ID and status, and whether a Create may still be unanswered.
 fn identity(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, acted: &[Acted]) {
-    match &seen.plan {
-        Sight::Found(plan) => {
-            let id = plan.plan_id.to_string();
+    match (&seen.plan, plan_of(pass, seen)) {
+        (Sight::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
             if observing || owner_of(plan, pass.binding) == Owner::Us {
-                new.plan_id = Some(id);
+                new.plan_id = Some(plan.plan_id.to_string());
             }
             new.plan_status = Some(plan.plan_status.as_str().into());
             new.creation = None;
         }
-        Sight::Absent { .. } => {
+        (Sight::Found(_), None) => new.plan_status = None,
+        (Sight::Absent { .. }, _) => {
             // A plan that was just made may not be visible yet.
             if new.creation.is_none() {
                 new.plan_id = None;
@@ -252,13 +249,25 @@ fn identity(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observ
     }
 }
 
+/// The plan, unless it is another owner's: then it says nothing about this object. Who only observes may observe any.
+fn plan_of<'a>(pass: &Pass<'_>, seen: &'a Observed) -> Option<&'a PlanView> {
+    match &seen.plan {
+        Sight::Found(plan) => {
+            let observing = pass.spec.management_policy == ManagementPolicy::Observe;
+            let foreign = matches!(owner_of(plan, pass.binding), Owner::Another(_));
+            (observing || !foreign).then_some(plan.as_ref())
+        }
+        Sight::Absent { .. } => None,
+    }
+}
+
 fn owner_of(plan: &PlanView, binding: &Binding) -> Owner {
     owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), &binding.mark)
 }
 
 /// The mappings of the spec with their items.
 fn mappings(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, acted: &[Acted]) {
-    let Sight::Found(plan) = &seen.plan else {
+    let Some(plan) = plan_of(pass, seen) else {
         new.topic_mappings.clear();
         new.items = Some(format!("0/{}", pass.spec.topic_mappings.len()));
         new.checkpoints = None;

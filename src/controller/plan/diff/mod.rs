@@ -245,7 +245,9 @@ fn absent(
 fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp) -> Decision {
     let Desired { spec, status, binding, .. } = want;
     let refused = |reason, message, drift| Decision::refused(reason, message, drift, status);
-    if let Owner::Another(owner) = owner_of(plan, &binding.mark) {
+    let observing = spec.management_policy == ManagementPolicy::Observe;
+    // Looking at another's plan takes nothing from it.
+    if let (Owner::Another(owner), false) = (owner_of(plan, &binding.mark), observing) {
         return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner), vec![]);
     }
     if let (Some(named), true) = (binding.named, binding.named != Some(plan.plan_id)) {
@@ -269,7 +271,6 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     }
     let instances = resolve::instances(spec, plan);
     let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
-    let observing = spec.management_policy == ManagementPolicy::Observe;
     let credentials = match &seen.credentials {
         Ok(credentials) => Some(credentials),
         Err(_) if observing => None,
