@@ -132,6 +132,18 @@ fn a_refusal_in_the_middle_of_a_pause_does_not_leave_our_items_stopped() {
 }
 
 #[test]
+fn what_the_items_need_is_done_although_foreign_items_block_the_change_of_the_plan() {
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::new(spec, Rules::default());
+    let (plan_id, items) = world.console_plan(None, &[mapping("a", "a", ""), mapping("x", "foreign", "")]);
+    world.model.set_item_status(plan_id, items[0], ItemStatus::ManualStopped, world.now).unwrap();
+    world.edit(json!({"planId": plan_id.to_string()}));
+    world.converge(20);
+    let statuses: Vec<_> = world.items(plan_id).into_values().collect();
+    assert_eq!(statuses, [ItemStatus::Running; 3], "{:?}", world.pass().decision);
+}
+
+#[test]
 fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
     let plan_id = world.plan_id();
