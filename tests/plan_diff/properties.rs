@@ -12,6 +12,7 @@ use disaster_recovery_operator::simulator::model::{Item, ItemInput, ItemStatus, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::world::*;
@@ -21,8 +22,11 @@ const CASES: u32 = 256;
 const MOST_PASSES: usize = 250;
 
 fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(CASES);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|it| it.parse().ok());
+    // The same cases every time, unless more are asked for: a red build says that the code changed, not the dice.
+    let rng_seed = if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20_220_801) };
+    let cases = asked.unwrap_or(CASES);
+    ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 4_000, ..ProptestConfig::default() }
 }
 
 /// A random spec: one to six mappings of eight topics, both kinds of instances and of plans.
@@ -453,7 +457,6 @@ impl Trial {
         };
         let runs = plan.items.values().filter(unnamed).any(|it| it.status == ItemStatus::Running);
         prop_assert!(runs, "no foreign item runs");
-        prop_assert!(!self.world.model.rules.update_while_running);
         Ok(())
     }
 
@@ -503,7 +506,7 @@ fn target(step: &Step) -> (Option<i64>, Option<i64>) {
 fn same_pair<'a>(
     topics: impl Iterator<Item = &'a disaster_recovery_operator::simulator::model::Topic>,
     mapping: &disaster_recovery_operator::api::plan::TopicMapping,
-    plan: &disaster_recovery_operator::simulator::model::Plan,
+    plan: &Plan,
     world: &World,
 ) -> bool {
     let found: BTreeMap<_, _> =
@@ -559,6 +562,8 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         trial.at_rest(&last)?;
+        let refused = matches!(last.decision.verdict, Verdict::Refused { .. });
+        prop_assert!(!refused || !trial.world.model.rules.update_while_running, "nothing had to be refused");
         let before = trial.world.status.clone();
         let again = trial.pass(&mut |_| Fault::None, Crash::Never)?;
         prop_assert_eq!(again.names(), Vec::<&str>::new());
