@@ -329,6 +329,16 @@ impl Trial {
                 prop_assert!(!named.contains(item_id), "an item that the spec names: {step:?}");
             }
             prop_assert!(self.world.deleting || !matches!(step, Step::DeletePlan { .. }), "{step:?}");
+            if let (Step::StopItem { plan_id, item_id }, false) = (step, self.world.deleting) {
+                let plan = self.world.model.plan(*plan_id);
+                let topics = plan.and_then(|plan| Some((plan, plan.items.get(item_id)?.topics.iter())));
+                let runs = topics.is_some_and(|(plan, topics)| {
+                    let mut mappings = self.world.spec.topic_mappings.iter();
+                    mappings
+                        .any(|it| it.state == MappingState::Running && same_pair(topics.clone(), it, plan, &self.world))
+                });
+                prop_assert!(!runs || self.world.status.pause_for_update, "stopped for no update: {step:?}");
+            }
         }
         let own: Vec<_> = self.world.model.plans().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();
         prop_assert!(own.len() <= 1, "{} plans", own.len());

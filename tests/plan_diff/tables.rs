@@ -159,6 +159,96 @@ fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
 }
 
 #[test]
+fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
+    // The plan must be paused for the change, and then the change itself is refused, such as for a wrong password.
+    for class in [Class::Invalid, Class::Denied] {
+        let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+        let plan_id = world.plan_id();
+        world.credentials.insert("idc".into(), acl(Some("mistyped-1"), "2"));
+        world.pass();
+        assert!(world.status.pause_for_update);
+        let mut refuse = |step: &Step| match step {
+            Step::UpdatePlan { .. } => Fault::Refused(class),
+            _ => Fault::None,
+        };
+        let running = (0..40)
+            .filter(|_| {
+                world.faulty_pass(&mut refuse, Crash::Never);
+                world.items(plan_id).values().all(|it| *it == ItemStatus::Running)
+            })
+            .count();
+        assert!(running > 20, "{class:?}: replication ran after {running} of 40 passes");
+    }
+}
+
+#[test]
+fn a_mapping_that_is_renamed_while_its_item_is_not_visible_yet_gets_no_second_item() {
+    let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
+    let mut world = World::in_sync(spec_with(json!({"topicMappings": []})), rules);
+    world.edit(json!({"topicMappings": [mapping("orders", "orders", "Running")]}));
+    assert_eq!(world.pass().names(), ["AddItem"]);
+    world.edit(json!({"topicMappings": [mapping("renamed", "orders", "Running")]}));
+    world.converge(60);
+    assert_eq!(world.our_plan().unwrap().items.len(), 1);
+}
+
+#[test]
+fn the_order_in_which_the_cloud_shows_instances_does_not_matter() {
+    let aliyun_only = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("idc", "rmq-b", "PASSIVE")]);
+    let mixed = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), external()]);
+    for instances in [aliyun_only, mixed, two_clusters("10.0.0.9:9876")] {
+        let mut world = World::in_sync(spec_with(json!({ "instances": instances })), running_update());
+        let id = world.plan_id();
+        world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+        let passed = world.pass();
+        assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync), "{instances}");
+        world.edit(json!({"planDesc": "Other"}));
+        assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    }
+}
+
+/// Two clusters of the user's own, the first one at that address.
+fn two_clusters(address: &str) -> Value {
+    let mut first = external();
+    first["name"] = json!("hangzhou");
+    first["instanceRole"] = json!("ACTIVE");
+    first["endpointUrl"] = json!(address);
+    first["vpcId"] = json!("vpc-9");
+    first["authType"] = json!("NO_AUTH");
+    first.as_object_mut().unwrap().remove("credentialsSecretRef");
+    json!([first, external()])
+}
+
+#[test]
+fn two_clusters_with_the_same_address_in_two_vpcs_are_told_apart() {
+    let mut world = World::in_sync(spec_with(json!({ "instances": two_clusters("10.0.0.1:9876") })), running_update());
+    let id = world.plan_id();
+    world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+}
+
+#[test]
+fn a_plan_named_by_plan_id_while_a_create_is_unanswered_leaves_no_orphan() {
+    let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
+    let mut world = World::new(spec_with(json!({})), rules);
+    let id = world.stranger("other", None);
+    world.advance(60_000);
+    world.faulty_pass(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.edit(json!({"planId": id.to_string()}));
+    for _ in 0..40 {
+        world.pass();
+    }
+    let marked: Vec<_> = world
+        .model
+        .plans()
+        .filter(|it| it.plan_desc.as_deref().unwrap_or_default().ends_with(MARK))
+        .map(|it| it.plan_id)
+        .collect();
+    assert!(marked.is_empty() || world.status.plan_id == Some(marked[0].to_string()), "{marked:?} {:?}", world.status);
+}
+
+#[test]
 fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
     let plan_id = world.plan_id();

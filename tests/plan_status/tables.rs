@@ -401,6 +401,16 @@ fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
 }
 
 #[test]
+fn a_plan_that_another_cluster_owns_can_be_observed() {
+    let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
+    let (id, _) = world.console_plan(Some(&format!("Orders {THEIRS}")), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.advance(30_000);
+    world.pass();
+    assert_eq!(all(&world), ["True/Available", "True/ObserveOnly", "True/WithinObjective", "True/AllGroups", "", ""]);
+}
+
+#[test]
 fn a_pause_is_told_once_and_says_what_goes_on() {
     let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
     world.edit(json!({"planDesc": "Other"}));
