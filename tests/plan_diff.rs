@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 #![allow(dead_code, reason = "not every test binary needs all of the world")]
 
+#[path = "plan_diff/agreement.rs"]
+mod agreement;
 #[path = "plan_diff/cells.rs"]
 mod cells;
 #[path = "plan_diff/deletion.rs"]
