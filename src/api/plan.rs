@@ -447,9 +447,31 @@ pub struct TopicMappingStatus {
     /// Consumer progress of this mapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<CheckpointSummary>,
-    /// An AddDisasterRecoveryItem call that may have happened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub creation: Option<CreationStatus>,
+}
+
+/// The mark of an AddDisasterRecoveryItem call that may have happened: written before it, removed once the item is seen.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemCreationStatus {
+    /// The pair of topics, each as instance/topic.
+    pub topics: String,
+    /// A random name of this attempt, for the logs.
+    pub nonce: String,
+    /// When the attempt began (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+}
+
+/// A change of the plan that the API refused for good.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedUpdate {
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// The resourceVersions of the Secrets whose content was sent, joined with commas.
+    pub secret_versions: String,
+    /// What the API said.
+    pub message: String,
 }
 
 /// A difference between the spec and the cloud.
@@ -512,9 +534,18 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["instance".into()]))]
     pub sent_credentials: Vec<SentCredentials>,
-    /// The plan refused a change while its items run: they are stopped for it and started again after it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pause_for_update: bool,
+    /// AddDisasterRecoveryItem calls that may have happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topics".into()]))]
+    pub item_creations: Vec<ItemCreationStatus>,
+    /// The IDs of the items that ran when the plan refused a change while items run: they are stopped for it and started
+    /// again after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub paused_items: Vec<String>,
+    /// A change of the plan that the API refused for good: items are not stopped for it once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_update: Option<RefusedUpdate>,
     /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

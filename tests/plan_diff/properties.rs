@@ -337,7 +337,7 @@ impl Trial {
                     mappings
                         .any(|it| it.state == MappingState::Running && same_pair(topics.clone(), it, plan, &self.world))
                 });
-                prop_assert!(!runs || self.world.status.pause_for_update, "stopped for no update: {step:?}");
+                prop_assert!(!runs || !self.world.status.paused_items.is_empty(), "stopped for no update: {step:?}");
             }
         }
         let own: Vec<_> = self.world.model.plans().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();

@@ -96,7 +96,7 @@ fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
     assert_eq!(world.pass().decision.verdict, Verdict::InSync);
     assert_eq!(world.items(plan_id)[&items[0]], ItemStatus::Running);
     assert_eq!(world.items(plan_id)[&items[1]], ItemStatus::ManualStopped);
-    assert!(!world.status.pause_for_update);
+    assert!(world.status.paused_items.is_empty());
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_refusal_in_the_middle_of_a_pause_does_not_leave_our_items_stopped() {
     let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": plan_id.to_string()}));
     world.pass();
-    assert!(world.status.pause_for_update);
+    assert!(!world.status.paused_items.is_empty());
     world.console_item(plan_id, &mapping("x", "foreign", ""));
     for _ in 0..30 {
         world.pass();
@@ -166,7 +166,7 @@ fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
         let plan_id = world.plan_id();
         world.credentials.insert("idc".into(), acl(Some("mistyped-1"), "2"));
         world.pass();
-        assert!(world.status.pause_for_update);
+        assert!(!world.status.paused_items.is_empty());
         let mut refuse = |step: &Step| match step {
             Step::UpdatePlan { .. } => Fault::Refused(class),
             _ => Fault::None,
@@ -255,7 +255,7 @@ fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped(
     world.edit(json!({"planDesc": "Other"}));
     world.pass();
     world.pass();
-    assert!(world.status.pause_for_update);
+    assert!(!world.status.paused_items.is_empty());
     world.missing_secret = Some("messaging/idc-acl".into());
     for _ in 0..20 {
         world.pass();
@@ -271,7 +271,7 @@ fn an_immutable_difference_in_the_middle_of_a_pause_does_not_leave_items_stopped
     world.edit(json!({"planDesc": "Other"}));
     world.pass();
     world.pass();
-    assert!(world.status.pause_for_update);
+    assert!(!world.status.paused_items.is_empty());
     world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
     for _ in 0..20 {
         world.pass();
@@ -750,8 +750,7 @@ fn only_the_first_failure_that_concerns_others_skips_the_rest() {
         );
         assert_eq!(passed.names(), ["AddItem", "AddItem"]);
         assert_eq!(matches!(passed.acted[1].outcome, Outcome::AddedItem(_)), second, "{class:?}");
-        let waits =
-            |name: &str| world.status.topic_mappings.iter().find(|it| it.name == name).unwrap().creation.is_some();
+        let waits = |name: &str| world.status.item_creations.iter().any(|it| it.topics.contains(&format!("/{name}")));
         assert_eq!((waits("a"), waits("b")), (class == Class::Ambiguous, second), "{class:?}");
     }
 }

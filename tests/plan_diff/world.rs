@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::plan::{
-    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy, TopicMappingStatus,
+    DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
 };
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
-use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus, PlanView};
+use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::conditions;
-use disaster_recovery_operator::controller::plan::act::{Acted, Outcome};
+use disaster_recovery_operator::controller::plan;
+use disaster_recovery_operator::controller::plan::act::{self, Acted, Outcome};
 use disaster_recovery_operator::controller::plan::diff::{self, Decision, Desired, Step, Verdict};
 use disaster_recovery_operator::controller::plan::events::{self, Told};
-use disaster_recovery_operator::controller::plan::observe::{AclCredentials, Binding, Observed, SecretError, Sight};
-use disaster_recovery_operator::controller::plan::owner::{self, Owner};
+use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Observed, SecretError, Sight};
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::plan::status::{self, Pass, Report};
 use disaster_recovery_operator::simulator::model::{
@@ -254,6 +254,7 @@ impl World {
         Binding {
             bound: number(&self.status.plan_id).or(self.annotation),
             named: number(&self.spec.plan_id),
+            creating: self.status.creation.is_some(),
             plan_name: self.spec.plan_name.clone().unwrap_or_else(|| "orders".into()),
             mark: MARK.into(),
         }
@@ -262,24 +263,15 @@ impl World {
     /// As `observe::find_plan`.
     fn find_plan(&mut self) -> Sight {
         let binding = self.binding();
-        let id = binding.bound.or(binding.named);
-        if let Some(id) = id
-            && let Ok(plan) = self.model.get_plan(REGION, id, self.now)
-        {
-            return Sight::Found(Box::new(wire(&plan)));
+        let ids = binding.ids();
+        for id in &ids {
+            if let Ok(plan) = self.model.get_plan(REGION, *id, self.now) {
+                return Sight::Found(Box::new(wire(&plan)));
+            }
         }
         let paging = Paging::of_plans_or_items(Some(1), Some(10_000)).unwrap();
         let page = self.model.list_plans(REGION, &PlanFilter::default(), paging, self.now);
-        let mut plans: Vec<PlanView> = wire(&page.list);
-        plans.sort_by_key(|plan| plan.plan_id);
-        let ours = plans
-            .iter()
-            .position(|plan| owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), &binding.mark) == Owner::Us);
-        if let (Some(at), None) = (ours, binding.named) {
-            return Sight::Found(Box::new(plans.swap_remove(at)));
-        }
-        plans.retain(|plan| plan.plan_name.as_deref() == Some(&binding.plan_name));
-        Sight::Absent { missing: id, same_name: plans }
+        observe::pick(&binding, &ids, wire(&page.list)).unwrap()
     }
 
     /// What a pass would see.
@@ -346,6 +338,7 @@ impl World {
             sync_requested: self.sync_requested.is_some()
                 && self.sync_requested != self.status.last_handled_sync_checkpoints_at,
             visibility_window: self.window,
+            generation: self.generation,
         };
         let now = self.timestamp();
         if self.deleting { diff::teardown(&want, seen, now) } else { diff::diff(&want, seen, now) }
@@ -375,7 +368,7 @@ impl World {
         for step in decision.steps.iter().take(most) {
             let outcome = if stopped { Outcome::Skipped } else { self.act(step, fault(step)) };
             if let Outcome::Failed(error) = &outcome {
-                stopped = concerns_others(step, error.class);
+                stopped = act::concerns_others(step, error.class);
             }
             acted.push(Acted { step: step.clone(), outcome });
         }
@@ -407,50 +400,24 @@ impl World {
             sync_requested: self.sync_requested.as_deref(),
             poll_ms: 60_000,
             fresh: self.fresh,
+            visibility_window: self.window,
             now: self.timestamp(),
         };
         status::status(&pass, report)
     }
 
     fn write_intents(&mut self, decision: &Decision) {
-        let now = conditions::seconds(self.timestamp());
-        let intent = || Some(CreationStatus { nonce: "00".into(), time: now });
-        for step in &decision.steps {
-            match step {
-                Step::CreatePlan { .. } => self.status.creation = intent(),
-                Step::AddItem { mapping, .. } => {
-                    match self.status.topic_mappings.iter_mut().find(|it| it.name == *mapping) {
-                        Some(known) => known.creation = intent(),
-                        None => self.status.topic_mappings.push(TopicMappingStatus {
-                            name: mapping.clone(),
-                            item_id: None,
-                            item_status: None,
-                            checkpoints: None,
-                            creation: intent(),
-                        }),
-                    }
-                }
-                _ => {}
-            }
+        if let Some(status) = status::intended(&self.status, decision, "00", self.timestamp()) {
+            self.status = status;
         }
     }
 
     fn annotate(&mut self, seen: &Observed, acted: &[Acted]) {
-        if self.deleting || self.spec.management_policy == ManagementPolicy::Observe {
-            return;
+        if !self.deleting
+            && let Some(id) = plan::claim(&self.binding(), seen, acted, &self.spec)
+        {
+            self.annotation = id.parse().ok();
         }
-        let created = acted.iter().find_map(|it| match it.outcome {
-            Outcome::CreatedPlan(id) => Some(id),
-            _ => None,
-        });
-        let found = match &seen.plan {
-            Sight::Found(plan) => {
-                let desc = plan.plan_desc.as_deref().unwrap_or_default();
-                (owner::owner(desc, MARK) == Owner::Us).then_some(plan.plan_id)
-            }
-            Sight::Absent { .. } => None,
-        };
-        self.annotation = created.or(found).or(self.annotation);
     }
 
     /// As `act::act`, on the model.
@@ -628,15 +595,5 @@ impl World {
     /// The ID of the one plan with our mark.
     pub fn plan_id(&self) -> i64 {
         self.our_plan().unwrap().plan_id
-    }
-}
-
-/// As in `act`.
-fn concerns_others(step: &Step, class: Class) -> bool {
-    match class {
-        Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
-        Class::NotFound | Class::Conflict | Class::Invalid => {
-            matches!(step, Step::CreatePlan { .. } | Step::UpdatePlan { .. } | Step::DeletePlan { .. })
-        }
     }
 }

@@ -421,12 +421,12 @@ fn a_pause_is_told_once_and_says_what_goes_on() {
         if n == 2 {
             assert_eq!(world.condition(kind::READY), "False/Updating");
             assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
-            assert!(world.status.pause_for_update);
+            assert!(!world.status.paused_items.is_empty());
         }
     }
     assert_eq!(told, ["ItemsPaused"]);
     assert_eq!(world.condition(kind::READY), "True/Available");
-    assert!(!world.status.pause_for_update);
+    assert!(world.status.paused_items.is_empty());
 }
 
 #[test]

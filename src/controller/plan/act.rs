@@ -69,12 +69,14 @@ pub async fn act(cloud: &RocketMq, steps: Vec<Step>) -> Vec<Acted> {
     acted
 }
 
-fn concerns_others(step: &Step, class: Class) -> bool {
+/// Whether a failure of the step is a reason not to try the ones behind it.
+pub fn concerns_others(step: &Step, class: Class) -> bool {
     match class {
         Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
         Class::NotFound | Class::Conflict | Class::Invalid => match step {
-            Step::CreatePlan { .. } | Step::UpdatePlan { .. } | Step::DeletePlan { .. } => true,
-            Step::AddItem { .. }
+            Step::CreatePlan { .. } | Step::DeletePlan { .. } => true,
+            Step::UpdatePlan { .. }
+            | Step::AddItem { .. }
             | Step::UpdateItem { .. }
             | Step::StartItem { .. }
             | Step::StopItem { .. }

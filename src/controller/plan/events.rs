@@ -96,7 +96,7 @@ pub fn events(
     {
         told.push(warning(reason, "Observe", message.clone()));
     }
-    if new.pause_for_update && !old.pause_for_update {
+    if !new.paused_items.is_empty() && old.paused_items.is_empty() {
         let note = "the API refuses to change the plan while items run: stopping them, they are started again after it";
         told.push(normal("ItemsPaused", "StopItem", note.into()));
     }

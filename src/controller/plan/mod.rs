@@ -17,19 +17,19 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use self::act::Acted;
-use self::diff::{Decision, Desired, Step, Verdict};
+use self::diff::{Decision, Desired, Verdict};
 use self::events::Told;
 use self::observe::{Binding, Observed, SecretError};
 use self::session::Session;
 use self::status::{Pass, Report};
 use super::{Context, Error, Next};
 use crate::api::condition::synced;
-use crate::api::plan::{CreationStatus, DeletionPolicy, DisasterRecoveryPlan, ManagementPolicy};
+use crate::api::plan::{DeletionPolicy, DisasterRecoveryPlan, ManagementPolicy};
 use crate::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{self, Class};
 use crate::cloud::rocketmq::RocketMq;
-use crate::conditions::{self, Statement};
+use crate::conditions::Statement;
 
 /// Why a pass saw nothing.
 enum Unseen {
@@ -98,6 +98,7 @@ fn binding(session: &Session<'_>) -> Binding {
     Binding {
         bound: number(&session.status().plan_id).or_else(|| claimed(object)),
         named: number(&object.spec.plan_id),
+        creating: session.status().creation.is_some(),
         plan_name: object.spec.plan_name.clone().unwrap_or_else(|| object.name_any()),
         mark: owner::mark(&session.ctx.cluster_id, &namespace, &object.name_any()),
     }
@@ -135,6 +136,7 @@ async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Res
         claimed: claimed(&session.object),
         sync_requested: asked,
         visibility_window: session.ctx.settings.visibility_window,
+        generation: session.object.metadata.generation.unwrap_or_default(),
     };
     let decision = match deleting {
         true => diff::teardown(&want, &seen, Timestamp::now()),
@@ -161,46 +163,21 @@ async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Res
         return release(session, Some("the plan was kept with its owner mark, since the cloud denies access".into()))
             .await;
     }
-    Ok(next(&seen, &decision, &acted))
+    Ok(next(&seen, &decision, &acted, !before.paused_items.is_empty()))
 }
 
-/// The intents of calls that have no client token, written against the version that the pass is about: of two passes, one
+/// Writes the intents of calls that have no client token, against the version that the pass is about: of two passes, one
 /// gets through.
 async fn write_intents(session: &mut Session<'_>, decision: &Decision) -> Result<(), Error> {
-    let mut status = session.status();
-    let mut any = false;
-    let mut intent = || {
-        any = true;
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        Some(CreationStatus { nonce, time: conditions::seconds(Timestamp::now()) })
-    };
-    for step in &decision.steps {
-        match step {
-            Step::CreatePlan { .. } => status.creation = intent(),
-            Step::AddItem { mapping, .. } => match status.topic_mappings.iter_mut().find(|it| it.name == *mapping) {
-                Some(known) => known.creation = intent(),
-                None => status.topic_mappings.push(crate::api::plan::TopicMappingStatus {
-                    name: mapping.clone(),
-                    item_id: None,
-                    item_status: None,
-                    checkpoints: None,
-                    creation: intent(),
-                }),
-            },
-            Step::UpdatePlan { .. }
-            | Step::UpdateItem { .. }
-            | Step::StartItem { .. }
-            | Step::StopItem { .. }
-            | Step::DeleteItem { .. }
-            | Step::DeletePlan { .. }
-            | Step::SyncCheckpoints { .. } => {}
-        }
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    match status::intended(&session.status(), decision, &nonce, Timestamp::now()) {
+        Some(status) => session.write_status(status).await,
+        None => Ok(()),
     }
-    if any { session.write_status(status).await } else { Ok(()) }
 }
 
 /// The plan's ID for the annotation: of a plan that carries our mark, or that was just made.
-fn claim(
+pub fn claim(
     binding: &Binding,
     seen: &Observed,
     acted: &[Acted],
@@ -250,6 +227,7 @@ async fn write(session: &mut Session<'_>, report: &Report<'_>, tell: Option<Tell
         sync_requested: annotation(SYNC_CHECKPOINTS_ANNOTATION),
         poll_ms: i64::try_from(session.poll_interval().as_millis()).unwrap_or(i64::MAX),
         fresh: session.fresh(),
+        visibility_window: session.ctx.settings.visibility_window,
         now: Timestamp::now(),
     };
     let new = status::status(&pass, report);
@@ -310,12 +288,17 @@ async fn release(session: &mut Session<'_>, left: Option<String>) -> Result<Next
 }
 
 /// When to look again.
-fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted], paused: bool) -> Next {
     let failed = status::first_failure(acted).or_else(|| seen.checkpoints.as_ref().err());
     match (failed, &decision.verdict) {
+        // The plan is asked again at every poll, in case it no longer minds.
+        (Some(error), Verdict::Refused { .. }) if error.class == Class::Conflict => Next::Poll,
         (Some(error), _) if error.class == Class::Conflict => Next::Soon,
+        // What was stopped for a change that is refused runs on without delay.
+        (Some(error), _) if paused && matches!(error.class, Class::Denied | Class::Invalid) => Next::Soon,
         (Some(error), _) => Next::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
+        (None, Verdict::Refused { .. }) if !acted.is_empty() => Next::Soon,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
     }
 }

@@ -21,10 +21,21 @@ pub struct Binding {
     pub bound: Option<i64>,
     /// What `spec.planId` names.
     pub named: Option<i64>,
+    /// Whether a Create may still be unanswered, so that our mark is looked for first.
+    pub creating: bool,
     /// The name that the plan has or would get.
     pub plan_name: String,
     /// The owner mark of the object.
     pub mark: String,
+}
+
+impl Binding {
+    /// The plans to ask for by their IDs, in this order. A plan that an unanswered Create may have made is looked for in the
+    /// list before one that the spec names.
+    pub fn ids(&self) -> Vec<i64> {
+        let named = self.named.filter(|id| self.bound != Some(*id) && !self.creating);
+        self.bound.into_iter().chain(named).collect()
+    }
 }
 
 /// Whether there is a plan.
@@ -127,19 +138,23 @@ pub async fn acl_credentials(
 ///
 /// That a plan is gone is believed only when a whole list agrees, since the code for a missing plan is not published.
 pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Error> {
-    let id = binding.bound.or(binding.named);
-    if let Some(id) = id {
-        match cloud.get_plan(id).await {
+    let ids = binding.ids();
+    for id in &ids {
+        match cloud.get_plan(*id).await {
             Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Sight::Found(Box::new(plan))),
             Ok(_) | Err(Error { class: Class::NotFound, .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    let mut plans = cloud.list_plans().await?;
+    pick(binding, &ids, cloud.list_plans().await?)
+}
+
+/// Finds the plan in a list of all plans, after those of `ids` could not be read. Pure.
+pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<Sight, Error> {
     plans.retain(|plan| plan.plan_status != PlanStatus::Deleted);
     plans.sort_by_key(|plan| plan.plan_id);
-    if plans.iter().any(|plan| Some(plan.plan_id) == id) {
-        let message = format!("plan {} is listed and yet cannot be read", id.unwrap_or_default());
+    if let Some(plan) = plans.iter().find(|plan| ids.contains(&plan.plan_id)) {
+        let message = format!("plan {} is listed and yet cannot be read", plan.plan_id);
         let action = "GetDisasterRecoveryPlan";
         return Err(Error {
             class: Class::Unavailable,
@@ -150,13 +165,18 @@ pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Err
         });
     }
     let desc = |plan: &PlanView| plan.plan_desc.clone().unwrap_or_default();
-    // Where the spec names a plan, only that one will do.
     let ours = plans.iter().position(|plan| owner::owner(&desc(plan), &binding.mark) == Owner::Us);
-    if let (Some(at), None) = (ours, binding.named) {
+    // Where the spec names a plan, only that one will do, unless a Create of ours went before.
+    let wanted = match binding.named {
+        Some(named) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == named)),
+        Some(_) => None,
+        None => ours,
+    };
+    if let Some(at) = wanted {
         return Ok(Sight::Found(Box::new(plans.swap_remove(at))));
     }
     plans.retain(|plan| plan.plan_name.as_deref() == Some(&binding.plan_name));
-    Ok(Sight::Absent { missing: id, same_name: plans })
+    Ok(Sight::Absent { missing: binding.bound.or(binding.named), same_name: plans })
 }
 
 /// Reads the plan's items, if there is a plan.

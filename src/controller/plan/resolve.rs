@@ -53,7 +53,11 @@ pub fn instances<'a>(spec: &'a DisasterRecoveryPlanSpec, plan: &'a PlanView) -> 
     }
     let external = |it: &rocketmq::Instance| it.instance_type.as_deref() == Some(instance_type(InstanceType::External));
     for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
-        take(want, &mut left, &|it| it.endpoint_url.is_some() && it.endpoint_url == want.endpoint_url);
+        take(want, &mut left, &|it| {
+            // The same address in two networks is two clusters.
+            let network = it.vpc_id.is_none() || want.vpc_id.is_none() || it.vpc_id == want.vpc_id;
+            network && it.endpoint_url.is_some() && it.endpoint_url == want.endpoint_url
+        });
     }
     for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
         if left.iter().filter(|it| external(it)).count() == 1 {
@@ -107,8 +111,17 @@ pub fn same_instance(wanted: &ItemTopic, found: &ItemTopic) -> bool {
     }
 }
 
+/// A pair of topics as status remembers it: each side as instance/topic, in a fixed order.
+pub fn pair(topics: &[ItemTopic]) -> String {
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut sides: Vec<_> =
+        topics.iter().map(|it| format!("{}/{}", part(&it.instance_id), part(&it.topic_name))).collect();
+    sides.sort();
+    sides.join(" ~ ")
+}
+
 /// Whether an item maps the pair of topics, in whichever order it names them.
-fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
+pub fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
     let mut left: Vec<_> = found.iter().collect();
     let taken = wanted.iter().all(|side| match left.iter().position(|other| same_side(side, other)) {
         Some(at) => {

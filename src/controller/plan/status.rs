@@ -1,17 +1,19 @@
 //! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::act::{Acted, Outcome};
-use super::diff::{Decision, Phase, Step, Verdict};
+use super::diff::{Decision, Phase, Step, Verdict, secret_versions, still_hidden};
 use super::lag::{self, GroupLag};
 use super::observe::{Binding, Observed, Sight};
 use super::owner::{self, Owner};
 use super::resolve::{self, Items};
 use crate::api::condition::{kind, offsets, protected, ready, synced};
 use crate::api::plan::{
-    DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy, MappingState, SentCredentials,
-    TopicMappingStatus,
+    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus, ManagementPolicy,
+    MappingState, RefusedUpdate, SentCredentials, TopicMapping, TopicMappingStatus,
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{ItemStatus, PlanView};
@@ -38,6 +40,8 @@ pub struct Pass<'a> {
     pub poll_ms: i64,
     /// Whether the last complete observation, of this pass or before, is younger than three polls.
     pub fresh: bool,
+    /// How long an item may take to become visible after the call that made it.
+    pub visibility_window: Duration,
     /// The time.
     pub now: Timestamp,
 }
@@ -63,6 +67,36 @@ pub enum Report<'a> {
     },
     /// It was not to do anything.
     Suspended,
+}
+
+/// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
+/// them, so that a crash or a lost answer is followed by looking and not by doing it again.
+pub fn intended(
+    old: &DisasterRecoveryPlanStatus,
+    decision: &Decision,
+    nonce: &str,
+    now: Timestamp,
+) -> Option<DisasterRecoveryPlanStatus> {
+    let (mut new, time) = (old.clone(), conditions::seconds(now));
+    for step in &decision.steps {
+        let nonce = nonce.to_owned();
+        match step {
+            Step::CreatePlan { .. } => new.creation = Some(CreationStatus { nonce, time }),
+            Step::AddItem { topics, .. } => {
+                let topics = resolve::pair(topics);
+                new.item_creations.retain(|it| it.topics != topics);
+                new.item_creations.push(ItemCreationStatus { topics, nonce, time });
+            }
+            Step::UpdatePlan { .. }
+            | Step::UpdateItem { .. }
+            | Step::StartItem { .. }
+            | Step::StopItem { .. }
+            | Step::DeleteItem { .. }
+            | Step::DeletePlan { .. }
+            | Step::SyncCheckpoints { .. } => {}
+        }
+    }
+    (new != *old).then_some(new)
 }
 
 /// What `Synced` says of a failed call, and whether a person has to act.
@@ -169,17 +203,19 @@ fn not_seen(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
 
 fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, decision: &Decision, acted: &[Acted]) {
     let failed = first_failure(acted);
-    identity(pass, new, seen, acted);
+    identity(pass, new, seen, decision, acted);
     mappings(pass, new, seen, acted);
     sent_credentials(pass, new, seen, acted);
-    let refused_while_running = acted.iter().any(|it| {
-        matches!(it.step, Step::UpdatePlan { .. })
-            && matches!(&it.outcome, Outcome::Failed(Error { class: Class::Conflict, .. }))
-    }) && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
-    new.pause_for_update = decision.pause_for_update || refused_while_running;
+    let refused_while_running = update_failed(acted, Class::Conflict).is_some()
+        && seen.items.iter().any(|item| item.item_status == ItemStatus::Running)
+        && !matches!(decision.verdict, Verdict::Refused { .. });
+    pauses(pass, new, seen, decision, acted, refused_while_running);
     new.drift.clone_from(&decision.drift);
-    if pass.old.pause_for_update && decision.verdict != Verdict::InSync {
-        // What was found is not corrected before the items that were stopped for it run again.
+    let correcting = pass.old.synced_generation == pass.generation && !pass.deleting;
+    if (correcting || !pass.old.paused_items.is_empty())
+        && matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. })
+    {
+        // What was found is not corrected before all runs again.
         let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
         new.drift.extend(lasting.cloned());
     }
@@ -215,16 +251,69 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     set(pass, new, kind::SYNCED, synced);
 }
 
+/// The failure of the plan's update, if it is of that class.
+fn update_failed(acted: &[Acted], class: Class) -> Option<&Error> {
+    acted.iter().find_map(|it| match (&it.step, &it.outcome) {
+        (Step::UpdatePlan { .. }, Outcome::Failed(error)) if error.class == class => Some(error),
+        _ => None,
+    })
+}
+
+/// Which items are stopped for the plan's sake, and which change it has refused for good.
+fn pauses(
+    pass: &Pass<'_>,
+    new: &mut DisasterRecoveryPlanStatus,
+    seen: &Observed,
+    decision: &Decision,
+    acted: &[Acted],
+    refused_while_running: bool,
+) {
+    if !decision.pause_for_update {
+        new.paused_items.clear();
+    }
+    if refused_while_running && new.paused_items.is_empty() {
+        let running = seen.items.iter().filter(|item| item.item_status == ItemStatus::Running);
+        new.paused_items = running.map(|item| item.item_id.to_string()).collect();
+    }
+    let asked_again = pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref();
+    let versions = secret_versions(seen);
+    let generation = pass.generation.unwrap_or_default();
+    let known = |it: &RefusedUpdate| it.generation == generation && it.secret_versions == versions;
+    if asked_again || pass.old.refused_update.as_ref().is_some_and(|it| !known(it)) {
+        new.refused_update = None;
+    }
+    // A change that is refused before any item was stopped for it costs nothing to be tried again.
+    let refused = update_failed(acted, Class::Invalid).or_else(|| update_failed(acted, Class::Denied));
+    if let (Some(error), false) = (refused, pass.old.paused_items.is_empty()) {
+        let message = format!(
+            "{error}; the items run again and are not stopped for the same change once more: change the spec or the Secret, \
+             or annotate {}",
+            crate::api::RECONCILE_ANNOTATION
+        );
+        new.refused_update = Some(RefusedUpdate { generation, secret_versions: versions, message });
+    }
+}
+
 /// The plan's ID and status, and whether a Create may still be unanswered.
-fn identity(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, acted: &[Acted]) {
+fn identity(
+    pass: &Pass<'_>,
+    new: &mut DisasterRecoveryPlanStatus,
+    seen: &Observed,
+    decision: &Decision,
+    acted: &[Acted],
+) {
     match (&seen.plan, plan_of(pass, seen)) {
         (Sight::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
-            if observing || owner_of(plan, pass.binding) == Owner::Us {
+            let ours = owner_of(plan, pass.binding) == Owner::Us;
+            if observing || ours {
                 new.plan_id = Some(plan.plan_id.to_string());
             }
             new.plan_status = Some(plan.plan_status.as_str().into());
-            new.creation = None;
+            // Another plan says nothing of the one that an unanswered Create may have made.
+            if ours || !matches!(decision.verdict, Verdict::Waiting { .. }) {
+                new.creation = None;
+            }
         }
         (Sight::Found(_), None) => new.plan_status = None,
         (Sight::Absent { .. }, _) => {
@@ -281,31 +370,44 @@ fn mappings(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observ
             _ => None,
         })
     };
+    // An intent stays until its item is seen, surely was not made, or should long have been seen.
+    let failed: Vec<String> = acted
+        .iter()
+        .filter_map(|it| match (&it.step, &it.outcome) {
+            (Step::AddItem { .. }, Outcome::AddedItem(_) | Outcome::Failed(Error { class: Class::Ambiguous, .. })) => {
+                None
+            }
+            (Step::AddItem { topics, .. }, _) => Some(resolve::pair(topics)),
+            _ => None,
+        })
+        .collect();
+    let visible: Vec<String> = seen.items.iter().map(|item| resolve::pair(&item.topics)).collect();
+    let mapped: Vec<String> = {
+        let wanted = pass.spec.topic_mappings.iter().filter(|it| items.mapped.contains_key(it.name.as_str()));
+        wanted.map(|it| resolve::pair(&resolve::topics(pass.spec, it, &instances))).collect()
+    };
+    new.item_creations.retain(|it| {
+        let hidden = still_hidden(it.time, pass.visibility_window, pass.now).is_some();
+        hidden && !failed.contains(&it.topics) && !visible.contains(&it.topics) && !mapped.contains(&it.topics)
+    });
     let mut all = Vec::with_capacity(pass.spec.topic_mappings.len());
     for mapping in &pass.spec.topic_mappings {
         let old = pass.old.topic_mappings.iter().find(|it| it.name == mapping.name);
+        let pair = resolve::pair(&resolve::topics(pass.spec, mapping, &instances));
+        let begun = new.item_creations.iter().any(|it| it.topics == pair);
         let mut entry = TopicMappingStatus {
             name: mapping.name.clone(),
             item_id: None,
             item_status: None,
             checkpoints: old.and_then(|it| it.checkpoints.clone()),
-            creation: None,
         };
         match (items.mapped.get(mapping.name.as_str()), added(&mapping.name)) {
             (Some(item), _) => {
                 entry.item_id = Some(item.item_id.to_string());
                 entry.item_status = Some(item.item_status.as_str().into());
             }
-            (None, Some(Outcome::AddedItem(id))) => {
-                entry.item_id = Some(id.to_string());
-                entry.creation = old.and_then(|it| it.creation.clone());
-            }
-            // It may have been made: the intent stays until it is seen or known to be absent.
-            (None, Some(Outcome::Failed(Error { class: Class::Ambiguous, .. })) | None) => {
-                entry.creation = old.and_then(|it| it.creation.clone());
-                entry.item_id = old.and_then(|it| it.item_id.clone()).filter(|_| entry.creation.is_some());
-            }
-            (None, Some(_)) => {}
+            (None, Some(Outcome::AddedItem(id))) => entry.item_id = Some(id.to_string()),
+            (None, _) => entry.item_id = old.and_then(|it| it.item_id.clone()).filter(|_| begun),
         }
         all.push(entry);
     }
@@ -346,6 +448,11 @@ fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&PlanView>, item
         };
     };
     let current = pass.old.synced_generation == pass.generation;
+    let overdue = |it: &TopicMapping| {
+        let status = items.mapped.get(it.name.as_str()).map(|item| &item.item_status);
+        it.state == MappingState::Running && status == Some(&ItemStatus::OverdueStopped)
+    };
+    let current = current || pass.spec.topic_mappings.iter().any(overdue);
     match &decision.verdict {
         Verdict::Refused { message, .. } if !current => return Statement::no(ready::NOT_READY, message.clone()),
         Verdict::Acting(Phase::Creating) => return Statement::no(ready::CREATING, "topic mappings are being added"),
@@ -366,7 +473,7 @@ fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&PlanView>, item
         }
     }
     let all = pass.spec.topic_mappings.len();
-    if !stopped.is_empty() && pass.old.pause_for_update {
+    if !stopped.is_empty() && !pass.old.paused_items.is_empty() {
         return Statement::no(ready::UPDATING, "topic mappings are stopped while the plan is changed");
     }
     if !stopped.is_empty() {
@@ -406,9 +513,13 @@ fn coverage(
         (Some(_), Err(error)) if !pass.fresh => {
             unknown(&format!("no checkpoint was read for more than three polls: {error}"))
         }
-        (Some(_), Err(_)) => match still_true(new) {
-            true => return,
-            false => unknown("no checkpoint was read yet"),
+        (Some(_), Err(_)) => match (replicates(pass, items), still_true(new)) {
+            (Err(statement), _) => {
+                set(pass, new, kind::PROTECTED, statement);
+                return;
+            }
+            (Ok(()), true) => return,
+            (Ok(()), false) => unknown("no checkpoint was read yet"),
         },
         (Some(plan), Ok(checkpoints)) => {
             let lags = lag::lags(items, checkpoints);
@@ -440,20 +551,28 @@ fn still_true(new: &DisasterRecoveryPlanStatus) -> bool {
 
 /// The objective in ms.
 pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
-    let objective = std::time::Duration::from(spec.recovery_point_objective);
+    let objective = Duration::from(spec.recovery_point_objective);
     i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn protection(pass: &Pass<'_>, lags: &[GroupLag], objective_ms: i64, disabled: bool, items: &Items<'_>) -> Statement {
+/// Whether every mapping replicates, or what is said where one does not.
+fn replicates(pass: &Pass<'_>, items: &Items<'_>) -> Result<(), Statement> {
     let runs = |name: &str| items.mapped.get(name).is_some_and(|item| item.item_status == ItemStatus::Running);
     let stopped: Vec<_> =
         pass.spec.topic_mappings.iter().filter(|it| !runs(&it.name)).map(|it| it.name.clone()).collect();
     if pass.spec.topic_mappings.is_empty() {
-        return Statement::no(protected::REPLICATION_STOPPED, "no topic is replicated: add topicMappings");
+        return Err(Statement::no(protected::REPLICATION_STOPPED, "no topic is replicated: add topicMappings"));
     }
     if !stopped.is_empty() {
         let text = format!("topic mappings do not replicate: {}", listed(&stopped));
-        return Statement::no(protected::REPLICATION_STOPPED, text);
+        return Err(Statement::no(protected::REPLICATION_STOPPED, text));
+    }
+    Ok(())
+}
+
+fn protection(pass: &Pass<'_>, lags: &[GroupLag], objective_ms: i64, disabled: bool, items: &Items<'_>) -> Statement {
+    if let Err(statement) = replicates(pass, items) {
+        return statement;
     }
     if disabled {
         let text = "the plan does not synchronize consumer progress, so that its lag is not known: set \
@@ -531,11 +650,13 @@ fn synchrony(
             false => Statement::no(synced::PROGRESSING, text),
         };
     }
-    if let Some(error) = failed {
-        return failure(error).0;
-    }
-    if let Verdict::Refused { reason, message } = &decision.verdict {
-        return Statement::no(reason, message.clone());
+    match (failed, &decision.verdict) {
+        // That the plan still refuses is what a person has to act on.
+        (Some(Error { class: Class::Conflict, .. }) | None, Verdict::Refused { reason, message }) => {
+            return Statement::no(reason, message.clone());
+        }
+        (Some(error), _) => return failure(error).0,
+        (None, _) => {}
     }
     if let Err(error) = &seen.checkpoints {
         return failure(error).0;

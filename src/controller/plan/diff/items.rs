@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Desired, Step, difference, runs, still_invisible};
-use crate::api::plan::{DisasterRecoveryPlanSpec, Drift, ItemPolicy, MappingState, TopicMapping};
+use super::{Desired, Step, difference, runs, still_hidden};
+use crate::api::plan::{Drift, ItemPolicy, MappingState, TopicMapping};
 use crate::cloud::rocketmq::{ItemStatus, ItemTopic, ItemView};
 use crate::controller::plan::resolve::{self, Instances, Items};
+
+/// The most items that one pass adds, so that each call is made well within the window that its intent opens.
+const MOST_ADDED: usize = 20;
 
 /// What the items need.
 #[derive(Default)]
@@ -65,11 +68,17 @@ fn missing(
     if known.is_some_and(|it| it.item_id.is_some()) {
         work.drift.push(difference(format!("topicMappings[{}]", mapping.name), "present", "absent"));
     }
-    let creation = known.and_then(|it| it.creation.as_ref());
-    if let Some(until) = still_invisible(creation, want.visibility_window, now) {
+    let pair = resolve::pair(&topics);
+    let begun = want.status.item_creations.iter().find(|it| it.topics == pair);
+    if let Some(until) = begun.and_then(|it| still_hidden(it.time, want.visibility_window, now)) {
         let name = &mapping.name;
         work.waits
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
+        return;
+    }
+    let adding = work.steps.iter().filter(|step| matches!(step, Step::AddItem { .. })).count();
+    if adding >= MOST_ADDED {
+        work.waits.push(format!("topic mapping {} is added after others", mapping.name));
         return;
     }
     work.steps.push(Step::AddItem { plan_id, mapping: mapping.name.clone(), topics });
@@ -94,7 +103,7 @@ fn existing(
             return;
         }
         ItemStatus::Changing => {
-            work.resuming |= want.status.pause_for_update;
+            work.resuming |= !want.status.paused_items.is_empty();
             work.waits.push(wait());
             return;
         }
@@ -117,8 +126,8 @@ fn existing(
         }
         (MappingState::Running, false) if pausing => {}
         (MappingState::Running, false) => {
-            work.resuming |= want.status.pause_for_update;
-            if !want.status.pause_for_update {
+            work.resuming |= !want.status.paused_items.is_empty();
+            if want.status.paused_items.is_empty() {
                 work.drift.push(difference(field("state"), "Running", item.item_status.as_str()));
             }
             work.steps.push(Step::StartItem { plan_id, item_id });
@@ -153,12 +162,16 @@ pub(super) fn pause(plan_id: i64, items: &[ItemView]) -> Vec<Step> {
     items.iter().filter(|item| runs(item)).map(stop).collect()
 }
 
-/// Starts every stopped item whose mapping should run.
-pub(super) fn resume(spec: &DisasterRecoveryPlanSpec, plan_id: i64, items: &Items<'_>) -> Vec<Step> {
-    let running = spec.topic_mappings.iter().filter(|mapping| mapping.state == MappingState::Running);
-    let found = running.filter_map(|mapping| items.mapped.get(mapping.name.as_str()));
-    let stopped = found.filter(|item| item.item_status == ItemStatus::ManualStopped);
+/// Starts those of the items again that were stopped for an update.
+pub(super) fn resume(paused: &[String], plan_id: i64, items: &[ItemView]) -> Vec<Step> {
+    let ours = |item: &&ItemView| paused.contains(&item.item_id.to_string());
+    let stopped = items.iter().filter(ours).filter(|item| item.item_status == ItemStatus::ManualStopped);
     stopped.map(|item| Step::StartItem { plan_id, item_id: item.item_id }).collect()
+}
+
+/// Whether an item that is not this object's is about to run.
+pub(super) fn others_change(items: &Items<'_>) -> bool {
+    items.others.iter().any(|item| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing))
 }
 
 /// Why the plan cannot be changed although its own items could be stopped: others run that are not this object's.

@@ -35,6 +35,23 @@ pub struct Desired<'a> {
     pub sync_requested: bool,
     /// How long a plan or item may take to become visible after the call that made it.
     pub visibility_window: Duration,
+    /// The generation of the spec.
+    pub generation: i64,
+}
+
+impl Desired<'_> {
+    /// What the API said when it refused for good the very change that is still wanted.
+    fn refused_update(&self, seen: &Observed) -> Option<&str> {
+        let refused = self.status.refused_update.as_ref()?;
+        let same = refused.generation == self.generation && refused.secret_versions == secret_versions(seen);
+        same.then_some(refused.message.as_str())
+    }
+}
+
+/// The versions of the Secrets that a change of the plan sends.
+pub fn secret_versions(seen: &Observed) -> String {
+    let all = seen.credentials.iter().flat_map(|all| all.values());
+    all.map(|it| it.resource_version.as_str()).collect::<Vec<_>>().join(",")
 }
 
 /// One call that changes the cloud.
@@ -106,6 +123,21 @@ pub enum Step {
 }
 
 impl Step {
+    /// The item that the step is about, where it is about one that exists.
+    fn item_id(&self) -> Option<i64> {
+        match self {
+            Self::UpdateItem { item_id, .. }
+            | Self::StartItem { item_id, .. }
+            | Self::StopItem { item_id, .. }
+            | Self::DeleteItem { item_id, .. } => Some(*item_id),
+            Self::CreatePlan { .. }
+            | Self::UpdatePlan { .. }
+            | Self::AddItem { .. }
+            | Self::DeletePlan { .. }
+            | Self::SyncCheckpoints { .. } => None,
+        }
+    }
+
     /// A constant name, for logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -177,7 +209,7 @@ pub struct Decision {
 impl Decision {
     fn refused(reason: &'static str, message: String, drift: Vec<Drift>, status: &DisasterRecoveryPlanStatus) -> Self {
         let verdict = Verdict::Refused { reason, message };
-        Self { steps: vec![], verdict, drift, pause_for_update: status.pause_for_update }
+        Self { steps: vec![], verdict, drift, pause_for_update: !status.paused_items.is_empty() }
     }
 }
 
@@ -258,6 +290,16 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         );
         return refused(synced::INVALID_SPEC, message, vec![]);
     }
+    if let (Some(until), Owner::Nobody) =
+        (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner_of(plan, &binding.mark))
+        && !observing
+    {
+        let on = format!("whether an earlier call created another plan is known at {until}");
+        let verdict = Verdict::Waiting { phase: Phase::Creating, on };
+        return Decision { steps: vec![], verdict, drift: vec![], pause_for_update: false };
+    }
+    let instances = resolve::instances(spec, plan);
+    let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
     let immutable = plan::immutable(spec, plan);
     if !immutable.is_empty() {
         let fields: Vec<_> =
@@ -267,45 +309,58 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
              this one",
             fields.join(", ")
         );
-        return refused(synced::IMMUTABLE_FIELD, message, immutable);
+        // What was stopped for a change that is not to come runs on.
+        let steps = items::resume(&status.paused_items, plan.plan_id, &seen.items);
+        let steps = if observing { vec![] } else { steps };
+        return Decision { steps, ..refused(synced::IMMUTABLE_FIELD, message, immutable) };
     }
-    let instances = resolve::instances(spec, plan);
-    let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
-    let credentials = match &seen.credentials {
-        Ok(credentials) => Some(credentials),
-        Err(_) if observing => None,
-        Err(error) => return refused(synced::CREDENTIALS_NOT_FOUND, error.to_string(), vec![]),
+    let (credentials, missing_secret) = match &seen.credentials {
+        Ok(credentials) => (Some(credentials), None),
+        Err(error) => (None, Some(error.to_string()).filter(|_| !observing)),
     };
     let update = plan::update(want, plan, &instances, credentials);
-    let pausing = status.pause_for_update && update.step.is_some();
-    let mut drift = update.drift;
+    let refused_update = want.refused_update(seen);
+    let plan_step = update.step.filter(|_| missing_secret.is_none() && refused_update.is_none());
+    let mut pausing = !status.paused_items.is_empty() && plan_step.is_some();
+    // What is to be pruned may be stopped for the plan's sake too; what the spec keeps may not.
+    let foreign = match spec.item_policy {
+        ItemPolicy::Keep => items::foreign_runners(&items).filter(|_| pausing),
+        ItemPolicy::Prune => None,
+    };
+    pausing &= foreign.is_none();
     let work = items::work(want, plan.plan_id, &instances, &items, pausing, now);
+    let mut drift = update.drift;
     drift.extend(work.drift);
 
     let mut steps: Vec<Step> = Vec::new();
     let mut waits = work.waits;
     if pausing {
-        // What is to be pruned may be stopped for the plan's sake too.
-        let keep = spec.item_policy == ItemPolicy::Keep;
-        if let Some(message) = items::foreign_runners(&items).filter(|_| keep) {
-            return refused(synced::DRIFTED, message, drift);
-        }
-        steps.extend(items::pause(plan.plan_id, &seen.items));
         waits = items::transitional(&seen.items);
+        // An item that is about to run would make the stops vain.
+        let unsettled = spec.item_policy == ItemPolicy::Keep && items::others_change(&items);
+        if !unsettled {
+            steps.extend(items::pause(plan.plan_id, &seen.items));
+        }
         if steps.is_empty() && waits.is_empty() {
-            steps.extend(update.step);
+            steps.extend(plan_step);
         }
     } else {
         // While an item changes, the plan refuses to be changed; what the items need does not wait for the plan.
         let changing = items::transitional(&seen.items);
-        match update.step {
+        match plan_step {
             Some(step) if changing.is_empty() => steps.push(step),
             Some(_) => waits.extend(changing),
             None => {}
         }
+        let started: Vec<_> = work.steps.iter().filter_map(Step::item_id).collect();
         steps.extend(work.steps);
+        let kept = items.others.iter().filter(|_| spec.item_policy == ItemPolicy::Keep).map(|item| (*item).clone());
+        let resumed = items::resume(&status.paused_items, plan.plan_id, &kept.collect::<Vec<_>>());
+        steps.extend(resumed.into_iter().filter(|step| step.item_id().is_none_or(|id| !started.contains(&id))));
     }
-    if want.sync_requested && steps.is_empty() && !observing {
+    // An item that cannot be started must not hold up the checkpoints of the others.
+    let quiet = steps.iter().all(|step| matches!(step, Step::StartItem { .. }));
+    if want.sync_requested && quiet {
         steps.extend(sync_step(plan.plan_id, seen));
     }
     if observing {
@@ -313,13 +368,17 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     }
     let phase = if work.creating { Phase::Creating } else { Phase::Updating };
     let only_sync = steps.iter().all(|step| matches!(step, Step::SyncCheckpoints { .. }));
-    let verdict = match waits.into_iter().next() {
+    let stuck = missing_secret.map(|message| (synced::CREDENTIALS_NOT_FOUND, message));
+    let stuck = stuck.or(refused_update.map(|message| (synced::INVALID_SPEC, message.to_owned())));
+    let stuck = stuck.or(foreign.map(|message| (synced::DRIFTED, message)));
+    let verdict = match (stuck, waits.into_iter().next()) {
         _ if observing => Verdict::InSync,
-        _ if !only_sync => Verdict::Acting(phase),
-        Some(on) => Verdict::Waiting { phase, on },
-        None => Verdict::InSync,
+        (Some((reason, message)), _) => Verdict::Refused { reason, message },
+        (None, _) if !only_sync => Verdict::Acting(phase),
+        (None, Some(on)) => Verdict::Waiting { phase, on },
+        (None, None) => Verdict::InSync,
     };
-    let pause_for_update = status.pause_for_update && (pausing || work.resuming);
+    let pause_for_update = !status.paused_items.is_empty() && (pausing || work.resuming || !only_sync);
     Decision { steps, verdict, drift, pause_for_update }
 }
 
@@ -329,9 +388,14 @@ fn sync_step(plan_id: i64, seen: &Observed) -> Option<Step> {
     Some(Step::SyncCheckpoints { plan_id, checkpoints: ids.collect() })
 }
 
-/// When a plan or item whose creation was begun is known to be absent, if that is not now.
+/// When a plan whose creation was begun is known to be absent, if that is not now.
 fn still_invisible(creation: Option<&CreationStatus>, window: Duration, now: Timestamp) -> Option<Timestamp> {
-    let until = creation?.time.saturating_add(window).unwrap_or(now);
+    still_hidden(creation?.time, window, now)
+}
+
+/// When what was begun at a time is known to be absent, if that is not now.
+pub fn still_hidden(begun: Timestamp, window: Duration, now: Timestamp) -> Option<Timestamp> {
+    let until = begun.saturating_add(window).unwrap_or(now);
     (now < until).then_some(until)
 }
 

@@ -34,7 +34,8 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         }
         Owner::Nobody if want.claimed == Some(plan.plan_id) => {}
         Owner::Nobody => {
-            return released(Some(format!("plan {} was never taken over and was left alone", plan.plan_id)));
+            let left = format!("plan {} carries no mark of this object and was left alone", plan.plan_id);
+            return resumed(want, seen, plan.plan_id, left);
         }
     }
     match spec.deletion_policy {
@@ -63,7 +64,7 @@ fn delete(plan: &PlanView, seen: &Observed) -> Decision {
 fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
     let Desired { spec, status, binding, .. } = want;
     let plan_id = plan.plan_id;
-    let pausing = status.pause_for_update;
+    let pausing = !status.paused_items.is_empty();
     let found = plan.plan_desc.as_deref().unwrap_or_default();
     let marked = owner::owner(found, &binding.mark) == Owner::Us;
     let instances = resolve::instances(spec, plan);
@@ -71,13 +72,7 @@ fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
     let acting =
         |steps| Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: pausing };
     if !marked {
-        // Only what was stopped for this object's sake is started again.
-        let resume = items::resume(spec, plan_id, &resolved);
-        return match (pausing, items::transitional(&seen.items).into_iter().next()) {
-            (true, _) if !resume.is_empty() => acting(resume),
-            (true, Some(on)) => waiting(on, true),
-            _ => released(Some(format!("plan {plan_id} was kept, as deletionPolicy Retain says"))),
-        };
+        return resumed(want, seen, plan_id, format!("plan {plan_id} was kept, as deletionPolicy Retain says"));
     }
     let text = owner::unmarked(found).to_owned();
     let step = Step::UpdatePlan { plan_id, plan: Plan { plan_desc: Some(text), ..Plan::default() } };
@@ -88,15 +83,29 @@ fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
         };
     }
     if items::foreign_runners(&resolved).is_some() {
-        let message =
+        let left =
             format!("plan {plan_id} was kept with its owner mark, since items run in it that this object does not own");
-        return released(Some(message));
+        return resumed(want, seen, plan_id, left);
     }
     let stops = items::pause(plan_id, &seen.items);
     match (stops.is_empty(), items::transitional(&seen.items).into_iter().next()) {
         (false, _) => acting(stops),
         (true, Some(on)) => waiting(on, true),
         (true, None) => acting(vec![step]),
+    }
+}
+
+/// Lets the plan go once every item runs again that was stopped for this object's sake.
+fn resumed(want: &Desired<'_>, seen: &Observed, plan_id: i64, left: String) -> Decision {
+    let paused = &want.status.paused_items;
+    let steps = items::resume(paused, plan_id, &seen.items);
+    let waits = items::transitional(&seen.items).into_iter().next().filter(|_| !paused.is_empty());
+    match (steps.is_empty(), waits) {
+        (false, _) => {
+            Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: true }
+        }
+        (true, Some(on)) => waiting(on, true),
+        (true, None) => released(Some(left)),
     }
 }
 
