@@ -129,6 +129,8 @@ fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn run(arguments: Run) -> anyhow::Result<()> {
+    // As the first process of a container, what is not listened for is ignored.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     logging::start(arguments.log_format, &arguments.log_level).context("--log-level is not understood")?;
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         bail!("a TLS provider is installed already");
@@ -150,7 +152,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         None => SecretName { namespace: own_namespace, name: text },
     });
     let settings = Settings {
-        namespaces: arguments.namespaces,
+        namespaces: arguments.namespaces.into_iter().filter(|name| !name.is_empty()).collect(),
         selector: arguments.label_selector,
         workers: arguments.workers,
         poll_interval: arguments.poll_interval,
@@ -170,7 +172,8 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = axum::serve(listener, health::router(readiness.clone(), metrics.clone()));
     let probes = tokio::spawn(probes.into_future());
 
-    let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
+    let through_proxy = !settings.rocketmq_endpoint.as_deref().is_some_and(endpoint::on_this_machine);
+    let connector = client::https(Duration::from_secs(5), through_proxy).context("no TLS connector can be made")?;
     let budget = Arc::new(Budget::new(arguments.cloud_requests_per_second));
     let counted = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
@@ -178,7 +181,6 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let context = Context::new(kubernetes, cloud, settings, metrics).await.context("the operator cannot start")?;
     tracing::info!(cluster_id = context.cluster_id, "operator started");
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let ending = readiness.clone();
     let shutdown = controller::shutdown(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

@@ -16,6 +16,8 @@ pub enum Lane {
     Edit,
 }
 
+/// The longest pause that the service can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// How much slower than asked a throttled lane may become.
 const SLOWEST: u32 = 64;
 
@@ -33,20 +35,24 @@ impl Pace {
         Self { interval: Duration::from_secs(1) / per_second.max(1), slowdown: 1, successes: 0, next: now }
     }
 
-    /// Takes the next slot and returns how long to wait for it.
-    fn reserve(&mut self, now: Instant) -> Duration {
+    /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
+    fn reserve(&mut self, now: Instant, most: Duration) -> Result<Duration, Duration> {
         // Up to a second of unused slots may be used at once, unless the service just throttled.
         let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
         let earliest = now.checked_sub(burst).unwrap_or(now);
         let slot = self.next.max(earliest);
+        let wait = slot.saturating_duration_since(now);
+        if wait > most {
+            return Err(wait);
+        }
         self.next = slot + self.interval * self.slowdown;
-        slot.saturating_duration_since(now)
+        Ok(wait)
     }
 
     fn throttled(&mut self, after: Option<Duration>, now: Instant) {
         self.slowdown = (self.slowdown * 2).min(SLOWEST);
         self.successes = 0;
-        self.next = self.next.max(now + after.unwrap_or(Duration::from_millis(500)));
+        self.next = self.next.max(now + after.unwrap_or(Duration::from_millis(500)).min(LONGEST_PAUSE));
     }
 
     fn succeeded(&mut self) {
@@ -80,9 +86,10 @@ impl Budget {
         act(lanes.entry((region.to_owned(), lane)).or_insert_with(|| Pace::new(per_second, now)))
     }
 
-    /// Takes a slot: how long to wait before the call.
-    pub fn reserve(&self, region: &str, lane: Lane, now: Instant) -> Duration {
-        self.with(region, lane, now, |pace| pace.reserve(now))
+    /// Takes a slot: how long to wait before the call. Where that is longer than `most`, none is taken, and the error is how
+    /// long it would be: whoever holds others up must give way instead.
+    pub fn reserve(&self, region: &str, lane: Lane, now: Instant, most: Duration) -> Result<Duration, Duration> {
+        self.with(region, lane, now, |pace| pace.reserve(now, most))
     }
 
     /// The service throttled: both lanes of the region slow down.
@@ -102,24 +109,29 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const MOST: Duration = Duration::from_secs(60);
+
     fn wait_after(budget: &Budget, calls: usize, lane: Lane, now: Instant) -> Duration {
-        (0..calls).map(|_| budget.reserve("cn-hangzhou", lane, now)).last().unwrap_or_default()
+        let reserve = |_| budget.reserve("cn-hangzhou", lane, now, MOST).expect("soon enough");
+        (0..calls).map(reserve).last().unwrap_or_default()
     }
 
     #[test]
     fn an_edit_never_waits_behind_polls() {
         let (budget, now) = (Budget::new(10), Instant::now());
         assert!(wait_after(&budget, 100, Lane::Poll, now) > Duration::from_secs(5));
-        assert_eq!(budget.reserve("cn-hangzhou", Lane::Edit, now), Duration::ZERO);
-        assert_eq!(budget.reserve("cn-shanghai", Lane::Poll, now), Duration::ZERO);
+        assert_eq!(budget.reserve("cn-hangzhou", Lane::Edit, now, MOST), Ok(Duration::ZERO));
+        assert_eq!(budget.reserve("cn-shanghai", Lane::Poll, now, MOST), Ok(Duration::ZERO));
     }
 
     #[test]
     fn throttling_slows_down_and_success_recovers() {
         let (budget, now) = (Budget::new(10), Instant::now());
         budget.throttled("cn-hangzhou", Some(Duration::from_secs(3)), now);
-        assert_eq!(budget.reserve("cn-hangzhou", Lane::Edit, now), Duration::from_secs(3));
-        assert_eq!(budget.reserve("cn-hangzhou", Lane::Edit, now), Duration::from_millis(3200));
+        let reserve = |most| budget.reserve("cn-hangzhou", Lane::Edit, now, most);
+        assert_eq!(reserve(Duration::from_secs(1)), Err(Duration::from_secs(3)), "and no slot is taken");
+        assert_eq!(reserve(MOST), Ok(Duration::from_secs(3)));
+        assert_eq!(reserve(MOST), Ok(Duration::from_millis(3200)));
         for _ in 0..10 {
             budget.succeeded("cn-hangzhou", Lane::Edit, now);
         }

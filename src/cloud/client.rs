@@ -23,6 +23,9 @@ use super::sign;
 /// The most that an answer may hold; a page of 10,000 plans is far below.
 const LARGEST_ANSWER: usize = 64 << 20;
 
+/// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
+const MOST_WAIT: Duration = Duration::from_secs(5);
+
 /// How often a read is tried within one call.
 const READ_ATTEMPTS: u32 = 3;
 
@@ -42,12 +45,16 @@ pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Tran
 
 /// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
 /// the environment says.
-pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
-    let client = reqwest::Client::builder()
+///
+/// `through_proxy` is false for an endpoint on this machine: what is plain text there must not leave it.
+pub fn https(connect_timeout: Duration, through_proxy: bool) -> Result<HttpService, reqwest::Error> {
+    let builder = reqwest::Client::builder()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout)
-        .build()?;
+        // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
+        .pool_idle_timeout(Duration::from_secs(15));
+    let client = if through_proxy { builder.build()? } else { builder.no_proxy().build()? };
     Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
         let client = client.clone();
         async move {
@@ -115,7 +122,7 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 /// One call, before it is signed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// The API operation.
     pub action: &'static str,
@@ -131,6 +138,13 @@ pub struct Call {
     pub changing: bool,
     /// What must be cut out of any error text, besides the key.
     pub secrets: Vec<SecretString>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body may hold passwords.
+        f.debug_struct("Call").field("action", &self.action).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A finished request, for the metrics.
@@ -186,14 +200,20 @@ impl Client {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let wait = self.budget.reserve(&target.region, target.lane, Instant::now());
-            tokio::time::sleep(wait).await;
+            match self.budget.reserve(&target.region, target.lane, Instant::now(), MOST_WAIT) {
+                Ok(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => {
+                    let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
+                    let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
+                    return Err(Error { class, action: call.action, code, message, request_id: None });
+                }
+            }
             let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, call).await {
                 Ok((data, request_id)) => (Ok(data), request_id),
                 Err(error) => (Err(error.clone()), error.request_id),
             };
-            let code = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK");
+            let code = outcome.as_ref().map_or_else(|error| label(&error.code), |_| "OK");
             let duration = started.elapsed();
             (self.listener)(&Finished { product: target.product, action: call.action, code, duration });
             let (action, duration_ms, request_id) = (call.action, duration.as_millis(), request_id.unwrap_or_default());
@@ -226,7 +246,7 @@ impl Client {
             class,
             action: call.action,
             code: code.into(),
-            message: scrub(message, target, call),
+            message: shortened(&scrub(message, target, call)),
             request_id: None,
         };
         let nonce = uuid::Uuid::new_v4().simple().to_string();
@@ -241,10 +261,17 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         understand(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
-            let message = scrub(error.message, target, call);
+            // A secret that is cut in two could no longer be found.
+            let message = shortened(&scrub(error.message, target, call));
             Error { message, ..error }
         })
     }
+}
+
+/// A code as a metric's label: the other side must not be able to make up any number of them.
+fn label(code: &str) -> &str {
+    let fits = code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' '));
+    if fits { code } else { "Unrecognized" }
 }
 
 /// Builds the request with all headers that the service wants, signed over all of them.
@@ -309,8 +336,7 @@ fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Res
     let message = text(["Message", "message"]).unwrap_or_default();
     let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
     let failed = |class, code: String, message: String| {
-        let (action, message) = (call.action, shortened(&message));
-        Error { class, action, code, message, request_id: request_id.clone() }
+        Error { class, action: call.action, code, message, request_id: request_id.clone() }
     };
     let broken = |what: &str| {
         let class = classify(status.max(500), "", retry_after, call.changing);

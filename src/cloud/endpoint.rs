@@ -24,6 +24,16 @@ pub enum EndpointError {
     Insecure(String),
 }
 
+/// Whether an endpoint is on this machine.
+pub fn on_this_machine(endpoint: &str) -> bool {
+    endpoint.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// Checks an endpoint that the user gave and returns it without a trailing slash. Plain http is accepted for loopback
 /// only, or where `allow_insecure` says so.
 pub fn parse(text: &str, allow_insecure: bool) -> Result<String, EndpointError> {
@@ -33,11 +43,9 @@ pub fn parse(text: &str, allow_insecure: bool) -> Result<String, EndpointError> 
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() || authority.as_str().contains('@') {
         return Err(refuse());
     }
-    let host = authority.host().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match scheme {
         "https" => {}
-        "http" if loopback || allow_insecure => {}
+        "http" if is_loopback(authority.host()) || allow_insecure => {}
         "http" => return Err(EndpointError::Insecure(text.into())),
         _ => return Err(refuse()),
     }
@@ -57,6 +65,7 @@ mod tests {
         assert!(matches!(parse("http://127.0.0.1.example.com", false), Err(EndpointError::Insecure(_))));
         assert_eq!(parse("http://10.0.0.1", true), Ok("http://10.0.0.1".into()));
         assert_eq!(parse("https://example.com", false), Ok("https://example.com".into()));
+        assert!(on_this_machine("http://[::1]:80") && !on_this_machine("https://example.com"));
     }
 
     #[test]

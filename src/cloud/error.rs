@@ -69,19 +69,26 @@ const KEY_CODES: &[&str] = &[
 /// Source: TF provider; help page of the RocketMQ error codes.
 const REFERENCED_CODES: &[&str] = &["Instance.", "Topic.", "ConsumerGroup.", "InvalidApi.", "InvalidProduct."];
 
+/// Codes of a service that fails, whatever the status that comes with them; also what has no code. A used nonce means that
+/// an intermediary sent the request twice: the first may have been carried out.
+/// Source: help page of the RocketMQ error codes; EBS metadata; TF provider.
+const FAILING_CODES: &[&str] =
+    &["InternalError", "RemoteCallError", "SystemError", "ServiceUnavailable", "SignatureNonceUsed", "Unknown"];
+
 /// Decides what an answer with an error means.
 ///
 /// `status` is the HTTP status (or the `httpStatusCode` of a body with `success: false`), `retry_after` the header
 /// `x-acs-retry-after`, and `changing` whether the call could have changed something.
 pub fn classify(status: u16, code: &str, retry_after: Option<Duration>, changing: bool) -> Class {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| code.starts_with(prefix));
-    if retry_after.is_some() || status == 429 || code.starts_with("Throttling") || code == "Rejected.Throttling" {
+    let failing = status >= 500 || status == 408 || starts(FAILING_CODES) || code.contains("Timeout");
+    let throttled = status == 429 || code.starts_with("Throttling") || code == "Rejected.Throttling";
+    // A failing service may have done what it could not answer, whatever it says of when to come back.
+    if throttled || (retry_after.is_some() && !(changing && failing)) {
         return Class::Throttled { after: retry_after };
     }
-    let lost = if changing { Class::Ambiguous } else { Class::Unavailable };
-    if status >= 500 || code == "ServiceUnavailable" || code.starts_with("SignatureNonceUsed") {
-        // A used nonce means that an intermediary sent the request twice: the first may have been carried out.
-        return lost;
+    if failing {
+        return if changing { Class::Ambiguous } else { Class::Unavailable };
     }
     if starts(KEY_CODES) || code.starts_with("NoPermission") || code.starts_with("Forbidden") || status == 401 {
         return Class::Denied;
@@ -115,6 +122,12 @@ mod tests {
             (400, "Rejected.Throttling", None, false, Class::Throttled { after: None }),
             (503, "ServiceUnavailable", second, false, Class::Throttled { after: second }),
             (429, "", None, false, Class::Throttled { after: None }),
+            (500, "InternalError", second, true, Class::Ambiguous),
+            (503, "Throttling.User", second, true, Class::Throttled { after: second }),
+            (400, "InternalError", None, true, Class::Ambiguous),
+            (400, "RemoteCallError", None, false, Class::Unavailable),
+            (400, "Unknown", None, true, Class::Ambiguous),
+            (408, "RequestTimeout", None, true, Class::Ambiguous),
             (500, "InternalError", None, false, Class::Unavailable),
             (500, "InternalError", None, true, Class::Ambiguous),
             (400, "ServiceUnavailable", None, true, Class::Ambiguous),

@@ -85,8 +85,10 @@ impl<'de> Deserialize<'de> for Password {
 #[serde(rename_all = "camelCase", default)]
 pub struct MessageProperty {
     /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub property_key: Option<String>,
     /// Its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub property_value: Option<String>,
 }
 
@@ -403,20 +405,22 @@ impl RocketMq {
     /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat makes a second plan.
     pub async fn create_plan(&self, plan: &Plan) -> Result<i64, Error> {
         let action = "CreateDisasterRecoveryPlan";
-        let data = self.call(action, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan))).await?;
+        let data = self.call(action, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan))).await.map_err(referenced)?;
         new_id(action, data)
     }
 
     /// `UpdateDisasterRecoveryPlan`: absent fields are left as they are.
     pub async fn update_plan(&self, plan_id: i64, plan: &Plan) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
-        self.call("UpdateDisasterRecoveryPlan", Method::PATCH, path, vec![], Some(&json!(plan))).await.map(drop)
+        self.call("UpdateDisasterRecoveryPlan", Method::PATCH, path, vec![], Some(&json!(plan))).await.and_then(accepted)
     }
 
     /// `GetDisasterRecoveryPlan`. A plan that does not exist is [`Class::NotFound`].
     pub async fn get_plan(&self, plan_id: i64) -> Result<PlanView, Error> {
         let action = "GetDisasterRecoveryPlan";
-        found(action, self.call(action, Method::GET, format!("/disaster_recovery/{plan_id}"), vec![], None).await?)
+        let path = format!("/disaster_recovery/{plan_id}");
+        let plan: PlanView = found(action, self.call(action, Method::GET, path, vec![], None).await?)?;
+        if plan.plan_id == plan_id { Ok(plan) } else { Err(broken(action, "another plan than was asked for")) }
     }
 
     /// `ListDisasterRecoveryPlans`: all plans of the region, all pages.
@@ -424,20 +428,21 @@ impl RocketMq {
     /// No filter is sent, since what exactly it matches is not documented and a plan must not be overlooked.
     pub async fn list_plans(&self) -> Result<Vec<PlanView>, Error> {
         let id = |plan: &PlanView| plan.plan_id;
-        self.all_pages("ListDisasterRecoveryPlans", "/disaster_recovery".into(), &[], PAGE_SIZE, id).await
+        self.all_pages("ListDisasterRecoveryPlans", "/disaster_recovery".into(), &[], PAGE_SIZE, Twice::Refuse, id).await
     }
 
     /// `DeleteDisasterRecoveryPlan`.
     pub async fn delete_plan(&self, plan_id: i64) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
-        self.call("DeleteDisasterRecoveryPlan", Method::DELETE, path, vec![], None).await.map(drop)
+        self.call("DeleteDisasterRecoveryPlan", Method::DELETE, path, vec![], None).await.and_then(accepted)
     }
 
     /// `AddDisasterRecoveryItem`: the new item's ID. There is no client token: a repeat makes a second item.
     pub async fn add_item(&self, plan_id: i64, topics: &[ItemTopic]) -> Result<i64, Error> {
         let action = "AddDisasterRecoveryItem";
         let path = format!("/disaster_recovery/{plan_id}/items");
-        let data = self.call(action, Method::POST, path, vec![], Some(&json!({ "topics": topics }))).await?;
+        let body = json!({ "topics": topics });
+        let data = self.call(action, Method::POST, path, vec![], Some(&body)).await.map_err(referenced)?;
         new_id(action, data)
     }
 
@@ -445,7 +450,7 @@ impl RocketMq {
     pub async fn update_item(&self, plan_id: i64, item_id: i64, topics: &[ItemTopic]) -> Result<(), Error> {
         let body = json!({ "topics": topics });
         let path = item_path(plan_id, item_id);
-        self.call("UpdateDisasterRecoveryItem", Method::PATCH, path, vec![], Some(&body)).await.map(drop)
+        self.call("UpdateDisasterRecoveryItem", Method::PATCH, path, vec![], Some(&body)).await.and_then(accepted)
     }
 
     /// `GetDisasterRecoveryItem`. An item that does not exist is [`Class::NotFound`].
@@ -457,25 +462,26 @@ impl RocketMq {
     /// `ListDisasterRecoveryItems`: all items of the plan, all pages.
     pub async fn list_items(&self, plan_id: i64) -> Result<Vec<ItemView>, Error> {
         let path = format!("/disaster_recovery/{plan_id}/items");
-        self.all_pages("ListDisasterRecoveryItems", path, &[], PAGE_SIZE, |item: &ItemView| item.item_id).await
+        let id = |item: &ItemView| item.item_id;
+        self.all_pages("ListDisasterRecoveryItems", path, &[], PAGE_SIZE, Twice::Refuse, id).await
     }
 
     /// `StartDisasterRecoveryItem`.
     pub async fn start_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = format!("{}/start", item_path(plan_id, item_id));
-        self.call("StartDisasterRecoveryItem", Method::POST, path, vec![], None).await.map(drop)
+        self.call("StartDisasterRecoveryItem", Method::POST, path, vec![], None).await.and_then(accepted)
     }
 
     /// `StopDisasterRecoveryItem`.
     pub async fn stop_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = format!("{}/stop", item_path(plan_id, item_id));
-        self.call("StopDisasterRecoveryItem", Method::POST, path, vec![], None).await.map(drop)
+        self.call("StopDisasterRecoveryItem", Method::POST, path, vec![], None).await.and_then(accepted)
     }
 
     /// `DeleteDisasterRecoveryItem`.
     pub async fn delete_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = item_path(plan_id, item_id);
-        self.call("DeleteDisasterRecoveryItem", Method::DELETE, path, vec![], None).await.map(drop)
+        self.call("DeleteDisasterRecoveryItem", Method::DELETE, path, vec![], None).await.and_then(accepted)
     }
 
     /// `ListDisasterRecoveryCheckpoints`: all checkpoints of the item whose source is `source_instance_id`, all pages.
@@ -488,14 +494,15 @@ impl RocketMq {
         let path = format!("{}/checkpoints", item_path(plan_id, item_id));
         let query = [("instanceId", source_instance_id.to_owned())];
         let id = |checkpoint: &Checkpoint| checkpoint.checkpoint_id;
-        self.all_pages("ListDisasterRecoveryCheckpoints", path, &query, CHECKPOINT_PAGE_SIZE, id).await
+        // Checkpoints may be sorted by times that move while they are read.
+        self.all_pages("ListDisasterRecoveryCheckpoints", path, &query, CHECKPOINT_PAGE_SIZE, Twice::Skip, id).await
     }
 
     /// `SyncDisasterRecoveryCheckpoint`: synchronizes one checkpoint once, also for a group that is offline at the
     /// destination.
     pub async fn sync_checkpoint(&self, plan_id: i64, item_id: i64, checkpoint_id: i64) -> Result<(), Error> {
         let path = format!("{}/checkpoints/{checkpoint_id}", item_path(plan_id, item_id));
-        self.call("SyncDisasterRecoveryCheckpoint", Method::POST, path, vec![], None).await.map(drop)
+        self.call("SyncDisasterRecoveryCheckpoint", Method::POST, path, vec![], None).await.and_then(accepted)
     }
 
     /// Reads all pages. A list that changed while it was read is [`Class::Unavailable`]: an entry may be missing, and an
@@ -506,10 +513,11 @@ impl RocketMq {
         path: String,
         query: &[(&'static str, String)],
         page_size: u64,
+        twice: Twice,
         id: impl Fn(&T) -> i64,
     ) -> Result<Vec<T>, Error> {
         let mut all: Vec<T> = Vec::new();
-        let mut ids = std::collections::BTreeSet::new();
+        let (mut ids, mut read) = (std::collections::BTreeSet::new(), 0);
         for number in 1..=MOST_PAGES {
             let mut query = query.to_vec();
             query.push(("pageNumber", number.to_string()));
@@ -521,17 +529,22 @@ impl RocketMq {
                 (None, Some(0)) => vec![],
                 (None, _) => return Err(broken(action, "a page without list")),
             };
-            let (empty, short) = (entries.is_empty(), (entries.len() as u64) < page_size);
+            let empty = entries.is_empty();
+            read += entries.len();
             for entry in entries {
-                if !ids.insert(id(&entry)) {
-                    return Err(broken(action, "an entry on two pages: the list changed while it was read"));
+                match (ids.insert(id(&entry)), twice) {
+                    (true, _) => all.push(entry),
+                    (false, Twice::Skip) => {}
+                    (false, Twice::Refuse) => {
+                        return Err(broken(action, "an entry on two pages: the list changed while it was read"));
+                    }
                 }
-                all.push(entry);
             }
+            // Pages may be shorter than was asked for, so that only an empty one is the end where no total is given.
             match page.total_count.map(|total| usize::try_from(total).unwrap_or_default()) {
-                Some(total) if all.len() >= total => return Ok(all),
+                Some(total) if read >= total => return Ok(all),
                 Some(_) if empty => return Err(broken(action, "fewer entries than its totalCount")),
-                None if short => return Ok(all),
+                None if empty => return Ok(all),
                 Some(_) | None => {}
             }
         }
@@ -559,6 +572,32 @@ fn found<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Er
         return Err(Error { class: Class::NotFound, action, code: "NoData".into(), message, request_id: None });
     }
     parse(action, data)
+}
+
+/// What an entry means that comes on two pages.
+#[derive(Clone, Copy)]
+enum Twice {
+    /// Another one may be missing.
+    Refuse,
+    /// It is the same one.
+    Skip,
+}
+
+/// The answer of an operation whose data is a mere yes; `false` is none.
+fn accepted(data: Value) -> Result<(), Error> {
+    if data != Value::Bool(false) {
+        return Ok(());
+    }
+    let message = "the API answered false".into();
+    Err(Error { class: Class::Conflict, action: "the call", code: "False".into(), message, request_id: None })
+}
+
+/// What the call names and cannot be found is not what the call makes.
+fn referenced(error: Error) -> Error {
+    match error.class {
+        Class::NotFound => Error { class: Class::Invalid, ..error },
+        _ => error,
+    }
 }
 
 /// The ID of what was made. Without one the call has happened all the same.
