@@ -87,10 +87,7 @@ fn play(arguments: &Arguments, runtime: tokio::runtime::Handle) -> anyhow::Resul
     }
     let mut stage = Stage::set(&cluster, runtime)?;
     let played = scenes(&mut stage, &cluster, arguments.keep);
-    if let Err(error) = &played
-        && !terminal::interrupted()
-    {
-        say(format_args!("\nnot as it should be: {error:#}"));
+    if played.is_err() && !terminal::interrupted() && stage.has_namespace() {
         tell_all(&stage);
     }
     let struck = stage.strike();
@@ -109,7 +106,7 @@ fn play(arguments: &Arguments, runtime: tokio::runtime::Handle) -> anyhow::Resul
 /// What helps to see why a step did not happen.
 fn tell_all(stage: &Stage) {
     if let Ok(found) = stage.kubectl.quiet(&["get", "drp", "orders", "--ignore-not-found", "-o", CONDITIONS]) {
-        say(format_args!("the plan's conditions:\n{}", found.trim_end()));
+        say(format_args!("\nNot as it should be. The plan's conditions:\n{}", found.trim_end()));
     }
     if let Ok(found) = stage.kubectl.quiet(&EVENTS) {
         say(format_args!("the events:\n{}", found.trim_end()));

@@ -197,6 +197,11 @@ impl Stage {
         self.folder.path().join(format!("{name}.log"))
     }
 
+    /// Whether there is anything to look at.
+    pub(crate) fn has_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     /// What a person needs to look around.
     pub(crate) fn addresses(&self) -> anyhow::Result<String> {
         let kubeconfig = self.kubectl.kubeconfig.as_deref().unwrap_or(Path::new(""));
