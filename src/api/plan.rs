@@ -118,7 +118,10 @@ pub enum ItemPolicy {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 pub struct SecretReference {
     /// The name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
 }
 
@@ -169,6 +172,7 @@ pub struct Instance {
     /// ACTIVE (primary) or PASSIVE (secondary). An ACTIVE_PASSIVE plan has exactly one of each. The API cannot change it
     /// once the plan exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "InstanceRole")]
     pub instance_role: Option<InstanceRole>,
     /// The region in which the instance resides, such as cn-hangzhou.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
@@ -183,6 +187,7 @@ pub struct Instance {
     pub endpoint_url: Option<String>,
     /// TCP_INTERNET or TCP_VPC. Required for EXTERNAL_ROCKETMQ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NetworkType")]
     pub network_type: Option<NetworkType>,
     /// The VPC through which the cluster is reached. Required with TCP_VPC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +209,7 @@ pub struct Instance {
     pub consumer_group_id: Option<String>,
     /// NO_AUTH or ACL_AUTH. Instances of version 4.0 need none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AuthType")]
     pub auth_type: Option<AuthType>,
     /// The Secret (same namespace) whose keys `username` and `password` are used with ACL_AUTH. For ALIYUN_ROCKETMQ only
     /// the user name is sent. A changed Secret is noticed at the next poll.
@@ -226,6 +232,7 @@ pub struct MappedTopic {
     pub topic_name: String,
     /// Concurrently or Orderly. Left to the cloud when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DeliveryOrderType")]
     pub delivery_order_type: Option<DeliveryOrderType>,
     /// The consumer group of this side, which older revisions of the API ask for in ACTIVE_ACTIVE plans. Deprecated there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,6 +304,8 @@ pub struct DisasterRecoveryPlanSpec {
     /// The ID of an existing plan to take over. May be set later (that resolves a name conflict) but never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 19), regex(pattern = r"^[1-9][0-9]*$"))]
+    #[x_kube(validation = Rule::new("self.size() < 19 || self <= '9223372036854775807'")
+        .message("planId is larger than any ID of the cloud: write the ID that the console shows, such as 1300000016"))]
     pub plan_id: Option<String>,
     /// The name of the plan in the cloud, 1 to 128 characters. Default: metadata.name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -321,16 +330,16 @@ pub struct DisasterRecoveryPlanSpec {
     /// The two instances.
     #[schemars(length(min = 2, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    #[x_kube(validation = Rule::new("!(has(self[0].instanceId) && has(self[1].instanceId) && self[0].instanceId == self[1].instanceId)")
+    #[x_kube(validation = Rule::new("self.size() != 2 || !(has(self[0].instanceId) && has(self[1].instanceId) && self[0].instanceId == self[1].instanceId)")
         .message("the two instances have the same instanceId: a plan needs two different instances"))]
-    #[x_kube(validation = Rule::new("!(has(self[0].endpointUrl) && has(self[1].endpointUrl) && self[0].endpointUrl == self[1].endpointUrl && (has(self[0].vpcId) ? self[0].vpcId : '') == (has(self[1].vpcId) ? self[1].vpcId : ''))")
+    #[x_kube(validation = Rule::new("self.size() != 2 || !(has(self[0].endpointUrl) && has(self[1].endpointUrl) && self[0].endpointUrl == self[1].endpointUrl && (has(self[0].vpcId) ? self[0].vpcId : '') == (has(self[1].vpcId) ? self[1].vpcId : ''))")
         .message("the two instances have the same endpointUrl: a plan needs two different instances"))]
     pub instances: Vec<Instance>,
     /// The topics to replicate, at most 150 pairs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 150))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    #[x_kube(validation = Rule::new("self.all(m, self.exists_one(o, o.topics.all(t, m.topics.exists(u, u.instance == t.instance && u.topicName == t.topicName))))")
+    #[x_kube(validation = Rule::new("[self.map(m, m.topics.size() != 2 ? m.name : m.topics[0].instance < m.topics[1].instance ? m.topics[0].topicName + ' ' + m.topics[1].topicName : m.topics[1].topicName + ' ' + m.topics[0].topicName)].all(pairs, pairs.all(p, pairs.exists_one(q, q == p)))")
         .message("two topic mappings map the same pair of topics: remove one of them"))]
     pub topic_mappings: Vec<TopicMapping>,
     /// What happens to items of the plan that topicMappings does not name: Keep or Prune.

@@ -189,11 +189,19 @@ impl Client {
             let wait = self.budget.reserve(&target.region, target.lane, Instant::now());
             tokio::time::sleep(wait).await;
             let started = Instant::now();
-            let outcome = self.attempt(target, call).await;
+            let (outcome, request_id) = match self.attempt(target, call).await {
+                Ok((data, request_id)) => (Ok(data), request_id),
+                Err(error) => (Err(error.clone()), error.request_id),
+            };
             let code = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK");
             let duration = started.elapsed();
             (self.listener)(&Finished { product: target.product, action: call.action, code, duration });
-            tracing::debug!(action = call.action, code, attempt, duration_ms = duration.as_millis(), "cloud call");
+            let (action, duration_ms, request_id) = (call.action, duration.as_millis(), request_id.unwrap_or_default());
+            // Reads come with every poll; what changes the cloud is worth a line.
+            match call.changing {
+                true => tracing::info!(action, code, attempt, duration_ms, request_id, "cloud call"),
+                false => tracing::debug!(action, code, attempt, duration_ms, request_id, "cloud call"),
+            }
             match outcome {
                 Err(Error { class: Class::Throttled { after }, .. }) => {
                     self.budget.throttled(&target.region, after, Instant::now());
@@ -212,7 +220,7 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, target: &Target, call: &Call) -> Result<Value, Error> {
+    async fn attempt(&self, target: &Target, call: &Call) -> Result<Answer, Error> {
         let lost = if call.changing { Class::Ambiguous } else { Class::Unavailable };
         let failed = |class, code: &str, message: String| Error {
             class,
@@ -278,8 +286,11 @@ fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<R
     request.header("authorization", authorization).body(Bytes::from(body))
 }
 
+/// The `data` of an answer, and its request ID.
+type Answer = (Value, Option<String>);
+
 /// Reads an answer: its `data`, or what went wrong. Both casings of the error body are read, and the gateway's XML.
-fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Value, Error> {
+fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = header("x-acs-retry-after")
         .and_then(|ms| ms.trim().parse().ok())
@@ -329,7 +340,7 @@ fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Res
         let code = code.unwrap_or_else(|| "Unknown".into());
         return Err(failed(classify(status, &code, retry_after, call.changing), code, message));
     }
-    Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
+    Ok((answer.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
 }
 
 /// The text of an XML element, for the gateway's XML errors.
@@ -388,7 +399,7 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
-        understand(status, &HeaderMap::new(), body.as_bytes(), &call(changing))
+        understand(status, &HeaderMap::new(), body.as_bytes(), &call(changing)).map(|(data, _)| data)
     }
 
     #[test]

@@ -323,7 +323,12 @@ where
     match error {
         Error::Conflict => {
             tracing::debug!(name, "object changed while it was worked on");
-            Action::requeue(Duration::from_millis(200))
+            // The cache has the new version in a moment; a cache that lags must not be outrun.
+            let times = ctx.remember(&object.uid().unwrap_or_default(), |memory| {
+                memory.failures += 1;
+                memory.failures
+            });
+            Action::requeue(Duration::from_millis(100 << times.min(8)))
         }
         Error::Gone => Action::await_change(),
         Error::Kubernetes { .. } | Error::Slow { .. } => {

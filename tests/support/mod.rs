@@ -7,6 +7,7 @@
 mod certificates;
 mod control_plane;
 mod kubectl;
+pub(crate) mod operator;
 mod watchdog;
 
 pub(crate) use control_plane::{ControlPlane, Options};
@@ -25,10 +26,10 @@ const POLL: Duration = Duration::from_millis(50);
 #[track_caller]
 pub(crate) fn eventually<T>(
     deadline: Duration,
-    what: &str,
+    what: impl Into<String>,
     mut condition: impl AsyncFnMut() -> Option<T>,
 ) -> impl Future<Output = T> {
-    let caller = Location::caller();
+    let (caller, what) = (Location::caller(), what.into());
     async move {
         let polling = async {
             loop {

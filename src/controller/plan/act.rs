@@ -1,5 +1,7 @@
 //! Carries steps out, in their order, one attempt each. Whoever calls decides what a failure means for the next pass.
 
+use tracing::Instrument;
+
 use super::diff::Step;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::RocketMq;
@@ -47,7 +49,8 @@ pub async fn act(cloud: &RocketMq, steps: Vec<Step>) -> Vec<Acted> {
             acted.push(Acted { step, outcome: Outcome::Skipped });
             continue;
         }
-        let outcome = carry_out(cloud, &step).await;
+        let span = tracing::info_span!("step", step = step.name());
+        let outcome = carry_out(cloud, &step).instrument(span).await;
         match &outcome {
             Outcome::Failed(error) => {
                 tracing::warn!(step = step.name(), %error, "step failed");

@@ -19,7 +19,7 @@ use kube::runtime::controller::Action;
 use self::act::Acted;
 use self::diff::{Decision, Desired, Step, Verdict};
 use self::events::Told;
-use self::observe::{Binding, Observed};
+use self::observe::{Binding, Observed, SecretError};
 use self::session::Session;
 use self::status::{Pass, Report};
 use super::{Context, Error, Next};
@@ -34,7 +34,7 @@ use crate::conditions::{self, Statement};
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
-    Credentials(String),
+    Credentials(SecretError),
     /// The cloud failed.
     Cloud(error::Error),
 }
@@ -65,7 +65,7 @@ async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
     }
     let cloud = match session.cloud(if settled(session) { Lane::Poll } else { Lane::Edit }).await {
         Ok(cloud) => cloud,
-        Err(error) => return unseen(session, Unseen::Credentials(error.to_string())).await,
+        Err(error) => return unseen(session, Unseen::Credentials(error)).await,
     };
     match observe_all(session, &cloud).await {
         Ok(seen) => run(session, &cloud, seen).await,
@@ -268,8 +268,12 @@ async fn write(session: &mut Session<'_>, report: &Report<'_>, tell: Option<Tell
 /// The pass saw nothing: say why, and come back.
 async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
     let (synced, stalled, next) = match &why {
-        Unseen::Credentials(message) => {
-            (Statement::no(synced::CREDENTIALS_NOT_FOUND, message.clone()), true, Next::Poll)
+        Unseen::Credentials(error) => {
+            let next = match error {
+                SecretError::Unreadable(..) => Next::Retry(Class::Unavailable),
+                SecretError::Missing(_) | SecretError::Content(_) => Next::Poll,
+            };
+            (Statement::no(synced::CREDENTIALS_NOT_FOUND, error.to_string()), true, next)
         }
         Unseen::Cloud(error) => {
             let (statement, stalled) = status::failure(error);
@@ -277,7 +281,12 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
         }
     };
     let deleting = session.object.metadata.deletion_timestamp.is_some();
-    let denied = matches!(&why, Unseen::Credentials(_) | Unseen::Cloud(error::Error { class: Class::Denied, .. }));
+    // What a person has to mend, and not what mends itself.
+    let denied = match &why {
+        Unseen::Credentials(SecretError::Missing(_) | SecretError::Content(_)) => true,
+        Unseen::Credentials(SecretError::Unreadable(..)) => false,
+        Unseen::Cloud(error) => error.class == Class::Denied,
+    };
     if deleting && denied && session.object.spec.deletion_policy == DeletionPolicy::Retain {
         let left = format!("the plan was kept with its owner mark: {}", synced.message);
         return release(session, Some(left)).await;

@@ -1,6 +1,7 @@
 //! Reads what a pass decides on: the plan, its items and checkpoints from the cloud, the Secrets from Kubernetes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -80,14 +81,18 @@ pub struct Observed {
     pub credentials: Result<BTreeMap<String, AclCredentials>, SecretError>,
 }
 
+/// No Secret takes longer to read.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Reads a Secret. The error names it and nothing of its content.
 pub async fn read_secret(client: &Client, namespace: &str, name: &str) -> Result<Secret, SecretError> {
     let full = format!("{namespace}/{name}");
-    match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
-        Ok(Some(secret)) => Ok(secret),
-        Ok(None) => Err(SecretError::Missing(full)),
-        Err(kube::Error::Api(status)) => Err(SecretError::Unreadable(full, status.message.clone())),
-        Err(_) => Err(SecretError::Unreadable(full, "the Kubernetes API did not answer".into())),
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    match tokio::time::timeout(READ_DEADLINE, secrets.get_opt(name)).await {
+        Ok(Ok(Some(secret))) => Ok(secret),
+        Ok(Ok(None)) => Err(SecretError::Missing(full)),
+        Ok(Err(kube::Error::Api(status))) => Err(SecretError::Unreadable(full, status.message.clone())),
+        Ok(Err(_)) | Err(_) => Err(SecretError::Unreadable(full, "the Kubernetes API did not answer".into())),
     }
 }
 

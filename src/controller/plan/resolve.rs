@@ -1,6 +1,6 @@
 //! Which instance and item of the cloud each part of the spec means. Pure; every later stage goes by its answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::api::plan::{
     DisasterRecoveryPlanSpec, Instance, InstanceRole, InstanceType, MappedTopic, PlanType, TopicMapping,
@@ -93,9 +93,31 @@ pub fn topics(spec: &DisasterRecoveryPlanSpec, mapping: &TopicMapping, instances
     mapping.topics.iter().map(side).collect()
 }
 
-/// What identifies an item: the topic on each instance.
-fn key(topics: &[ItemTopic]) -> BTreeSet<(Option<&str>, Option<&str>)> {
-    topics.iter().map(|topic| (topic.instance_id.as_deref(), topic.topic_name.as_deref())).collect()
+/// Whether two sides are the same topic of the same instance. An instance that is not named may be any.
+pub fn same_side(wanted: &ItemTopic, found: &ItemTopic) -> bool {
+    same_instance(wanted, found) && wanted.topic_name == found.topic_name
+}
+
+/// Whether two sides are on the same instance, as far as both name one.
+pub fn same_instance(wanted: &ItemTopic, found: &ItemTopic) -> bool {
+    let id = |side: &ItemTopic| side.instance_id.clone().filter(|id| !id.is_empty());
+    match (id(wanted), id(found)) {
+        (Some(wanted), Some(found)) => wanted == found,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Whether an item maps the pair of topics, in whichever order it names them.
+fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
+    let mut left: Vec<_> = found.iter().collect();
+    let taken = wanted.iter().all(|side| match left.iter().position(|other| same_side(side, other)) {
+        Some(at) => {
+            left.remove(at);
+            true
+        }
+        None => false,
+    });
+    taken && left.is_empty()
 }
 
 /// Which item each mapping has, and which items no mapping has.
@@ -120,7 +142,7 @@ pub fn items<'a>(
     let mut mapped = BTreeMap::new();
     for mapping in &spec.topic_mappings {
         let wanted = topics(spec, mapping, instances);
-        if let Some(at) = left.iter().position(|item| key(&item.topics) == key(&wanted)) {
+        if let Some(at) = left.iter().position(|item| same_pair(&wanted, &item.topics)) {
             mapped.insert(mapping.name.as_str(), left.remove(at));
         }
     }

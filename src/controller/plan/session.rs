@@ -114,7 +114,8 @@ impl<'a> Session<'a> {
 
     async fn patch_metadata(&mut self, what: &'static str, metadata: serde_json::Value) -> Result<(), Error> {
         let (api, name) = (self.api(), self.object.name_any());
-        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({ "metadata": metadata })));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
         self.object = within(what, call).await?;
         Ok(())

@@ -171,22 +171,24 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     let failed = first_failure(acted);
     identity(pass, new, seen, acted);
     mappings(pass, new, seen, acted);
-    new.drift.clone_from(&decision.drift);
     sent_credentials(pass, new, seen, acted);
     let refused_while_running = acted.iter().any(|it| {
         matches!(it.step, Step::UpdatePlan { .. })
             && matches!(&it.outcome, Outcome::Failed(Error { class: Class::Conflict, .. }))
     }) && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
     new.pause_for_update = decision.pause_for_update || refused_while_running;
+    new.drift.clone_from(&decision.drift);
+    if pass.old.pause_for_update && decision.verdict != Verdict::InSync {
+        // What was found is not corrected before the items that were stopped for it run again.
+        let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
+        new.drift.extend(lasting.cloned());
+    }
     let synchronized = acted.iter().any(|it| matches!(it.outcome, Outcome::Synced { .. }));
     if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
     }
 
-    let plan = match &seen.plan {
-        Sight::Found(plan) => Some(plan.as_ref()),
-        Sight::Absent { .. } => None,
-    };
+    let plan = plan_of(pass, seen);
     let instances = plan.map(|plan| resolve::instances(pass.spec, plan)).unwrap_or_default();
     let items = resolve::items(pass.spec, &pass.old.topic_mappings, &instances, &seen.items);
     coverage(pass, new, seen, plan, &items);
@@ -215,17 +217,17 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
 
 /// The plan's ID and status, and whether a Create may still be unanswered.
 fn identity(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, acted: &[Acted]) {
-    match &seen.plan {
-        Sight::Found(plan) => {
-            let id = plan.plan_id.to_string();
+    match (&seen.plan, plan_of(pass, seen)) {
+        (Sight::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
             if observing || owner_of(plan, pass.binding) == Owner::Us {
-                new.plan_id = Some(id);
+                new.plan_id = Some(plan.plan_id.to_string());
             }
             new.plan_status = Some(plan.plan_status.as_str().into());
             new.creation = None;
         }
-        Sight::Absent { .. } => {
+        (Sight::Found(_), None) => new.plan_status = None,
+        (Sight::Absent { .. }, _) => {
             // A plan that was just made may not be visible yet.
             if new.creation.is_none() {
                 new.plan_id = None;
@@ -247,13 +249,25 @@ fn identity(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observ
     }
 }
 
+/// The plan, unless it is another owner's: then it says nothing about this object. Who only observes may observe any.
+fn plan_of<'a>(pass: &Pass<'_>, seen: &'a Observed) -> Option<&'a PlanView> {
+    match &seen.plan {
+        Sight::Found(plan) => {
+            let observing = pass.spec.management_policy == ManagementPolicy::Observe;
+            let foreign = matches!(owner_of(plan, pass.binding), Owner::Another(_));
+            (observing || !foreign).then_some(plan.as_ref())
+        }
+        Sight::Absent { .. } => None,
+    }
+}
+
 fn owner_of(plan: &PlanView, binding: &Binding) -> Owner {
     owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), &binding.mark)
 }
 
 /// The mappings of the spec with their items.
 fn mappings(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, acted: &[Acted]) {
-    let Sight::Found(plan) = &seen.plan else {
+    let Some(plan) = plan_of(pass, seen) else {
         new.topic_mappings.clear();
         new.items = Some(format!("0/{}", pass.spec.topic_mappings.len()));
         new.checkpoints = None;
@@ -509,9 +523,13 @@ fn synchrony(
             }
         };
     }
+    let drifted = pass.old.synced_generation == pass.generation && !new.drift.is_empty();
     if refused_while_running {
         let text = "the API refuses to change the plan while items run: they are stopped for it and started again";
-        return Statement::no(synced::PROGRESSING, text);
+        return match drifted {
+            true => Statement::no(synced::DRIFTED, format!("somebody changed {}; {text}", fields())),
+            false => Statement::no(synced::PROGRESSING, text),
+        };
     }
     if let Some(error) = failed {
         return failure(error).0;
@@ -533,9 +551,7 @@ fn synchrony(
     }
     match &decision.verdict {
         Verdict::InSync => Statement::yes(synced::IN_SYNC, "the cloud matches the spec"),
-        _ if pass.old.synced_generation == pass.generation && !new.drift.is_empty() => {
-            Statement::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields()))
-        }
+        _ if drifted => Statement::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields())),
         Verdict::Waiting { on, .. } => Statement::no(synced::PROGRESSING, on.clone()),
         Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::Released { .. } => {
             let text = if new.drift.is_empty() {

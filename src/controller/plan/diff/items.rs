@@ -183,12 +183,13 @@ fn differs(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
         let ItemTopic {
             region_id: _,
             instance_type: _,
-            instance_id,
+            instance_id: _,
             topic_name,
             consumer_group_id,
             delivery_order_type,
         } = side;
-        match found.iter().find(|other| other.instance_id == *instance_id) {
+        let exact = found.iter().find(|other| resolve::same_side(side, other));
+        match exact.or_else(|| found.iter().find(|other| resolve::same_instance(side, other))) {
             None => true,
             Some(other) => {
                 other.topic_name != *topic_name

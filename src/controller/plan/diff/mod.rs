@@ -13,7 +13,9 @@ use super::observe::{Binding, Observed, Sight};
 use super::owner::{self, Owner};
 use super::resolve;
 use crate::api::condition::synced;
-use crate::api::plan::{CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ManagementPolicy};
+use crate::api::plan::{
+    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ItemPolicy, ManagementPolicy,
+};
 use crate::cloud::rocketmq::{ItemTopic, ItemView, Plan, PlanView};
 
 pub use teardown::{blocked, teardown};
@@ -243,7 +245,9 @@ fn absent(
 fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp) -> Decision {
     let Desired { spec, status, binding, .. } = want;
     let refused = |reason, message, drift| Decision::refused(reason, message, drift, status);
-    if let Owner::Another(owner) = owner_of(plan, &binding.mark) {
+    let observing = spec.management_policy == ManagementPolicy::Observe;
+    // Looking at another's plan takes nothing from it.
+    if let (Owner::Another(owner), false) = (owner_of(plan, &binding.mark), observing) {
         return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner), vec![]);
     }
     if let (Some(named), true) = (binding.named, binding.named != Some(plan.plan_id)) {
@@ -267,7 +271,6 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     }
     let instances = resolve::instances(spec, plan);
     let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
-    let observing = spec.management_policy == ManagementPolicy::Observe;
     let credentials = match &seen.credentials {
         Ok(credentials) => Some(credentials),
         Err(_) if observing => None,
@@ -282,7 +285,9 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     let mut steps: Vec<Step> = Vec::new();
     let mut waits = work.waits;
     if pausing {
-        if let Some(message) = items::foreign_runners(&items) {
+        // What is to be pruned may be stopped for the plan's sake too.
+        let keep = spec.item_policy == ItemPolicy::Keep;
+        if let Some(message) = items::foreign_runners(&items).filter(|_| keep) {
             return refused(synced::DRIFTED, message, drift);
         }
         steps.extend(items::pause(plan.plan_id, &seen.items));

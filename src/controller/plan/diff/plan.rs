@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrecy::ExposeSecret;
 
 use super::{Desired, Step, difference};
-use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, NetworkType};
+use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, ManagementPolicy, NetworkType};
 use crate::cloud::rocketmq::{self, Plan, PlanView, is_mask};
 use crate::controller::plan::observe::{AclCredentials, Binding};
 use crate::controller::plan::owner;
@@ -116,7 +116,15 @@ pub(super) fn update(
     let Desired { spec, binding, .. } = want;
     let found_desc = plan.plan_desc.as_deref().unwrap_or_default();
     let text = spec.plan_desc.as_deref().unwrap_or_else(|| owner::unmarked(found_desc));
-    let wanted_desc = owner::marked(text, &binding.mark);
+    let wanted_desc = match spec.management_policy {
+        ManagementPolicy::Manage => owner::marked(text, &binding.mark),
+        // Who only observes wants no mark, and minds nobody's.
+        ManagementPolicy::Observe => text.to_owned(),
+    };
+    let found_desc = match spec.management_policy {
+        ManagementPolicy::Manage => found_desc,
+        ManagementPolicy::Observe => owner::unmarked(found_desc),
+    };
     let mut drift = Vec::new();
     if plan.plan_name.as_deref() != Some(&binding.plan_name) {
         drift.push(difference("planName", &binding.plan_name, plan.plan_name.as_deref().unwrap_or_default()));

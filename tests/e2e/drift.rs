@@ -1,0 +1,109 @@
+//! What somebody changes in the console is found, shown and corrected.
+
+use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
+use serde_json::json;
+
+use crate::world::{World, has, message, one_way};
+
+async fn running(config: Config) -> (World, crate::support::operator::Operator, i64) {
+    let world = World::with(config).await;
+    let operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    let id = world.assert_one_plan("orders", 2);
+    (world, operator, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_plan_is_shown_and_corrected_and_told() {
+    let (world, _operator, id) = running(Config { delay_ms: 200, ..Config::default() }).await;
+    world.cloud.with_model(|model, now| model.edit_plan(id, &json!({ "planName": "renamed" }), now)).expect("edited");
+    let status =
+        world.status("orders", "the drift is shown", |it| it.drift.iter().any(|it| it.field == "planName")).await;
+    let drift = status.drift.iter().find(|it| it.field == "planName").expect("it is shown");
+    assert_eq!((drift.wanted.as_str(), drift.found.as_str()), ("orders", "renamed"));
+    let status = world
+        .status("orders", "it is corrected", |it| it.drift.is_empty() && has(it, "Synced", "True", "InSync"))
+        .await;
+    assert_eq!(world.cloud.plans()[0].plan_name, "orders");
+    assert!(has(&status, "Ready", "True", "Available"));
+    assert!(world.event("orders", "DriftFound").await.contains("planName"));
+    assert!(world.event("orders", "DriftCorrected").await.contains("planName"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_and_a_deleted_item_come_back() {
+    let (world, _operator, id) = running(Config::default()).await;
+    let items: Vec<_> = world.cloud.plans()[0].items.iter().map(|it| it.item_id).collect();
+    world
+        .cloud
+        .with_model(|model, now| {
+            model.set_item_status(id, items[0], ItemStatus::ManualStopped, now)?;
+            model.remove_item(id, items[1])
+        })
+        .expect("edited");
+    world.event("orders", "DriftFound").await;
+    let status =
+        world.status("orders", "both run", |it| it.items.as_deref() == Some("2/2") && it.drift.is_empty()).await;
+    assert_ne!(status.topic_mappings[1].item_id, Some(items[1].to_string()), "it is a new one");
+    world.assert_one_plan("orders", 2);
+    world.event("orders", "DriftCorrected").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_plan_is_created_again() {
+    let (world, _operator, id) = running(Config::default()).await;
+    world.cloud.with_model(|model, _| model.remove_plan(id)).expect("removed");
+    let new = world
+        .status("orders", "another plan", |it| {
+            it.plan_id.as_deref().is_some_and(|it| it != id.to_string()) && has(it, "Synced", "True", "InSync")
+        })
+        .await;
+    assert_eq!(new.plan_id, Some(world.assert_one_plan("orders", 2).to_string()));
+    assert!(world.event("orders", "PlanGone").await.contains(&id.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
+    let (world, _operator, id) = running(Config::default()).await;
+    world.cloud.clear_requests();
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["planType"] = json!("ACTIVE_ACTIVE");
+    spec["autoSyncCheckpoint"] = json!(false);
+    spec["instances"][1]["instanceId"] = json!("rmq-cn-ccc");
+    world.patch("orders", json!({ "spec": spec })).await;
+    let status = world.condition("orders", "Synced", "False", "ImmutableField").await;
+    let text = message(&status, "Synced");
+    assert!(
+        text.contains("planType (ACTIVE_PASSIVE → ACTIVE_ACTIVE)") && text.contains("instances[shanghai]"),
+        "{text}"
+    );
+    assert!(has(&status, "Stalled", "True", "ImmutableField"));
+    assert_eq!(status.plan_id, Some(id.to_string()));
+    assert_eq!(world.changes(), Vec::<String>::new());
+    world.patch("orders", json!({ "spec": one_way(&["orders", "billing"]) })).await;
+    world.ready("orders").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_objective_is_told_when_it_is_exceeded_and_met_again() {
+    let (world, _operator, _) = running(Config { sync_interval_ms: 200, ..Config::default() }).await;
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    let now = world.cloud.now_ms();
+    let checkpoint = world.cloud.plans()[0].items[0].checkpoints[0].checkpoint_id;
+    let late = CheckpointTimes {
+        last_sync_time: Some(now - 400_000),
+        source_time: Some(now),
+        target_time: Some(now - 400_000),
+    };
+    world.cloud.with_model(|model, _| model.set_checkpoint(checkpoint, late)).expect("set");
+    let status = world.condition("orders", "Protected", "False", "ObjectiveExceeded").await;
+    let sum = status.checkpoints.expect("checkpoints");
+    assert_eq!((sum.summary.behind, sum.summary.max_lag_seconds, sum.worst.len()), (1, Some(400), 1));
+    assert!(world.event("orders", "ObjectiveExceeded").await.contains("more than 5m behind"));
+    let near = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now) };
+    world.cloud.with_model(|model, _| model.set_checkpoint(checkpoint, near)).expect("set");
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    world.event("orders", "ObjectiveMet").await;
+}

@@ -1,0 +1,221 @@
+//! The main job: an object becomes a plan, follows its spec, and goes.
+
+use disaster_recovery_operator::api::{PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
+use disaster_recovery_operator::simulator::Config;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::support::eventually;
+use crate::world::{DEADLINE, World, external, has, mapping, message, one_way};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
+    let world = World::with(Config { delay_ms: 200, sync_interval_ms: 200, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    let status = world.ready("orders").await;
+    let plan_id = world.assert_one_plan("orders", 2).to_string();
+    assert_eq!(status.plan_id.as_deref(), Some(plan_id.as_str()));
+    assert_eq!(status.plan_status.as_deref(), Some("RUNNING"));
+    assert_eq!(status.items.as_deref(), Some("2/2"));
+    let object = world.get("orders").await.expect("it is there");
+    assert_eq!(object.annotations().get(PLAN_ID_ANNOTATION), Some(&plan_id));
+
+    let status = world.condition("orders", "Protected", "True", "WithinObjective").await;
+    assert!(has(&status, "OffsetsCovered", "True", "AllGroups"));
+    let sum = status.checkpoints.expect("checkpoints");
+    assert_eq!((sum.summary.total, sum.summary.never_synced, sum.summary.behind), (4, 0, 0));
+    assert!(sum.last_sync_time.is_some());
+    let each = status.topic_mappings.iter().map(|it| it.checkpoints.as_ref().expect("its own").total);
+    assert_eq!(each.collect::<Vec<_>>(), [2, 2]);
+    let plan = &world.cloud.plans()[0];
+    assert!(
+        plan.plan_desc.as_deref().is_some_and(|it| it.starts_with("Orders, Hangzhou to Shanghai [drp ")),
+        "{plan:?}"
+    );
+    assert_eq!(world.event("orders", "Created").await, format!("created plan {plan_id}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_spec_changes_is_changed_and_no_more() {
+    let world = World::with(Config { update_while_running: true, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    world.cloud.clear_requests();
+
+    let mut spec = one_way(&["orders", "returns"]);
+    spec["planDesc"] = json!("another text");
+    spec["topicMappings"][0]["topics"][1]["deliveryOrderType"] = json!("Concurrently");
+    spec["itemPolicy"] = json!("Prune");
+    world.patch("orders", json!({ "spec": spec })).await;
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 2);
+    let plan = &world.cloud.plans()[0];
+    assert!(plan.plan_desc.as_deref().is_some_and(|it| it.starts_with("another text [drp ")));
+    let mut changes = world.changes();
+    changes.sort();
+    let expected = ["AddDisasterRecoveryItem", "DeleteDisasterRecoveryItem", "StopDisasterRecoveryItem"];
+    let expected = expected.iter().chain(&["UpdateDisasterRecoveryItem", "UpdateDisasterRecoveryPlan"]);
+    assert_eq!(changes, expected.copied().collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_stopped_and_started_and_kept_when_the_spec_drops_it() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["topicMappings"][1]["state"] = json!("Stopped");
+    world.patch("orders", json!({ "spec": spec })).await;
+    let status = world.ready("orders").await;
+    assert_eq!(status.topic_mappings[1].item_status.as_deref(), Some("MANUAL_STOPPED"));
+    assert_eq!(status.items.as_deref(), Some("1/2"));
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:?}");
+
+    spec["topicMappings"][0]["state"] = json!("Stopped");
+    world.patch("orders", json!({ "spec": spec })).await;
+    world.condition("orders", "Ready", "False", "Stopped").await;
+
+    world.patch("orders", json!({ "spec": { "topicMappings": [mapping("orders", "shanghai")] } })).await;
+    let status = world.ready("orders").await;
+    assert_eq!(status.topic_mappings.len(), 1);
+    world.assert_one_plan("orders", 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() {
+    let world = World::with(Config { delay_ms: 150, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["topicMappings"][1]["state"] = json!("Stopped");
+    world.patch("orders", json!({ "spec": spec })).await;
+    world.ready("orders").await;
+
+    world.patch("orders", json!({ "spec": { "planDesc": "new" } })).await;
+    let status = world.ready("orders").await;
+    assert!(!status.pause_for_update);
+    let statuses: Vec<_> = status.topic_mappings.iter().map(|it| it.item_status.clone().unwrap_or_default()).collect();
+    assert_eq!(statuses, ["RUNNING", "MANUAL_STOPPED"], "each is as the spec says again");
+    assert!(world.cloud.plans()[0].plan_desc.as_deref().is_some_and(|it| it.starts_with("new [drp ")));
+    world.event("orders", "ItemsPaused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_leaves_nothing_in_the_cloud() {
+    let world = World::with(Config { delay_ms: 150, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    world.delete("orders").await;
+    world.gone("orders").await;
+    assert_eq!(world.cloud.plans(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retain_removes_only_the_owner_mark() {
+    let world = World::with(Config { delay_ms: 100, ..Config::default() }).await;
+    let operator = world.operator().await;
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["deletionPolicy"] = json!("Retain");
+    spec["topicMappings"][1]["state"] = json!("Stopped");
+    world.create("orders", spec).await;
+    world.ready("orders").await;
+    let before = world.cloud.plans();
+    world.delete("orders").await;
+    world.gone("orders").await;
+    operator.stop().await;
+    let after = world.cloud.plans();
+    assert_eq!(after.len(), 1);
+    assert_eq!(after[0].plan_desc.as_deref(), Some("Orders, Hangzhou to Shanghai"));
+    let statuses = |plans: &[disaster_recovery_operator::simulator::model::PlanView]| {
+        plans[0].items.iter().map(|it| it.item_status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&after), statuses(&before), "what ran runs, what was stopped is stopped");
+    assert_eq!((after[0].plan_id, &after[0].instances), (before[0].plan_id, &before[0].instances));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_checkpoint_is_synchronized_once_when_asked() {
+    let world = World::with(Config { sync_interval_ms: 3_600_000, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.condition("orders", "Protected", "False", "NeverSynced").await;
+    let status = world.condition("orders", "OffsetsCovered", "False", "GroupsNotSynced").await;
+    assert!(message(&status, "OffsetsCovered").contains("GID_ORDERS of topic orders"), "{status:?}");
+    world.annotate("orders", SYNC_CHECKPOINTS_ANNOTATION, "now").await;
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    assert_eq!(world.event("orders", "CheckpointsSynced").await, "synchronized all 4 checkpoints");
+    let syncs = world.changes().into_iter().filter(|it| it == "SyncDisasterRecoveryCheckpoint").count();
+    assert_eq!(syncs, 4, "each once");
+    world
+        .status("orders", "the request is marked as handled", |it| {
+            it.last_handled_sync_checkpoints_at.as_deref() == Some("now")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_two_way_plan_reads_checkpoints_of_both_directions() {
+    let world = World::with(Config { sync_interval_ms: 100, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    let mut spec = one_way(&["orders"]);
+    spec["planType"] = json!("ACTIVE_ACTIVE");
+    spec["autoSyncCheckpoint"] = json!(false);
+    world.create("orders", spec).await;
+    let status = world.condition("orders", "OffsetsCovered", "False", "GroupsNotSynced").await;
+    assert_eq!(status.checkpoints.expect("checkpoints").summary.total, 4, "two groups, two directions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_checkpoints_on_many_pages_are_all_counted() {
+    let consumer_groups = (0..230).map(|i| format!("GID_{i:03}")).collect();
+    let world = World::with(Config { consumer_groups, sync_interval_ms: 100, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    let status = world.condition("orders", "Protected", "True", "WithinObjective").await;
+    assert_eq!(status.checkpoints.expect("checkpoints").summary.total, 230);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    world.patch("orders", json!({ "spec": { "suspend": true, "planDesc": "new" } })).await;
+    world.condition("orders", "Synced", "Unknown", "Suspended").await;
+    world.condition("orders", "Protected", "Unknown", "Unknown").await;
+    world.cloud.clear_requests();
+    world.annotate("orders", "disasterrecovery.dev/reconcile-requested-at", "1").await;
+    world.delete("orders").await;
+    world.condition("orders", "Synced", "False", "DeletionBlocked").await;
+    assert_eq!(world.cloud.requests(), [], "not one call");
+    world.patch("orders", json!({ "spec": { "suspend": false } })).await;
+    world.gone("orders").await;
+    assert_eq!(world.cloud.plans(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_to_reconcile_is_answered_with_its_own_value() {
+    let mut world = World::new().await;
+    world.settings.poll_interval = std::time::Duration::from_secs(3600);
+    let _operator = world.operator().await;
+    world.create("orders", external(&["orders"])).await;
+    world.ready("orders").await;
+    world.cloud.clear_requests();
+    world.annotate("orders", "disasterrecovery.dev/reconcile-requested-at", "2026-11-22T12:00:00Z").await;
+    let status = world
+        .status("orders", "the answer", |it| it.last_handled_reconcile_at.as_deref() == Some("2026-11-22T12:00:00Z"))
+        .await;
+    assert!(has(&status, "Synced", "True", "InSync"));
+    assert!(!world.cloud.requests().is_empty() && world.changes().is_empty(), "it looked and changed nothing");
+    eventually(DEADLINE, "metrics show the plan", async || {
+        _operator.metrics.text().contains("name=\"orders\",type=\"Ready\",status=\"True\"").then_some(())
+    })
+    .await;
+}

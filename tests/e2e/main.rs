@@ -1,0 +1,15 @@
+//! The operator on a real kube-apiserver, with the rights that are shipped, against the simulator in this process.
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends and says why")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crash;
+mod drift;
+mod identity;
+mod life;
+mod program;
+mod secrets;
+mod steady;
+mod trouble;
+mod world;

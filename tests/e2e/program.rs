@@ -1,0 +1,124 @@
+//! The programs as users run them: the built operator and simulator, and the real kubectl.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::support::operator::installed;
+use crate::support::{ControlPlane, eventually_blocking};
+use crate::world::DEADLINE;
+
+const OPERATOR: &str = env!("CARGO_BIN_EXE_dr-operator");
+const SIMULATOR: &str = env!("CARGO_BIN_EXE_cloud-simulator");
+
+/// A process that does not outlive the test.
+struct Program(Child);
+
+impl Program {
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        eventually_blocking(DEADLINE, "the program ends", || self.0.try_wait().expect("it can be awaited")).code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Starts the operator with more arguments and gives it with the address of its probes and the lines of its log.
+fn operator(arguments: &[&str]) -> (Program, String, std::sync::mpsc::Receiver<String>) {
+    let mut command = Command::new(OPERATOR);
+    command.args(["run", "--metrics-address", "127.0.0.1:0", "--transition-interval", "100ms"]).args(arguments);
+    command.env("KUBECONFIG", installed()).env_remove("RUST_LOG").stderr(Stdio::piped());
+    command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", "simulator-key-id");
+    command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "simulator-key-secret");
+    let mut child = command.spawn().expect("the operator starts");
+    let log = child.stderr.take().expect("its log");
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(log).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    let program = Program(child);
+    let address = loop {
+        let line = lines.recv_timeout(DEADLINE).expect("the operator says where it serves");
+        let entry: serde_json::Value = serde_json::from_str(&line).expect("a log line is JSON");
+        if let Some(address) = entry["address"].as_str() {
+            break address.to_owned();
+        }
+    };
+    (program, address, lines)
+}
+
+fn get(address: &str, path: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("the probes are served");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it is asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, answer)
+}
+
+#[test]
+fn the_programs_do_the_main_job_and_end_cleanly() {
+    let plane = ControlPlane::shared();
+    installed();
+    let namespace = plane.namespace("program");
+    let mut simulator = Command::new(SIMULATOR);
+    simulator.args(["--listen", "127.0.0.1:0", "--delay", "200ms"]).stdout(Stdio::piped());
+    let mut simulator = Program(simulator.spawn().expect("the simulator starts"));
+    let mut line = String::new();
+    let out = simulator.0.stdout.take().expect("its output");
+    BufReader::new(out).read_line(&mut line).expect("it says where it listens");
+    let url = line.trim().rsplit(' ').next().expect("a URL").to_owned();
+
+    let (mut operator, address, lines) =
+        operator(&["--namespace", &namespace, "--rocketmq-endpoint", &url, "--poll-interval", "1s"]);
+    eventually_blocking(DEADLINE, "/readyz", || (get(&address, "/readyz").0 == 200).then_some(()));
+    assert_eq!(get(&address, "/livez").0, 200);
+
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/01-one-way.yaml");
+    let sample = sample.to_str().expect("a path");
+    let kubectl = |args: &[&str]| plane.kubectl(&[&["--namespace", &namespace], args].concat()).checked();
+    kubectl(&["apply", "-f", sample]).expect("kubectl applies the sample");
+    kubectl(&["wait", "--for=condition=Ready", "drp", "--all", "--timeout=60s"]).expect("it becomes ready");
+    let wide = kubectl(&["get", "drp", "-o", "wide"]).expect("kubectl shows it");
+    for text in ["PLAN ID", "RUNNING", "True", "MAX LAG", "REGION"] {
+        assert!(wide.contains(text), "{wide}");
+    }
+    let (_, metrics) = get(&address, "/metrics");
+    assert!(metrics.contains("disaster_recovery_cloud_requests_total{product=\"rocketmq\""), "{metrics}");
+    kubectl(&["delete", "-f", sample, "--timeout=60s"]).expect("it goes");
+    assert!(get(url.trim_start_matches("http://"), "/_simulator/plans").1.ends_with("[]"));
+
+    assert_eq!(operator.terminate(), Some(0), "SIGTERM ends it cleanly");
+    assert_eq!(simulator.terminate(), Some(0));
+    let log: Vec<_> = lines.iter().collect();
+    assert!(log.iter().any(|line| line.contains("operator ended")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("simulator-key-secret")), "{log:#?}");
+}
+
+#[test]
+fn an_endpoint_that_is_not_encrypted_is_refused_before_anything_is_sent() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(OPERATOR);
+        command.args(["run", "--metrics-address", "127.0.0.1:0"]).args(arguments).env("KUBECONFIG", installed());
+        let output = command.env_remove("RUST_BACKTRACE").output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = run(&["--rocketmq-endpoint", "http://rocketmq.example.com"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("is not encrypted: use https"), "{text}");
+    let (code, text) = run(&["--poll-interval", "soon"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("write it like 30s, 5m or 1h"), "{text}");
+    let (code, text) = run(&["--cluster-id", "a/b"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("write 1 to 32 letters, digits and dashes"), "{text}");
+}

@@ -1,0 +1,87 @@
+//! Passwords and keys: rotated without a restart, and seen nowhere but on the wire.
+
+use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::PasswordEcho;
+
+use crate::support::eventually;
+use crate::world::{DEADLINE, PASSWORD, World, external, has, message};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {
+    for password_echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
+        let world = World::with(Config { password_echo, ..Config::default() }).await;
+        let operator = world.operator().await;
+        world.create("orders", external(&["orders"])).await;
+        world.ready("orders").await;
+        let sent = || world.cloud.plans()[0].instances[1].password.clone();
+        assert_eq!(sent().as_deref(), Some(PASSWORD));
+        let rotated = "another-battery-entirely";
+        world.secret("idc-acl", &[("username", "replicator"), ("password", rotated)]).await;
+        eventually(DEADLINE, "the new password is in the cloud", async || {
+            (sent().as_deref() == Some(rotated)).then_some(())
+        })
+        .await;
+        world.ready("orders").await;
+        let shown = format!(
+            "{:?} {:?} {} {:?}",
+            world.get("orders").await.expect("it is there"),
+            world.events("orders").await,
+            operator.metrics.text(),
+            world.cloud.requests()
+        );
+        for secret in [PASSWORD, rotated, "simulator-key-secret"] {
+            assert!(!shown.contains(secret), "{password_echo:?}: {secret} is shown");
+        }
+        operator.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_or_key_is_named_and_the_plan_is_still_watched() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.delete_secret("idc-acl").await;
+    world.create("orders", external(&["orders"])).await;
+    let status = world.condition("orders", "Synced", "False", "CredentialsNotFound").await;
+    assert!(message(&status, "Synced").contains(&format!("Secret {}/idc-acl does not exist", world.namespace)));
+    assert_eq!(world.changes(), Vec::<String>::new(), "no plan without its password");
+    world.secret("idc-acl", &[("username", "replicator")]).await;
+    world.status("orders", "the key is named", |it| message(it, "Synced").contains("has no key password")).await;
+    world.secret("idc-acl", &[("username", "replicator"), ("password", PASSWORD)]).await;
+    world.ready("orders").await;
+    world.delete_secret("idc-acl").await;
+    let status = world.condition("orders", "Synced", "False", "CredentialsNotFound").await;
+    assert!(has(&status, "Ready", "True", "Available"), "it still replicates: {status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_access_key_is_used_for_the_next_call() {
+    use disaster_recovery_operator::simulator::AccessKey;
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", external(&["orders"])).await;
+    world.ready("orders").await;
+    world.cloud.set_keys(vec![AccessKey::new("second-key-id", "second-key-secret")]);
+    world.condition("orders", "Synced", "False", "AccessDenied").await;
+    world.secret("cloud", &[("accessKeyId", "second-key-id"), ("accessKeySecret", "second-key-secret")]).await;
+    world.condition("orders", "Synced", "True", "InSync").await;
+    let last = world.cloud.requests().pop().and_then(|it| it.access_key_id);
+    assert_eq!(last.as_deref(), Some("second-key-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_repeats_the_password_is_redacted() {
+    use disaster_recovery_operator::simulator::{Fault, FaultKind};
+    let world = World::new().await;
+    let kind = FaultKind::Error {
+        status: 400,
+        code: "InvalidPassword".into(),
+        message: format!("the password {PASSWORD} is too simple"),
+        pascal_case: false,
+    };
+    world.cloud.add_fault(Fault { action: Some("CreateDisasterRecoveryPlan".into()), after: 0, times: None, kind });
+    let _operator = world.operator().await;
+    world.create("orders", external(&["orders"])).await;
+    let status = world.condition("orders", "Synced", "False", "InvalidSpec").await;
+    assert!(message(&status, "Synced").contains("the password [redacted] is too simple"), "{status:?}");
+}

@@ -1,0 +1,30 @@
+//! A plan at rest costs almost nothing.
+
+use std::time::Duration;
+
+use disaster_recovery_operator::simulator::Config;
+
+use crate::support::eventually;
+use crate::world::{DEADLINE, World, external};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() {
+    let mut world = World::with(Config { sync_interval_ms: 150, ..Config::default() }).await;
+    world.settings.poll_interval = Duration::from_millis(200);
+    let operator = world.operator().await;
+    world.create("orders", external(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
+    // The pass that found it protected may still be telling so.
+    let first = gets();
+    eventually(DEADLINE, "the next poll", async || (gets() > first + 1).then_some(())).await;
+    world.cloud.clear_requests();
+    let before = (operator.writes.count(), world.get("orders").await.expect("it is there").metadata.resource_version);
+    eventually(DEADLINE, "ten polls", async || (gets() >= 11).then_some(())).await;
+    let after = (operator.writes.count(), world.get("orders").await.expect("it is there").metadata.resource_version);
+    assert_eq!(after, before, "no write, of status or anything else");
+    assert_eq!(world.changes(), Vec::<String>::new());
+    let lists = world.cloud.requests().into_iter().filter(|it| it.action == "ListDisasterRecoveryPlans").count();
+    assert_eq!(lists, 0, "a bound plan is read by its ID");
+}

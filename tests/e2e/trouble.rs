@@ -1,0 +1,203 @@
+//! What goes wrong, and what the user sees of it.
+
+use std::time::Duration;
+
+use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
+use serde_json::json;
+
+use crate::support::eventually;
+use crate::world::{DEADLINE, World, has, message, one_way};
+
+fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
+    Fault { action: Some(action.into()), after: 0, times, kind }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_is_said_with_the_clouds_own_words_and_retried_slowly() {
+    let mut world = World::new().await;
+    world.settings.retry_interval = Duration::from_secs(60);
+    world.secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "wrong-secret")]).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    let status = world.condition("orders", "Synced", "False", "AccessDenied").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("SignatureDoesNotMatch") && text.contains("request id"), "{text}");
+    assert!(has(&status, "Stalled", "True", "AccessDenied") && has(&status, "Ready", "Unknown", "NotReady"));
+    assert!(has(&status, "Protected", "Unknown", "Unknown"));
+    assert!(!format!("{status:?}").contains("wrong-secret"));
+    let calls = world.cloud.requests().len();
+    assert!(calls <= 2, "no hot loop: {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_and_an_unknown_instance_are_named() {
+    let world = World::with(Config { instances: Some(["rmq-cn-aaa".to_owned()].into()), ..Config::default() }).await;
+    world.cloud.set_denied_actions(["CreateDisasterRecoveryPlan"]);
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    let status = world.condition("orders", "Synced", "False", "AccessDenied").await;
+    assert!(message(&status, "Synced").starts_with("CreateDisasterRecoveryPlan failed: NoPermission"), "{status:?}");
+    assert!(status.creation.is_none(), "a refused call did not happen");
+    world.cloud.set_denied_actions(Vec::<String>::new());
+    let status = world.condition("orders", "Synced", "False", "InvalidSpec").await;
+    assert!(message(&status, "Synced").contains("Instance.NotFound"), "{status:?}");
+    world.cloud.with_model(|model, _| model.rules.instances = None);
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_does_not_exist_holds_up_nothing_but_its_own_mapping() {
+    let topics = Some(["billing".to_owned(), "returns".to_owned()].into());
+    let world = World::with(Config { topics, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing", "returns"])).await;
+    let status = world.status("orders", "two of three run", |it| it.items.as_deref() == Some("2/3")).await;
+    assert!(message(&status, "Synced").contains("Topic.NotFound"), "{status:?}");
+    world.cloud.with_model(|model, _| model.rules.topics = None);
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_unknown_and_old_data_never_protects() {
+    let mut world = World::with(Config { sync_interval_ms: 100, ..Config::default() }).await;
+    world.settings.poll_interval = Duration::from_millis(300);
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    for kind in [
+        FaultKind::Error {
+            status: 503,
+            code: "ServiceUnavailable".into(),
+            message: "try later".into(),
+            pascal_case: true,
+        },
+        FaultKind::Html { status: 502 },
+        FaultKind::Garbage,
+        FaultKind::Lost,
+    ] {
+        let what = kind.name();
+        world.cloud.add_fault(Fault { action: None, after: 0, times: None, kind });
+        let status = world.condition("orders", "Synced", "Unknown", "CloudUnavailable").await;
+        assert!(!has(&status, "Stalled", "True", "CloudUnavailable"), "{what}");
+        let status = world.condition("orders", "Protected", "Unknown", "Unknown").await;
+        assert!(has(&status, "Ready", "Unknown", "NotReady"), "{what}: {status:?}");
+        assert!(status.plan_id.is_some(), "{what}: the plan's ID stays");
+        world.cloud.clear_faults();
+        world.condition("orders", "Protected", "True", "WithinObjective").await;
+    }
+    world.assert_one_plan("orders", 1);
+    assert_eq!(world.changes().len(), 2, "one Create and one Add, ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_is_told_and_waited_out() {
+    let world = World::new().await;
+    let throttle = FaultKind::Throttle { retry_after_ms: Some(300) };
+    world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", throttle, Some(2)));
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.condition("orders", "Synced", "Unknown", "Throttled").await;
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_never_makes_a_second_plan_or_item() {
+    let lost = [
+        FaultKind::ReplyLost,
+        FaultKind::Lost,
+        FaultKind::ErrorAfter { status: 504, code: "RequestTimeout".into(), message: "late".into(), pascal_case: true },
+        FaultKind::Slow { ms: 2_500 },
+        FaultKind::Garbage,
+        FaultKind::Html { status: 200 },
+    ];
+    for kind in lost {
+        let world = World::with(Config { visibility_delay_ms: 700, ..Config::default() }).await;
+        world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", kind.clone(), Some(1)));
+        world.cloud.add_fault(fault("AddDisasterRecoveryItem", kind, Some(1)));
+        let operator = world.operator().await;
+        world.create("orders", one_way(&["orders"])).await;
+        world.status("orders", "the plan is in sync", |it| has(it, "Synced", "True", "InSync")).await;
+        world.assert_one_plan("orders", 1);
+        operator.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_that_is_none_is_an_error() {
+    let world = World::new().await;
+    let kind = FaultKind::SuccessFalse { code: "DisasterRecoveryPlanStatus.Error".into(), message: "not now".into() };
+    world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", kind, Some(1)));
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_an_access_problem_with_its_code() {
+    let world = World::new().await;
+    world.cloud.set_clock_offset_ms(20 * 60 * 1000);
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    let status = world.condition("orders", "Synced", "False", "AccessDenied").await;
+    assert!(message(&status, "Synced").contains("InvalidTimeStamp.Expired"), "{status:?}");
+    world.cloud.set_clock_offset_ms(0);
+    world.ready("orders").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_blocked_says_by_what_and_goes_on_when_it_can() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    world.cloud.set_denied_actions(["DeleteDisasterRecoveryPlan"]);
+    world.delete("orders").await;
+    let status = world.condition("orders", "Synced", "False", "DeletionBlocked").await;
+    assert!(message(&status, "Synced").contains("NoPermission"), "{status:?}");
+    assert!(has(&status, "Ready", "False", "Deleting"));
+    world.cloud.set_denied_actions(Vec::<String>::new());
+    world.gone("orders").await;
+    assert_eq!(world.cloud.plans(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_missing_at_deletion_blocks_it_and_retain_lets_go() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    world.delete_secret("cloud").await;
+    world.delete("orders").await;
+    let status = world.condition("orders", "Synced", "False", "DeletionBlocked").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains(&format!("Secret {}/cloud does not exist", world.namespace)), "{text}");
+    world.patch("orders", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.gone("orders").await;
+    world.assert_one_plan("orders", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overdue_item_is_not_ready_and_comes_back_when_it_can() {
+    use disaster_recovery_operator::simulator::model::ItemStatus;
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    let plan = &world.cloud.plans()[0];
+    let (id, item) = (plan.plan_id, plan.items[0].item_id);
+    world.cloud.with_model(|model, now| model.set_item_status(id, item, ItemStatus::OverdueStopped, now)).expect("set");
+    let status = world.condition("orders", "Ready", "False", "NotReady").await;
+    assert!(message(&status, "Ready").contains("OVERDUE_STOPPED"), "{status:?}");
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"));
+    world.cloud.with_model(|model, now| model.set_item_status(id, item, ItemStatus::ManualStopped, now)).expect("set");
+    world.ready("orders").await;
+    eventually(DEADLINE, "no step is left", async || {
+        world.get("orders").await.and_then(|it| it.status).filter(|it| it.drift.is_empty()).map(drop)
+    })
+    .await;
+}

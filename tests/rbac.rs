@@ -1,0 +1,189 @@
+//! What the operator's service account may do after `kubectl apply -k deploy/`, and what it is refused, on a real API server.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use support::{ControlPlane, eventually_blocking};
+
+const NAMESPACE: &str = "disaster-recovery-system";
+const NAME: &str = "disaster-recovery-operator";
+const PLANS: &str = "disasterrecoveryplans.disasterrecovery.dev";
+
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// A control plane with the default installation, and the kubeconfig of the operator's service account.
+fn installed() -> (&'static ControlPlane, &'static Path) {
+    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let control_plane = ControlPlane::shared();
+    let kubeconfig = INSTALLED.get_or_init(|| {
+        let install = || -> anyhow::Result<PathBuf> {
+            control_plane.kubectl(&["apply", "-k", &path("deploy").display().to_string()]).checked()?;
+            let wait = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{PLANS}")];
+            control_plane.kubectl(&wait).checked()?;
+            // Known to the server is not yet listed to its clients.
+            eventually_blocking(Duration::from_secs(60), "the kind is listed", || {
+                control_plane.kubectl(&["get", PLANS]).status.success().then_some(())
+            });
+            control_plane.service_account_kubeconfig(NAMESPACE, NAME)
+        };
+        install().map_err(|error| format!("{error:#}"))
+    });
+    match kubeconfig {
+        Ok(kubeconfig) => (control_plane, kubeconfig),
+        Err(reason) => panic!("not installed: {reason}"),
+    }
+}
+
+fn refused<T: std::fmt::Debug>(answer: &Result<T, kube::Error>) {
+    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403), "not refused: {answer:?}");
+}
+
+#[test]
+fn it_may_do_what_its_work_needs_and_nothing_else() {
+    let (control_plane, kubeconfig) = installed();
+    let elsewhere = control_plane.namespace("anywhere");
+    let anywhere = &["--all-namespaces"][..];
+    let there = &["-n", &elsewhere][..];
+    let at_home = &["-n", NAMESPACE][..];
+    let status = &["--subresource=status", "--all-namespaces"][..];
+    let finalizers = &["--subresource=finalizers", "--all-namespaces"][..];
+    let token = &["--subresource=token", "--all-namespaces"][..];
+    let exec = &["--subresource=exec", "--all-namespaces"][..];
+    let events = "events.events.k8s.io";
+    let wrong: Vec<String> = [
+        // What its work needs.
+        ("yes", "get list watch patch", PLANS, anywhere),
+        ("yes", "patch", PLANS, status),
+        ("yes", "get", "secrets", anywhere),
+        ("yes", "get", "secrets/idc-acl", there),
+        ("yes", "create patch", events, anywhere),
+        ("yes", "get", "namespaces/kube-system", &[]),
+        // The users' objects are theirs.
+        ("no", "create update delete deletecollection", PLANS, anywhere),
+        ("no", "get update", PLANS, status),
+        ("no", "update patch", PLANS, finalizers),
+        // Secrets are read by name, nowhere listed, and never written.
+        ("no", "list watch create update patch delete deletecollection", "secrets", anywhere),
+        ("no", "list watch create update patch delete", "secrets", at_home),
+        // No other namespace is its business.
+        ("no", "list watch create update patch delete", "namespaces", &[]),
+        ("no", "get", "namespaces/default", &[]),
+        ("no", "get", "namespaces/disaster-recovery-system", &[]),
+        ("no", "update patch delete", "namespaces/kube-system", &[]),
+        // Nor are workloads, other configuration, or its own rights.
+        ("no", "get list watch create update patch delete", "pods", anywhere),
+        ("no", "get list watch create", "pods", at_home),
+        ("no", "create get", "pods", exec),
+        ("no", "get list watch create update patch delete", "configmaps", anywhere),
+        ("no", "get list create update patch", "deployments.apps", at_home),
+        ("no", "get list watch update delete", events, anywhere),
+        ("no", "get list create", "serviceaccounts", anywhere),
+        ("no", "create", "serviceaccounts", token),
+        ("no", "get create update patch bind escalate", "clusterroles.rbac.authorization.k8s.io", &[]),
+        ("no", "get create update patch", "clusterrolebindings.rbac.authorization.k8s.io", &[]),
+        ("no", "create update patch", "rolebindings.rbac.authorization.k8s.io", anywhere),
+        ("no", "get list create update patch delete", "customresourcedefinitions.apiextensions.k8s.io", &[]),
+        ("no", "impersonate", "serviceaccounts", anywhere),
+        ("no", "get list", "nodes", &[]),
+    ]
+    .into_iter()
+    .flat_map(|(wanted, verbs, resource, scope)| verbs.split(' ').map(move |verb| (wanted, verb, resource, scope)))
+    .filter_map(|(wanted, verb, resource, scope)| {
+        let args = [&["auth", "can-i", verb, resource], scope].concat();
+        let answer = control_plane.kubectl_as(kubeconfig, &args);
+        let said = answer.stdout.trim();
+        (said != wanted)
+            .then(|| format!("{}: {said:?} {}, wanted {wanted:?}", args[2..].join(" "), answer.stderr.trim_end()))
+    })
+    .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn no_rule_names_everything() {
+    let (control_plane, _) = installed();
+    let roles: Api<ClusterRole> = Api::all(control_plane.admin_client());
+    let role = roles.get(NAME).await.expect("the role");
+    let rules = role.rules.expect("rules");
+    assert!(!rules.is_empty());
+    for rule in rules {
+        let named =
+            [Some(&rule.verbs), rule.resources.as_ref(), rule.api_groups.as_ref(), rule.non_resource_urls.as_ref()];
+        assert!(named.into_iter().flatten().flatten().all(|word| !word.contains('*')), "{rule:?}");
+    }
+}
+
+#[tokio::test]
+async fn its_work_is_done_and_secrets_are_not_listed() {
+    let (control_plane, _) = installed();
+    let namespace = control_plane.namespace("work");
+    let admin = control_plane.admin_client();
+    let client = control_plane.service_account_client(NAMESPACE, NAME);
+    let sample = path("deploy/samples/02-external-acl.yaml").display().to_string();
+    control_plane.kubectl(&["apply", "-n", &namespace, "-f", &sample]).checked().expect("a plan and its Secret");
+
+    // What a pass does.
+    let plans: Api<DisasterRecoveryPlan> = Api::all(client.clone());
+    let found = plans.list(&ListParams::default()).await.expect("a list of all namespaces");
+    assert!(found.items.iter().any(|plan| plan.metadata.namespace.as_deref() == Some(&namespace)), "{found:?}");
+    let plans: Api<DisasterRecoveryPlan> = Api::namespaced(client.clone(), &namespace);
+    let plan = plans.get("orders-to-idc").await.expect("the plan");
+    let metadata = json!({ "metadata": {
+        "resourceVersion": plan.metadata.resource_version,
+        "finalizers": [disaster_recovery_operator::api::FINALIZER],
+        "annotations": { (disaster_recovery_operator::api::PLAN_ID_ANNOTATION): "1300000016" },
+    }});
+    plans.patch("orders-to-idc", &PatchParams::default(), &Patch::Merge(&metadata)).await.expect("a finalizer");
+    let status = json!({ "status": { "planId": "1300000016" } });
+    let plan =
+        plans.patch_status("orders-to-idc", &PatchParams::default(), &Patch::Merge(&status)).await.expect("a status");
+    assert_eq!(plan.status.and_then(|status| status.plan_id).as_deref(), Some("1300000016"));
+
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let secret = secrets.get("idc-acl").await.expect("the Secret that the plan names");
+    assert!(secret.data.is_some_and(|data| data.contains_key("password")));
+    let event: Event = serde_json::from_value(json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": { "generateName": "orders-to-idc-", "namespace": namespace },
+        "type": "Normal", "reason": "Created", "action": "Create", "note": "The plan is made.",
+        "eventTime": "2026-11-22T12:00:00.000000Z",
+        "reportingController": NAME, "reportingInstance": "test",
+        "regarding": {
+            "apiVersion": "disasterrecovery.dev/v1alpha1", "kind": "DisasterRecoveryPlan",
+            "namespace": namespace, "name": "orders-to-idc",
+        },
+    }))
+    .expect("an event");
+    let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
+    let event = events.create(&PostParams::default(), &event).await.expect("an event beside the plan");
+    let again = json!({ "series": { "count": 2, "lastObservedTime": "2026-11-22T12:01:00.000000Z" } });
+    let name = event.metadata.name.expect("a name");
+    events.patch(&name, &PatchParams::default(), &Patch::Merge(&again)).await.expect("counted up");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces.get("kube-system").await.expect("the cluster's identity");
+    assert!(system.metadata.uid.is_some());
+
+    // What nobody who holds its token can do.
+    refused(&secrets.list(&ListParams::default()).await);
+    refused(&Api::<Secret>::all(client.clone()).list(&ListParams::default()).await);
+    refused(&Api::<Secret>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await);
+    refused(&secrets.watch(&kube::api::WatchParams::default(), "0").await.map(|_| "a watch"));
+    refused(&secrets.patch("idc-acl", &PatchParams::default(), &Patch::Merge(json!({ "data": null }))).await);
+    refused(&plans.delete("orders-to-idc", &kube::api::DeleteParams::default()).await);
+    refused(&namespaces.get(&namespace).await);
+    let kept = Api::<Secret>::namespaced(admin, &namespace).get("idc-acl").await.expect("the Secret");
+    assert!(kept.data.is_some(), "nothing changed it");
+}
