@@ -217,7 +217,7 @@ fn lag(stage: &Stage) -> anyhow::Result<()> {
     let times = json!({"sourceTime": now.as_millisecond(), "targetTime": now.as_millisecond() - 20 * 60 * 1000});
     stage.http.patch(&format!("{}/_simulator/checkpoints/{checkpoint}", stage.cloud), &times)?;
     await_condition(stage, 20, "Protected", "ObjectiveExceeded", |_| true)?;
-    stage.kubectl.show(&["get", "drp"])?;
+    stage.kubectl.show(&["get", "drp", "-o", "wide"])?;
     stage.kubectl.show(&[
         "get",
         "drp",
