@@ -1,0 +1,561 @@
+//! Situations and their conditions.
+
+use disaster_recovery_operator::api::condition::{kind, synced};
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
+use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::conditions::{self, Statement};
+use disaster_recovery_operator::controller::plan::status::{self, Report};
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, PasswordEcho, Rules};
+use serde_json::json;
+
+use crate::world::*;
+
+fn failure(class: Class) -> Error {
+    let (action, code, message) = ("ListDisasterRecoveryPlans", "Injected".into(), "injected".into());
+    Error { class, action, code, message, request_id: Some("R-1".into()) }
+}
+
+/// All conditions of a world: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
+fn all(world: &World) -> [String; 6] {
+    [kind::READY, kind::SYNCED, kind::PROTECTED, kind::OFFSETS_COVERED, kind::RECONCILING, kind::STALLED]
+        .map(|kind| world.condition(kind))
+}
+
+fn message(world: &World, kind: &str) -> String {
+    conditions::find(&world.status.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
+}
+
+/// In sync, and long enough for consumer progress to have been synchronized.
+fn steady(spec: serde_json::Value, rules: Rules) -> World {
+    let mut world = World::in_sync(spec_with(spec), rules);
+    world.advance(30_000);
+    world.pass();
+    world
+}
+
+fn first_item(world: &mut World) -> (i64, i64) {
+    let plan_id = world.plan_id();
+    (plan_id, *world.items(plan_id).keys().next().unwrap())
+}
+
+/// Puts every checkpoint that much behind.
+fn lag(world: &mut World, ms: i64) {
+    let ids: Vec<i64> = world
+        .our_plan()
+        .unwrap()
+        .items
+        .values()
+        .flat_map(|item| item.checkpoints.iter().map(|it| it.checkpoint_id))
+        .collect();
+    assert!(!ids.is_empty());
+    let now = world.now;
+    for id in ids {
+        let times = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - ms) };
+        world.model.set_checkpoint(id, times).unwrap();
+    }
+}
+
+#[test]
+fn a_running_plan_is_ready_synced_and_protected() {
+    let world = steady(json!({}), Rules::default());
+    assert_eq!(all(&world), ["True/Available", "True/InSync", "True/WithinObjective", "True/AllGroups", "", ""]);
+    assert_eq!(world.status.items.as_deref(), Some("1/1"));
+    assert_eq!(world.status.plan_status.as_deref(), Some("RUNNING"));
+    assert_eq!(world.status.observed_generation, Some(1));
+    assert_eq!(world.status.synced_generation, Some(1));
+    assert_eq!(world.status.topic_mappings[0].item_status.as_deref(), Some("RUNNING"));
+    assert_eq!(world.status.checkpoints.as_ref().unwrap().summary.total, 2);
+}
+
+#[test]
+fn a_plan_that_is_being_made_says_so() {
+    let mut world = World::new(spec_with(json!({})), Rules { delay_ms: 20_000, ..Rules::default() });
+    world.pass();
+    let creating =
+        ["False/Creating", "False/Progressing", "False/ReplicationStopped", "Unknown/Unknown", "True/Creating", ""];
+    assert_eq!(all(&world), creating);
+    world.pass();
+    assert_eq!(all(&world), creating, "the item is being added");
+    world.pass();
+    assert_eq!(all(&world), creating, "the item is CREATING");
+    assert_eq!(world.status.topic_mappings[0].item_status.as_deref(), Some("CREATING"));
+}
+
+#[test]
+fn a_plan_whose_mappings_are_stopped_as_the_spec_says_is_stopped_and_not_protected() {
+    let mut world = steady(json!({"topicMappings": [mapping("orders", "orders", "Stopped")]}), Rules::default());
+    world.pass();
+    let [ready, synced, protected, _, reconciling, stalled] = all(&world);
+    assert_eq!(
+        [ready, synced, protected, reconciling, stalled],
+        ["False/Stopped", "True/InSync", "False/ReplicationStopped", "", ""]
+    );
+}
+
+#[test]
+fn a_plan_with_one_stopped_mapping_of_two_is_available_and_not_protected() {
+    let both = json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]});
+    let world = steady(both, Rules::default());
+    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+    assert!(message(&world, kind::PROTECTED).ends_with(": b"), "{}", message(&world, kind::PROTECTED));
+}
+
+#[test]
+fn a_plan_without_mappings_is_ready_and_protects_nothing() {
+    let world = steady(json!({"topicMappings": []}), Rules::default());
+    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+}
+
+#[test]
+fn arrears_are_named_and_a_person_has_to_settle_them() {
+    let mut world = steady(json!({}), Rules::default());
+    let (plan, item) = first_item(&mut world);
+    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.pass();
+    assert_eq!(world.condition(kind::READY), "False/NotReady");
+    assert!(message(&world, kind::READY).contains("OVERDUE_STOPPED"), "{}", message(&world, kind::READY));
+    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+    assert!(world.condition(kind::SYNCED).starts_with("False/"), "{}", world.condition(kind::SYNCED));
+}
+
+#[test]
+fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
+    let mut world = steady(json!({}), Rules::default());
+    let (plan, item) = first_item(&mut world);
+    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.edit(json!({"recoveryPointObjective": "10m"}));
+    for _ in 0..3 {
+        world.pass();
+    }
+    assert!(message(&world, kind::READY).contains("OVERDUE_STOPPED"), "{}", message(&world, kind::READY));
+}
+
+#[test]
+fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
+    let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
+    let (plan, item) = first_item(&mut world);
+    world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).unwrap();
+    let passed = world.pass();
+    assert_eq!(
+        all(&world),
+        ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "True/AllGroups", "True/Updating", ""]
+    );
+    assert_eq!(world.status.drift[0].field, "topicMappings[orders].state");
+    assert!(passed.events.iter().any(|it| it.reason == "DriftFound" && it.warning), "{:?}", passed.events);
+    let told: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert!(told.contains(&"DriftCorrected"), "{told:?}");
+    assert_eq!(told.iter().filter(|it| **it == "DriftFound").count(), 0, "told once");
+    assert_eq!(world.condition(kind::READY), "True/Available");
+}
+
+#[test]
+fn a_changed_spec_is_progress_and_no_drift() {
+    let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
+    world.edit(json!({"planDesc": "Other"}));
+    let passed = world.pass();
+    assert_eq!(world.condition(kind::SYNCED), "False/Progressing");
+    assert_eq!(world.condition(kind::READY), "False/Updating");
+    assert!(!passed.events.iter().any(|it| it.reason.starts_with("Drift")), "{:?}", passed.events);
+    assert_eq!((world.status.observed_generation, world.status.synced_generation), (Some(2), Some(1)));
+    world.pass();
+    assert_eq!(world.condition(kind::SYNCED), "True/InSync");
+    assert_eq!(world.status.synced_generation, Some(2));
+}
+
+#[test]
+fn lag_above_the_objective_is_not_protected_and_told_once_each_way() {
+    let mut world = steady(json!({"recoveryPointObjective": "1m"}), Rules::default());
+    for (ms, condition) in [
+        (0, "True/WithinObjective"),
+        (60_000, "True/WithinObjective"),
+        (60_001, "False/ObjectiveExceeded"),
+        (3_600_000, "False/ObjectiveExceeded"),
+        (59_000, "True/WithinObjective"),
+    ] {
+        let before = world.condition(kind::PROTECTED);
+        lag(&mut world, ms);
+        let passed = world.pass();
+        assert_eq!(world.condition(kind::PROTECTED), condition, "{ms}");
+        assert_eq!(world.condition(kind::READY), "True/Available");
+        let told: Vec<_> = passed.events.iter().map(|it| it.reason).collect();
+        let wanted: &[&str] = match (before == condition, condition) {
+            (true, _) => &[],
+            (false, "False/ObjectiveExceeded") => &["ObjectiveExceeded"],
+            (false, _) => &["ObjectiveMet"],
+        };
+        assert_eq!(told, wanted, "{ms}");
+        let behind = world.status.checkpoints.as_ref().unwrap().summary.behind;
+        assert_eq!(behind > 0, condition.starts_with("False"), "{ms}");
+    }
+}
+
+#[test]
+fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
+    for never_synced_as_zero in [false, true] {
+        let mut world = World::new(spec_with(json!({})), Rules { never_synced_as_zero, ..Rules::default() });
+        world.model.set_group_online("GID_BILLING", false);
+        world.converge(20);
+        world.advance(30_000);
+        world.pass();
+        assert_eq!(world.condition(kind::PROTECTED), "False/NeverSynced");
+        assert_eq!(world.condition(kind::OFFSETS_COVERED), "False/GroupsNotSynced");
+        let text = message(&world, kind::OFFSETS_COVERED);
+        assert!(text.contains("GID_BILLING") && !text.contains("GID_ORDERS"), "{text}");
+        world.sync_requested = Some("now".into());
+        world.pass();
+        world.pass();
+        assert_eq!(world.condition(kind::OFFSETS_COVERED), "True/AllGroups", "by hand it is");
+    }
+}
+
+#[test]
+fn a_plan_that_does_not_synchronize_progress_says_that_nothing_is_known() {
+    let off = json!({"syncCheckpointEnabled": false, "autoSyncCheckpoint": false});
+    let world = steady(off, Rules::default());
+    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(kind::OFFSETS_COVERED), "False/SyncDisabled");
+    assert_eq!(world.status.checkpoints, None);
+}
+
+#[test]
+fn a_plan_without_consumer_groups_is_never_said_to_be_protected() {
+    let world = steady(json!({}), Rules { consumer_groups: vec![], ..Rules::default() });
+    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(kind::OFFSETS_COVERED), "Unknown/Unknown");
+}
+
+#[test]
+fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_three_polls() {
+    let table = [
+        (Class::Unavailable, "Unknown/CloudUnavailable", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+    ];
+    for (class, synced, stalled) in table {
+        let mut world = steady(json!({}), Rules::default());
+        let (statement, is_stalled) = status::failure(&failure(class));
+        assert_eq!(is_stalled, !stalled.is_empty());
+        for (fresh, rest) in [
+            (true, ["True/Available", "True/WithinObjective", "True/AllGroups"]),
+            (false, ["Unknown/NotReady", "Unknown/Unknown", "Unknown/Unknown"]),
+        ] {
+            world.fresh = fresh;
+            world.status = world.new_status(&Report::Failed { synced: &statement, stalled: is_stalled });
+            let [ready, is_synced, protected, offsets, reconciling, is_stalled] = all(&world);
+            assert_eq!([ready, protected, offsets], rest, "{class:?} {fresh}");
+            assert_eq!([is_synced.as_str(), &reconciling, &is_stalled], [synced, "", stalled], "{class:?} {fresh}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_was_never_seen_is_not_known_to_be_anything() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let statement = Statement::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
+    world.status = world.new_status(&Report::Failed { synced: &statement, stalled: true });
+    assert_eq!(
+        all(&world),
+        [
+            "Unknown/NotReady",
+            "False/CredentialsNotFound",
+            "Unknown/Unknown",
+            "Unknown/Unknown",
+            "",
+            "True/CredentialsNotFound"
+        ]
+    );
+}
+
+#[test]
+fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
+    let mut world = steady(json!({}), Rules::default());
+    world.checkpoints_fail = Some(failure(Class::Unavailable));
+    world.pass();
+    assert_eq!(world.condition(kind::PROTECTED), "True/WithinObjective", "fresh: the last that was seen");
+    assert_eq!(world.condition(kind::SYNCED), "Unknown/CloudUnavailable");
+    world.fresh = false;
+    world.pass();
+    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(kind::OFFSETS_COVERED), "Unknown/Unknown");
+    assert_eq!(world.condition(kind::READY), "True/Available", "plan and items were seen");
+}
+
+#[test]
+fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
+    let mut world = steady(json!({}), Rules::default());
+    world.checkpoints_fail = Some(failure(Class::Unavailable));
+    let (plan, item) = first_item(&mut world);
+    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.pass();
+    assert!(!world.condition(kind::PROTECTED).starts_with("True"), "{}", world.condition(kind::PROTECTED));
+}
+
+#[test]
+fn a_suspended_object_says_nothing_about_protection() {
+    let mut world = steady(json!({}), Rules::default());
+    world.edit(json!({"suspend": true}));
+    world.status = world.new_status(&Report::Suspended);
+    assert_eq!(all(&world), ["True/Available", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
+    assert_eq!(world.status.observed_generation, Some(2));
+    world.deleting = true;
+    world.status = world.new_status(&Report::Suspended);
+    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
+    assert!(!world.condition(kind::PROTECTED).starts_with("True"));
+}
+
+#[test]
+fn an_object_that_is_being_deleted_says_what_it_waits_for() {
+    let mut world = steady(json!({}), Rules { delay_ms: 12_000, ..Rules::default() });
+    world.deleting = true;
+    world.pass();
+    let deleting = ["False/Deleting", "False/Progressing", "Unknown/Unknown", "Unknown/Unknown", "True/Deleting", ""];
+    assert_eq!(all(&world), deleting);
+    world.pass();
+    assert_eq!(all(&world), deleting, "waiting for the item");
+    assert!(message(&world, kind::SYNCED).contains("CHANGING"), "{}", message(&world, kind::SYNCED));
+    let synced = Statement::no(synced::ACCESS_DENIED, "denied");
+    world.status = world.new_status(&Report::Failed { synced: &synced, stalled: true });
+    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
+    assert_eq!(world.condition(kind::READY), "False/Deleting");
+    assert_eq!(world.condition(kind::RECONCILING), "");
+}
+
+#[test]
+fn a_failed_step_of_a_deletion_says_that_it_is_blocked() {
+    let mut world = steady(json!({}), Rules::default());
+    world.deleting = true;
+    world.faulty_pass(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
+    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
+    assert_ne!(world.condition(kind::STALLED), "");
+}
+
+#[test]
+fn a_refusal_stalls_and_is_told_once() {
+    let mut world = steady(json!({}), Rules::default());
+    world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
+    let first = world.pass();
+    let refused = ["False/NotReady", "False/ImmutableField"];
+    assert_eq!(&all(&world)[..2], refused);
+    assert_eq!(&all(&world)[4..], ["", "True/ImmutableField"]);
+    assert!(message(&world, kind::SYNCED).contains("planType"));
+    assert_eq!(first.events.iter().filter(|it| it.reason == synced::IMMUTABLE_FIELD).count(), 1);
+    assert_eq!(world.pass().events, vec![]);
+}
+
+#[test]
+fn a_foreign_change_that_cannot_be_undone_leaves_a_running_plan_ready() {
+    let mut world = steady(json!({}), Rules::default());
+    let id = world.plan_id();
+    world.model.edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now).unwrap();
+    world.pass();
+    assert_eq!(
+        all(&world),
+        ["True/Available", "False/OwnedByAnother", "True/WithinObjective", "True/AllGroups", "", "True/OwnedByAnother"]
+    );
+}
+
+#[test]
+fn every_failed_step_has_its_reason() {
+    for (class, synced, stalled) in [
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+        (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
+        (Class::Conflict, "False/Progressing", ""),
+        (Class::NotFound, "False/Progressing", ""),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Unavailable, "Unknown/CloudUnavailable", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+    ] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never);
+        let [_, is_synced, _, _, _, is_stalled] = all(&world);
+        assert_eq!([is_synced.as_str(), is_stalled.as_str()], [synced, stalled], "{class:?}");
+        assert_eq!(world.condition(kind::RECONCILING).is_empty(), !stalled.is_empty(), "{class:?}");
+    }
+}
+
+#[test]
+fn an_observed_plan_says_what_differs_and_is_in_no_progress() {
+    let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
+    let (id, _) = world.console_plan(Some("theirs"), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.advance(30_000);
+    world.pass();
+    assert_eq!(all(&world), ["True/Available", "False/ObserveOnly", "True/WithinObjective", "True/AllGroups", "", ""]);
+    assert_eq!(world.status.plan_id, Some(id.to_string()));
+    assert_eq!(world.status.synced_generation, None);
+    assert!(message(&world, kind::SYNCED).contains("planDesc"), "{}", message(&world, kind::SYNCED));
+}
+
+#[test]
+fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
+    let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
+    let (id, _) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.advance(30_000);
+    world.pass();
+    assert_eq!(world.status.drift, vec![]);
+    assert_eq!(world.condition(kind::SYNCED), "True/ObserveOnly");
+}
+
+#[test]
+fn a_plan_that_another_cluster_owns_can_be_observed() {
+    let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
+    let (id, _) = world.console_plan(Some(&format!("Orders {THEIRS}")), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.advance(30_000);
+    world.pass();
+    assert_eq!(all(&world), ["True/Available", "True/ObserveOnly", "True/WithinObjective", "True/AllGroups", "", ""]);
+}
+
+#[test]
+fn a_pause_is_told_once_and_says_what_goes_on() {
+    let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
+    world.edit(json!({"planDesc": "Other"}));
+    let mut told = vec![];
+    for n in 0..10 {
+        let passed = world.pass();
+        told.extend(passed.events.into_iter().map(|it| it.reason).filter(|it| !it.starts_with("Objective")));
+        if n == 2 {
+            assert_eq!(world.condition(kind::READY), "False/Updating");
+            assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+            assert!(world.status.pause_for_update);
+        }
+    }
+    assert_eq!(told, ["ItemsPaused"]);
+    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert!(!world.status.pause_for_update);
+}
+
+#[test]
+fn creation_and_adoption_are_told() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(told, ["Created"]);
+
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    world.faulty_pass(&mut |_| Fault::AnswerLost, Crash::Never);
+    let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(told, ["Created"], "by a call whose answer was lost");
+
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let (id, _) = world.console_plan(None, &[]);
+    world.edit(json!({"planId": id.to_string()}));
+    let told: Vec<_> = (0..6).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(told, ["Adopted"]);
+}
+
+#[test]
+fn transition_times_stay_while_the_status_stays() {
+    let mut world = steady(json!({"recoveryPointObjective": "1m"}), Rules::default());
+    let time = |status: &DisasterRecoveryPlanStatus, kind| {
+        conditions::find(&status.conditions, kind).unwrap().last_transition_time.clone()
+    };
+    let before = world.status.clone();
+    world.advance(600_000);
+    lag(&mut world, 120_000);
+    world.edit(json!({"pollInterval": "30s"}));
+    world.pass();
+    for kind in [kind::READY, kind::OFFSETS_COVERED, kind::SYNCED] {
+        assert_eq!(time(&world.status, kind), time(&before, kind), "{kind}");
+    }
+    assert_ne!(time(&world.status, kind::PROTECTED), time(&before, kind::PROTECTED));
+    let at = time(&world.status, kind::PROTECTED).0;
+    assert_eq!(at.subsec_nanosecond(), 0, "the API server keeps whole seconds");
+    let of_generation = conditions::find(&world.status.conditions, kind::READY).unwrap().observed_generation;
+    assert_eq!(of_generation, Some(2));
+}
+
+#[test]
+fn a_steady_plan_is_not_written_again() {
+    let mut world = steady(json!({}), Rules { consumer_groups: vec!["GID_ORDERS".into()], ..Rules::default() });
+    let mut writes = 0;
+    for _ in 0..240 {
+        let before = world.status.clone();
+        world.pass();
+        writes += usize::from(world.status != before);
+    }
+    // Twenty minutes of polls of 5 s: the time of the last synchronization advances once in a while.
+    assert!(writes <= 2, "{writes} writes");
+}
+
+#[test]
+fn the_same_pass_twice_leads_to_the_same_status_in_every_situation() {
+    type Situation = fn(&mut World);
+    let table: [(&str, Situation); 8] = [
+        ("steady", |_| {}),
+        ("overdue", |world| {
+            let (plan, item) = first_item(world);
+            world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+        }),
+        ("immutable", |world| world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}))),
+        ("unreadable", |world| world.checkpoints_fail = Some(failure(Class::Unavailable))),
+        ("secret", |world| world.missing_secret = Some("messaging/idc-acl".into())),
+        ("observe", |world| world.edit(json!({"managementPolicy": "Observe"}))),
+        ("lag", |world| lag(world, 3_600_000)),
+        ("theirs", |world| {
+            let id = world.plan_id();
+            world.model.edit_plan(id, &json!({"planDesc": THEIRS}), world.now).unwrap();
+        }),
+    ];
+    for (name, situation) in table {
+        let mut world = steady(json!({}), Rules::default());
+        situation(&mut world);
+        world.pace = 0;
+        world.pass();
+        world.pass();
+        let before = world.status.clone();
+        let passed = world.pass();
+        assert_eq!(world.status, before, "{name}");
+        assert_eq!(passed.events, vec![], "{name}");
+    }
+}
+
+#[test]
+fn an_unanswered_request_for_a_pass_is_echoed() {
+    let mut world = steady(json!({}), Rules::default());
+    world.reconcile_requested = Some("2025-03-01T00:00:00Z".into());
+    world.pass();
+    assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);
+    let statement = Statement::unknown(synced::CLOUD_UNAVAILABLE, "down");
+    world.reconcile_requested = Some("2025-03-02T00:00:00Z".into());
+    world.status = world.new_status(&Report::Failed { synced: &statement, stalled: false });
+    assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);
+}
+
+#[test]
+fn no_status_and_no_event_ever_contains_a_password() {
+    for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
+        for update_while_running in [false, true] {
+            let mut world = World::new(
+                spec_with(json!({})),
+                Rules { password_echo: echo, update_while_running, ..Rules::default() },
+            );
+            let mut text = String::new();
+            for n in 0..40 {
+                let passed = world.pass();
+                let drift = &passed.decision.drift;
+                text += &format!(
+                    "{} {:?} {drift:?} {:?}",
+                    serde_json::to_string(&world.status).unwrap(),
+                    passed.events,
+                    passed.decision
+                );
+                match n {
+                    10 => {
+                        let id = world.plan_id();
+                        world.model.plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
+                    }
+                    20 => drop(world.credentials.insert("idc".into(), acl(Some("rotated-word-3"), "2"))),
+                    30 => world.deleting = true,
+                    _ => {}
+                }
+            }
+            for secret in [PASSWORD, OTHER_PASSWORD, "rotated-word-3"] {
+                assert!(!text.contains(secret), "{secret} {echo:?}");
+            }
+        }
+    }
+}
