@@ -1,0 +1,105 @@
+# `make demo` and `make test` are all that a fresh machine needs; `make help` names the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+# One after the other: two builds at once only take longer.
+.NOTPARALLEL:
+.PHONY: help demo test lint crds crds-check control-plane sdk audit needs needs-demo
+
+CARGO ?= cargo
+PYTHON ?= python3
+export PYTHON
+
+# The demo's switches: CONTEXT=name or USE_KUBECONFIG=1 take a cluster of yours, KEEP=1 keeps it running.
+CONTEXT ?=
+USE_KUBECONFIG ?=
+KEEP ?=
+demo_flags := $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(USE_KUBECONFIG),--use-kubeconfig) $(if $(KEEP),--keep)
+demo_is_foreign := $(CONTEXT)$(USE_KUBECONFIG)
+
+CARGO_DENY := 0.20.2
+tools := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/disaster-recovery-operator/cargo-deny-$(CARGO_DENY)
+
+# Says what a program is for, and ends where it is missing.
+define require
+	missing=0
+	need() { command -v "$$1" >/dev/null || { echo "missing: $$1 ($$2)" >&2; missing=1; }; }
+	$(1)
+	[ $$missing = 0 ] || { echo "Install what is missing, and run it again." >&2; exit 1; }
+endef
+
+help: ## Says what can be made
+	@echo "The targets:"
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	echo "The demo's switches: CONTEXT=name or USE_KUBECONFIG=1 (a cluster of yours), KEEP=1 (until Ctrl-C)"
+
+demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan from its creation to its end (about a minute, once it is built)
+	@echo "building the operator, the cloud simulator and the demo"
+	$(CARGO) build --locked --bins --example demo
+	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
+
+test: needs lint crds-check control-plane sdk ## Everything that CI runs: formatting, lints, all tests, the demo
+	@echo "── tests of all targets"
+	$(CARGO) test --locked --no-fail-fast
+	echo "── the demo, as the last test"
+	$(CARGO) build --locked --bins --example demo
+	$(CARGO) run --quiet --locked --example demo
+	echo "Everything passed."
+
+lint: ## Checks formatting and runs clippy, where they are installed
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then
+	  echo "── formatting"
+	  $(CARGO) fmt --all --check
+	else
+	  echo "NOTE: rustfmt is not installed, the formatting is not checked (rustup component add rustfmt)"
+	fi
+	if $(CARGO) clippy --version >/dev/null 2>&1; then
+	  echo "── clippy"
+	  $(CARGO) clippy --locked --all-targets -- -D warnings
+	else
+	  echo "NOTE: clippy is not installed, lints are not checked (rustup component add clippy)"
+	fi
+
+crds: ## Writes crds/ anew from src/api
+	@mkdir -p crds
+	$(CARGO) run --quiet --locked --bin dr-operator -- crd --output crds
+
+crds-check: needs
+	@echo "── crds/ is what src/api says"
+	folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	$(CARGO) run --locked --bin dr-operator -- crd --output "$$folder"
+	for file in "$$folder"/*.yaml; do
+	  diff -u "crds/$${file##*/}" "$$file" || { echo "crds/ is not what src/api says: run make crds" >&2; exit 1; }
+	done
+
+control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manager and kubectl, once (about ten minutes)
+	@echo "── the control plane's programs"
+	tests/control-plane/build.sh
+
+sdk: needs
+	@echo "── Alibaba Cloud's SDK for Python, which the simulator is tested with"
+	tests/sdk/setup.sh
+
+audit: ## Checks licences, sources and bans of all dependencies
+	@if [ ! -x '$(tools)/bin/cargo-deny' ]; then
+	  echo "── cargo-deny $(CARGO_DENY) (the first time only)"
+	  $(CARGO) install --locked --version $(CARGO_DENY) --root '$(tools)' cargo-deny
+	fi
+	'$(tools)/bin/cargo-deny' --locked check bans licenses sources
+
+needs:
+	@$(call require,\
+	need $(CARGO) 'Rust 1.89 or newer: https://rustup.rs'; \
+	need cc 'a C compiler and linker: apt-get install build-essential'; \
+	$(if $(KUBEBUILDER_ASSETS),,need go 'Go 1.26 or newer builds the control plane: https://go.dev/dl/';) \
+	need $(PYTHON) 'Python 3 with venv runs the official SDK against the simulator')
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: Python's venv (apt-get install python3-venv)" >&2; exit 1; }
+
+needs-demo:
+	@$(call require,\
+	need $(CARGO) 'Rust 1.89 or newer: https://rustup.rs'; \
+	need cc 'a C compiler and linker: apt-get install build-essential'; \
+	$(if $(demo_is_foreign),need kubectl 'it talks to your cluster';,$(if $(KUBEBUILDER_ASSETS),,need go 'Go 1.26 or newer builds the control plane: https://go.dev/dl/';)) :)

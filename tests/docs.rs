@@ -1,0 +1,254 @@
+//! The documentation names what there is, and nothing else: flags, reasons, metrics, actions, events, links and manifests.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
+use disaster_recovery_operator::cloud::client::Finished;
+use disaster_recovery_operator::controller::plan::lag::GroupLag;
+use disaster_recovery_operator::telemetry::metrics::Metrics;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The README and everything below docs/.
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("docs/ is there");
+    let mut all: Vec<_> = docs.map(|entry| entry.expect("an entry of docs/").path()).collect();
+    all.retain(|path| path.extension().is_some_and(|it| it == "md"));
+    all.extend(["README.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    all
+}
+
+/// The cells of every row of a page's tables that begins with a name in backticks.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    page.lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_start_matches("| ").trim_end_matches(" |").split(" | ").map(str::trim).collect())
+        .collect()
+}
+
+fn unquoted(cell: &str) -> &str {
+    cell.trim_matches('`')
+}
+
+/// Flag, variable and default of every option that the program's help names; those of clap itself are left out.
+fn options(program: &str, arguments: &[&str]) -> Vec<(String, String, Option<String>)> {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("DR_OPERATOR_") || name.starts_with("CLOUD_SIMULATOR_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command.args(arguments).arg("--help").output().expect("the program runs");
+    let help = String::from_utf8(output.stdout).expect("help is text");
+    let between = |text: &str, from: &str, to: char| {
+        let rest = text.split_once(from)?.1;
+        Some(rest.split_once(to)?.0.to_owned())
+    };
+    let mut all = Vec::new();
+    for part in help.split("\n      --").skip(1) {
+        let name = part.split_whitespace().next().expect("an option has a name");
+        let variable = between(part, "[env: ", ']').expect("every option is a variable too");
+        let variable = variable.trim_end_matches('=').to_owned();
+        all.push((format!("--{name}"), variable, between(part, "[default: ", ']')));
+    }
+    assert!(!all.is_empty(), "no option was found in:\n{help}");
+    all
+}
+
+#[track_caller]
+fn compare_options(page: &str, options: &[(String, String, Option<String>)]) {
+    let text = read(page);
+    let rows: Vec<_> = rows(&text).into_iter().filter(|row| row[0].starts_with("`--")).collect();
+    let documented: BTreeSet<_> = rows.iter().map(|row| unquoted(row[0]).to_owned()).collect();
+    let real: BTreeSet<_> = options.iter().map(|it| it.0.clone()).collect();
+    assert_eq!(documented, real, "{page}: the flags");
+    for (flag, variable, default) in options {
+        let row = rows.iter().find(|row| unquoted(row[0]) == flag).expect("it was compared above");
+        assert_eq!(unquoted(row[1]), variable, "{page}: the variable of {flag}");
+        if let Some(default) = default {
+            assert_eq!(unquoted(row[2]), default, "{page}: the default of {flag}");
+        }
+    }
+}
+
+#[test]
+fn every_flag_is_documented_with_its_variable_and_default() {
+    compare_options("docs/command-line.md", &options(env!("CARGO_BIN_EXE_dr-operator"), &["run"]));
+    compare_options("docs/simulator.md", &options(env!("CARGO_BIN_EXE_cloud-simulator"), &[]));
+}
+
+/// The constants of each module of `src/api/condition.rs`.
+fn constants(module: &str) -> BTreeSet<String> {
+    let source = read("src/api/condition.rs");
+    let body = source.split_once(&format!("pub mod {module} {{")).expect("the module is there").1;
+    let body = body.split_once("\n}").expect("the module ends").0;
+    body.lines().filter_map(|line| line.split_once("&str = \"")?.1.split_once('"')).map(|it| it.0.to_owned()).collect()
+}
+
+#[test]
+fn every_condition_and_reason_is_documented_and_no_other() {
+    let page = read("docs/conditions.md");
+    for kind in constants("kind") {
+        assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
+    }
+    for (module, kind) in
+        [("ready", "Ready"), ("synced", "Synced"), ("protected", "Protected"), ("offsets", "OffsetsCovered")]
+    {
+        let section = page.split_once(&format!("\n## `{kind}`\n")).expect("it was looked for above").1;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let documented: BTreeSet<_> = rows(section).iter().map(|row| unquoted(row[0]).to_owned()).collect();
+        assert_eq!(documented, constants(module), "docs/conditions.md: the reasons of {kind}");
+    }
+}
+
+#[test]
+fn every_event_is_documented_and_no_other() {
+    let source = read("src/controller/plan/events.rs") + &read("src/controller/plan/mod.rs");
+    let mut told = BTreeSet::new();
+    for start in ["normal(", "warning(", "reason: "] {
+        for rest in source.split(start).skip(1) {
+            if let Some((name, _)) = rest.trim_start().strip_prefix('"').and_then(|it| it.split_once('"')) {
+                told.insert(name.to_owned());
+            }
+        }
+    }
+    let page = read("docs/conditions.md");
+    let section = page.split_once("\n## Events\n").expect("a section of events").1;
+    let documented: BTreeSet<_> = rows(section).iter().map(|row| unquoted(row[0]).to_owned()).collect();
+    assert_eq!(documented, told);
+}
+
+/// What `/metrics` shows once everything happened.
+fn exported() -> String {
+    let metrics = Metrics::new();
+    let duration = Duration::from_millis(10);
+    metrics.requested(&Finished { product: "rocketmq", action: "ListDisasterRecoveryPlans", code: "OK", duration });
+    metrics.reconciled("DisasterRecoveryPlan", "success", duration);
+    let condition = Condition {
+        type_: "Ready".into(),
+        status: "True".into(),
+        reason: "Available".into(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+    };
+    metrics.conditions("DisasterRecoveryPlan", "messaging", "orders", &[condition]);
+    let lag = GroupLag {
+        mapping: "orders".into(),
+        source_instance: "rmq-a".into(),
+        group: "GID_A".into(),
+        topic: "orders".into(),
+        lag_ms: Some(1),
+        last_sync_ms: Some(1),
+    };
+    metrics.lags("messaging", "orders", &[lag], 300_000);
+    metrics.text()
+}
+
+#[test]
+fn every_metric_is_documented_with_its_labels_and_no_other() {
+    let (text, page) = (exported(), read("docs/metrics.md"));
+    let mut real = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').expect("a family has a type");
+        real.insert((if kind == "counter" { format!("{name}_total") } else { name.to_owned() }, kind.to_owned()));
+    }
+    let mut documented = BTreeSet::new();
+    let mut labels_before = String::new();
+    for row in rows(&page) {
+        let (name, kind) = (unquoted(row[0]), row[1]);
+        documented.insert((name.to_owned(), kind.to_owned()));
+        let labels = if row[2] == "as above" { labels_before.clone() } else { row[2].to_owned() };
+        let sample = text.lines().find(|line| line.starts_with(name)).expect("a family has a sample");
+        let sample = sample.split_once('{').and_then(|it| it.1.rsplit_once('}')).expect("a sample has labels").0;
+        let real: BTreeSet<_> = sample.split(',').filter_map(|it| it.split_once('=')).map(|it| it.0).collect();
+        let real: BTreeSet<_> = real.into_iter().filter(|it| *it != "le").collect();
+        let named: BTreeSet<_> = labels.split(", ").map(unquoted).collect();
+        assert_eq!(named, real, "docs/metrics.md: the labels of {name}");
+        labels_before = labels;
+    }
+    assert_eq!(documented, real, "docs/metrics.md: the families");
+    for word in
+        page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|it| it.starts_with("disaster_recovery_"))
+    {
+        assert!(documented.iter().any(|(name, _)| name == word), "docs/metrics.md: there is no metric {word}");
+    }
+}
+
+/// The API's operations that a text names behind `before`.
+fn operations(text: &str, before: &str) -> BTreeSet<String> {
+    let name = |rest: &str| rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned();
+    text.split(before).skip(1).map(name).filter(|it| it.contains("DisasterRecovery")).collect()
+}
+
+#[test]
+fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
+    let mut called = operations(&read("src/cloud/rocketmq.rs"), "\"");
+    // It is in the client and nobody calls it: lists have all that it shows.
+    assert!(called.remove("GetDisasterRecoveryItem"));
+    let page = read("docs/ram-policy.md");
+    let (table, policy) = page.split_once("```json").expect("a policy");
+    assert_eq!(operations(table, "`rocketmq:"), called, "the table");
+    assert_eq!(operations(policy, "\"rocketmq:"), called, "the policy");
+    let policy = policy.split_once("```").expect("the policy ends").0;
+    serde_json::from_str::<serde_json::Value>(policy).expect("the policy is JSON");
+}
+
+#[test]
+fn every_plan_that_is_shown_can_be_read() {
+    let mut found = 0;
+    for page in pages() {
+        let text = read(&page);
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|it| it.0) {
+            let plan: Result<DisasterRecoveryPlan, _> = serde_yaml::from_str(block);
+            assert!(plan.is_ok(), "{}: {:?}\n{block}", page.display(), plan.err());
+            found += 1;
+        }
+    }
+    assert!(found > 0, "no manifest is shown at all");
+}
+
+/// A heading as GitHub links to it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-')
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn every_link_within_the_project_leads_somewhere() {
+    for page in pages() {
+        let text = read(&page);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|it| it.0) {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let folder = page.parent().expect("a page is in a folder");
+            let file = if file.is_empty() { page.clone() } else { folder.join(file) };
+            assert!(file.exists(), "{}: {target} leads nowhere", page.display());
+            if !heading.is_empty() {
+                let text = read(&file);
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let found = headings.any(|line| anchor(line.trim_start_matches(['#', ' '])) == heading);
+                assert!(found, "{}: {target} is no heading there", page.display());
+            }
+        }
+    }
+}
