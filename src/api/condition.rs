@@ -44,6 +44,8 @@ pub mod synced {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The spec asks for what the API cannot change.
     pub const IMMUTABLE_FIELD: &str = "ImmutableField";
+    /// The API refuses to change the plan while items run that this object does not name.
+    pub const ITEMS_RUNNING: &str = "ItemsRunning";
     /// A plan of that name exists and nobody marked it.
     pub const NAME_CONFLICT: &str = "NameConflict";
     /// The plan carries another owner's mark.

@@ -404,6 +404,9 @@ pub struct CheckpointSummary {
 pub struct LaggingGroup {
     /// The topic mapping's name.
     pub mapping: String,
+    /// The instance that the progress comes from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source_instance_id: String,
     /// The consumer group on the source.
     pub consumer_group_id: String,
     /// The topic on the source.
@@ -460,18 +463,26 @@ pub struct ItemCreationStatus {
     /// When the attempt began (UTC).
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
+    /// The item's ID, where the call was answered: then it is waited for ten times as long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
 }
 
-/// A change of the plan that the API refused for good.
+/// What became of a change of the plan that is still wanted.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct RefusedUpdate {
-    /// The generation of the spec that asked for it.
-    pub generation: i64,
-    /// The resourceVersions of the Secrets whose content was sent, joined with commas.
-    pub secret_versions: String,
-    /// What the API said.
-    pub message: String,
+pub struct UpdateAttempts {
+    /// The change: generation of the spec, versions of the Secrets, and what differs.
+    pub change: String,
+    /// How often the API accepted it and did not keep it, or refused it although no item ran.
+    pub times: i32,
+    /// Why it is not tried again for an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// When it was given up (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub refused_at: Option<Timestamp>,
 }
 
 /// A difference between the spec and the cloud.
@@ -496,6 +507,9 @@ pub struct SentCredentials {
     pub secret_name: String,
     /// The Secret's resourceVersion when its content was sent.
     pub resource_version: String,
+    /// Whether the cloud showed the password as it was sent: then another one there is a difference.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub echoed: bool,
 }
 
 /// What is known of a plan.
@@ -543,9 +557,13 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub paused_items: Vec<String>,
-    /// A change of the plan that the API refused for good: items are not stopped for it once more.
+    /// A change of the plan that did not come about yet: items are not stopped for it again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused_update: Option<RefusedUpdate>,
+    pub update_attempts: Option<UpdateAttempts>,
+    /// When the bound plan was first not found (UTC). It is made again only when a second look agrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub missing_since: Option<Timestamp>,
     /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

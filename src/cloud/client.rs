@@ -270,7 +270,8 @@ impl Client {
 
 /// A code as a metric's label: the other side must not be able to make up any number of them.
 fn label(code: &str) -> &str {
-    let fits = code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' '));
+    let fits =
+        code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' '));
     if fits { code } else { "Unrecognized" }
 }
 
@@ -335,8 +336,12 @@ fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Res
     let code = text(["Code", "code"]).filter(|code| !code.is_empty());
     let message = text(["Message", "message"]).unwrap_or_default();
     let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
-    let failed = |class, code: String, message: String| {
-        Error { class, action: call.action, code, message, request_id: request_id.clone() }
+    let failed = |class, code: String, message: String| Error {
+        class,
+        action: call.action,
+        code,
+        message,
+        request_id: request_id.clone(),
     };
     let broken = |what: &str| {
         let class = classify(status.max(500), "", retry_after, call.changing);

@@ -405,14 +405,19 @@ impl RocketMq {
     /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat makes a second plan.
     pub async fn create_plan(&self, plan: &Plan) -> Result<i64, Error> {
         let action = "CreateDisasterRecoveryPlan";
-        let data = self.call(action, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan))).await.map_err(referenced)?;
+        let data = self
+            .call(action, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan)))
+            .await
+            .map_err(referenced)?;
         new_id(action, data)
     }
 
     /// `UpdateDisasterRecoveryPlan`: absent fields are left as they are.
     pub async fn update_plan(&self, plan_id: i64, plan: &Plan) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
-        self.call("UpdateDisasterRecoveryPlan", Method::PATCH, path, vec![], Some(&json!(plan))).await.and_then(accepted)
+        self.call("UpdateDisasterRecoveryPlan", Method::PATCH, path, vec![], Some(&json!(plan)))
+            .await
+            .and_then(accepted)
     }
 
     /// `GetDisasterRecoveryPlan`. A plan that does not exist is [`Class::NotFound`].
@@ -428,7 +433,8 @@ impl RocketMq {
     /// No filter is sent, since what exactly it matches is not documented and a plan must not be overlooked.
     pub async fn list_plans(&self) -> Result<Vec<PlanView>, Error> {
         let id = |plan: &PlanView| plan.plan_id;
-        self.all_pages("ListDisasterRecoveryPlans", "/disaster_recovery".into(), &[], PAGE_SIZE, Twice::Refuse, id).await
+        self.all_pages("ListDisasterRecoveryPlans", "/disaster_recovery".into(), &[], PAGE_SIZE, Twice::Refuse, id)
+            .await
     }
 
     /// `DeleteDisasterRecoveryPlan`.

@@ -3,6 +3,7 @@
 pub mod plan;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::runtime::controller::{Action, Controller};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::events::Reporter;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Resource, ResourceExt};
 
@@ -85,11 +87,14 @@ pub struct Context {
     pub settings: Settings,
     /// What sets this cluster apart from others.
     pub cluster_id: String,
-    /// Publishes events; one a process, so that repeats are counted.
-    pub recorder: Recorder,
+    /// Who publishes events.
+    pub reporter: Reporter,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     memory: Mutex<HashMap<String, Memory>>,
+    /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
+    contents: Mutex<HashMap<String, (u64, String)>>,
+    hasher: RandomState,
 }
 
 /// Why a pass ended early.
@@ -175,27 +180,41 @@ impl Context {
             None => cluster_id(&client).await?,
         };
         let instance = std::env::var("POD_NAME").ok();
-        let recorder = Recorder::new(client.clone(), Reporter { controller: FIELD_MANAGER.into(), instance });
-        Ok(Self { client, cloud, settings, cluster_id, recorder, metrics, memory: Mutex::default() })
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
+        let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
+        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.
-    pub fn remember<R>(&self, uid: &str, with: impl FnOnce(&mut Memory) -> R) -> R {
+    pub fn remember<R>(&self, key: &str, with: impl FnOnce(&mut Memory) -> R) -> R {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        with(memory.entry(uid.to_owned()).or_default())
+        with(memory.entry(key.to_owned()).or_default())
     }
 
-    /// Drops what is remembered of an object.
-    pub fn forget(&self, uid: &str) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// Drops what is remembered and measured of an object.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
+        self.metrics.forget(namespace, name);
+    }
+
+    /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of
+    /// the content is kept, and that in memory only.
+    pub fn content_version(&self, secret: String, content: impl Hash, version: &str) -> String {
+        let hash = self.hasher.hash_one(content);
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = contents.entry(secret).or_insert_with(|| (hash, version.to_owned()));
+        if known.0 != hash {
+            *known = (hash, version.to_owned());
+        }
+        known.1.clone()
     }
 
     /// Counts the pass and turns its end into the controller's next action.
-    pub fn requeue(&self, uid: &str, poll: Duration, next: &Next) -> Action {
+    pub fn requeue(&self, key: &str, poll: Duration, next: &Next) -> Action {
         if *next == Next::AwaitChange {
             return Action::await_change();
         }
-        let memory = self.remember(uid, |memory| {
+        let memory = self.remember(key, |memory| {
             match next {
                 Next::Poll | Next::AwaitChange => (memory.failures, memory.busy) = (0, 0),
                 Next::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
@@ -289,13 +308,33 @@ async fn control(
         changed.combine(predicates::annotations).combine(predicates::finalizers),
         Default::default(),
     );
-    let workers = kube::runtime::controller::Config::default().concurrency(ctx.settings.workers);
+    let workers = controller::Config::default().concurrency(ctx.settings.workers);
+    let seen = ctx.clone();
     Controller::for_stream(trigger, store)
         .with_config(workers)
         .graceful_shutdown_on(shutdown)
         .run(measured, failed, ctx)
-        .for_each(|_| futures::future::ready(()))
+        .for_each(|outcome| {
+            told(&outcome, &seen);
+            futures::future::ready(())
+        })
         .await;
+}
+
+/// Logs what no pass can tell of, and drops what is known of objects that went without a finalizer.
+fn told<K: Resource<DynamicType = ()>>(
+    outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
+    ctx: &Context,
+) {
+    match outcome {
+        Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+        Err(controller::Error::ObjectNotFound(gone)) => {
+            ctx.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name)
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot watch: are the definitions installed, and may the operator read them?")
+        }
+    }
 }
 
 async fn measured(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -304,7 +343,7 @@ async fn measured(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Resul
         "pass",
         kind = "DisasterRecoveryPlan",
         namespace = object.namespace(),
-        name = object.name_any(),
+        object = object.name_any(),
         generation = object.metadata.generation
     );
     let started = Instant::now();
@@ -319,12 +358,13 @@ fn failed<K>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    let name = object.name_any();
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let key = format!("{namespace}/{name}");
     match error {
         Error::Conflict => {
-            tracing::debug!(name, "object changed while it was worked on");
+            tracing::debug!(key, "object changed while it was worked on");
             // The cache has the new version in a moment; a cache that lags must not be outrun.
-            let times = ctx.remember(&object.uid().unwrap_or_default(), |memory| {
+            let times = ctx.remember(&key, |memory| {
                 memory.failures += 1;
                 memory.failures
             });
@@ -332,8 +372,8 @@ where
         }
         Error::Gone => Action::await_change(),
         Error::Kubernetes { .. } | Error::Slow { .. } => {
-            tracing::error!(name, namespace = object.namespace(), %error, "pass failed");
-            ctx.requeue(&object.uid().unwrap_or_default(), ctx.settings.poll_interval, &Next::Retry(Class::Unavailable))
+            tracing::error!(key, %error, "pass failed");
+            ctx.requeue(&key, ctx.settings.poll_interval, &Next::Retry(Class::Unavailable))
         }
     }
 }

@@ -48,8 +48,9 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("MIGRATING", "Running", "Waiting(Updating)"),
     ("MIGRATING", "Stopped", "Waiting(Updating)"),
     ("MIGRATING", "Keep", "InSync"),
-    ("MIGRATING", "Prune", "Waiting(Updating)"),
-    ("MIGRATING", "deleting", "Waiting(Deleting)"),
+    // Whether it can be deleted, the answer says.
+    ("MIGRATING", "Prune", "DeleteItem Acting(Updating)"),
+    ("MIGRATING", "deleting", "DeleteItem Acting(Deleting)"),
 ];
 
 fn phase(phase: Phase) -> &'static str {

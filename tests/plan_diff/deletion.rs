@@ -61,6 +61,7 @@ fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
             world.edit(json!({"planId": id.to_string()}));
             world.advance(10_000);
             world.annotation = matches!(mark, "ours" | "none, claimed").then_some(id);
+            world.status.plan_id = world.annotation.map(|id| id.to_string());
             if pending {
                 let time = Timestamp::from_millisecond(world.now).unwrap();
                 world.status.creation = Some(CreationStatus { nonce: "n".into(), time });

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use disaster_recovery_operator::api::plan::{
-    DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
-};
+use disaster_recovery_operator::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::conditions;
@@ -15,7 +13,9 @@ use disaster_recovery_operator::controller::plan;
 use disaster_recovery_operator::controller::plan::act::{self, Acted, Outcome};
 use disaster_recovery_operator::controller::plan::diff::{self, Decision, Desired, Step, Verdict};
 use disaster_recovery_operator::controller::plan::events::{self, Told};
-use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Observed, SecretError, Sight};
+use disaster_recovery_operator::controller::plan::observe::{
+    self, AclCredentials, Binding, Observed, SecretError, Sight,
+};
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::plan::status::{self, Pass, Report};
 use disaster_recovery_operator::simulator::model::{
@@ -84,6 +84,12 @@ impl Passed {
     /// The names of the steps.
     pub fn names(&self) -> Vec<&'static str> {
         self.decision.steps.iter().map(Step::name).collect()
+    }
+
+    /// Whether nothing but the change of the plan is left, which the API refuses while another's items run.
+    pub fn blocked(&self) -> bool {
+        let refused = |it: &Acted| matches!(&it.outcome, Outcome::Failed(error) if error.class == Class::Conflict);
+        self.decision.blocked_by.is_some() && self.names() == ["UpdatePlan"] && self.acted.iter().all(refused)
     }
 
     /// The reason of a refusal.
@@ -483,7 +489,8 @@ impl World {
             let at_rest = match &passed.decision.verdict {
                 Verdict::InSync => passed.decision.steps.is_empty(),
                 Verdict::Refused { .. } | Verdict::Released { .. } => true,
-                Verdict::Acting(_) | Verdict::Waiting { .. } => false,
+                Verdict::Acting(_) => passed.blocked(),
+                Verdict::Waiting { .. } => false,
             };
             if at_rest {
                 return passed;

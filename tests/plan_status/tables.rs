@@ -298,7 +298,8 @@ fn a_suspended_object_says_nothing_about_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.edit(json!({"suspend": true}));
     world.status = world.new_status(&Report::Suspended);
-    assert_eq!(all(&world), ["True/Available", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
+    let said = all(&world);
+    assert_eq!(said, ["Unknown/NotReady", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
     assert_eq!(world.status.observed_generation, Some(2));
     world.deleting = true;
     world.status = world.new_status(&Report::Suspended);
@@ -346,14 +347,14 @@ fn a_refusal_stalls_and_is_told_once() {
 }
 
 #[test]
-fn a_foreign_change_that_cannot_be_undone_leaves_a_running_plan_ready() {
+fn a_plan_that_somebody_else_took_says_nothing_of_this_object() {
     let mut world = steady(json!({}), Rules::default());
     let id = world.plan_id();
     world.model.edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now).unwrap();
     world.pass();
     assert_eq!(
         all(&world),
-        ["True/Available", "False/OwnedByAnother", "True/WithinObjective", "True/AllGroups", "", "True/OwnedByAnother"]
+        ["False/NotReady", "False/OwnedByAnother", "Unknown/Unknown", "Unknown/Unknown", "", "True/OwnedByAnother"]
     );
 }
 

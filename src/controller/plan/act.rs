@@ -114,8 +114,17 @@ async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Out
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
             Ok(()) => done += 1,
             Err(error) => {
+                let all = matches!(
+                    error.class,
+                    Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous
+                );
                 failed += 1;
                 first.get_or_insert(error);
+                if all {
+                    // The others would fare no better.
+                    failed = checkpoints.len() - done;
+                    break;
+                }
             }
         }
     }

@@ -41,12 +41,18 @@ pub fn events(
     let mut told = Vec::new();
     let observing = spec.management_policy == ManagementPolicy::Observe;
     let id = new.plan_id.as_deref().unwrap_or_default();
-    if let (Some(gone), Sight::Absent { missing: Some(_), .. }, None) = (&old.plan_id, &seen.plan, &old.creation) {
+    if let (Some(gone), Sight::Absent { missing: Some(_), .. }, None, None, None) =
+        (&old.plan_id, &seen.plan, &old.creation, &new.creation, &old.missing_since)
+    {
         told.push(warning("PlanGone", "Observe", format!("plan {gone} was deleted by somebody else")));
     }
     for it in acted {
         match &it.outcome {
             Outcome::CreatedPlan(id) => told.push(normal("Created", "CreatePlan", format!("created plan {id}"))),
+            Outcome::Synced { done: 0, failed: 0, .. } => {
+                let note = "there is no checkpoint to synchronize".into();
+                told.push(warning("CheckpointsNotSynced", "SyncCheckpoints", note));
+            }
             Outcome::Synced { done, failed: 0, .. } => {
                 told.push(normal(
                     "CheckpointsSynced",
@@ -90,6 +96,9 @@ pub fn events(
     if drifted && !old.drift.is_empty() && after == synced::IN_SYNC {
         let fields: Vec<_> = old.drift.iter().map(|it| it.field.as_str()).collect();
         told.push(normal("DriftCorrected", "Update", format!("corrected {}", fields.join(", "))));
+    }
+    if after == synced::ITEMS_RUNNING && before != after {
+        told.push(warning(synced::ITEMS_RUNNING, "Observe", message(new, kind::SYNCED)));
     }
     if let Verdict::Refused { reason, message } = &decision.verdict
         && before != *reason

@@ -36,6 +36,9 @@ pub fn lags(items: &Items<'_>, checkpoints: &BTreeMap<i64, Vec<Checkpoint>>) -> 
             all.push(lag(mapping, checkpoint));
         }
     }
+    // What is said of them must not change with the order in which the API lists them.
+    let key = |it: &GroupLag| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone());
+    all.sort_by_cached_key(key);
     all
 }
 
@@ -48,8 +51,8 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> GroupLag {
     // Without progress on the source there is nothing to lose; without any on the destination nothing was synchronized.
     let lag_ms = match (last_sync_ms, source, target) {
         (Some(_), Some(source), Some(target)) => Some((source - target).max(0)),
-        (Some(_), None, _) => Some(0),
-        (None, _, _) | (Some(_), Some(_), None) => None,
+        (Some(_), None, _) if checkpoint.source_progress.is_some() => Some(0),
+        (None, _, _) | (Some(_), None, _) | (Some(_), Some(_), None) => None,
     };
     let side = checkpoint.source_progress.clone().unwrap_or_default();
     GroupLag {
@@ -63,16 +66,17 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> GroupLag {
 }
 
 /// Seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. What was shown before stays while
-/// the exact value is within one step of it, so that a steady plan is not rewritten.
-fn shown(lag_ms: i64, before: Option<i64>) -> i64 {
+/// the exact value is within one step of it (or a tenth of the objective), so that a steady plan is not rewritten.
+fn shown(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
     let exact = lag_ms.div_euclid(1000) + i64::from(lag_ms % 1000 > 0);
     let step = match exact {
         ..=600 => 10,
         601..=10_800 => 60,
         _ => 600,
     };
+    let near = step.max(objective_ms / 10_000);
     match before {
-        Some(before) if (before - exact).abs() <= step => before,
+        Some(before) if (before - exact).abs() <= near => before,
         _ => (exact + step - 1) / step * step,
     }
 }
@@ -95,7 +99,7 @@ pub fn summary<'a>(
             }
         }
     }
-    sum.max_lag_seconds = most.map(|ms| shown(ms, before.and_then(|it| it.max_lag_seconds)));
+    sum.max_lag_seconds = most.map(|ms| shown(ms, objective_ms, before.and_then(|it| it.max_lag_seconds)));
     sum
 }
 
@@ -110,19 +114,24 @@ pub fn plan_checkpoints(
     let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
     let worst_before = |lag: &GroupLag| {
         let same = |it: &&LaggingGroup| {
-            it.mapping == lag.mapping && it.consumer_group_id == lag.group && it.topic_name == lag.topic
+            it.mapping == lag.mapping
+                && it.consumer_group_id == lag.group
+                && it.topic_name == lag.topic
+                && it.source_instance_id == lag.source_instance
         };
-        before.and_then(|it| it.worst.iter().find(same)).and_then(|it| it.lag_seconds)
+        before.and_then(|it| it.worst.iter().find(same))
     };
     let mut worst: Vec<LaggingGroup> = lags
         .iter()
-        // One synchronization is made every 10 s: what is within it is not worth a line.
-        .filter(|lag| lag.lag_ms.is_none_or(|ms| ms > 10_000))
+        // One synchronization is made every 10 s: what is within a few of them is not worth a line. A line stays until the
+        // group has caught up.
+        .filter(|lag| lag.lag_ms.is_none_or(|ms| ms > if worst_before(lag).is_some() { 10_000 } else { 30_000 }))
         .map(|lag| LaggingGroup {
             mapping: lag.mapping.clone(),
             consumer_group_id: lag.group.clone(),
             topic_name: lag.topic.clone(),
-            lag_seconds: lag.lag_ms.map(|ms| shown(ms, worst_before(lag))),
+            source_instance_id: lag.source_instance.clone(),
+            lag_seconds: lag.lag_ms.map(|ms| shown(ms, objective_ms, worst_before(lag).and_then(|it| it.lag_seconds))),
         })
         .collect();
     let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
@@ -187,10 +196,8 @@ mod tests {
 
     #[test]
     fn rounding_goes_up_and_never_hides_a_lag_beyond_the_objective() {
-        assert_eq!(shown(300_001, None), 310);
-        assert_eq!(shown(1, None), 10);
-        assert_eq!(shown(0, None), 0);
-        assert_eq!(shown(700_000, None), 720);
+        let shown = |ms| shown(ms, 300_000, None);
+        assert_eq!([300_001, 1, 0, 700_000].map(shown), [310, 10, 0, 720]);
         let sum = summary(&[group(Some(300_001), 1)], 300_000, None);
         assert_eq!((sum.behind, sum.total, sum.max_lag_seconds), (1, 1, Some(310)));
     }
@@ -208,7 +215,8 @@ mod tests {
             (Some(9), side(Some(5_000)), side(Some(0)), None),
             (Some(9), side(Some(5_000)), side(Some(4_000)), Some(1_000)),
             (Some(9), side(Some(4_000)), side(Some(5_000)), Some(0)),
-            (Some(9), None, None, Some(0)),
+            (Some(9), side(None), None, Some(0)),
+            (Some(9), None, None, None),
         ];
         for (last_sync_time, source_progress, target_progress, lag_ms) in table {
             let checkpoint = Checkpoint { checkpoint_id: 1, last_sync_time, source_progress, target_progress };

@@ -11,6 +11,7 @@ mod session;
 pub mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -31,6 +32,11 @@ use crate::cloud::error::{self, Class};
 use crate::cloud::rocketmq::RocketMq;
 use crate::conditions::Statement;
 
+/// No observation takes longer, but for a long poll interval.
+const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
+/// After so many failures in a row, what is to be kept anyway is let go.
+const FAILURES_BEFORE_LETTING_GO: u32 = 3;
+
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
@@ -43,7 +49,7 @@ enum Unseen {
 pub async fn reconcile(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut session = Session::new(&ctx, (*object).clone());
     let next = pass(&mut session).await?;
-    Ok(ctx.requeue(&session.uid(), session.poll_interval(), &next))
+    Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
 }
 
 async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
@@ -54,6 +60,7 @@ async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
     }
     let observing = session.object.spec.management_policy == ManagementPolicy::Observe;
     if session.object.spec.suspend {
+        session.measure_nothing();
         write(session, &Report::Suspended, None).await?;
         return Ok(Next::AwaitChange);
     }
@@ -67,9 +74,16 @@ async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
         Ok(cloud) => cloud,
         Err(error) => return unseen(session, Unseen::Credentials(error)).await,
     };
-    match observe_all(session, &cloud).await {
-        Ok(seen) => run(session, &cloud, seen).await,
-        Err(error) => unseen(session, Unseen::Cloud(error)).await,
+    // What takes that long is old before it is whole, and others wait for their turn.
+    let longest = LONGEST_OBSERVATION.max(session.poll_interval() * 2);
+    match tokio::time::timeout(longest, observe_all(session, &cloud)).await {
+        Ok(Ok(seen)) => run(session, &cloud, seen).await,
+        Ok(Err(error)) => unseen(session, Unseen::Cloud(error)).await,
+        Err(_) => {
+            let message = format!("the plan could not be read whole within {} s", longest.as_secs());
+            let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
+            unseen(session, Unseen::Cloud(error::Error { class, action, code, message, request_id: None })).await
+        }
     }
 }
 
@@ -118,6 +132,7 @@ async fn observe_all(session: &Session<'_>, cloud: &RocketMq) -> Result<Observed
         ManagementPolicy::Observe => Ok(Default::default()),
         ManagementPolicy::Manage => observe::acl_credentials(&session.ctx.client, &namespace, spec).await,
     };
+    let credentials = credentials.map(|all| session.by_content(all));
     Ok(Observed { plan, items, checkpoints, credentials })
 }
 
@@ -269,6 +284,17 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
         let left = format!("the plan was kept with its owner mark: {}", synced.message);
         return release(session, Some(left)).await;
     }
+    if deleting && !session.ever_made() {
+        return release(session, Some("nothing was ever made for this object".into())).await;
+    }
+    let failing = session.ctx.remember(&session.key(), |memory| memory.failures) >= FAILURES_BEFORE_LETTING_GO;
+    if deleting && failing && session.object.spec.deletion_policy == DeletionPolicy::Retain {
+        let left = format!("the plan was kept with its owner mark, since it could not be reached: {}", synced.message);
+        return release(session, Some(left)).await;
+    }
+    if !session.fresh() {
+        session.measure_nothing();
+    }
     write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
     Ok(next)
 }
@@ -279,12 +305,20 @@ async fn release(session: &mut Session<'_>, left: Option<String>) -> Result<Next
         Some(note) => Told { warning: false, reason: "Retained", action: "Release", note },
         None => Told { warning: false, reason: "Deleted", action: "DeletePlan", note: "the cloud side is gone".into() },
     };
+    session.remove_finalizer().await?;
     if session.object.spec.management_policy == ManagementPolicy::Manage {
         session.publish(&told).await;
     }
-    session.remove_finalizer().await?;
     session.forget();
     Ok(Next::AwaitChange)
+}
+
+/// Whether the first failure concerns one mapping only.
+fn of_an_item(acted: &[Acted]) -> bool {
+    let failed = acted.iter().find(|it| matches!(it.outcome, act::Outcome::Failed(_)));
+    failed.is_some_and(|it| {
+        !act::concerns_others(&it.step, Class::Invalid) && !matches!(it.step, diff::Step::UpdatePlan { .. })
+    })
 }
 
 /// When to look again.
@@ -292,10 +326,12 @@ fn next(seen: &Observed, decision: &Decision, acted: &[Acted], paused: bool) -> 
     let failed = status::first_failure(acted).or_else(|| seen.checkpoints.as_ref().err());
     match (failed, &decision.verdict) {
         // The plan is asked again at every poll, in case it no longer minds.
-        (Some(error), Verdict::Refused { .. }) if error.class == Class::Conflict => Next::Poll,
+        (Some(error), _) if error.class == Class::Conflict && decision.blocked_by.is_some() => Next::Poll,
         (Some(error), _) if error.class == Class::Conflict => Next::Soon,
         // What was stopped for a change that is refused runs on without delay.
         (Some(error), _) if paused && matches!(error.class, Class::Denied | Class::Invalid) => Next::Soon,
+        // One topic that does not exist must not keep the others from being looked at.
+        (Some(error), _) if error.class == Class::Invalid && of_an_item(acted) => Next::Poll,
         (Some(error), _) => Next::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
         (None, Verdict::Refused { .. }) if !acted.is_empty() => Next::Soon,

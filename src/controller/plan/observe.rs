@@ -182,7 +182,12 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
 /// Reads the plan's items, if there is a plan.
 pub async fn items(cloud: &RocketMq, plan: &Sight) -> Result<Vec<ItemView>, Error> {
     match plan {
-        Sight::Found(plan) => cloud.list_items(plan.plan_id).await,
+        Sight::Found(plan) => {
+            let mut items = cloud.list_items(plan.plan_id).await?;
+            // As for plans, though no such status of an item is documented.
+            items.retain(|item| item.item_status.as_str() != PlanStatus::Deleted.as_str());
+            Ok(items)
+        }
         Sight::Absent { .. } => Ok(vec![]),
     }
 }
@@ -208,8 +213,16 @@ pub async fn checkpoints(
         }
         let found: &mut Vec<Checkpoint> = all.entry(item.item_id).or_default();
         for source in resolve::sources(spec, &instances) {
-            found.extend(cloud.list_checkpoints(plan.plan_id, item.item_id, source).await?);
+            match cloud.list_checkpoints(plan.plan_id, item.item_id, source).await {
+                Ok(list) => found.extend(list),
+                // An item that does not run may have none to show; it is not protected anyway.
+                Err(Error { class: Class::NotFound | Class::Conflict | Class::Invalid, .. })
+                    if item.item_status != ItemStatus::Running => {}
+                Err(error) => return Err(error),
+            }
         }
+        found.sort_by_key(|it| it.checkpoint_id);
+        found.dedup_by_key(|it| it.checkpoint_id);
     }
     Ok(all)
 }

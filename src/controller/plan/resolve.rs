@@ -122,15 +122,10 @@ pub fn pair(topics: &[ItemTopic]) -> String {
 
 /// Whether an item maps the pair of topics, in whichever order it names them.
 pub fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
-    let mut left: Vec<_> = found.iter().collect();
-    let taken = wanted.iter().all(|side| match left.iter().position(|other| same_side(side, other)) {
-        Some(at) => {
-            left.remove(at);
-            true
-        }
-        None => false,
-    });
-    taken && left.is_empty()
+    match (wanted, found) {
+        ([a, b], [x, y]) => (same_side(a, x) && same_side(b, y)) || (same_side(a, y) && same_side(b, x)),
+        _ => false,
+    }
 }
 
 /// Which item each mapping has, and which items no mapping has.

@@ -1,17 +1,19 @@
 //! One object during one pass: its newest version, and every write to Kubernetes. Each write is made against the version
 //! that was read, so that a pass that worked with an old one fails instead of undoing what another wrote.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Resource, ResourceExt};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::events::Told;
 use super::lag;
-use super::observe::{Observed, SecretError, Sight};
+use super::observe::{AclCredentials, Observed, SecretError, Sight};
 use super::resolve;
 use super::status;
 use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus};
@@ -22,7 +24,7 @@ use crate::controller::{Context, Error, FIELD_MANAGER};
 
 /// No write to Kubernetes takes longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
-/// The most that an event's note may hold.
+/// The most that an event's note may hold, in bytes; the API takes 1024.
 const LONGEST_NOTE: usize = 1000;
 
 /// One object during one pass.
@@ -36,8 +38,26 @@ impl<'a> Session<'a> {
         Self { ctx, object }
     }
 
-    pub(super) fn uid(&self) -> String {
-        self.object.uid().unwrap_or_default()
+    /// What the object is remembered by.
+    pub(super) fn key(&self) -> String {
+        format!("{}/{}", self.namespace(), self.object.name_any())
+    }
+
+    /// Whether a plan may exist that this object made or took over.
+    pub(super) fn ever_made(&self) -> bool {
+        let status = self.status();
+        let claimed = self.object.annotations().contains_key(PLAN_ID_ANNOTATION);
+        claimed || status.plan_id.is_some() || status.creation.is_some() || self.object.spec.plan_id.is_some()
+    }
+
+    /// Gives each Secret the version at which its content was first seen, so that a new label is no rotation.
+    pub(super) fn by_content(&self, mut all: BTreeMap<String, AclCredentials>) -> BTreeMap<String, AclCredentials> {
+        for it in all.values_mut() {
+            let (username, password) = (it.username.expose_secret(), it.password.as_ref().map(|it| it.expose_secret()));
+            let name = format!("{}/{}", self.namespace(), it.secret_name);
+            it.resource_version = self.ctx.content_version(name, (username, password), &it.resource_version);
+        }
+        all
     }
 
     pub(super) fn namespace(&self) -> String {
@@ -60,20 +80,19 @@ impl<'a> Session<'a> {
 
     /// Remembers that the cloud was seen whole.
     pub(super) fn seen_now(&self) {
-        self.ctx.remember(&self.uid(), |memory| memory.seen = Some(Timestamp::now()));
+        self.ctx.remember(&self.key(), |memory| memory.seen = Some(Timestamp::now()));
     }
 
     /// Whether the cloud was seen whole within three polls.
     pub(super) fn fresh(&self) -> bool {
         let age =
-            self.ctx.remember(&self.uid(), |memory| memory.seen).map(|seen| Timestamp::now().duration_since(seen));
+            self.ctx.remember(&self.key(), |memory| memory.seen).map(|seen| Timestamp::now().duration_since(seen));
         age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 
     /// Drops what is remembered and measured of the object.
     pub(super) fn forget(&self) {
-        self.ctx.forget(&self.uid());
-        self.ctx.metrics.forget(&self.namespace(), &self.object.name_any());
+        self.ctx.forget(&self.namespace(), &self.object.name_any());
     }
 
     pub(super) fn has_finalizer(&self) -> bool {
@@ -138,10 +157,11 @@ impl<'a> Session<'a> {
 
     /// Publishes an event. That it cannot be published holds nothing up.
     pub(super) async fn publish(&self, told: &Told) {
-        let note = match told.note.char_indices().nth(LONGEST_NOTE) {
-            Some((at, _)) => format!("{}…", &told.note[..at]),
-            None => told.note.clone(),
-        };
+        let mut note = told.note.clone();
+        if note.len() > LONGEST_NOTE {
+            note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+            note.push('…');
+        }
         let event = Event {
             type_: if told.warning { EventType::Warning } else { EventType::Normal },
             reason: told.reason.into(),
@@ -150,7 +170,10 @@ impl<'a> Session<'a> {
             secondary: None,
         };
         let reference = self.object.object_ref(&());
-        let call = self.ctx.recorder.publish(&event, &reference);
+        // A recorder of its own, since a shared one would repeat the first note of a reason for any later one. Events tell
+        // of changes, so that they are few.
+        let recorder = Recorder::new(self.ctx.client.clone(), self.ctx.reporter.clone());
+        let call = recorder.publish(&event, &reference);
         match tokio::time::timeout(WRITE_DEADLINE, call).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not published"),
@@ -158,10 +181,21 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Takes back the lags that were exported: what is old must not look like what is.
+    pub(super) fn measure_nothing(&self) {
+        let objective = status::objective_ms(&self.object.spec);
+        self.ctx.metrics.lags(&self.namespace(), &self.object.name_any(), &[], objective);
+    }
+
     /// Exports exact lags.
     pub(super) fn measure(&self, seen: &Observed) {
         let spec = &self.object.spec;
-        let (Sight::Found(plan), Ok(checkpoints)) = (&seen.plan, &seen.checkpoints) else { return };
+        let (Sight::Found(plan), Ok(checkpoints)) = (&seen.plan, &seen.checkpoints) else {
+            if !self.fresh() || matches!(seen.plan, Sight::Absent { .. }) {
+                self.measure_nothing();
+            }
+            return;
+        };
         let instances = resolve::instances(spec, plan);
         let status = self.status();
         let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 
 use super::act::{Acted, Outcome};
-use super::diff::{Decision, Phase, Step, Verdict, secret_versions, still_hidden};
+use super::diff::{Decision, Phase, Step, Verdict, given_up, still_hidden, window};
 use super::lag::{self, GroupLag};
 use super::observe::{Binding, Observed, Sight};
 use super::owner::{self, Owner};
@@ -13,11 +14,11 @@ use super::resolve::{self, Items};
 use crate::api::condition::{kind, offsets, protected, ready, synced};
 use crate::api::plan::{
     CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus, ManagementPolicy,
-    MappingState, RefusedUpdate, SentCredentials, TopicMapping, TopicMappingStatus,
+    MappingState, SentCredentials, TopicMapping, TopicMappingStatus, UpdateAttempts,
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{ItemStatus, PlanView};
-use crate::conditions::{self, Statement};
+use crate::conditions::{self, Statement, Truth};
 
 /// The pass that a status is about.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,7 @@ pub fn intended(
             Step::AddItem { topics, .. } => {
                 let topics = resolve::pair(topics);
                 new.item_creations.retain(|it| it.topics != topics);
-                new.item_creations.push(ItemCreationStatus { topics, nonce, time });
+                new.item_creations.push(ItemCreationStatus { topics, nonce, time, item_id: None });
             }
             Step::UpdatePlan { .. }
             | Step::UpdateItem { .. }
@@ -98,6 +99,11 @@ pub fn intended(
     }
     (new != *old).then_some(new)
 }
+
+/// The most differences that status names: thousands of items to be pruned must not make the object too large.
+const MOST_DRIFT: usize = 50;
+/// How often a change of the plan is made that the API accepts and does not keep.
+const MOST_ATTEMPTS: i32 = 5;
 
 /// What `Synced` says of a failed call, and whether a person has to act.
 pub fn failure(error: &Error) -> (Statement, bool) {
@@ -135,7 +141,11 @@ pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatu
             };
             set(pass, &mut new, kind::SYNCED, statement);
             not_seen(pass, &mut new);
-            progress(pass, &mut new, None, stalled.then_some((synced.reason, synced.message.as_str())));
+            let stalled = stalled.then_some((synced.reason, synced.message.as_str()));
+            // The spec is not reached: kstatus must not take the last that was seen for it.
+            let behind = new.synced_generation != pass.generation && stalled.is_none() && !pass.deleting;
+            let reconciling = behind.then_some((ready::UPDATING, "the spec is carried out once the cloud can be seen"));
+            progress(pass, &mut new, reconciling, stalled);
             new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
         }
         Report::Ran { seen, decision, acted } => {
@@ -175,7 +185,8 @@ fn suspended(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
     set(pass, new, kind::SYNCED, statement);
     set(pass, new, kind::PROTECTED, Statement::unknown(protected::UNKNOWN, text));
     set(pass, new, kind::OFFSETS_COVERED, Statement::unknown(offsets::UNKNOWN, text));
-    if conditions::find(&new.conditions, kind::READY).is_none() {
+    // What was ready for another spec says nothing of this one.
+    if conditions::find(&new.conditions, kind::READY).is_none() || new.synced_generation != pass.generation {
         set(pass, new, kind::READY, Statement::unknown(ready::NOT_READY, text));
     }
     progress(pass, new, None, None);
@@ -193,7 +204,8 @@ fn not_seen(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
         (kind::OFFSETS_COVERED, offsets::UNKNOWN),
     ];
     for (kind, reason) in stale {
-        let known = pass.fresh && conditions::find(&new.conditions, kind).is_some();
+        let behind = kind == kind::READY && new.synced_generation != pass.generation;
+        let known = pass.fresh && !behind && conditions::find(&new.conditions, kind).is_some();
         let deleting = pass.deleting && kind == kind::READY;
         if !known && !deleting {
             set(pass, new, kind, Statement::unknown(reason, text));
@@ -207,10 +219,10 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     mappings(pass, new, seen, acted);
     sent_credentials(pass, new, seen, acted);
     let refused_while_running = update_failed(acted, Class::Conflict).is_some()
-        && seen.items.iter().any(|item| item.item_status == ItemStatus::Running)
-        && !matches!(decision.verdict, Verdict::Refused { .. });
-    pauses(pass, new, seen, decision, acted, refused_while_running);
-    new.drift.clone_from(&decision.drift);
+        && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
+    let blocked_by = decision.blocked_by.as_deref().filter(|_| refused_while_running);
+    pauses(pass, new, seen, decision, acted, refused_while_running && blocked_by.is_none());
+    new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
     let correcting = pass.old.synced_generation == pass.generation && !pass.deleting;
     if (correcting || !pass.old.paused_items.is_empty())
         && matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. })
@@ -230,8 +242,12 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     coverage(pass, new, seen, plan, &items);
     set(pass, new, kind::READY, readiness(pass, decision, plan, &items));
 
-    let synced = synchrony(pass, new, seen, decision, failed, refused_while_running);
-    if !pass.deleting && synced.reason == synced::IN_SYNC {
+    let synced = match blocked_by {
+        Some(message) if !pass.deleting => Statement::no(synced::ITEMS_RUNNING, message),
+        _ => synchrony(pass, new, seen, decision, failed, refused_while_running),
+    };
+    let reached = synced.truth == Truth::True;
+    if !pass.deleting && reached {
         new.synced_generation = pass.generation;
     }
     let phase = |phase: Phase| match phase {
@@ -241,7 +257,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     };
     let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
     let message = synced.message.clone();
-    let stalled = stalled_by_failure || matches!(decision.verdict, Verdict::Refused { .. });
+    let stalled = stalled_by_failure || blocked_by.is_some() || matches!(decision.verdict, Verdict::Refused { .. });
     let reconciling = match &decision.verdict {
         Verdict::Acting(it) | Verdict::Waiting { phase: it, .. } if !stalled => Some((phase(*it), message.as_str())),
         _ => None,
@@ -276,22 +292,41 @@ fn pauses(
         new.paused_items = running.map(|item| item.item_id.to_string()).collect();
     }
     let asked_again = pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref();
-    let versions = secret_versions(seen);
-    let generation = pass.generation.unwrap_or_default();
-    let known = |it: &RefusedUpdate| it.generation == generation && it.secret_versions == versions;
-    if asked_again || pass.old.refused_update.as_ref().is_some_and(|it| !known(it)) {
-        new.refused_update = None;
+    let Some(change) = decision.change.clone().filter(|_| !asked_again) else {
+        new.update_attempts = None;
+        return;
+    };
+    let expired = |it: &UpdateAttempts| it.refused_at.is_some() && !given_up(it, pass.now);
+    let known = pass.old.update_attempts.clone().filter(|it| it.change == change && !expired(it));
+    let mut attempts = known.unwrap_or(UpdateAttempts { change, times: 0, refusal: None, refused_at: None });
+    let paused = !pass.old.paused_items.is_empty();
+    let advice = format!(
+        "it is tried again in an hour, or when the spec or the Secret changes, or when {} is annotated",
+        crate::api::RECONCILE_ANNOTATION
+    );
+    for it in acted.iter().filter(|it| matches!(it.step, Step::UpdatePlan { .. })) {
+        match &it.outcome {
+            // A change that is refused before any item was stopped for it costs nothing to be tried again.
+            Outcome::Failed(error @ Error { class: Class::Invalid | Class::Denied, .. }) if paused => {
+                attempts.refusal = Some(format!("{error}; {advice}"));
+            }
+            Outcome::Failed(Error { class: Class::Conflict, .. }) if paused && !refused_while_running => {
+                attempts.times += 1;
+            }
+            Outcome::Done => attempts.times += 1,
+            _ => {}
+        }
+        if attempts.times >= MOST_ATTEMPTS {
+            attempts.refusal = Some(match &it.outcome {
+                Outcome::Failed(error) => format!("{error}; {advice}"),
+                _ => format!("the API accepts the change and does not keep it; {advice}"),
+            });
+        }
     }
-    // A change that is refused before any item was stopped for it costs nothing to be tried again.
-    let refused = update_failed(acted, Class::Invalid).or_else(|| update_failed(acted, Class::Denied));
-    if let (Some(error), false) = (refused, pass.old.paused_items.is_empty()) {
-        let message = format!(
-            "{error}; the items run again and are not stopped for the same change once more: change the spec or the Secret, \
-             or annotate {}",
-            crate::api::RECONCILE_ANNOTATION
-        );
-        new.refused_update = Some(RefusedUpdate { generation, secret_versions: versions, message });
+    if attempts.refusal.is_some() {
+        attempts.refused_at.get_or_insert(conditions::seconds(pass.now));
     }
+    new.update_attempts = Some(attempts).filter(|it| it.times > 0 || it.refusal.is_some());
 }
 
 /// The plan's ID and status, and whether a Create may still be unanswered.
@@ -316,13 +351,20 @@ fn identity(
             }
         }
         (Sight::Found(_), None) => new.plan_status = None,
-        (Sight::Absent { .. }, _) => {
-            // A plan that was just made may not be visible yet.
-            if new.creation.is_none() {
+        (Sight::Absent { missing, .. }, _) => {
+            // A plan that was just made may not be visible yet, and one that is not found is looked for once more.
+            let known = new.creation.is_some() || matches!(decision.verdict, Verdict::Waiting { .. });
+            if !known {
                 new.plan_id = None;
+            }
+            if missing.is_some() && new.creation.is_none() {
+                new.missing_since.get_or_insert(conditions::seconds(pass.now));
             }
             new.plan_status = None;
         }
+    }
+    if matches!(seen.plan, Sight::Found(_)) || acted.iter().any(|it| matches!(it.outcome, Outcome::CreatedPlan(_))) {
+        new.missing_since = None;
     }
     for it in acted {
         if !matches!(it.step, Step::CreatePlan { .. }) {
@@ -381,13 +423,21 @@ fn mappings(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observ
             _ => None,
         })
         .collect();
+    for it in acted {
+        if let (Step::AddItem { topics, .. }, Outcome::AddedItem(id)) = (&it.step, &it.outcome) {
+            let pair = resolve::pair(topics);
+            let begun = new.item_creations.iter_mut().find(|it| it.topics == pair);
+            begun.into_iter().for_each(|it| it.item_id = Some(id.to_string()));
+        }
+    }
     let visible: Vec<String> = seen.items.iter().map(|item| resolve::pair(&item.topics)).collect();
     let mapped: Vec<String> = {
         let wanted = pass.spec.topic_mappings.iter().filter(|it| items.mapped.contains_key(it.name.as_str()));
         wanted.map(|it| resolve::pair(&resolve::topics(pass.spec, it, &instances))).collect()
     };
     new.item_creations.retain(|it| {
-        let hidden = still_hidden(it.time, pass.visibility_window, pass.now).is_some();
+        let window = window(pass.visibility_window, it.item_id.is_some());
+        let hidden = still_hidden(it.time, window, pass.now).is_some();
         hidden && !failed.contains(&it.topics) && !visible.contains(&it.topics) && !mapped.contains(&it.topics)
     });
     let mut all = Vec::with_capacity(pass.spec.topic_mappings.len());
@@ -431,8 +481,18 @@ fn sent_credentials(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen:
             instance: instance.clone(),
             secret_name: it.secret_name.clone(),
             resource_version: it.resource_version.clone(),
+            echoed: false,
         };
         new.sent_credentials = credentials.iter().map(entry).collect();
+    }
+    let (Some(plan), Ok(credentials)) = (plan_of(pass, seen), &seen.credentials) else { return };
+    let instances = resolve::instances(pass.spec, plan);
+    for entry in &mut new.sent_credentials {
+        let ours = credentials.get(&entry.instance).and_then(|it| it.password.as_ref());
+        let found = instances.get(entry.instance.as_str()).and_then(|it| it.password.as_ref());
+        if let (Some(ours), Some(found)) = (ours, found) {
+            entry.echoed |= found.expose() == ours.expose_secret();
+        }
     }
 }
 
@@ -482,7 +542,7 @@ fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&PlanView>, item
     if all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped) {
         return Statement::no(ready::STOPPED, "every topic mapping is stopped, as the spec says");
     }
-    Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says, with {all} topic mappings"))
+    Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}"))
 }
 
 /// At most five entries, and how many more there are.
@@ -506,6 +566,7 @@ fn coverage(
         |text: &str| (Statement::unknown(protected::UNKNOWN, text), Statement::unknown(offsets::UNKNOWN, text));
     let (protection, covered) = match (plan, &seen.checkpoints) {
         _ if pass.deleting => unknown("the object is being deleted"),
+        (None, _) if matches!(seen.plan, Sight::Found(_)) => unknown("the plan is another owner's"),
         (None, _) => {
             let text = "there is no plan";
             (Statement::no(protected::REPLICATION_STOPPED, text), Statement::unknown(offsets::UNKNOWN, text))
@@ -518,8 +579,8 @@ fn coverage(
                 set(pass, new, kind::PROTECTED, statement);
                 return;
             }
-            (Ok(()), true) => return,
-            (Ok(()), false) => unknown("no checkpoint was read yet"),
+            (Ok(()), true) if pass.old.synced_generation == pass.generation => return,
+            (Ok(()), _) => unknown("no checkpoint was read yet"),
         },
         (Some(plan), Ok(checkpoints)) => {
             let lags = lag::lags(items, checkpoints);
@@ -619,7 +680,7 @@ fn covered(lags: &[GroupLag], disabled: bool) -> Statement {
 }
 
 fn named(lag: &GroupLag) -> String {
-    format!("{} of topic {}", lag.group, lag.topic)
+    format!("{} of topic {} from {}", lag.group, lag.topic, lag.source_instance)
 }
 
 /// Whether the cloud matches the spec.

@@ -70,7 +70,7 @@ fn missing(
     }
     let pair = resolve::pair(&topics);
     let begun = want.status.item_creations.iter().find(|it| it.topics == pair);
-    if let Some(until) = begun.and_then(|it| still_hidden(it.time, want.visibility_window, now)) {
+    if let Some(until) = begun.and_then(|it| still_hidden(it.time, want.window(it.item_id.is_some()), now)) {
         let name = &mapping.name;
         work.waits
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
@@ -140,10 +140,11 @@ pub(super) fn removal(plan_id: i64, item: &ItemView, work: &mut Work) {
     let item_id = item.item_id;
     match &item.item_status {
         ItemStatus::Running => work.steps.push(Step::StopItem { plan_id, item_id }),
-        ItemStatus::ManualStopped | ItemStatus::OverdueStopped => {
+        // Whether a status that is not documented allows it, the API says.
+        ItemStatus::ManualStopped | ItemStatus::OverdueStopped | ItemStatus::Other(_) => {
             work.steps.push(Step::DeleteItem { plan_id, item_id });
         }
-        ItemStatus::Creating | ItemStatus::Changing | ItemStatus::Other(_) => {
+        ItemStatus::Creating | ItemStatus::Changing => {
             work.waits.push(format!("item {item_id} is {} and cannot be deleted yet", item.item_status.as_str()));
         }
     }
@@ -189,7 +190,7 @@ pub(super) fn foreign_runners(items: &Items<'_>) -> Option<String> {
 /// Whether the topics differ in what the spec says. What the cloud does not show cannot be said to differ.
 fn differs(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
     let differs = |wanted: &Option<String>, found: &Option<String>| match (wanted, found) {
-        (Some(wanted), Some(found)) => wanted != found && !found.is_empty(),
+        (Some(wanted), Some(found)) => !wanted.eq_ignore_ascii_case(found) && !found.is_empty(),
         _ => false,
     };
     wanted.iter().any(|side| {
@@ -198,17 +199,14 @@ fn differs(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
             instance_type: _,
             instance_id: _,
             topic_name,
-            consumer_group_id,
+            // It is deprecated, and the cloud may show one of its own.
+            consumer_group_id: _,
             delivery_order_type,
         } = side;
         let exact = found.iter().find(|other| resolve::same_side(side, other));
         match exact.or_else(|| found.iter().find(|other| resolve::same_instance(side, other))) {
             None => true,
-            Some(other) => {
-                other.topic_name != *topic_name
-                    || differs(consumer_group_id, &other.consumer_group_id)
-                    || differs(delivery_order_type, &other.delivery_order_type)
-            }
+            Some(other) => other.topic_name != *topic_name || differs(delivery_order_type, &other.delivery_order_type),
         }
     })
 }

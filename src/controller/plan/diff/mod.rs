@@ -15,6 +15,7 @@ use super::resolve;
 use crate::api::condition::synced;
 use crate::api::plan::{
     CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, Drift, ItemPolicy, ManagementPolicy,
+    UpdateAttempts,
 };
 use crate::cloud::rocketmq::{ItemTopic, ItemView, Plan, PlanView};
 
@@ -40,18 +41,15 @@ pub struct Desired<'a> {
 }
 
 impl Desired<'_> {
-    /// What the API said when it refused for good the very change that is still wanted.
-    fn refused_update(&self, seen: &Observed) -> Option<&str> {
-        let refused = self.status.refused_update.as_ref()?;
-        let same = refused.generation == self.generation && refused.secret_versions == secret_versions(seen);
-        same.then_some(refused.message.as_str())
+    /// How long to wait for what a call made. What an answer named is there, and only shows late.
+    fn window(&self, answered: bool) -> Duration {
+        window(self.visibility_window, answered)
     }
 }
 
-/// The versions of the Secrets that a change of the plan sends.
-pub fn secret_versions(seen: &Observed) -> String {
-    let all = seen.credentials.iter().flat_map(|all| all.values());
-    all.map(|it| it.resource_version.as_str()).collect::<Vec<_>>().join(",")
+/// How long to wait for what a call made: ten times as long where its answer named it.
+pub fn window(visibility: Duration, answered: bool) -> Duration {
+    if answered { visibility.saturating_mul(10) } else { visibility }
 }
 
 /// One call that changes the cloud.
@@ -204,12 +202,20 @@ pub struct Decision {
     pub drift: Vec<Drift>,
     /// Whether items are stopped so that the plan can be changed, as status remembers it.
     pub pause_for_update: bool,
+    /// The change of the plan that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts) names it.
+    pub change: Option<String>,
+    /// What a person has to do if the API refuses to change the plan while items run.
+    pub blocked_by: Option<String>,
 }
 
 impl Decision {
+    fn of(steps: Vec<Step>, verdict: Verdict) -> Self {
+        Self { steps, verdict, drift: vec![], pause_for_update: false, change: None, blocked_by: None }
+    }
+
     fn refused(reason: &'static str, message: String, drift: Vec<Drift>, status: &DisasterRecoveryPlanStatus) -> Self {
         let verdict = Verdict::Refused { reason, message };
-        Self { steps: vec![], verdict, drift, pause_for_update: !status.paused_items.is_empty() }
+        Self { drift, pause_for_update: !status.paused_items.is_empty(), ..Self::of(vec![], verdict) }
     }
 }
 
@@ -233,10 +239,16 @@ fn absent(
     let name = &binding.plan_name;
     let drift = missing.map(|id| difference("planId", id, "absent")).into_iter().collect();
     let refused = |reason, message| Decision::refused(reason, message, vec![], status);
-    if let Some(until) = still_invisible(status.creation.as_ref(), want.visibility_window, now) {
-        let on = format!("the answer to creating plan {name:?} was lost; whether it exists is known at {until}");
-        let verdict = Verdict::Waiting { phase: Phase::Creating, on };
-        return Decision { steps: vec![], verdict, drift, pause_for_update: false };
+    let waiting = |on| Decision::of(vec![], Verdict::Waiting { phase: Phase::Creating, on });
+    let answered = status.plan_id.is_some();
+    if let Some(until) = still_invisible(status.creation.as_ref(), want.window(answered), now) {
+        let what = if answered { "does not show yet" } else { "may have been created by a call without answer" };
+        return waiting(format!("plan {name:?} {what}; whether it exists is known at {until}"));
+    }
+    if let (Some(id), None, None) =
+        (missing.filter(|id| Some(*id) != binding.named), status.missing_since, &status.creation)
+    {
+        return Decision { drift, ..waiting(format!("plan {id} is not found; it is looked for once more")) };
     }
     if let Some(id) = binding.named {
         let message = format!(
@@ -268,7 +280,7 @@ fn absent(
         Err(error) => refused(synced::CREDENTIALS_NOT_FOUND, error.to_string()),
         Ok(credentials) => {
             let steps = vec![Step::CreatePlan { plan: plan::creation(spec, binding, credentials) }];
-            Decision { steps, verdict: Verdict::Acting(Phase::Creating), drift, pause_for_update: false }
+            Decision { drift, ..Decision::of(steps, Verdict::Acting(Phase::Creating)) }
         }
     }
 }
@@ -295,13 +307,12 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         && !observing
     {
         let on = format!("whether an earlier call created another plan is known at {until}");
-        let verdict = Verdict::Waiting { phase: Phase::Creating, on };
-        return Decision { steps: vec![], verdict, drift: vec![], pause_for_update: false };
+        return Decision::of(vec![], Verdict::Waiting { phase: Phase::Creating, on });
     }
     let instances = resolve::instances(spec, plan);
     let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
     let immutable = plan::immutable(spec, plan);
-    if !immutable.is_empty() {
+    if !immutable.is_empty() && !observing {
         let fields: Vec<_> =
             immutable.iter().map(|it| format!("{} ({} → {})", it.field, it.found, it.wanted)).collect();
         let message = format!(
@@ -311,7 +322,6 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         );
         // What was stopped for a change that is not to come runs on.
         let steps = items::resume(&status.paused_items, plan.plan_id, &seen.items);
-        let steps = if observing { vec![] } else { steps };
         return Decision { steps, ..refused(synced::IMMUTABLE_FIELD, message, immutable) };
     }
     let (credentials, missing_secret) = match &seen.credentials {
@@ -319,17 +329,19 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         Err(error) => (None, Some(error.to_string()).filter(|_| !observing)),
     };
     let update = plan::update(want, plan, &instances, credentials);
-    let refused_update = want.refused_update(seen);
-    let plan_step = update.step.filter(|_| missing_secret.is_none() && refused_update.is_none());
-    let mut pausing = !status.paused_items.is_empty() && plan_step.is_some();
-    // What is to be pruned may be stopped for the plan's sake too; what the spec keeps may not.
-    let foreign = match spec.item_policy {
-        ItemPolicy::Keep => items::foreign_runners(&items).filter(|_| pausing),
-        ItemPolicy::Prune => None,
+    let change = update.step.as_ref().map(|_| change(want, seen, &update.drift));
+    let known = status.update_attempts.as_ref().filter(|it| Some(&it.change) == change.as_ref());
+    let refusal = known.filter(|it| given_up(it, now)).and_then(|it| it.refusal.clone());
+    let plan_step = update.step.filter(|_| missing_secret.is_none() && refusal.is_none());
+    // What is to be pruned may be stopped for the plan's sake; what the spec keeps may not.
+    let blocked_by = match spec.item_policy {
+        ItemPolicy::Keep if plan_step.is_some() => items::foreign_runners(&items),
+        ItemPolicy::Keep | ItemPolicy::Prune => None,
     };
-    pausing &= foreign.is_none();
+    let pausing = !status.paused_items.is_empty() && plan_step.is_some() && blocked_by.is_none();
     let work = items::work(want, plan.plan_id, &instances, &items, pausing, now);
-    let mut drift = update.drift;
+    let mut drift = immutable;
+    drift.extend(update.drift);
     drift.extend(work.drift);
 
     let mut steps: Vec<Step> = Vec::new();
@@ -360,7 +372,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     }
     // An item that cannot be started must not hold up the checkpoints of the others.
     let quiet = steps.iter().all(|step| matches!(step, Step::StartItem { .. }));
-    if want.sync_requested && quiet {
+    if want.sync_requested && quiet && !work.creating {
         steps.extend(sync_step(plan.plan_id, seen));
     }
     if observing {
@@ -369,8 +381,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     let phase = if work.creating { Phase::Creating } else { Phase::Updating };
     let only_sync = steps.iter().all(|step| matches!(step, Step::SyncCheckpoints { .. }));
     let stuck = missing_secret.map(|message| (synced::CREDENTIALS_NOT_FOUND, message));
-    let stuck = stuck.or(refused_update.map(|message| (synced::INVALID_SPEC, message.to_owned())));
-    let stuck = stuck.or(foreign.map(|message| (synced::DRIFTED, message)));
+    let stuck = stuck.or(refusal.map(|message| (synced::INVALID_SPEC, message)));
     let verdict = match (stuck, waits.into_iter().next()) {
         _ if observing => Verdict::InSync,
         (Some((reason, message)), _) => Verdict::Refused { reason, message },
@@ -379,7 +390,23 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         (None, None) => Verdict::InSync,
     };
     let pause_for_update = !status.paused_items.is_empty() && (pausing || work.resuming || !only_sync);
-    Decision { steps, verdict, drift, pause_for_update }
+    Decision { steps, verdict, drift, pause_for_update, change, blocked_by }
+}
+
+/// How long a change is not tried again that the API refused for good: each try may stop replication for a moment.
+const GIVEN_UP: Duration = Duration::from_secs(3600);
+
+/// Whether a change is given up for now.
+pub fn given_up(attempts: &UpdateAttempts, now: Timestamp) -> bool {
+    attempts.refused_at.is_some_and(|at| still_hidden(at, GIVEN_UP, now).is_some())
+}
+
+/// Names a change of the plan, so that it is known again: the spec's generation, the Secrets' versions, what differs.
+fn change(want: &Desired<'_>, seen: &Observed, drift: &[Drift]) -> String {
+    let secrets = seen.credentials.iter().flat_map(|all| all.values()).map(|it| it.resource_version.clone());
+    let differences = drift.iter().map(|it| format!("{}: {}", it.field, it.found));
+    let parts: Vec<_> = [want.generation.to_string()].into_iter().chain(secrets).chain(differences).collect();
+    parts.join("; ").chars().take(1000).collect()
 }
 
 fn sync_step(plan_id: i64, seen: &Observed) -> Option<Step> {

@@ -51,9 +51,7 @@ fn instance(
         credentials_secret_ref: _,
         message_property,
     } = want;
-    let mut sent = found.cloned().unwrap_or_default();
-    // A mask must never be sent back as if it were the password.
-    sent.password = sent.password.filter(|password| !password.is_mask());
+    let mut sent = found.map(repeatable).unwrap_or_default();
     sent.instance_type = Some(resolve::instance_type(*instance_type).into());
     sent.region_id = Some(region_id.clone());
     let set = |field: &mut Option<String>, value: Option<String>| {
@@ -82,6 +80,27 @@ fn instance(
         });
     }
     sent
+}
+
+/// What the cloud showed, as far as it can be sent back: no empty text, and no mask as if it were the secret itself.
+fn repeatable(found: &rocketmq::Instance) -> rocketmq::Instance {
+    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    rocketmq::Instance {
+        instance_type: text(&found.instance_type),
+        region_id: text(&found.region_id),
+        instance_id: text(&found.instance_id),
+        instance_role: text(&found.instance_role),
+        auth_type: text(&found.auth_type),
+        username: found.username.clone().filter(|text| !is_mask(text)),
+        password: found.password.clone().filter(|password| !password.is_mask()),
+        endpoint_url: text(&found.endpoint_url),
+        network_type: text(&found.network_type),
+        vpc_id: text(&found.vpc_id),
+        v_switch_id: text(&found.v_switch_id),
+        security_group_id: text(&found.security_group_id),
+        message_property: found.message_property.clone().filter(|it| it.property_key.is_some()),
+        consumer_group_id: text(&found.consumer_group_id),
+    }
 }
 
 fn network(kind: NetworkType) -> &'static str {
@@ -129,7 +148,7 @@ pub(super) fn update(
     if plan.plan_name.as_deref() != Some(&binding.plan_name) {
         drift.push(difference("planName", &binding.plan_name, plan.plan_name.as_deref().unwrap_or_default()));
     }
-    if found_desc != wanted_desc {
+    if found_desc.trim() != wanted_desc.trim() {
         drift.push(difference("planDesc", &wanted_desc, found_desc));
     }
     // An absent switch is an off switch.
@@ -145,7 +164,8 @@ pub(super) fn update(
     let own = drift.len();
     let mut rotated = false;
     for (wanted, found) in spec.instances.iter().filter_map(|it| Some((it, *instances.get(it.name.as_str())?))) {
-        drift.extend(instance_drift(wanted, found));
+        let sent = want.status.sent_credentials.iter().any(|it| it.instance == wanted.name);
+        drift.extend(instance_drift(wanted, found, sent));
         let Some(ours) = credentials.and_then(|all| all.get(&wanted.name)) else { continue };
         match secret_state(want, wanted, found, ours) {
             SecretState::Same => {}
@@ -174,7 +194,7 @@ pub(super) fn update(
     Update { step, drift }
 }
 
-fn instance_drift(wanted: &Instance, found: &rocketmq::Instance) -> Vec<Drift> {
+fn instance_drift(wanted: &Instance, found: &rocketmq::Instance, sent: bool) -> Vec<Drift> {
     let field = |name: &str| format!("instances[{}].{name}", wanted.name);
     let mut drift = Vec::new();
     if let Some(property) = &wanted.message_property {
@@ -187,9 +207,10 @@ fn instance_drift(wanted: &Instance, found: &rocketmq::Instance) -> Vec<Drift> {
         }
     }
     if let Some(auth) = wanted.auth_type {
-        // The cloud may say nothing where there is no authentication.
-        let found = found.auth_type.as_deref().filter(|text| !text.is_empty()).unwrap_or("NO_AUTH");
-        if found != authentication(auth) {
+        // The cloud may say nothing where there is no authentication, or nothing at all.
+        let shown = found.auth_type.as_deref().filter(|text| !text.is_empty());
+        let found = shown.unwrap_or(if sent { authentication(auth) } else { "NO_AUTH" });
+        if !found.eq_ignore_ascii_case(authentication(auth)) {
             drift.push(difference(field("authType"), authentication(auth), found));
         }
     }
@@ -213,7 +234,7 @@ fn secret_state(
     found: &rocketmq::Instance,
     ours: &AclCredentials,
 ) -> SecretState {
-    let sent = want.status.sent_credentials.iter().any(|it| {
+    let sent = want.status.sent_credentials.iter().find(|it| {
         it.instance == wanted.name && it.secret_name == ours.secret_name && it.resource_version == ours.resource_version
     });
     let shown = |text: Option<&str>| text.filter(|text| !is_mask(text)).map(str::to_owned);
@@ -229,9 +250,13 @@ fn secret_state(
     };
     match (username_same, password_same) {
         (Some(true), Some(true)) => SecretState::Same,
-        _ if !sent => SecretState::Rotated,
-        (Some(false), _) | (_, Some(false)) => SecretState::Different,
-        (None | Some(true), None | Some(true)) => SecretState::Same,
+        (username_same, password_same) => match sent {
+            None => SecretState::Rotated,
+            Some(_) if username_same == Some(false) => SecretState::Different,
+            // Only where the cloud showed our own password is another one known to be no mask of some other kind.
+            Some(sent) if password_same == Some(false) && sent.echoed => SecretState::Different,
+            Some(_) => SecretState::Same,
+        },
     }
 }
 
@@ -272,6 +297,9 @@ pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Vec
         {
             same("vSwitchIds", Some(&wanted_ids.join("|")), &found.v_switch_id);
         }
+    }
+    if plan.instances.len() > spec.instances.len() {
+        drift.push(difference("instances", spec.instances.len(), plan.instances.len()));
     }
     let show = |it: &rocketmq::Instance| it.instance_id.clone().or(it.endpoint_url.clone()).unwrap_or_default();
     for wanted in spec.instances.iter().filter(|it| !instances.contains_key(it.name.as_str())) {

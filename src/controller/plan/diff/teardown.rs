@@ -20,7 +20,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
     let plan = match &seen.plan {
         Sight::Absent { .. } => {
             // A plan whose Create was answered by nobody may still appear.
-            return match still_invisible(status.creation.as_ref(), want.visibility_window, now) {
+            return match still_invisible(status.creation.as_ref(), want.window(status.plan_id.is_some()), now) {
                 Some(until) => waiting(format!("whether a plan was created is known at {until}"), false),
                 None => released(None),
             };
@@ -32,7 +32,8 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         Owner::Another(owner) => {
             return released(Some(format!("plan {} belongs to {owner} and was left alone", plan.plan_id)));
         }
-        Owner::Nobody if want.claimed == Some(plan.plan_id) => {}
+        // The annotation alone may have come with a copied manifest.
+        Owner::Nobody if want.claimed == Some(plan.plan_id) && status.plan_id == Some(plan.plan_id.to_string()) => {}
         Owner::Nobody => {
             let left = format!("plan {} carries no mark of this object and was left alone", plan.plan_id);
             return resumed(want, seen, plan.plan_id, left);
@@ -56,7 +57,7 @@ fn delete(plan: &PlanView, seen: &Observed) -> Decision {
     }
     match (steps.is_empty(), waits.into_iter().next()) {
         (true, Some(on)) => waiting(on, false),
-        _ => Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: false },
+        _ => Decision::of(steps, Verdict::Acting(Phase::Deleting)),
     }
 }
 
@@ -70,7 +71,7 @@ fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
     let instances = resolve::instances(spec, plan);
     let resolved = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
     let acting =
-        |steps| Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: pausing };
+        |steps| Decision { pause_for_update: pausing, ..Decision::of(steps, Verdict::Acting(Phase::Deleting)) };
     if !marked {
         return resumed(want, seen, plan_id, format!("plan {plan_id} was kept, as deletionPolicy Retain says"));
     }
@@ -101,9 +102,7 @@ fn resumed(want: &Desired<'_>, seen: &Observed, plan_id: i64, left: String) -> D
     let steps = items::resume(paused, plan_id, &seen.items);
     let waits = items::transitional(&seen.items).into_iter().next().filter(|_| !paused.is_empty());
     match (steps.is_empty(), waits) {
-        (false, _) => {
-            Decision { steps, verdict: Verdict::Acting(Phase::Deleting), drift: vec![], pause_for_update: true }
-        }
+        (false, _) => Decision { pause_for_update: true, ..Decision::of(steps, Verdict::Acting(Phase::Deleting)) },
         (true, Some(on)) => waiting(on, true),
         (true, None) => released(Some(left)),
     }
@@ -111,11 +110,11 @@ fn resumed(want: &Desired<'_>, seen: &Observed, plan_id: i64, left: String) -> D
 
 fn waiting(on: String, pause_for_update: bool) -> Decision {
     let verdict = Verdict::Waiting { phase: Phase::Deleting, on };
-    Decision { steps: vec![], verdict, drift: vec![], pause_for_update }
+    Decision { pause_for_update, ..Decision::of(vec![], verdict) }
 }
 
 fn released(left: Option<String>) -> Decision {
-    Decision { steps: vec![], verdict: Verdict::Released { left }, drift: vec![], pause_for_update: false }
+    Decision::of(vec![], Verdict::Released { left })
 }
 
 /// What a deletion says that cannot be decided at all.
