@@ -92,7 +92,7 @@ audit: ## Checks licences, sources and bans of all dependencies
 
 needs:
 	@$(call require,\
-	need $(CARGO) 'Rust 1.89 or newer: https://rustup.rs'; \
+	need $(CARGO) 'Rust 1.95 or newer: https://rustup.rs'; \
 	need cc 'a C compiler and linker: apt-get install build-essential'; \
 	$(if $(KUBEBUILDER_ASSETS),,need go 'Go 1.26 or newer builds the control plane: https://go.dev/dl/';) \
 	need $(PYTHON) 'Python 3 with venv runs the official SDK against the simulator')
@@ -100,6 +100,6 @@ needs:
 
 needs-demo:
 	@$(call require,\
-	need $(CARGO) 'Rust 1.89 or newer: https://rustup.rs'; \
+	need $(CARGO) 'Rust 1.95 or newer: https://rustup.rs'; \
 	need cc 'a C compiler and linker: apt-get install build-essential'; \
 	$(if $(demo_is_foreign),need kubectl 'it talks to your cluster';,$(if $(KUBEBUILDER_ASSETS),,need go 'Go 1.26 or newer builds the control plane: https://go.dev/dl/';)) :)

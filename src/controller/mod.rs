@@ -329,10 +329,10 @@ fn told<K: Resource<DynamicType = ()>>(
     match outcome {
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::ObjectNotFound(gone)) => {
-            ctx.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name)
+            ctx.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
         }
         Err(error) => {
-            tracing::error!(%error, "cannot watch: are the definitions installed, and may the operator read them?")
+            tracing::error!(%error, "cannot watch: are the definitions installed, and may the operator read them?");
         }
     }
 }

@@ -58,7 +58,7 @@ async fn adopting_a_running_plan_says_who_has_to_stop_items_that_the_object_does
     let mut spec = one_way(&["orders"]);
     spec["planId"] = json!(id.to_string());
     world.create("orders", spec).await;
-    let status = world.status("orders", "a person has to act", |it| has(it, "Stalled", "True", "Drifted")).await;
+    let status = world.status("orders", "a person has to act", |it| has(it, "Stalled", "True", "ItemsRunning")).await;
     assert!(message(&status, "Synced").contains("are not in topicMappings"), "{}", message(&status, "Synced"));
     let stops = world.changes().iter().filter(|it| it.as_str() == "StopDisasterRecoveryItem").count();
     assert_eq!(stops, 0, "nothing is stopped in vain");
