@@ -18,6 +18,7 @@ use kube::runtime::events::Reporter;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Client, Resource, ResourceExt};
+use tokio::sync::Semaphore;
 
 use self::plan::observe::{self, SecretError};
 use crate::api::plan::DisasterRecoveryPlan;
@@ -91,6 +92,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The turns of polls: one fewer than there are workers.
+    pub polls: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
     contents: Mutex<HashMap<String, (u64, String)>>,
@@ -181,8 +184,9 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
+        let polls = Semaphore::new(usize::from(settings.workers.saturating_sub(1).max(1)));
         let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
-        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, memory, contents, hasher })
+        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, polls, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.

@@ -19,6 +19,7 @@ const MOST_CALLS: usize = 120;
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
     Create,
+    Adopt,
     Change,
     Delete,
     DeleteWhileCreating,
@@ -57,10 +58,14 @@ impl Scenario {
         if matches!(self, Self::Retain) {
             first["deletionPolicy"] = json!("Retain");
         }
+        if matches!(self, Self::Adopt) {
+            // It runs, and the cloud refuses to change it while it does.
+            let id = crate::identity::foreign(world, "orders", "by hand", &["orders", "billing", "returns"]);
+            first["planId"] = json!(id.to_string());
+        }
         world.create("orders", first).await;
         match self {
-            Self::Create => {}
-            Self::DeleteWhileCreating => {}
+            Self::Create | Self::Adopt | Self::DeleteWhileCreating => {}
             Self::Change | Self::Delete | Self::Retain => {
                 let operator = world.operator().await;
                 world.ready("orders").await;
@@ -68,7 +73,7 @@ impl Scenario {
             }
         }
         match self {
-            Self::Create | Self::DeleteWhileCreating => {}
+            Self::Create | Self::Adopt | Self::DeleteWhileCreating => {}
             Self::Change => world.patch("orders", json!({ "spec": changed() })).await,
             Self::Delete | Self::Retain => world.delete("orders").await,
         }
@@ -77,10 +82,7 @@ impl Scenario {
     /// Waits for the end.
     async fn end(self, world: &World) {
         match self {
-            Self::Create | Self::Change => {
-                world.ready("orders").await;
-            }
-            Self::DeleteWhileCreating => {
+            Self::Create | Self::Adopt | Self::Change | Self::DeleteWhileCreating => {
                 world.ready("orders").await;
             }
             Self::Delete | Self::Retain => world.gone("orders").await,
@@ -89,7 +91,11 @@ impl Scenario {
 
     fn check(self, world: &World) {
         match self {
-            Self::Create => drop(world.assert_one_plan("orders", 3)),
+            Self::Create | Self::Adopt => {
+                world.assert_one_plan("orders", 3);
+                let items = &world.cloud.plans()[0].items;
+                assert!(items.iter().all(|it| format!("{:?}", it.item_status) == "Running"), "{items:#?}");
+            }
             Self::Change => {
                 world.assert_one_plan("orders", 3);
                 let plan = &world.cloud.plans()[0];
@@ -150,6 +156,11 @@ async fn everywhere(scenario: Scenario) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_anywhere_in_creation_leaves_one_plan() {
     everywhere(Scenario::Create).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_a_take_over_leaves_every_item_running() {
+    everywhere(Scenario::Adopt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

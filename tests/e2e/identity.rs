@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::world::{World, has, message, one_way};
 
-/// A plan that somebody made in the console, like the one that `one_way(&["orders"])` makes.
-fn foreign(world: &World, name: &str, desc: &str) -> i64 {
+/// A plan that somebody made in the console, like the one that `one_way(topics)` makes.
+pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) -> i64 {
     let input = json!({
         "planName": name, "planDesc": desc, "planType": "ACTIVE_PASSIVE",
         "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
@@ -19,12 +19,9 @@ fn foreign(world: &World, name: &str, desc: &str) -> i64 {
         ],
     });
     let plan: PlanInput = serde_json::from_value(input).expect("a plan");
-    let topic = |instance: &str| json!({ "instanceId": instance, "topicName": "orders" });
-    let item = json!({ "topics": [topic("rmq-cn-aaa"), topic("rmq-cn-bbb")] });
-    let other = json!({ "topics": [
-        { "instanceId": "rmq-cn-aaa", "topicName": "other" }, { "instanceId": "rmq-cn-bbb", "topicName": "other" },
-    ] });
-    let items = [item, other].map(|it| serde_json::from_value(it).expect("an item")).to_vec();
+    let side = |instance: &str, topic: &str| json!({ "instanceId": instance, "topicName": topic });
+    let item = |topic: &&str| json!({ "topics": [side("rmq-cn-aaa", topic), side("rmq-cn-bbb", topic)] });
+    let items = topics.iter().map(item).map(|it| serde_json::from_value(it).expect("an item")).collect();
     let foreign = ForeignPlan { region_id: None, plan, items };
     world.cloud.with_model(|model, now| model.add_foreign_plan("cn-hangzhou", foreign, now)).expect("a foreign plan")
 }
@@ -32,7 +29,7 @@ fn foreign(world: &World, name: &str, desc: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_the_same_name_is_a_conflict_until_plan_id_takes_it_over() {
     let world = World::with(Config { update_while_running: true, ..Config::default() }).await;
-    let id = foreign(&world, "orders", "made by hand");
+    let id = foreign(&world, "orders", "made by hand", &["orders", "other"]);
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
     spec.as_object_mut().expect("an object").remove("planDesc");
@@ -53,7 +50,7 @@ async fn a_plan_of_the_same_name_is_a_conflict_until_plan_id_takes_it_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn adopting_a_running_plan_says_who_has_to_stop_items_that_the_object_does_not_own() {
     let world = World::new().await;
-    let id = foreign(&world, "orders", "");
+    let id = foreign(&world, "orders", "", &["orders", "other"]);
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
     spec["planId"] = json!(id.to_string());
@@ -68,7 +65,7 @@ async fn adopting_a_running_plan_says_who_has_to_stop_items_that_the_object_does
 async fn a_plan_of_another_cluster_is_left_alone() {
     let world = World::new().await;
     let desc = format!("x [drp ffffffff/{}/orders]", world.namespace);
-    foreign(&world, "orders", &desc);
+    foreign(&world, "orders", &desc, &["orders", "other"]);
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
     let status = world.condition("orders", "Synced", "False", "OwnedByAnother").await;
@@ -133,7 +130,7 @@ async fn the_annotation_finds_the_plan_after_status_was_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn observing_changes_nothing_ever() {
     let world = World::new().await;
-    let id = foreign(&world, "by-hand", "made by hand");
+    let id = foreign(&world, "by-hand", "made by hand", &["orders", "other"]);
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
     spec["planId"] = json!(id.to_string());

@@ -37,6 +37,9 @@ const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
 /// After so many failures in a row, what is to be kept anyway is let go.
 const FAILURES_BEFORE_LETTING_GO: u32 = 3;
 
+/// When a poll is tried again for which no worker was free.
+const POLL_AGAIN: Duration = Duration::from_millis(500);
+
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
@@ -48,6 +51,11 @@ enum Unseen {
 /// One pass over one object.
 pub async fn reconcile(object: Arc<DisasterRecoveryPlan>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut session = Session::new(&ctx, (*object).clone());
+    // One worker at least is left for edits.
+    let turn = if settled(&session) { Some(ctx.polls.try_acquire()) } else { None };
+    if let Some(Err(_)) = turn {
+        return Ok(Action::requeue(POLL_AGAIN));
+    }
     let next = pass(&mut session).await?;
     Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
 }
