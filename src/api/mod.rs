@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod manifest;
 pub mod plan;
+mod plan_status;
 
 /// The API group of every kind.
 pub const GROUP: &str = "disasterrecovery.dev";

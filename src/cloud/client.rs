@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -15,9 +15,10 @@ use tower::{Service, ServiceExt};
 
 pub use bytes::Bytes;
 
+use super::answer::{Answer, understand};
 use super::budget::{Budget, Lane};
 use super::credentials::Credentials;
-use super::error::{Class, Error, classify};
+use super::error::{Class, Error};
 use super::sign;
 
 /// The most that an answer may hold; a page of 10,000 plans is far below.
@@ -260,7 +261,7 @@ impl Client {
             Ok(Ok(response)) => response,
         };
         let (parts, body) = response.into_parts();
-        understand(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
+        understand(parts.status.as_u16(), &parts.headers, &body, call.action, call.changing).map_err(|error| {
             // A secret that is cut in two could no longer be found.
             let message = shortened(&scrub(error.message, target, call));
             Error { message, ..error }
@@ -314,74 +315,6 @@ fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<R
     request.header("authorization", authorization).body(Bytes::from(body))
 }
 
-/// The `data` of an answer, and its request ID.
-type Answer = (Value, Option<String>);
-
-/// Reads an answer: its `data`, or what went wrong. Both casings of the error body are read, and the gateway's XML.
-fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = header("x-acs-retry-after")
-        .and_then(|ms| ms.trim().parse().ok())
-        .filter(|ms| *ms > 0)
-        .map(Duration::from_millis);
-    let answer = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
-    let text = |names: [&str; 2]| {
-        let found = answer.as_ref().and_then(|json| names.iter().find_map(|name| json.get(name)));
-        match found {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            _ => element(body, names[0]),
-        }
-    };
-    let code = text(["Code", "code"]).filter(|code| !code.is_empty());
-    let message = text(["Message", "message"]).unwrap_or_default();
-    let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
-    let failed = |class, code: String, message: String| Error {
-        class,
-        action: call.action,
-        code,
-        message,
-        request_id: request_id.clone(),
-    };
-    let broken = |what: &str| {
-        let class = classify(status.max(500), "", retry_after, call.changing);
-        failed(class, "BrokenAnswer".into(), format!("HTTP {status} with {what}"))
-    };
-    if !(200..300).contains(&status) {
-        return Err(match code {
-            Some(code) => failed(classify(status, &code, retry_after, call.changing), code, message),
-            None if retry_after.is_some() || status == 429 => {
-                failed(Class::Throttled { after: retry_after }, format!("HTTP {status}"), message)
-            }
-            None => broken("a body that is no error of the API"),
-        });
-    }
-    let Some(mut answer) = answer else { return Err(broken("a body that is no JSON object")) };
-    let success = match answer.get("success") {
-        Some(Value::Bool(success)) => Some(*success),
-        Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
-        _ => None,
-    };
-    // Without `success`, only a code that says otherwise makes a failure (so does the vendor's Terraform provider).
-    let fine = |code: &str| ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine));
-    let accepted = success.unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(fine));
-    if !accepted {
-        let status = answer.get("httpStatusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        let status = status.filter(|status| *status >= 400).unwrap_or(400);
-        let code = code.unwrap_or_else(|| "Unknown".into());
-        return Err(failed(classify(status, &code, retry_after, call.changing), code, message));
-    }
-    Ok((answer.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
-}
-
-/// The text of an XML element, for the gateway's XML errors.
-fn element(body: &[u8], name: &str) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.contains("<Error>"))?;
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(inner.trim().to_owned())
-}
-
 /// Messages go into conditions and logs: one line, not endless.
 fn shortened(message: &str) -> String {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect();
@@ -427,47 +360,6 @@ mod tests {
         let endpoint = "https://rocketmq.cn-hangzhou.aliyuncs.com".into();
         let (product, version, region) = ("rocketmq", "2022-08-01", "cn-hangzhou".into());
         Target { product, version, endpoint, region, credentials, lane: Lane::Edit }
-    }
-
-    fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
-        understand(status, &HeaderMap::new(), body.as_bytes(), &call(changing)).map(|(data, _)| data)
-    }
-
-    #[test]
-    fn both_casings_and_xml_are_read() {
-        let pascal = r#"{"RequestId":"R1","HostId":"h","Code":"MissingplanName","Message":"planName is mandatory."}"#;
-        let camel = r#"{"requestId":"R1","success":false,"code":"MissingplanName","message":"planName is mandatory."}"#;
-        let xml = "<?xml version='1.0'?><Error><RequestId>R1</RequestId><Code>MissingplanName</Code><Message>planName is mandatory.</Message></Error>";
-        for body in [pascal, camel, xml] {
-            let error = answer(400, body, true).expect_err(body);
-            let text = "GetDisasterRecoveryPlan failed: MissingplanName: planName is mandatory (request id R1)";
-            assert_eq!(error.to_string(), text);
-            assert_eq!(error.class, Class::Invalid);
-        }
-    }
-
-    #[test]
-    fn success_false_is_an_error_and_composite_samples_are_not() {
-        let refused =
-            r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
-        assert_eq!(answer(200, refused, true).expect_err("refused").class, Class::Conflict);
-        let sample = r#"{"success":true,"data":true,"code":"DisasterRecoveryPlanStatus.Error","message":"m"}"#;
-        assert_eq!(answer(200, sample, true), Ok(Value::Bool(true)));
-        let number = r#"{"success":true,"data":{"list":[]},"code":200,"message":"The instance cannot be found."}"#;
-        assert!(answer(200, number, false).is_ok());
-        let bare = r#"{"code":"Instance.NotFound","message":"no such instance"}"#;
-        assert_eq!(answer(200, bare, false).expect_err("refused").class, Class::Invalid);
-        assert_eq!(answer(200, r#"{"data":7}"#, false), Ok(Value::from(7)));
-    }
-
-    #[test]
-    fn what_is_not_understood_may_have_happened() {
-        for body in ["<html>Bad gateway</html>", "{\"data\":", "[]", ""] {
-            for status in [200, 502, 403] {
-                assert_eq!(answer(status, body, true).expect_err(body).class, Class::Ambiguous, "{status} {body}");
-                assert_eq!(answer(status, body, false).expect_err(body).class, Class::Unavailable, "{status} {body}");
-            }
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The seam to the network is [`client::HttpService`]: production hands it a TLS connector, tests the simulator's router.
 
+mod answer;
 pub mod budget;
 pub mod client;
 pub mod credentials;

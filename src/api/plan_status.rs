@@ -1,0 +1,210 @@
+//! What `DisasterRecoveryPlan` says of itself: the status that the operator writes and nobody else.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// The mark of a Create call that may have happened: written before it, removed once the plan is seen.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CreationStatus {
+    /// A random name of this attempt, for the logs.
+    pub nonce: String,
+    /// When the attempt began (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+}
+
+/// Consumer progress, summed up. Seconds are rounded up to steps; the metrics are exact.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointSummary {
+    /// How many checkpoints (consumer group and topic) there are.
+    pub total: i64,
+    /// How many lag by more than the objective.
+    pub behind: i64,
+    /// How many were never synchronized.
+    pub never_synced: i64,
+    /// The largest lag in seconds, rounded up. Absent when nothing was synchronized yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lag_seconds: Option<i64>,
+}
+
+/// A consumer group that lags or was never synchronized.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LaggingGroup {
+    /// The topic mapping's name.
+    pub mapping: String,
+    /// The instance that the progress comes from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source_instance_id: String,
+    /// The consumer group on the source.
+    pub consumer_group_id: String,
+    /// The topic on the source.
+    pub topic_name: String,
+    /// Its lag in seconds, rounded up. Absent when it was never synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
+}
+
+/// Consumer progress of the whole plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanCheckpoints {
+    /// The sums over all mappings.
+    #[serde(flatten)]
+    pub summary: CheckpointSummary,
+    /// `maxLagSeconds` as people read it, such as 40s or 2m; `-` when nothing was synchronized yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub max_lag: String,
+    /// When a checkpoint was last synchronized (UTC). Advances in steps, so that a steady plan is not rewritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_sync_time: Option<Timestamp>,
+    /// The groups that lag most, at most ten, those never synchronized first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst: Vec<LaggingGroup>,
+}
+
+/// What is known of one topic mapping.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicMappingStatus {
+    /// The mapping's name in the spec.
+    pub name: String,
+    /// The item's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// The item's status in the cloud: CREATING, CHANGING, RUNNING, MANUAL_STOPPED or OVERDUE_STOPPED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_status: Option<String>,
+    /// Consumer progress of this mapping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointSummary>,
+}
+
+/// The mark of an AddDisasterRecoveryItem call that may have happened: written before it, removed once the item is seen.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemCreationStatus {
+    /// The pair of topics, each as instance/topic.
+    pub topics: String,
+    /// A random name of this attempt, for the logs.
+    pub nonce: String,
+    /// When the attempt began (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// The item's ID, where the call was answered: then it is waited for ten times as long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+}
+
+/// What became of a change of the plan that is still wanted.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateAttempts {
+    /// The change: generation of the spec, versions of the Secrets, and what differs.
+    pub change: String,
+    /// How often the API accepted it and did not keep it, or refused it although no item ran.
+    pub times: i32,
+    /// Why it is not tried again for an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// When it was given up (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub refused_at: Option<Timestamp>,
+}
+
+/// A difference between the spec and the cloud.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The field of the spec.
+    pub field: String,
+    /// What the spec wants. Secrets are shown as `[redacted]`.
+    pub wanted: String,
+    /// What the cloud has. Secrets are shown as `[redacted]`.
+    pub found: String,
+}
+
+/// The Secret that was last sent for an instance.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SentCredentials {
+    /// The instance's name in the spec.
+    pub instance: String,
+    /// The Secret's name.
+    pub secret_name: String,
+    /// The Secret's resourceVersion when its content was sent.
+    pub resource_version: String,
+    /// Whether the cloud showed the password as it was sent: then another one there is a difference.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub echoed: bool,
+}
+
+/// What is known of a plan.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DisasterRecoveryPlanStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last generation of the spec that the cloud matched; a difference at this generation is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
+    /// The plan's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<String>,
+    /// The plan's status in the cloud: CREATED, RUNNING or DELETED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_status: Option<String>,
+    /// Running mappings of all mappings, such as 2/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
+    /// The topic mappings of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub topic_mappings: Vec<TopicMappingStatus>,
+    /// Consumer progress of the whole plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<PlanCheckpoints>,
+    /// The differences between the spec and the cloud, while they last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// A CreateDisasterRecoveryPlan call that may have happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation: Option<CreationStatus>,
+    /// The Secrets that were last sent, to notice a rotation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["instance".into()]))]
+    pub sent_credentials: Vec<SentCredentials>,
+    /// AddDisasterRecoveryItem calls that may have happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topics".into()]))]
+    pub item_creations: Vec<ItemCreationStatus>,
+    /// The IDs of the items that ran when the plan refused a change while items run: they are stopped for it and started
+    /// again after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub paused_items: Vec<String>,
+    /// A change of the plan that did not come about yet: items are not stopped for it again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_attempts: Option<UpdateAttempts>,
+    /// When the bound plan was first not found (UTC). It is made again only when a second look agrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub missing_since: Option<Timestamp>,
+    /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The last handled value of the annotation disasterrecovery.dev/sync-checkpoints-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_sync_checkpoints_at: Option<String>,
+    /// Ready, Synced, Protected and OffsetsCovered; Reconciling and Stalled while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,397 @@
+//! What the operations send and return, in the API's own names.
+//!
+//! Answers are read tolerantly: unknown fields are passed over, numbers may come as text, lists may be null, and a status
+//! that nobody documented is kept by its name.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// A password on the wire: serialized for the service, never printed.
+#[derive(Clone)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// The text, for the wire and for comparison.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether this is not the password but what the service shows in its place: nothing, three or more signs such as
+    /// `*` in a row, or one and the same character only.
+    pub fn is_mask(&self) -> bool {
+        is_mask(self.expose())
+    }
+}
+
+/// Whether a text stands for a secret that the service does not show.
+pub fn is_mask(text: &str) -> bool {
+    let signs: Vec<char> = text.chars().collect();
+    let hidden = |run: &[char]| run.iter().all(|sign| *sign == run[0] && !sign.is_alphanumeric());
+    text.is_empty() || signs.iter().all(|sign| *sign == signs[0]) || signs.windows(3).any(hidden)
+}
+
+impl From<SecretString> for Password {
+    fn from(secret: SecretString) -> Self {
+        Self(secret)
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(String::deserialize(deserializer)?.into()))
+    }
+}
+
+/// An attribute that is stamped on replicated messages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MessageProperty {
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub property_key: Option<String>,
+    /// Its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub property_value: Option<String>,
+}
+
+/// An instance of a plan, as it is sent and as it is returned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Instance {
+    /// `ALIYUN_ROCKETMQ` or `EXTERNAL_ROCKETMQ`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// The region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// The ID; generated for an external instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// `ACTIVE` or `PASSIVE`; the documentation also prints `Passive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_role: Option<String>,
+    /// `NO_AUTH` or `ACL_AUTH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_type: Option<String>,
+    /// The user of `ACL_AUTH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password of `ACL_AUTH`, not for Alibaba Cloud's own instances. May come back masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// The name server of an external instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_url: Option<String>,
+    /// `TCP_INTERNET` or `TCP_VPC`, of an external instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_type: Option<String>,
+    /// The VPC of `TCP_VPC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
+    /// The vSwitches of `TCP_VPC`, joined with `|`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v_switch_id: Option<String>,
+    /// The security group of `TCP_VPC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_group_id: Option<String>,
+    /// The attribute on replicated messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_property: Option<MessageProperty>,
+    /// The consumer group of replication; generated for Alibaba Cloud's own instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+}
+
+/// A plan as it is sent: absent fields are left as they are by an update.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_name: Option<String>,
+    /// The description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_desc: Option<String>,
+    /// `ACTIVE_PASSIVE` or `ACTIVE_ACTIVE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_type: Option<String>,
+    /// The full list of instances, or none: whether an update merges or replaces is not documented.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Vec<Instance>>,
+    /// Whether consumer progress is synchronized automatically.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_sync_checkpoint: Option<bool>,
+    /// Whether consumer progress is synchronized at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_checkpoint_enabled: Option<bool>,
+}
+
+/// Declares a status of the API: its documented names, and any other kept as it came.
+macro_rules! status {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+            /// A status that is not documented.
+            Other(String),
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                match text.as_str() {
+                    $($text => Self::$variant,)+
+                    _ => Self::Other(text),
+                }
+            }
+        }
+
+        impl $name {
+            /// The API's own name of the status.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)+
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default().into())
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Other(String::new())
+            }
+        }
+    };
+}
+
+status! {
+    /// The status of a plan (official SDK).
+    PlanStatus {
+        /// It was made and nothing runs.
+        Created = "CREATED",
+        /// It replicates.
+        Running = "RUNNING",
+        /// It is gone.
+        Deleted = "DELETED",
+    }
+}
+
+status! {
+    /// The status of an item (official SDK).
+    ItemStatus {
+        /// It is being made.
+        Creating = "CREATING",
+        /// It is being changed.
+        Changing = "CHANGING",
+        /// It replicates.
+        Running = "RUNNING",
+        /// Somebody stopped it.
+        ManualStopped = "MANUAL_STOPPED",
+        /// An overdue payment stopped it.
+        OverdueStopped = "OVERDUE_STOPPED",
+    }
+}
+
+/// A plan as it is returned.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// The ID.
+    #[serde(deserialize_with = "number")]
+    pub plan_id: i64,
+    /// The status.
+    #[serde(default)]
+    pub plan_status: PlanStatus,
+    /// The name.
+    #[serde(default)]
+    pub plan_name: Option<String>,
+    /// The description.
+    #[serde(default)]
+    pub plan_desc: Option<String>,
+    /// `ACTIVE_PASSIVE` or `ACTIVE_ACTIVE`.
+    #[serde(default)]
+    pub plan_type: Option<String>,
+    /// The instances.
+    #[serde(default, deserialize_with = "list")]
+    pub instances: Vec<Instance>,
+    /// Whether consumer progress is synchronized automatically.
+    #[serde(default)]
+    pub auto_sync_checkpoint: Option<bool>,
+    /// Whether consumer progress is synchronized at all.
+    #[serde(default)]
+    pub sync_checkpoint_enabled: Option<bool>,
+}
+
+/// One side of an item, as it is sent and as it is returned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ItemTopic {
+    /// The region of the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// The type of the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// The instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// The topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_name: Option<String>,
+    /// The consumer group; deprecated in the schema, asked for by older pages in ACTIVE_ACTIVE plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+    /// `Concurrently` or `Orderly`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_order_type: Option<String>,
+}
+
+/// An item as it is returned.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemView {
+    /// The ID.
+    #[serde(deserialize_with = "number")]
+    pub item_id: i64,
+    /// The status.
+    #[serde(default)]
+    pub item_status: ItemStatus,
+    /// The topics, one a side.
+    #[serde(default, deserialize_with = "list")]
+    pub topics: Vec<ItemTopic>,
+}
+
+/// How far consumers are.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProgressData {
+    /// The time of the message that was consumed last, in ms since 1970 UTC.
+    #[serde(deserialize_with = "maybe_number")]
+    pub consume_timestamp: Option<i64>,
+}
+
+/// Consumer progress of one side of a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// The instance.
+    pub instance_id: Option<String>,
+    /// The consumer group.
+    pub consumer_group_id: Option<String>,
+    /// The topic.
+    pub topic_name: Option<String>,
+    /// How far it is.
+    pub progress_data: Option<ProgressData>,
+}
+
+/// Consumer progress of one consumer group and topic.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The ID.
+    #[serde(deserialize_with = "number")]
+    pub checkpoint_id: i64,
+    /// When it was last synchronized, in ms since 1970 UTC.
+    #[serde(default, deserialize_with = "maybe_number")]
+    pub last_sync_time: Option<i64>,
+    /// The source's side.
+    #[serde(default)]
+    pub source_progress: Option<Progress>,
+    /// The destination's side.
+    #[serde(default)]
+    pub target_progress: Option<Progress>,
+}
+
+/// A number that may come as text.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    maybe_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("a number is missing"))
+}
+
+pub(super) fn maybe_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let broken = || serde::de::Error::custom("not a whole number");
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::Number(number) => number.as_i64().map(Some).ok_or_else(broken),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) => text.parse().map(Some).map_err(|_| broken()),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(broken()),
+    }
+}
+
+/// A list that may be null.
+fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_published_checkpoint_is_read() {
+        let checkpoint: Checkpoint = serde_json::from_value(json!({
+            "planId": 0, "itemId": 0, "checkpointId": 7, "lastSyncTime": 1740724080343_i64,
+            "sourceProgress": {"consumerGroupId": "GID_TEST", "progressData": {"consumeTimestamp": "1740724080343"}},
+            "targetProgress": null,
+        }))
+        .expect("reads");
+        assert_eq!(checkpoint.last_sync_time, Some(1740724080343));
+        let source = checkpoint.source_progress.and_then(|side| side.progress_data).and_then(|it| it.consume_timestamp);
+        assert_eq!(source, Some(1740724080343));
+    }
+
+    #[test]
+    fn masks_are_known() {
+        for mask in ["", "******", "h***2", "xxxx", "••••••"] {
+            assert!(is_mask(mask), "{mask}");
+        }
+        for password in ["hunter22", "a**b", "pass-word"] {
+            assert!(!is_mask(password), "{password}");
+        }
+    }
+
+    #[test]
+    fn an_undocumented_status_keeps_its_name() {
+        let item: ItemView =
+            serde_json::from_value(json!({"itemId": "5", "itemStatus": "MIGRATING", "topics": null})).expect("reads");
+        assert_eq!((item.item_id, item.item_status.as_str()), (5, "MIGRATING"));
+        assert_eq!(item.item_status, ItemStatus::Other("MIGRATING".into()));
+    }
+
+    #[test]
+    fn a_password_is_sent_and_never_printed() {
+        let instance = Instance { password: Some(Password(String::from("hunter22").into())), ..Instance::default() };
+        assert_eq!(json!(instance).to_string(), r#"{"password":"hunter22"}"#);
+        assert!(!format!("{instance:?}").contains("hunter22"));
+    }
+}

@@ -1,0 +1,268 @@
+//! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
+
+mod facts;
+mod verdicts;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::facts::{identity, mappings, pauses, plan_of, sent_credentials, update_failed};
+pub use self::verdicts::objective_ms;
+use self::verdicts::{coverage, readiness, synchrony};
+use super::act::{Acted, Outcome};
+use super::diff::{Decision, Phase, Step, Verdict};
+use super::observe::{Binding, Observed};
+use super::resolve;
+use crate::api::condition::{kind, offsets, protected, ready, synced};
+use crate::api::plan::{
+    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus, ManagementPolicy,
+};
+use crate::cloud::error::{Class, Error};
+use crate::cloud::rocketmq::ItemStatus;
+use crate::conditions::{self, Statement, Truth};
+
+/// The pass that a status is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// The generation of the spec.
+    pub generation: Option<i64>,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+    /// The status as the API server has it, the intents of this pass included.
+    pub old: &'a DisasterRecoveryPlanStatus,
+    /// The spec.
+    pub spec: &'a DisasterRecoveryPlanSpec,
+    /// Where the plan is.
+    pub binding: &'a Binding,
+    /// The value of the annotation that asks for a pass.
+    pub reconcile_requested: Option<&'a str>,
+    /// The value of the annotation that asks for a synchronization of all checkpoints.
+    pub sync_requested: Option<&'a str>,
+    /// How often the cloud is looked at, in ms.
+    pub poll_ms: i64,
+    /// Whether the last complete observation, of this pass or before, is younger than three polls.
+    pub fresh: bool,
+    /// How long an item may take to become visible after the call that made it.
+    pub visibility_window: Duration,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What the pass came to.
+#[derive(Clone, Copy, Debug)]
+pub enum Report<'a> {
+    /// It observed, decided and acted.
+    Ran {
+        /// What it saw.
+        seen: &'a Observed,
+        /// What it decided.
+        decision: &'a Decision,
+        /// What it did.
+        acted: &'a [Acted],
+    },
+    /// It could not observe.
+    Failed {
+        /// What `Synced` says of it.
+        synced: &'a Statement,
+        /// Whether a person has to act.
+        stalled: bool,
+    },
+    /// It was not to do anything.
+    Suspended,
+}
+
+/// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
+/// them, so that a crash or a lost answer is followed by looking and not by doing it again.
+pub fn intended(
+    old: &DisasterRecoveryPlanStatus,
+    decision: &Decision,
+    nonce: &str,
+    now: Timestamp,
+) -> Option<DisasterRecoveryPlanStatus> {
+    let (mut new, time) = (old.clone(), conditions::seconds(now));
+    for step in &decision.steps {
+        let nonce = nonce.to_owned();
+        match step {
+            Step::CreatePlan { .. } => new.creation = Some(CreationStatus { nonce, time }),
+            Step::AddItem { topics, .. } => {
+                let topics = resolve::pair(topics);
+                new.item_creations.retain(|it| it.topics != topics);
+                new.item_creations.push(ItemCreationStatus { topics, nonce, time, item_id: None });
+            }
+            Step::UpdatePlan { .. }
+            | Step::UpdateItem { .. }
+            | Step::StartItem { .. }
+            | Step::StopItem { .. }
+            | Step::DeleteItem { .. }
+            | Step::DeletePlan { .. }
+            | Step::SyncCheckpoints { .. } => {}
+        }
+    }
+    (new != *old).then_some(new)
+}
+
+/// The most differences that status names: thousands of items to be pruned must not make the object too large.
+const MOST_DRIFT: usize = 50;
+
+/// What `Synced` says of a failed call, and whether a person has to act.
+pub fn failure(error: &Error) -> (Statement, bool) {
+    let message = error.to_string();
+    match error.class {
+        Class::Denied => (Statement::no(synced::ACCESS_DENIED, message), true),
+        Class::Invalid => (Statement::no(synced::INVALID_SPEC, message), true),
+        Class::Conflict | Class::NotFound => (Statement::no(synced::PROGRESSING, message), false),
+        Class::Throttled { .. } => (Statement::unknown(synced::THROTTLED, message), false),
+        Class::Unavailable | Class::Ambiguous => (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false),
+    }
+}
+
+/// The first failure among the outcomes.
+pub fn first_failure(acted: &[Acted]) -> Option<&Error> {
+    acted.iter().find_map(|it| match &it.outcome {
+        Outcome::Failed(error) => Some(error),
+        Outcome::Done | Outcome::CreatedPlan(_) | Outcome::AddedItem(_) | Outcome::Synced { .. } | Outcome::Skipped => {
+            None
+        }
+    })
+}
+
+/// The status after a pass.
+pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
+    let mut new = pass.old.clone();
+    new.observed_generation = pass.generation;
+    match report {
+        Report::Suspended => suspended(pass, &mut new),
+        Report::Failed { synced, stalled } => {
+            let statement = if pass.deleting {
+                Statement::no(synced::DELETION_BLOCKED, synced.message.clone())
+            } else {
+                (*synced).clone()
+            };
+            set(pass, &mut new, kind::SYNCED, statement);
+            not_seen(pass, &mut new);
+            let stalled = stalled.then_some((synced.reason, synced.message.as_str()));
+            // The spec is not reached: kstatus must not take the last that was seen for it.
+            let behind = new.synced_generation != pass.generation && stalled.is_none() && !pass.deleting;
+            let reconciling = behind.then_some((ready::UPDATING, "the spec is carried out once the cloud can be seen"));
+            progress(pass, &mut new, reconciling, stalled);
+            new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
+        }
+        Report::Ran { seen, decision, acted } => {
+            ran(pass, &mut new, seen, decision, acted);
+            new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
+        }
+    }
+    new
+}
+
+fn set(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, kind: &str, statement: Statement) {
+    conditions::set(&mut new.conditions, kind, statement, pass.generation, pass.now);
+}
+
+/// kstatus: `Reconciling` and `Stalled` are there only while they are true.
+fn progress(
+    pass: &Pass<'_>,
+    new: &mut DisasterRecoveryPlanStatus,
+    reconciling: Option<(&'static str, &str)>,
+    stalled: Option<(&'static str, &str)>,
+) {
+    for (kind, found) in [(kind::RECONCILING, reconciling), (kind::STALLED, stalled)] {
+        match found {
+            Some((reason, message)) => set(pass, new, kind, Statement::yes(reason, message)),
+            None => conditions::remove(&mut new.conditions, kind),
+        }
+    }
+}
+
+fn suspended(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
+    let text = "spec.suspend is true: nothing is read or changed until it is false";
+    let statement = if pass.deleting {
+        Statement::no(synced::DELETION_BLOCKED, format!("{text}; the deletion waits for that too"))
+    } else {
+        Statement::unknown(synced::SUSPENDED, text)
+    };
+    set(pass, new, kind::SYNCED, statement);
+    set(pass, new, kind::PROTECTED, Statement::unknown(protected::UNKNOWN, text));
+    set(pass, new, kind::OFFSETS_COVERED, Statement::unknown(offsets::UNKNOWN, text));
+    // What was ready for another spec says nothing of this one.
+    if conditions::find(&new.conditions, kind::READY).is_none() || new.synced_generation != pass.generation {
+        set(pass, new, kind::READY, Statement::unknown(ready::NOT_READY, text));
+    }
+    progress(pass, new, None, None);
+}
+
+/// What is said while the cloud cannot be seen: the last that was seen, until it is older than three polls.
+fn not_seen(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
+    if pass.deleting {
+        set(pass, new, kind::READY, Statement::no(ready::DELETING, "the object is being deleted"));
+    }
+    let text = "nothing was seen of the cloud for more than three polls";
+    let stale = [
+        (kind::READY, ready::NOT_READY),
+        (kind::PROTECTED, protected::UNKNOWN),
+        (kind::OFFSETS_COVERED, offsets::UNKNOWN),
+    ];
+    for (kind, reason) in stale {
+        let behind = kind == kind::READY && new.synced_generation != pass.generation;
+        let known = pass.fresh && !behind && conditions::find(&new.conditions, kind).is_some();
+        let deleting = pass.deleting && kind == kind::READY;
+        if !known && !deleting {
+            set(pass, new, kind, Statement::unknown(reason, text));
+        }
+    }
+}
+
+fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, decision: &Decision, acted: &[Acted]) {
+    let failed = first_failure(acted);
+    identity(pass, new, seen, decision, acted);
+    mappings(pass, new, seen, acted);
+    sent_credentials(pass, new, seen, acted);
+    let refused_while_running = update_failed(acted, Class::Conflict).is_some()
+        && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
+    let blocked_by = decision.blocked_by.as_deref().filter(|_| refused_while_running);
+    pauses(pass, new, seen, decision, acted, refused_while_running && blocked_by.is_none());
+    new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
+    let correcting = pass.old.synced_generation == pass.generation && !pass.deleting;
+    if (correcting || !pass.old.paused_items.is_empty())
+        && matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. })
+    {
+        // What was found is not corrected before all runs again.
+        let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
+        new.drift.extend(lasting.cloned());
+    }
+    let synchronized = acted.iter().any(|it| matches!(it.outcome, Outcome::Synced { .. }));
+    if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
+        new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
+    }
+
+    let plan = plan_of(pass, seen);
+    let instances = plan.map(|plan| resolve::instances(pass.spec, plan)).unwrap_or_default();
+    let items = resolve::items(pass.spec, &pass.old.topic_mappings, &instances, &seen.items);
+    coverage(pass, new, seen, plan, &items);
+    set(pass, new, kind::READY, readiness(pass, decision, plan, &items));
+
+    let synced = match blocked_by {
+        Some(message) if !pass.deleting => Statement::no(synced::ITEMS_RUNNING, message),
+        _ => synchrony(pass, new, seen, decision, failed, refused_while_running),
+    };
+    let reached = synced.truth == Truth::True;
+    if !pass.deleting && reached {
+        new.synced_generation = pass.generation;
+    }
+    let phase = |phase: Phase| match phase {
+        Phase::Creating => ready::CREATING,
+        Phase::Updating => ready::UPDATING,
+        Phase::Deleting => ready::DELETING,
+    };
+    let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
+    let message = synced.message.clone();
+    let stalled = stalled_by_failure || blocked_by.is_some() || matches!(decision.verdict, Verdict::Refused { .. });
+    let reconciling = match &decision.verdict {
+        Verdict::Acting(it) | Verdict::Waiting { phase: it, .. } if !stalled => Some((phase(*it), message.as_str())),
+        _ => None,
+    };
+    let stalled = stalled.then_some((synced.reason, message.as_str()));
+    progress(pass, new, reconciling, stalled);
+    set(pass, new, kind::SYNCED, synced);
+}

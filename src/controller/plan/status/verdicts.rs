@@ -1,0 +1,272 @@
+//! What the conditions say: whether everything runs, whether a failover now would work, whether the cloud matches the spec.
+
+use std::time::Duration;
+
+use super::super::diff::{Decision, Phase, Verdict};
+use super::super::lag::{self, GroupLag};
+use super::super::observe::{Observed, Sight};
+use super::super::resolve::Items;
+use super::{Pass, failure, set};
+use crate::api::condition::{kind, offsets, protected, ready, synced};
+use crate::api::plan::{
+    DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy, MappingState, TopicMapping,
+};
+use crate::cloud::error::{Class, Error};
+use crate::cloud::rocketmq::{ItemStatus, PlanView};
+use crate::conditions::{self, Statement};
+
+/// Whether everything runs as the spec says.
+pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&PlanView>, items: &Items<'_>) -> Statement {
+    if pass.deleting {
+        return Statement::no(ready::DELETING, "the object is being deleted");
+    }
+    let Some(_) = plan else {
+        return match &decision.verdict {
+            Verdict::Refused { message, .. } => Statement::no(ready::NOT_READY, message.clone()),
+            _ => Statement::no(ready::CREATING, "the plan is being created"),
+        };
+    };
+    let current = pass.old.synced_generation == pass.generation;
+    let overdue = |it: &TopicMapping| {
+        let status = items.mapped.get(it.name.as_str()).map(|item| &item.item_status);
+        it.state == MappingState::Running && status == Some(&ItemStatus::OverdueStopped)
+    };
+    let current = current || pass.spec.topic_mappings.iter().any(overdue);
+    match &decision.verdict {
+        Verdict::Refused { message, .. } if !current => return Statement::no(ready::NOT_READY, message.clone()),
+        Verdict::Acting(Phase::Creating) => return Statement::no(ready::CREATING, "topic mappings are being added"),
+        Verdict::Waiting { phase: Phase::Creating, on } => return Statement::no(ready::CREATING, on.clone()),
+        Verdict::Acting(_) if !current => return Statement::no(ready::UPDATING, "a change of the spec is carried out"),
+        Verdict::Waiting { on, .. } => return Statement::no(ready::UPDATING, on.clone()),
+        Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::InSync | Verdict::Released { .. } => {}
+    }
+    let mut stopped = Vec::new();
+    for mapping in pass.spec.topic_mappings.iter().filter(|it| it.state == MappingState::Running) {
+        match items.mapped.get(mapping.name.as_str()).map(|item| &item.item_status) {
+            Some(ItemStatus::Running) => {}
+            Some(ItemStatus::OverdueStopped) => {
+                stopped.push(format!("{} (OVERDUE_STOPPED: settle the overdue payment)", mapping.name));
+            }
+            Some(other) => stopped.push(format!("{} ({})", mapping.name, other.as_str())),
+            None => stopped.push(format!("{} (absent)", mapping.name)),
+        }
+    }
+    let all = pass.spec.topic_mappings.len();
+    if !stopped.is_empty() && !pass.old.paused_items.is_empty() {
+        return Statement::no(ready::UPDATING, "topic mappings are stopped while the plan is changed");
+    }
+    if !stopped.is_empty() {
+        return Statement::no(ready::NOT_READY, format!("topic mappings do not run: {}", listed(&stopped)));
+    }
+    if all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped) {
+        return Statement::no(ready::STOPPED, "every topic mapping is stopped, as the spec says");
+    }
+    Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}"))
+}
+
+/// At most five entries, and how many more there are.
+pub(super) fn listed(entries: &[String]) -> String {
+    let head = entries.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    match entries.len().saturating_sub(5) {
+        0 => head,
+        more => format!("{head} and {more} more"),
+    }
+}
+
+/// Lags, and what they mean for a failover.
+pub(super) fn coverage(
+    pass: &Pass<'_>,
+    new: &mut DisasterRecoveryPlanStatus,
+    seen: &Observed,
+    plan: Option<&PlanView>,
+    items: &Items<'_>,
+) {
+    let unknown =
+        |text: &str| (Statement::unknown(protected::UNKNOWN, text), Statement::unknown(offsets::UNKNOWN, text));
+    let (protection, covered) = match (plan, &seen.checkpoints) {
+        _ if pass.deleting => unknown("the object is being deleted"),
+        (None, _) if matches!(seen.plan, Sight::Found(_)) => unknown("the plan is another owner's"),
+        (None, _) => {
+            let text = "there is no plan";
+            (Statement::no(protected::REPLICATION_STOPPED, text), Statement::unknown(offsets::UNKNOWN, text))
+        }
+        (Some(_), Err(error)) if !pass.fresh => {
+            unknown(&format!("no checkpoint was read for more than three polls: {error}"))
+        }
+        (Some(_), Err(_)) => match (replicates(pass, items), still_true(new)) {
+            (Err(statement), _) => {
+                set(pass, new, kind::PROTECTED, statement);
+                return;
+            }
+            (Ok(()), true) if pass.old.synced_generation == pass.generation => return,
+            (Ok(()), _) => unknown("no checkpoint was read yet"),
+        },
+        (Some(plan), Ok(checkpoints)) => {
+            let lags = lag::lags(items, checkpoints);
+            let objective_ms = objective_ms(pass.spec);
+            let disabled = plan.sync_checkpoint_enabled == Some(false);
+            if disabled {
+                new.checkpoints = None;
+                new.topic_mappings.iter_mut().for_each(|it| it.checkpoints = None);
+            } else {
+                let stale_ms = pass.poll_ms.saturating_mul(20).max(900_000);
+                for entry in &mut new.topic_mappings {
+                    let own = lags.iter().filter(|it| it.mapping == entry.name);
+                    entry.checkpoints = Some(lag::summary(own, objective_ms, entry.checkpoints.as_ref()));
+                }
+                new.checkpoints =
+                    Some(lag::plan_checkpoints(&lags, objective_ms, pass.old.checkpoints.as_ref(), stale_ms));
+            }
+            (protection(pass, &lags, objective_ms, disabled, items), covered(&lags, disabled))
+        }
+    };
+    set(pass, new, kind::PROTECTED, protection);
+    set(pass, new, kind::OFFSETS_COVERED, covered);
+}
+
+pub(super) fn still_true(new: &DisasterRecoveryPlanStatus) -> bool {
+    conditions::find(&new.conditions, kind::PROTECTED).is_some()
+        && conditions::find(&new.conditions, kind::OFFSETS_COVERED).is_some()
+}
+
+/// The objective in ms.
+pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
+    let objective = Duration::from(spec.recovery_point_objective);
+    i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether every mapping replicates, or what is said where one does not.
+pub(super) fn replicates(pass: &Pass<'_>, items: &Items<'_>) -> Result<(), Statement> {
+    let runs = |name: &str| items.mapped.get(name).is_some_and(|item| item.item_status == ItemStatus::Running);
+    let stopped: Vec<_> =
+        pass.spec.topic_mappings.iter().filter(|it| !runs(&it.name)).map(|it| it.name.clone()).collect();
+    if pass.spec.topic_mappings.is_empty() {
+        return Err(Statement::no(protected::REPLICATION_STOPPED, "no topic is replicated: add topicMappings"));
+    }
+    if !stopped.is_empty() {
+        let text = format!("topic mappings do not replicate: {}", listed(&stopped));
+        return Err(Statement::no(protected::REPLICATION_STOPPED, text));
+    }
+    Ok(())
+}
+
+pub(super) fn protection(
+    pass: &Pass<'_>,
+    lags: &[GroupLag],
+    objective_ms: i64,
+    disabled: bool,
+    items: &Items<'_>,
+) -> Statement {
+    if let Err(statement) = replicates(pass, items) {
+        return statement;
+    }
+    if disabled {
+        let text = "the plan does not synchronize consumer progress, so that its lag is not known: set \
+                    syncCheckpointEnabled: true";
+        return Statement::unknown(protected::UNKNOWN, text);
+    }
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    if !never.is_empty() {
+        return Statement::no(protected::NEVER_SYNCED, format!("never synchronized: {}", listed(&never)));
+    }
+    let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(named).collect();
+    let objective = lag::duration(objective_ms / 1000);
+    if !behind.is_empty() {
+        let text = format!("consumer progress is more than {objective} behind: {}", listed(&behind));
+        return Statement::no(protected::OBJECTIVE_EXCEEDED, text);
+    }
+    if lags.is_empty() {
+        return Statement::unknown(protected::UNKNOWN, "the cloud reports no consumer group yet");
+    }
+    Statement::yes(protected::WITHIN_OBJECTIVE, format!("every consumer group is within {objective}"))
+}
+
+pub(super) fn covered(lags: &[GroupLag], disabled: bool) -> Statement {
+    if disabled {
+        return Statement::no(
+            offsets::SYNC_DISABLED,
+            "syncCheckpointEnabled is false: consumers start anew after a failover",
+        );
+    }
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    if !never.is_empty() {
+        let text = format!(
+            "not synchronized: {}; automatic synchronization skips groups that are offline at the destination: start a \
+             consumer there, or annotate {}",
+            listed(&never),
+            crate::api::SYNC_CHECKPOINTS_ANNOTATION
+        );
+        return Statement::no(offsets::GROUPS_NOT_SYNCED, text);
+    }
+    if lags.is_empty() {
+        return Statement::unknown(offsets::UNKNOWN, "the cloud reports no consumer group yet");
+    }
+    Statement::yes(offsets::ALL_GROUPS, "every consumer group is synchronized")
+}
+
+pub(super) fn named(lag: &GroupLag) -> String {
+    format!("{} of topic {} from {}", lag.group, lag.topic, lag.source_instance)
+}
+
+/// Whether the cloud matches the spec.
+pub(super) fn synchrony(
+    pass: &Pass<'_>,
+    new: &DisasterRecoveryPlanStatus,
+    seen: &Observed,
+    decision: &Decision,
+    failed: Option<&Error>,
+    refused_while_running: bool,
+) -> Statement {
+    let fields = || listed(&new.drift.iter().map(|it| it.field.clone()).collect::<Vec<_>>());
+    if pass.deleting {
+        return match (failed, &decision.verdict) {
+            (Some(error), _) => Statement::no(synced::DELETION_BLOCKED, error.to_string()),
+            (None, Verdict::Refused { reason, message }) => Statement::no(reason, message.clone()),
+            (None, Verdict::Waiting { on, .. }) => Statement::no(synced::PROGRESSING, on.clone()),
+            (None, Verdict::Acting(_) | Verdict::InSync | Verdict::Released { .. }) => {
+                Statement::no(synced::PROGRESSING, "the cloud side is being deleted")
+            }
+        };
+    }
+    let drifted = pass.old.synced_generation == pass.generation && !new.drift.is_empty();
+    if refused_while_running {
+        let text = "the API refuses to change the plan while items run: they are stopped for it and started again";
+        return match drifted {
+            true => Statement::no(synced::DRIFTED, format!("somebody changed {}; {text}", fields())),
+            false => Statement::no(synced::PROGRESSING, text),
+        };
+    }
+    match (failed, &decision.verdict) {
+        // That the plan still refuses is what a person has to act on.
+        (Some(Error { class: Class::Conflict, .. }) | None, Verdict::Refused { reason, message }) => {
+            return Statement::no(reason, message.clone());
+        }
+        (Some(error), _) => return failure(error).0,
+        (None, _) => {}
+    }
+    if let Err(error) = &seen.checkpoints {
+        return failure(error).0;
+    }
+    if pass.spec.management_policy == ManagementPolicy::Observe {
+        return match new.drift.is_empty() {
+            true => Statement::yes(synced::OBSERVE_ONLY, "the cloud matches the spec; nothing is ever changed"),
+            false => Statement::no(
+                synced::OBSERVE_ONLY,
+                format!("the cloud differs in {}; nothing is changed, since managementPolicy is Observe", fields()),
+            ),
+        };
+    }
+    match &decision.verdict {
+        Verdict::InSync => Statement::yes(synced::IN_SYNC, "the cloud matches the spec"),
+        _ if drifted => Statement::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields())),
+        Verdict::Waiting { on, .. } => Statement::no(synced::PROGRESSING, on.clone()),
+        Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::Released { .. } => {
+            let text = if new.drift.is_empty() {
+                "the cloud is being changed".into()
+            } else {
+                format!("changing {}", fields())
+            };
+            Statement::no(synced::PROGRESSING, text)
+        }
+    }
+}
