@@ -185,8 +185,8 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topics".into()]))]
     pub item_creations: Vec<ItemCreationStatus>,
-    /// The IDs of the items that ran when the plan refused a change while items run: they are stopped for it and started
-    /// again after it.
+    /// The IDs of the items that ran when the API refused a change of the plan or of themselves for that: they are stopped
+    /// for it and started again after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub paused_items: Vec<String>,

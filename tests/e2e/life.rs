@@ -1,7 +1,7 @@
 //! The main job: an object becomes a plan, follows its spec, and goes.
 
 use disaster_recovery_operator::api::{PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -103,6 +103,26 @@ async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() 
     assert_eq!(statuses, ["RUNNING", "MANUAL_STOPPED"], "each is as the spec says again");
     assert!(world.cloud.plans()[0].plan_desc.as_deref().is_some_and(|it| it.starts_with("new [drp ")));
     world.event("orders", "ItemsPaused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_cannot_change_while_it_runs_is_stopped_for_it_and_started_again() {
+    let world = World::with(Config { delay_ms: 100, ..Config::default() }).await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    world.ready("orders").await;
+    let code = "DisasterRecoveryItemStatus.Error".into();
+    let kind = FaultKind::Error { status: 400, code, message: "it runs".into(), pascal_case: false };
+    world.cloud.add_fault(Fault { action: Some("UpdateDisasterRecoveryItem".into()), after: 0, times: Some(1), kind });
+    world.cloud.clear_requests();
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["topicMappings"][0]["topics"][1]["topicName"] = json!("orders-copy");
+    world.patch("orders", json!({ "spec": spec })).await;
+    let status = world.ready("orders").await;
+    assert!(status.paused_items.is_empty());
+    let item = |verb: &str| format!("{verb}DisasterRecoveryItem");
+    assert_eq!(world.changes(), ["Update", "Stop", "Update", "Start"].map(item), "and the other one runs on");
+    world.assert_one_plan("orders", 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,7 @@ pub fn events(
         told.push(warning(reason, "Observe", message.clone()));
     }
     if !new.paused_items.is_empty() && old.paused_items.is_empty() {
-        let note = "the API refuses to change the plan while items run: stopping them, they are started again after it";
+        let note = "the API refuses the change while items run: stopping them, they are started again after it";
         told.push(normal("ItemsPaused", "StopItem", note.into()));
     }
     let (before, after) = (reason(old, kind::PROTECTED), reason(new, kind::PROTECTED));

@@ -115,7 +115,12 @@ fn existing(
     }
     if differs(&topics, &item.topics) {
         work.drift.push(difference(field("topics"), names(&topics), names(&item.topics)));
-        work.steps.push(Step::UpdateItem { plan_id, item_id, topics });
+        // Where the API refused that of a running item, it is stopped for it and started again after it.
+        let refused = want.status.paused_items.contains(&item_id.to_string());
+        work.steps.push(match refused && runs(item) {
+            true => Step::StopItem { plan_id, item_id },
+            false => Step::UpdateItem { plan_id, item_id, topics },
+        });
         return;
     }
     match (mapping.state, runs(item)) {

@@ -38,9 +38,19 @@ pub(super) fn pauses(
     if !decision.pause_for_update {
         new.paused_items.clear();
     }
-    if refused_while_running && new.paused_items.is_empty() {
-        let running = seen.items.iter().filter(|item| item.item_status == ItemStatus::Running);
-        new.paused_items = running.map(|item| item.item_id.to_string()).collect();
+    let refused_item = |id: i64| {
+        acted.iter().any(|it| match (&it.step, &it.outcome) {
+            (Step::UpdateItem { item_id, .. }, Outcome::Failed(error)) => {
+                *item_id == id && error.class == Class::Conflict
+            }
+            _ => false,
+        })
+    };
+    for item in seen.items.iter().filter(|item| item.item_status == ItemStatus::Running) {
+        let id = item.item_id.to_string();
+        if (refused_while_running || refused_item(item.item_id)) && !new.paused_items.contains(&id) {
+            new.paused_items.push(id);
+        }
     }
     let asked_again = pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref();
     let Some(change) = decision.change.clone().filter(|_| !asked_again) else {
