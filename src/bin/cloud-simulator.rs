@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use disaster_recovery_operator::simulator::model::PasswordEcho;
+use disaster_recovery_operator::simulator::model::{PasswordEcho, Rules};
 use disaster_recovery_operator::simulator::{AccessKey, Config, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,15 +63,15 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // Anyone who reaches the admin API owns the cloud.
     ensure!(arguments.listen.ip().is_loopback(), "--listen must be a loopback address, not {}", arguments.listen);
+    let password_echo = match arguments.password_echo {
+        Echo::Masked => PasswordEcho::Masked,
+        Echo::Clear => PasswordEcho::Clear,
+        Echo::Omitted => PasswordEcho::Omitted,
+    };
     let simulator = Simulator::new(Config {
         keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
         default_region: arguments.region,
-        delay_ms: arguments.delay,
-        password_echo: match arguments.password_echo {
-            Echo::Masked => PasswordEcho::Masked,
-            Echo::Clear => PasswordEcho::Clear,
-            Echo::Omitted => PasswordEcho::Omitted,
-        },
+        rules: Rules { delay_ms: arguments.delay, password_echo, ..Rules::default() },
         ..Config::default()
     });
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{PasswordEcho, Rules};
+use super::model::Rules;
 
 /// One access key that the simulator knows. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -48,31 +48,12 @@ pub struct Config {
     pub denied_actions: BTreeSet<String>,
     /// Whether RocketMQ's own refusals come as HTTP 200 with `success: false` (unconfirmed whether the cloud ever does).
     pub errors_as_http_200: bool,
-    /// See [`Rules::delay_ms`].
-    pub delay_ms: i64,
-    /// See [`Rules::visibility_delay_ms`].
-    pub visibility_delay_ms: i64,
-    /// See [`Rules::sync_interval_ms`].
-    pub sync_interval_ms: i64,
-    /// See [`Rules::instances`].
-    pub instances: Option<BTreeSet<String>>,
-    /// See [`Rules::topics`].
-    pub topics: Option<BTreeSet<String>>,
-    /// See [`Rules::consumer_groups`].
-    pub consumer_groups: Vec<String>,
-    /// See [`Rules::idle_groups`].
-    pub idle_groups: BTreeSet<String>,
-    /// See [`Rules::update_while_running`].
-    pub update_while_running: bool,
-    /// See [`Rules::password_echo`].
-    pub password_echo: PasswordEcho,
-    /// See [`Rules::never_synced_as_zero`].
-    pub never_synced_as_zero: bool,
+    /// How its plans, items and checkpoints behave.
+    pub rules: Rules,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        let rules = Rules::default();
         Config {
             keys: vec![AccessKey::new("simulator-key-id", "simulator-key-secret")],
             default_region: "cn-hangzhou".to_owned(),
@@ -80,34 +61,7 @@ impl Default for Config {
             retry_after_ms: None,
             denied_actions: BTreeSet::new(),
             errors_as_http_200: false,
-            delay_ms: rules.delay_ms,
-            visibility_delay_ms: rules.visibility_delay_ms,
-            sync_interval_ms: rules.sync_interval_ms,
-            instances: rules.instances,
-            topics: rules.topics,
-            consumer_groups: rules.consumer_groups,
-            idle_groups: rules.idle_groups,
-            update_while_running: rules.update_while_running,
-            password_echo: rules.password_echo,
-            never_synced_as_zero: rules.never_synced_as_zero,
-        }
-    }
-}
-
-impl Config {
-    /// The part that the model goes by.
-    pub fn rules(&self) -> Rules {
-        Rules {
-            delay_ms: self.delay_ms,
-            visibility_delay_ms: self.visibility_delay_ms,
-            sync_interval_ms: self.sync_interval_ms,
-            instances: self.instances.clone(),
-            topics: self.topics.clone(),
-            consumer_groups: self.consumer_groups.clone(),
-            idle_groups: self.idle_groups.clone(),
-            update_while_running: self.update_while_running,
-            password_echo: self.password_echo,
-            never_synced_as_zero: self.never_synced_as_zero,
+            rules: Rules::default(),
         }
     }
 }

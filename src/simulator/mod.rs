@@ -76,7 +76,7 @@ struct Cloud {
 impl Simulator {
     /// A cloud without plans.
     pub fn new(config: Config) -> Simulator {
-        let model = Model::new(config.rules());
+        let model = Model::new(config.rules.clone());
         let (faults, nonces, calls, requests) = Default::default();
         Simulator(Arc::new(Mutex::new(Cloud { config, model, faults, nonces, calls, requests, clock_offset_ms: 0 })))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::Rules;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -28,8 +28,8 @@ enum Scenario {
 
 async fn world() -> World {
     // What was made becomes visible late, so that a hasty second try would make it twice.
-    let config = Config { delay_ms: 30, visibility_delay_ms: 150, ..Config::default() };
-    let mut world = World::with(config).await;
+    let rules = Rules { delay_ms: 30, visibility_delay_ms: 150, ..Rules::default() };
+    let mut world = World::with(rules).await;
     world.settings.poll_interval = Duration::from_secs(3600);
     world.settings.visibility_window = Duration::from_secs(2);
     world

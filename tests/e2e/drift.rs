@@ -1,13 +1,13 @@
 //! What somebody changes in the console is found, shown and corrected.
 
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
 use serde_json::json;
 
 use crate::world::{World, has, message, one_way};
 
-async fn running(config: Config) -> (World, crate::support::operator::Operator, i64) {
-    let world = World::with(config).await;
+async fn running(rules: Rules) -> (World, crate::support::operator::Operator, i64) {
+    let world = World::with(rules).await;
     let operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.ready("orders").await;
@@ -17,7 +17,7 @@ async fn running(config: Config) -> (World, crate::support::operator::Operator, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_plan_is_shown_and_corrected_and_told() {
-    let (world, _operator, id) = running(Config { delay_ms: 200, ..Config::default() }).await;
+    let (world, _operator, id) = running(Rules { delay_ms: 200, ..Rules::default() }).await;
     world.cloud.with_model(|model, now| model.edit_plan(id, &json!({ "planName": "renamed" }), now)).expect("edited");
     let status =
         world.status("orders", "the drift is shown", |it| it.drift.iter().any(|it| it.field == "planName")).await;
@@ -34,7 +34,7 @@ async fn a_changed_plan_is_shown_and_corrected_and_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_and_a_deleted_item_come_back() {
-    let (world, _operator, id) = running(Config::default()).await;
+    let (world, _operator, id) = running(Rules::default()).await;
     let items: Vec<_> = world.cloud.plans()[0].items.iter().map(|it| it.item_id).collect();
     world
         .cloud
@@ -53,7 +53,7 @@ async fn a_stopped_and_a_deleted_item_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_plan_is_created_again() {
-    let (world, _operator, id) = running(Config::default()).await;
+    let (world, _operator, id) = running(Rules::default()).await;
     world.cloud.with_model(|model, _| model.remove_plan(id)).expect("removed");
     let new = world
         .status("orders", "another plan", |it| {
@@ -66,7 +66,7 @@ async fn a_deleted_plan_is_created_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
-    let (world, _operator, id) = running(Config::default()).await;
+    let (world, _operator, id) = running(Rules::default()).await;
     world.cloud.clear_requests();
     let mut spec = one_way(&["orders", "billing"]);
     spec["planType"] = json!("ACTIVE_ACTIVE");
@@ -88,7 +88,7 @@ async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_objective_is_told_when_it_is_exceeded_and_met_again() {
-    let (world, _operator, _) = running(Config { sync_interval_ms: 200, ..Config::default() }).await;
+    let (world, _operator, _) = running(Rules { sync_interval_ms: 200, ..Rules::default() }).await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
     let now = world.cloud.now_ms();
     let checkpoint = world.cloud.plans()[0].items[0].checkpoints[0].checkpoint_id;

@@ -1,7 +1,7 @@
 //! Whose plan it is: adoption, conflicts, two clusters, and observing only.
 
 use disaster_recovery_operator::api::PLAN_ID_ANNOTATION;
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::{ForeignPlan, PlanInput};
 use kube::ResourceExt;
 use serde_json::json;
@@ -28,7 +28,7 @@ pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_the_same_name_is_a_conflict_until_plan_id_takes_it_over() {
-    let world = World::with(Config { update_while_running: true, ..Config::default() }).await;
+    let world = World::with(Rules { update_while_running: true, ..Rules::default() }).await;
     let id = foreign(&world, "orders", "made by hand", &["orders", "other"]);
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);

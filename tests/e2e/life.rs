@@ -1,7 +1,8 @@
 //! The main job: an object becomes a plan, follows its spec, and goes.
 
 use disaster_recovery_operator::api::{PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
-use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
+use disaster_recovery_operator::simulator::model::Rules;
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::world::{DEADLINE, World, external, has, mapping, message, one_way};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
-    let world = World::with(Config { delay_ms: 200, sync_interval_ms: 200, ..Config::default() }).await;
+    let world = World::with(Rules { delay_ms: 200, sync_interval_ms: 200, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     let status = world.ready("orders").await;
@@ -38,7 +39,7 @@ async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_spec_changes_is_changed_and_no_more() {
-    let world = World::with(Config { update_while_running: true, ..Config::default() }).await;
+    let world = World::with(Rules { update_while_running: true, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.ready("orders").await;
@@ -87,7 +88,7 @@ async fn a_mapping_is_stopped_and_started_and_kept_when_the_spec_drops_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() {
-    let world = World::with(Config { delay_ms: 150, ..Config::default() }).await;
+    let world = World::with(Rules { delay_ms: 150, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.ready("orders").await;
@@ -107,7 +108,7 @@ async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_cannot_change_while_it_runs_is_stopped_for_it_and_started_again() {
-    let world = World::with(Config { delay_ms: 100, ..Config::default() }).await;
+    let world = World::with(Rules { delay_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.ready("orders").await;
@@ -127,7 +128,7 @@ async fn an_item_that_cannot_change_while_it_runs_is_stopped_for_it_and_started_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_leaves_nothing_in_the_cloud() {
-    let world = World::with(Config { delay_ms: 150, ..Config::default() }).await;
+    let world = World::with(Rules { delay_ms: 150, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.ready("orders").await;
@@ -138,7 +139,7 @@ async fn deletion_leaves_nothing_in_the_cloud() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retain_removes_only_the_owner_mark() {
-    let world = World::with(Config { delay_ms: 100, ..Config::default() }).await;
+    let world = World::with(Rules { delay_ms: 100, ..Rules::default() }).await;
     let operator = world.operator().await;
     let mut spec = one_way(&["orders", "billing"]);
     spec["deletionPolicy"] = json!("Retain");
@@ -161,7 +162,7 @@ async fn retain_removes_only_the_owner_mark() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_checkpoint_is_synchronized_once_when_asked() {
-    let world = World::with(Config { sync_interval_ms: 3_600_000, ..Config::default() }).await;
+    let world = World::with(Rules { sync_interval_ms: 3_600_000, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
     world.condition("orders", "Protected", "False", "NeverSynced").await;
@@ -181,7 +182,7 @@ async fn every_checkpoint_is_synchronized_once_when_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_two_way_plan_reads_checkpoints_of_both_directions() {
-    let world = World::with(Config { sync_interval_ms: 100, ..Config::default() }).await;
+    let world = World::with(Rules { sync_interval_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
     spec["planType"] = json!("ACTIVE_ACTIVE");
@@ -194,7 +195,7 @@ async fn a_two_way_plan_reads_checkpoints_of_both_directions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_checkpoints_on_many_pages_are_all_counted() {
     let consumer_groups = (0..230).map(|i| format!("GID_{i:03}")).collect();
-    let world = World::with(Config { consumer_groups, sync_interval_ms: 100, ..Config::default() }).await;
+    let world = World::with(Rules { consumer_groups, sync_interval_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
     let status = world.condition("orders", "Protected", "True", "WithinObjective").await;

@@ -1,7 +1,7 @@
 //! Passwords and keys: rotated without a restart, and seen nowhere but on the wire.
 
-use disaster_recovery_operator::simulator::Config;
 use disaster_recovery_operator::simulator::model::PasswordEcho;
+use disaster_recovery_operator::simulator::model::Rules;
 
 use crate::support::eventually;
 use crate::world::{DEADLINE, PASSWORD, World, external, has, message};
@@ -9,7 +9,7 @@ use crate::world::{DEADLINE, PASSWORD, World, external, has, message};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {
     for password_echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
-        let world = World::with(Config { password_echo, ..Config::default() }).await;
+        let world = World::with(Rules { password_echo, ..Rules::default() }).await;
         let operator = world.operator().await;
         world.create("orders", external(&["orders"])).await;
         world.ready("orders").await;

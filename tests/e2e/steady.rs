@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::Rules;
 
 use crate::support::eventually;
 use crate::world::{DEADLINE, World, external};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() {
-    let mut world = World::with(Config { sync_interval_ms: 150, ..Config::default() }).await;
+    let mut world = World::with(Rules { sync_interval_ms: 150, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(200);
     let operator = world.operator().await;
     world.create("orders", external(&["orders", "billing"])).await;

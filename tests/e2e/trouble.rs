@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
@@ -32,7 +32,7 @@ async fn a_wrong_key_is_said_with_the_clouds_own_words_and_retried_slowly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_permission_and_an_unknown_instance_are_named() {
-    let world = World::with(Config { instances: Some(["rmq-cn-aaa".to_owned()].into()), ..Config::default() }).await;
+    let world = World::with(Rules { instances: Some(["rmq-cn-aaa".to_owned()].into()), ..Rules::default() }).await;
     world.cloud.set_denied_actions(["CreateDisasterRecoveryPlan"]);
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -50,7 +50,7 @@ async fn a_missing_permission_and_an_unknown_instance_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_does_not_exist_holds_up_nothing_but_its_own_mapping() {
     let topics = Some(["billing".to_owned(), "returns".to_owned()].into());
-    let world = World::with(Config { topics, ..Config::default() }).await;
+    let world = World::with(Rules { topics, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing", "returns"])).await;
     let status = world.status("orders", "two of three run", |it| it.items.as_deref() == Some("2/3")).await;
@@ -62,7 +62,7 @@ async fn a_topic_that_does_not_exist_holds_up_nothing_but_its_own_mapping() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_unknown_and_old_data_never_protects() {
-    let mut world = World::with(Config { sync_interval_ms: 100, ..Config::default() }).await;
+    let mut world = World::with(Rules { sync_interval_ms: 100, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(300);
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -115,7 +115,7 @@ async fn a_lost_answer_never_makes_a_second_plan_or_item() {
         FaultKind::Html { status: 200 },
     ];
     for kind in lost {
-        let world = World::with(Config { visibility_delay_ms: 700, ..Config::default() }).await;
+        let world = World::with(Rules { visibility_delay_ms: 700, ..Rules::default() }).await;
         world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", kind.clone(), Some(1)));
         world.cloud.add_fault(fault("AddDisasterRecoveryItem", kind, Some(1)));
         let operator = world.operator().await;

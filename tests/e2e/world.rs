@@ -5,6 +5,7 @@ use std::time::Duration;
 use disaster_recovery_operator::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus};
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
 use disaster_recovery_operator::controller::Settings;
+use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -32,11 +33,11 @@ pub(crate) struct World {
 impl World {
     /// A world whose cloud is quick and without faults.
     pub(crate) async fn new() -> Self {
-        Self::with(Config::default()).await
+        Self::with(Rules::default()).await
     }
 
     /// A world with a cloud of its own kind.
-    pub(crate) async fn with(config: Config) -> Self {
+    pub(crate) async fn with(rules: Rules) -> Self {
         let plane = tokio::task::spawn_blocking(|| {
             let plane = ControlPlane::shared();
             operator::installed();
@@ -49,7 +50,7 @@ impl World {
         let metadata = ObjectMeta { name: Some(namespace.clone()), ..ObjectMeta::default() };
         let object = Namespace { metadata, ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
-        let (cloud, settings) = (Simulator::new(config), operator::settings(&namespace));
+        let (cloud, settings) = (Simulator::new(Config { rules, ..Config::default() }), operator::settings(&namespace));
         let world = Self { client, namespace, cloud, settings };
         world
             .secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")])
