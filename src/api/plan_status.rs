@@ -190,7 +190,11 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub paused_items: Vec<String>,
-    /// A change of the plan that did not come about yet: items are not stopped for it again and again.
+    /// When the first of them was listed (UTC). A pause ends after ten minutes, whatever becomes of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub paused_since: Option<Timestamp>,
+    /// A change of the plan or of items that did not come about yet: items are not stopped for it again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_attempts: Option<UpdateAttempts>,
     /// When the bound plan was first not found (UTC). It is made again only when a second look agrees.

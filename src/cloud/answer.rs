@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::error::{Class, Error, classify};
+use super::error::{Error, classify};
 
 /// The `data` of an answer, and its request ID.
 pub(super) type Answer = (Value, Option<String>);
@@ -45,7 +45,7 @@ pub(super) fn understand(
         return Err(match code {
             Some(code) => failed(classify(status, &code, retry_after, changing), code, message),
             None if retry_after.is_some() || status == 429 => {
-                failed(Class::Throttled { after: retry_after }, format!("HTTP {status}"), message)
+                failed(classify(status, "", retry_after, changing), format!("HTTP {status}"), message)
             }
             None => broken("a body that is no error of the API"),
         });
@@ -78,6 +78,7 @@ fn element(body: &[u8], name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::Class;
     use super::*;
 
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {

@@ -38,6 +38,10 @@ impl Pace {
     /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
     fn reserve(&mut self, now: Instant, most: Duration) -> Result<Duration, Duration> {
         // Up to a second of unused slots may be used at once, unless the service just throttled.
+        // What was not used for a minute is not throttled any more.
+        if now.saturating_duration_since(self.next) > Duration::from_secs(60) {
+            self.slowdown = 1;
+        }
         let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
         let earliest = now.checked_sub(burst).unwrap_or(now);
         let slot = self.next.max(earliest);

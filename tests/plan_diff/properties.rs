@@ -370,7 +370,7 @@ impl Trial {
         let mut quiet = 0;
         let mut trace = Vec::new();
         for n in 0..MOST_PASSES {
-            if n == 20 {
+            if n == 20 || n == 60 {
                 self.settle_arrears();
                 quiet = 0;
                 // What was given up is tried again after an hour.
@@ -380,7 +380,7 @@ impl Trial {
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             quiet = if (rest && passed.decision.steps.is_empty()) || passed.blocked() { quiet + 1 } else { 0 };
-            if (quiet > 8 && n > 20) || self.world.released.is_some() {
+            if (quiet > 8 && n > 60) || self.world.released.is_some() {
                 return Ok(passed);
             }
             trace.push(passed.decision);

@@ -160,6 +160,67 @@ fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
 }
 
 #[test]
+fn topics_that_the_api_never_takes_do_not_leave_the_item_stopped() {
+    // It refuses them while the item runs, and then it refuses them for good.
+    for class in [Class::Conflict, Class::Invalid, Class::Ambiguous] {
+        let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
+        let plan_id = world.plan_id();
+        world.edit(json!({"topicMappings": [mapping("orders", "other", "Running")]}));
+        let mut first = true;
+        for _ in 0..60 {
+            let mut fault = |step: &Step| match step {
+                Step::UpdateItem { .. } => {
+                    let refused = if std::mem::take(&mut first) { Class::Conflict } else { class };
+                    Fault::Refused(refused)
+                }
+                _ => Fault::None,
+            };
+            world.faulty_pass(&mut fault, Crash::Never);
+        }
+        assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running], "{class:?}");
+        assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC), "{class:?}");
+        assert!(world.status.paused_items.is_empty(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_pause_ends_after_ten_minutes_whatever_becomes_of_the_change() {
+    // One item is stopped, the other cannot be: the plan can never be changed.
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let plan_id = world.plan_id();
+    let second = *world.items(plan_id).keys().max().unwrap();
+    world.edit(json!({"planDesc": "Other"}));
+    for _ in 0..300 {
+        let mut fault = |step: &Step| match step {
+            Step::StopItem { item_id, .. } if *item_id == second => Fault::Refused(Class::Conflict),
+            _ => Fault::None,
+        };
+        world.faulty_pass(&mut fault, Crash::Never);
+    }
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC));
+}
+
+#[test]
+fn retaining_stops_only_what_it_will_start_again() {
+    // One item was listed for a change of its own when the object was deleted.
+    let spec = json!({
+        "deletionPolicy": "Retain",
+        "topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")],
+    });
+    let mut world = World::in_sync(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.status.paused_items = vec![world.items(plan_id).keys().min().unwrap().to_string()];
+    world.status.paused_since = Some(Timestamp::from_millisecond(world.now).unwrap());
+    world.deleting = true;
+    world.converge(60);
+    assert!(world.released.is_some());
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert!(!world.model.plan(plan_id).unwrap().plan_desc.clone().unwrap().contains(MARK));
+}
+
+#[test]
 fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
     // The plan must be paused for the change, and then the change itself is refused, such as for a wrong password.
     for class in [Class::Invalid, Class::Denied] {

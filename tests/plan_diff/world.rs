@@ -345,6 +345,8 @@ impl World {
                 && self.sync_requested != self.status.last_handled_sync_checkpoints_at,
             visibility_window: self.window,
             generation: self.generation,
+            asked_again: self.reconcile_requested != self.status.last_handled_reconcile_at,
+            deleting_since: None,
         };
         let now = self.timestamp();
         if self.deleting { diff::teardown(&want, seen, now) } else { diff::diff(&want, seen, now) }

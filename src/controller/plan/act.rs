@@ -114,10 +114,7 @@ async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Out
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
             Ok(()) => done += 1,
             Err(error) => {
-                let all = matches!(
-                    error.class,
-                    Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous
-                );
+                let all = matches!(error.class, Class::Denied | Class::Throttled { .. } | Class::Unavailable);
                 failed += 1;
                 first.get_or_insert(error);
                 if all {

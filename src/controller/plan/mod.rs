@@ -40,6 +40,9 @@ const FAILURES_BEFORE_LETTING_GO: u32 = 3;
 /// When a poll is tried again for which no worker was free.
 const POLL_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a deletion waits to start again what was stopped for the object's sake.
+const LONGEST_WAIT_TO_RESUME: Duration = Duration::from_secs(600);
+
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
@@ -160,6 +163,9 @@ async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Res
         sync_requested: asked,
         visibility_window: session.ctx.settings.visibility_window,
         generation: session.object.metadata.generation.unwrap_or_default(),
+        asked_again: session.object.annotations().get(RECONCILE_ANNOTATION)
+            != before.last_handled_reconcile_at.as_ref(),
+        deleting_since: session.object.metadata.deletion_timestamp.as_ref().map(|it| it.0),
     };
     let decision = match deleting {
         true => diff::teardown(&want, &seen, Timestamp::now()),
@@ -180,6 +186,7 @@ async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Res
     write(session, &report, Some((&before, &tell))).await?;
     session.measure(&seen);
     if deleting
+        && before.paused_items.is_empty()
         && spec.deletion_policy == DeletionPolicy::Retain
         && let Some(error::Error { class: Class::Denied, .. }) = status::first_failure(&acted)
     {
@@ -282,13 +289,19 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
         }
     };
     let deleting = session.object.metadata.deletion_timestamp.is_some();
+    // What was stopped for this object's sake is not left so without need.
+    let since = session.object.metadata.deletion_timestamp.as_ref().map(|it| Timestamp::now().duration_since(it.0));
+    let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_WAIT_TO_RESUME);
+    let retained = deleting
+        && session.object.spec.deletion_policy == DeletionPolicy::Retain
+        && (waited || session.status().paused_items.is_empty());
     // What a person has to mend, and not what mends itself.
     let denied = match &why {
         Unseen::Credentials(SecretError::Missing(_) | SecretError::Content(_)) => true,
         Unseen::Credentials(SecretError::Unreadable(..)) => false,
         Unseen::Cloud(error) => error.class == Class::Denied,
     };
-    if deleting && denied && session.object.spec.deletion_policy == DeletionPolicy::Retain {
+    if retained && denied {
         let left = format!("the plan was kept with its owner mark: {}", synced.message);
         return release(session, Some(left)).await;
     }
@@ -296,7 +309,8 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
         return release(session, Some("nothing was ever made for this object".into())).await;
     }
     let failing = session.ctx.remember(&session.key(), |memory| memory.failures) >= FAILURES_BEFORE_LETTING_GO;
-    if deleting && failing && session.object.spec.deletion_policy == DeletionPolicy::Retain {
+    let throttled = matches!(&why, Unseen::Cloud(error::Error { class: Class::Throttled { .. }, .. }));
+    if retained && failing && !throttled {
         let left = format!("the plan was kept with its owner mark, since it could not be reached: {}", synced.message);
         return release(session, Some(left)).await;
     }
@@ -339,10 +353,13 @@ fn next(seen: &Observed, decision: &Decision, acted: &[Acted], paused: bool) -> 
         // What was stopped for a change that is refused runs on without delay.
         (Some(error), _) if paused && matches!(error.class, Class::Denied | Class::Invalid) => Next::Soon,
         // One topic that does not exist must not keep the others from being looked at.
-        (Some(error), _) if error.class == Class::Invalid && of_an_item(acted) => Next::Poll,
+        (Some(error), _) if error.class == Class::Invalid && of_an_item(acted) => {
+            let done = acted.iter().any(|it| matches!(it.outcome, act::Outcome::Done | act::Outcome::AddedItem(_)));
+            if done { Next::Soon } else { Next::Poll }
+        }
         (Some(error), _) => Next::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
-        (None, Verdict::Refused { .. }) if !acted.is_empty() => Next::Soon,
+        (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Next::Soon,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
     }
 }

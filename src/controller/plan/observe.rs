@@ -139,14 +139,17 @@ pub async fn acl_credentials(
 /// That a plan is gone is believed only when a whole list agrees, since the code for a missing plan is not published.
 pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Error> {
     let ids = binding.ids();
+    let mut refused = None;
     for id in &ids {
         match cloud.get_plan(*id).await {
             Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Sight::Found(Box::new(plan))),
+            // The code for a missing plan is not published: the list decides.
             Ok(_) | Err(Error { class: Class::NotFound, .. }) => {}
+            Err(error @ Error { class: Class::Invalid | Class::Conflict, .. }) => refused = Some(error),
             Err(error) => return Err(error),
         }
     }
-    pick(binding, &ids, cloud.list_plans().await?)
+    pick(binding, &ids, cloud.list_plans().await?).map_err(|listed| refused.unwrap_or(listed))
 }
 
 /// Finds the plan in a list of all plans, after those of `ids` could not be read. Pure.

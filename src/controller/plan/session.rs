@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
     pub(super) fn by_content(&self, mut all: BTreeMap<String, AclCredentials>) -> BTreeMap<String, AclCredentials> {
         for it in all.values_mut() {
             let (username, password) = (it.username.expose_secret(), it.password.as_ref().map(|it| it.expose_secret()));
-            let name = format!("{}/{}", self.namespace(), it.secret_name);
+            let name = format!("{}/{} {}", self.namespace(), it.secret_name, password.is_some());
             it.resource_version = self.ctx.content_version(name, (username, password), &it.resource_version);
         }
         all

@@ -87,6 +87,11 @@ impl Step {
         }
     }
 
+    /// Whether it has nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::SyncCheckpoints { checkpoints, .. } if checkpoints.is_empty())
+    }
+
     /// A constant name, for logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -153,7 +158,7 @@ pub struct Decision {
     pub drift: Vec<Drift>,
     /// Whether items are stopped so that the plan can be changed, as status remembers it.
     pub pause_for_update: bool,
-    /// The change of the plan that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts) names it.
+    /// The change of the plan and of items' topics that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts) names it.
     pub change: Option<String>,
     /// What a person has to do if the API refuses to change the plan while items run.
     pub blocked_by: Option<String>,

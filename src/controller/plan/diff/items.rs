@@ -10,6 +10,15 @@ use crate::controller::plan::resolve::{self, Instances, Items};
 /// The most items that one pass adds, so that each call is made well within the window that its intent opens.
 const MOST_ADDED: usize = 20;
 
+/// What goes on besides.
+#[derive(Clone, Copy)]
+pub(super) struct Mode {
+    /// Items are stopped so that the plan can be changed.
+    pub(super) pausing: bool,
+    /// The change of topics is given up for now.
+    pub(super) given_up: bool,
+}
+
 /// What the items need.
 #[derive(Default)]
 pub(super) struct Work {
@@ -21,8 +30,6 @@ pub(super) struct Work {
     pub(super) drift: Vec<Drift>,
     /// Whether an item is missing or being made.
     pub(super) creating: bool,
-    /// Whether an item that was stopped for an update is still to be started again.
-    pub(super) resuming: bool,
 }
 
 /// Compares every mapping with its item.
@@ -31,7 +38,7 @@ pub(super) fn work(
     plan_id: i64,
     instances: &Instances<'_>,
     items: &Items<'_>,
-    pausing: bool,
+    mode: Mode,
     now: Timestamp,
 ) -> Work {
     let mut work = Work::default();
@@ -39,9 +46,10 @@ pub(super) fn work(
         let topics = resolve::topics(want.spec, mapping, instances);
         match items.mapped.get(mapping.name.as_str()) {
             None => missing(want, plan_id, mapping, topics, now, &mut work),
-            Some(item) => existing(want, plan_id, mapping, topics, item, pausing, &mut work),
+            Some(item) => existing(want, plan_id, mapping, topics, item, mode, &mut work),
         }
     }
+    few_at_a_time(&mut work, now);
     match want.spec.item_policy {
         ItemPolicy::Keep => {}
         ItemPolicy::Prune => {
@@ -53,6 +61,42 @@ pub(super) fn work(
         }
     }
     work
+}
+
+/// Leaves as many additions as one pass makes, each time others, so that those which fail do not keep the rest waiting.
+fn few_at_a_time(work: &mut Work, now: Timestamp) {
+    let (mut added, others): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut work.steps).into_iter().partition(|step| matches!(step, Step::AddItem { .. }));
+    if added.len() > MOST_ADDED {
+        let first = usize::try_from(now.as_second()).unwrap_or_default() % added.len();
+        added.rotate_left(first);
+        work.waits.push(format!("{} topic mappings are added after others", added.len() - MOST_ADDED));
+        added.truncate(MOST_ADDED);
+    }
+    work.steps = others;
+    work.steps.extend(added);
+}
+
+/// The mappings whose items have other topics than the spec says, and these.
+pub(super) fn changes(want: &Desired<'_>, instances: &Instances<'_>, items: &Items<'_>) -> Vec<String> {
+    let differing = want.spec.topic_mappings.iter().filter_map(|mapping| {
+        let topics = resolve::topics(want.spec, mapping, instances);
+        let item = items.mapped.get(mapping.name.as_str())?;
+        differs(&topics, &item.topics).then(|| format!("{}: {}", mapping.name, names(&topics)))
+    });
+    differing.collect()
+}
+
+/// Whether every item that runs is one of those that were listed when the plan refused a change.
+pub(super) fn all_listed(paused: &[String], items: &[ItemView]) -> bool {
+    items.iter().filter(|item| runs(item)).all(|item| paused.contains(&item.item_id.to_string()))
+}
+
+/// Whether something is still to be done with one of the items that were stopped for a change.
+pub(super) fn unfinished(paused: &[String], items: &[ItemView], steps: &[Step]) -> bool {
+    let changing = |item: &ItemView| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing);
+    let worked_on = |item: &ItemView| steps.iter().any(|step| step.item_id() == Some(item.item_id));
+    items.iter().filter(|item| paused.contains(&item.item_id.to_string())).any(|item| changing(item) || worked_on(item))
 }
 
 fn missing(
@@ -76,11 +120,6 @@ fn missing(
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
         return;
     }
-    let adding = work.steps.iter().filter(|step| matches!(step, Step::AddItem { .. })).count();
-    if adding >= MOST_ADDED {
-        work.waits.push(format!("topic mapping {} is added after others", mapping.name));
-        return;
-    }
     work.steps.push(Step::AddItem { plan_id, mapping: mapping.name.clone(), topics });
 }
 
@@ -90,7 +129,7 @@ fn existing(
     mapping: &TopicMapping,
     topics: Vec<ItemTopic>,
     item: &ItemView,
-    pausing: bool,
+    mode: Mode,
     work: &mut Work,
 ) {
     let item_id = item.item_id;
@@ -103,7 +142,6 @@ fn existing(
             return;
         }
         ItemStatus::Changing => {
-            work.resuming |= !want.status.paused_items.is_empty();
             work.waits.push(wait());
             return;
         }
@@ -116,12 +154,13 @@ fn existing(
     if differs(&topics, &item.topics) {
         work.drift.push(difference(field("topics"), names(&topics), names(&item.topics)));
         // Where the API refused that of a running item, it is stopped for it and started again after it.
-        let refused = want.status.paused_items.contains(&item_id.to_string());
-        work.steps.push(match refused && runs(item) {
-            true => Step::StopItem { plan_id, item_id },
-            false => Step::UpdateItem { plan_id, item_id, topics },
-        });
-        return;
+        let stop = want.status.paused_items.contains(&item_id.to_string()) && runs(item);
+        match (mode.given_up, stop) {
+            (false, true) => return work.steps.push(Step::StopItem { plan_id, item_id }),
+            (false, false) => return work.steps.push(Step::UpdateItem { plan_id, item_id, topics }),
+            // It goes on with the topics that it has.
+            (true, _) => {}
+        }
     }
     match (mapping.state, runs(item)) {
         (MappingState::Running, true) | (MappingState::Stopped, false) => {}
@@ -129,9 +168,8 @@ fn existing(
             work.drift.push(difference(field("state"), "Stopped", item.item_status.as_str()));
             work.steps.push(Step::StopItem { plan_id, item_id });
         }
-        (MappingState::Running, false) if pausing => {}
+        (MappingState::Running, false) if mode.pausing => {}
         (MappingState::Running, false) => {
-            work.resuming |= !want.status.paused_items.is_empty();
             if want.status.paused_items.is_empty() {
                 work.drift.push(difference(field("state"), "Running", item.item_status.as_str()));
             }

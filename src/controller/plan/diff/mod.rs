@@ -40,6 +40,10 @@ pub struct Desired<'a> {
     pub visibility_window: Duration,
     /// The generation of the spec.
     pub generation: i64,
+    /// Whether a pass was asked for, which also tries what was given up.
+    pub asked_again: bool,
+    /// When the deletion of the object began.
+    pub deleting_since: Option<Timestamp>,
 }
 
 impl Desired<'_> {
@@ -157,24 +161,31 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         );
         // What was stopped for a change that is not to come runs on.
         let steps = items::resume(&status.paused_items, plan.plan_id, &seen.items);
-        return Decision { steps, ..refused(synced::IMMUTABLE_FIELD, message, immutable) };
+        let pause_for_update = items::unfinished(&status.paused_items, &seen.items, &steps);
+        return Decision { steps, pause_for_update, ..refused(synced::IMMUTABLE_FIELD, message, immutable) };
     }
     let (credentials, missing_secret) = match &seen.credentials {
         Ok(credentials) => (Some(credentials), None),
         Err(error) => (None, Some(error.to_string()).filter(|_| !observing)),
     };
     let update = plan::update(want, plan, &instances, credentials);
-    let change = update.step.as_ref().map(|_| change(want, seen, &update.drift));
-    let known = status.update_attempts.as_ref().filter(|it| Some(&it.change) == change.as_ref());
+    let topics = items::changes(want, &instances, &items);
+    let change = (update.step.is_some() || !topics.is_empty()).then(|| change(want, seen, &update.drift, &topics));
+    let known = status.update_attempts.as_ref().filter(|it| Some(&it.change) == change.as_ref() && !want.asked_again);
     let refusal = known.filter(|it| given_up(it, now)).and_then(|it| it.refusal.clone());
+    let refusal = refusal.or_else(|| pause_is_over(status, now).then(|| PAUSED_TOO_LONG.to_owned()));
+    let refusal = refusal.filter(|_| change.is_some());
     let plan_step = update.step.filter(|_| missing_secret.is_none() && refusal.is_none());
     // What is to be pruned may be stopped for the plan's sake; what the spec keeps may not.
     let blocked_by = match spec.item_policy {
         ItemPolicy::Keep if plan_step.is_some() => items::foreign_runners(&items),
         ItemPolicy::Keep | ItemPolicy::Prune => None,
     };
-    let pausing = !status.paused_items.is_empty() && plan_step.is_some() && blocked_by.is_none();
-    let work = items::work(want, plan.plan_id, &instances, &items, pausing, now);
+    // Only for a plan that has refused are all items listed.
+    let listed = items::all_listed(&status.paused_items, &seen.items);
+    let pausing = !status.paused_items.is_empty() && listed && plan_step.is_some() && blocked_by.is_none();
+    let work =
+        items::work(want, plan.plan_id, &instances, &items, items::Mode { pausing, given_up: refusal.is_some() }, now);
     let mut drift = immutable;
     drift.extend(update.drift);
     drift.extend(work.drift);
@@ -206,9 +217,9 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         steps.extend(resumed.into_iter().filter(|step| step.item_id().is_none_or(|id| !started.contains(&id))));
     }
     // An item that cannot be started must not hold up the checkpoints of the others.
-    let quiet = steps.iter().all(|step| matches!(step, Step::StartItem { .. }));
-    if want.sync_requested && quiet && !work.creating {
-        steps.extend(sync_step(plan.plan_id, seen));
+    let quiet = steps.iter().all(|step| matches!(step, Step::StartItem { .. })) && !work.creating;
+    if want.sync_requested && !pausing {
+        steps.extend(sync_step(plan.plan_id, seen).filter(|step| quiet || !step.is_empty()));
     }
     if observing {
         steps.clear();
@@ -224,7 +235,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         (None, Some(on)) => Verdict::Waiting { phase, on },
         (None, None) => Verdict::InSync,
     };
-    let pause_for_update = !status.paused_items.is_empty() && (pausing || work.resuming || !only_sync);
+    let pause_for_update = pausing || items::unfinished(&status.paused_items, &seen.items, &steps);
     Decision { steps, verdict, drift, pause_for_update, change, blocked_by }
 }
 
@@ -236,11 +247,23 @@ pub fn given_up(attempts: &UpdateAttempts, now: Timestamp) -> bool {
     attempts.refused_at.is_some_and(|at| still_hidden(at, GIVEN_UP, now).is_some())
 }
 
-/// Names a change of the plan, so that it is known again: the spec's generation, the Secrets' versions, what differs.
-fn change(want: &Desired<'_>, seen: &Observed, drift: &[Drift]) -> String {
+/// How long items may be stopped for a change, whatever becomes of it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// What is said of a change that was not made in that time.
+const PAUSED_TOO_LONG: &str = "items were stopped for a change for ten minutes without its being made; they run again";
+
+/// Whether items were stopped for a change for too long.
+pub fn pause_is_over(status: &DisasterRecoveryPlanStatus, now: Timestamp) -> bool {
+    let since = status.paused_since.filter(|_| !status.paused_items.is_empty());
+    since.is_some_and(|since| still_hidden(since, LONGEST_PAUSE, now).is_none())
+}
+
+/// Names a change, so that it is known again: the spec's generation, the Secrets' versions, what differs.
+fn change(want: &Desired<'_>, seen: &Observed, drift: &[Drift], topics: &[String]) -> String {
     let secrets = seen.credentials.iter().flat_map(|all| all.values()).map(|it| it.resource_version.clone());
     let differences = drift.iter().map(|it| format!("{}: {}", it.field, it.found));
-    let parts: Vec<_> = [want.generation.to_string()].into_iter().chain(secrets).chain(differences).collect();
+    let parts = [want.generation.to_string()].into_iter().chain(secrets).chain(differences);
+    let parts: Vec<_> = parts.chain(topics.iter().cloned()).collect();
     parts.join("; ").chars().take(1000).collect()
 }
 

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::items::{self, Work};
-use super::{Decision, Desired, Phase, Step, Verdict, owner_of, still_invisible};
+use super::{
+    Decision, Desired, LONGEST_PAUSE, Phase, Step, Verdict, owner_of, pause_is_over, still_hidden, still_invisible,
+};
 use crate::api::condition::synced;
 use crate::api::plan::{DeletionPolicy, ManagementPolicy};
 use crate::cloud::rocketmq::{Plan, PlanView};
@@ -18,6 +20,11 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         return released(None);
     }
     let plan = match &seen.plan {
+        Sight::Absent { missing: Some(id), .. }
+            if status.plan_id.is_some() && status.creation.is_none() && status.missing_since.is_none() =>
+        {
+            return waiting(format!("plan {id} is not found; it is looked for once more"), false);
+        }
         Sight::Absent { .. } => {
             // A plan whose Create was answered by nobody may still appear.
             return match still_invisible(status.creation.as_ref(), want.window(status.plan_id.is_some()), now) {
@@ -27,7 +34,13 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         }
         Sight::Found(plan) => plan,
     };
-    match owner_of(plan, &binding.mark) {
+    let owner = owner_of(plan, &binding.mark);
+    if let (Some(until), true) =
+        (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner != Owner::Us)
+    {
+        return waiting(format!("whether an earlier call created another plan is known at {until}"), false);
+    }
+    match owner {
         Owner::Us => {}
         Owner::Another(owner) => {
             return released(Some(format!("plan {} belongs to {owner} and was left alone", plan.plan_id)));
@@ -41,7 +54,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
     }
     match spec.deletion_policy {
         DeletionPolicy::Delete => delete(plan, seen),
-        DeletionPolicy::Retain => retain(want, seen, plan),
+        DeletionPolicy::Retain => retain(want, seen, plan, now),
     }
 }
 
@@ -62,7 +75,7 @@ fn delete(plan: &PlanView, seen: &Observed) -> Decision {
 }
 
 /// Removes the mark. Where the API refuses that while items run, they are stopped for it and started again.
-fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
+fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp) -> Decision {
     let Desired { spec, status, binding, .. } = want;
     let plan_id = plan.plan_id;
     let pausing = !status.paused_items.is_empty();
@@ -77,9 +90,15 @@ fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView) -> Decision {
     }
     let text = owner::unmarked(found).to_owned();
     let step = Step::UpdatePlan { plan_id, plan: Plan { plan_desc: Some(text), ..Plan::default() } };
-    if !pausing {
+    let too_long = want.deleting_since.is_some_and(|since| still_hidden(since, LONGEST_PAUSE, now).is_none());
+    if too_long || pause_is_over(status, now) {
+        let left = format!("plan {plan_id} was kept with its owner mark, since the API did not let it be removed");
+        return resumed(want, seen, plan_id, left);
+    }
+    // Only for a plan that has refused are all items listed.
+    if !pausing || !items::all_listed(&status.paused_items, &seen.items) {
         return match items::transitional(&seen.items).into_iter().next() {
-            Some(on) => waiting(on, false),
+            Some(on) => waiting(on, pausing),
             None => acting(vec![step]),
         };
     }

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::super::act::{Acted, Outcome};
-use super::super::diff::{Decision, Step, Verdict, given_up, still_hidden, window};
+use super::super::diff::{Decision, Step, Verdict, given_up, pause_is_over, still_hidden, window};
 use super::super::observe::{AclCredentials, Binding, Observed, Sight};
 use super::super::owner::{self, Owner};
 use super::super::resolve;
@@ -37,6 +37,7 @@ pub(super) fn pauses(
 ) {
     if !decision.pause_for_update {
         new.paused_items.clear();
+        new.paused_since = None;
     }
     let refused_item = |id: i64| {
         acted.iter().any(|it| match (&it.step, &it.outcome) {
@@ -50,6 +51,7 @@ pub(super) fn pauses(
         let id = item.item_id.to_string();
         if (refused_while_running || refused_item(item.item_id)) && !new.paused_items.contains(&id) {
             new.paused_items.push(id);
+            new.paused_since.get_or_insert(conditions::seconds(pass.now));
         }
     }
     let asked_again = pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref();
@@ -60,29 +62,42 @@ pub(super) fn pauses(
     let expired = |it: &UpdateAttempts| it.refused_at.is_some() && !given_up(it, pass.now);
     let known = pass.old.update_attempts.clone().filter(|it| it.change == change && !expired(it));
     let mut attempts = known.unwrap_or(UpdateAttempts { change, times: 0, refusal: None, refused_at: None });
-    let paused = !pass.old.paused_items.is_empty();
     let advice = format!(
         "it is tried again in an hour, or when the spec or the Secret changes, or when {} is annotated",
         crate::api::RECONCILE_ANNOTATION
     );
-    for it in acted.iter().filter(|it| matches!(it.step, Step::UpdatePlan { .. })) {
+    let stopped = |id: i64| pass.old.paused_items.contains(&id.to_string());
+    let running = |id: i64| seen.items.iter().any(|it| it.item_id == id && it.item_status == ItemStatus::Running);
+    let mut last = None;
+    for it in acted {
+        // Whether items were stopped for this very step, so that trying it again is not for nothing.
+        let (paused, runs) = match &it.step {
+            Step::UpdatePlan { .. } => (!pass.old.paused_items.is_empty(), refused_while_running),
+            Step::UpdateItem { item_id, .. } => (stopped(*item_id), running(*item_id)),
+            Step::StopItem { item_id, .. } if stopped(*item_id) && decision.pause_for_update => (true, true),
+            _ => continue,
+        };
         match &it.outcome {
-            // A change that is refused before any item was stopped for it costs nothing to be tried again.
-            Outcome::Failed(error @ Error { class: Class::Invalid | Class::Denied, .. }) if paused => {
+            Outcome::Failed(error @ Error { class: Class::Invalid | Class::Denied | Class::NotFound, .. })
+                if paused =>
+            {
                 attempts.refusal = Some(format!("{error}; {advice}"));
             }
-            Outcome::Failed(Error { class: Class::Conflict, .. }) if paused && !refused_while_running => {
-                attempts.times += 1;
+            Outcome::Failed(error) if paused && !runs => last = Some(error.to_string()),
+            Outcome::Done if !matches!(it.step, Step::StopItem { .. }) => {
+                last = Some("the API accepts the change and does not keep it".into());
             }
-            Outcome::Done => attempts.times += 1,
             _ => {}
         }
+    }
+    if let Some(last) = last {
+        attempts.times += 1;
         if attempts.times >= MOST_ATTEMPTS {
-            attempts.refusal = Some(match &it.outcome {
-                Outcome::Failed(error) => format!("{error}; {advice}"),
-                _ => format!("the API accepts the change and does not keep it; {advice}"),
-            });
+            attempts.refusal = Some(format!("{last}; {advice}"));
         }
+    }
+    if pause_is_over(pass.old, pass.now) && attempts.refusal.is_none() {
+        attempts.refusal = Some(format!("items were stopped for ten minutes without the change being made; {advice}"));
     }
     if attempts.refusal.is_some() {
         attempts.refused_at.get_or_insert(conditions::seconds(pass.now));

@@ -84,7 +84,7 @@ pub fn intended(
     for step in &decision.steps {
         let nonce = nonce.to_owned();
         match step {
-            Step::CreatePlan { .. } => new.creation = Some(CreationStatus { nonce, time }),
+            Step::CreatePlan { .. } => (new.creation, new.plan_id) = (Some(CreationStatus { nonce, time }), None),
             Step::AddItem { topics, .. } => {
                 let topics = resolve::pair(topics);
                 new.item_creations.retain(|it| it.topics != topics);
@@ -131,6 +131,9 @@ pub fn first_failure(acted: &[Acted]) -> Option<&Error> {
 pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
     let mut new = pass.old.clone();
     new.observed_generation = pass.generation;
+    if pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref() {
+        new.update_attempts = None;
+    }
     match report {
         Report::Suspended => suspended(pass, &mut new),
         Report::Failed { synced, stalled } => {
@@ -230,6 +233,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
         // What was found is not corrected before all runs again.
         let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
         new.drift.extend(lasting.cloned());
+        new.drift.truncate(MOST_DRIFT);
     }
     let synchronized = acted.iter().any(|it| matches!(it.outcome, Outcome::Synced { .. }));
     if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {

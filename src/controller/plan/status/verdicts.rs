@@ -61,7 +61,12 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
     if all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped) {
         return Statement::no(ready::STOPPED, "every topic mapping is stopped, as the spec says");
     }
-    Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}"))
+    match &decision.verdict {
+        Verdict::Refused { .. } => {
+            Statement::yes(ready::AVAILABLE, "every topic mapping is as the spec says; see Synced")
+        }
+        _ => Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}")),
+    }
 }
 
 /// At most five entries, and how many more there are.
