@@ -7,6 +7,7 @@ mod support;
 mod crash;
 mod drift;
 mod identity;
+mod kinds;
 mod life;
 mod program;
 mod secrets;

@@ -36,8 +36,13 @@ impl World {
         Self::with(Rules::default()).await
     }
 
-    /// A world with a cloud of its own kind.
+    /// A world whose cloud has rules of its own.
     pub(crate) async fn with(rules: Rules) -> Self {
+        Self::on(Config { rules, ..Config::default() }).await
+    }
+
+    /// A world with a cloud of its own kind.
+    pub(crate) async fn on(config: Config) -> Self {
         let plane = tokio::task::spawn_blocking(|| {
             let plane = ControlPlane::shared();
             operator::installed();
@@ -50,7 +55,7 @@ impl World {
         let metadata = ObjectMeta { name: Some(namespace.clone()), ..ObjectMeta::default() };
         let object = Namespace { metadata, ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
-        let (cloud, settings) = (Simulator::new(Config { rules, ..Config::default() }), operator::settings(&namespace));
+        let (cloud, settings) = (Simulator::new(config), operator::settings(&namespace));
         let world = Self { client, namespace, cloud, settings };
         world
             .secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")])
