@@ -25,7 +25,9 @@ use self::session::Session;
 use self::status::{Pass, Report};
 use super::{Context, Error, Next};
 use crate::api::condition::synced;
-use crate::api::plan::{DeletionPolicy, DisasterRecoveryPlan, ManagementPolicy};
+use crate::api::plan::{
+    DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
+};
 use crate::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{self, Class};
@@ -72,7 +74,7 @@ async fn pass(session: &mut Session<'_>) -> Result<Next, Error> {
     let observing = session.object.spec.management_policy == ManagementPolicy::Observe;
     if session.object.spec.suspend {
         session.measure_nothing();
-        write(session, &Report::Suspended, None).await?;
+        write(session, &Report::Suspended).await?;
         return Ok(Next::AwaitChange);
     }
     if deleting && observing {
@@ -182,8 +184,10 @@ async fn run(session: &mut Session<'_>, cloud: &RocketMq, seen: Observed) -> Res
         session.annotate(&id).await?;
     }
     let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
-    let tell = |old: &_, new: &_| events::events(&spec, old, new, &seen, &decision, &acted, asked);
-    write(session, &report, Some((&before, &tell))).await?;
+    let after = write(session, &report).await?;
+    for told in events::events(&spec, &before, &after, &seen, &decision, &acted, asked) {
+        session.publish(&told).await;
+    }
     session.measure(&seen);
     if deleting
         && before.paused_items.is_empty()
@@ -207,12 +211,7 @@ async fn write_intents(session: &mut Session<'_>, decision: &Decision) -> Result
 }
 
 /// The plan's ID for the annotation: of a plan that carries our mark, or that was just made.
-pub fn claim(
-    binding: &Binding,
-    seen: &Observed,
-    acted: &[Acted],
-    spec: &crate::api::plan::DisasterRecoveryPlanSpec,
-) -> Option<String> {
+pub fn claim(binding: &Binding, seen: &Observed, acted: &[Acted], spec: &DisasterRecoveryPlanSpec) -> Option<String> {
     if spec.management_policy == ManagementPolicy::Observe {
         return None;
     }
@@ -230,19 +229,8 @@ pub fn claim(
     created.or(found).map(|id| id.to_string())
 }
 
-type Tell<'a> = (
-    &'a crate::api::plan::DisasterRecoveryPlanStatus,
-    &'a (
-            dyn Fn(
-        &crate::api::plan::DisasterRecoveryPlanStatus,
-        &crate::api::plan::DisasterRecoveryPlanStatus,
-    ) -> Vec<Told>
-                + Sync
-        ),
-);
-
-/// Computes the status, writes it where it changed, and publishes what is to be told.
-async fn write(session: &mut Session<'_>, report: &Report<'_>, tell: Option<Tell<'_>>) -> Result<(), Error> {
+/// Computes the status, writes it where it changed, and gives it.
+async fn write(session: &mut Session<'_>, report: &Report<'_>) -> Result<DisasterRecoveryPlanStatus, Error> {
     let object = session.object.clone();
     let old = session.status();
     let binding = binding(session);
@@ -265,12 +253,7 @@ async fn write(session: &mut Session<'_>, report: &Report<'_>, tell: Option<Tell
         session.write_status(new.clone()).await?;
     }
     session.ctx.metrics.conditions("DisasterRecoveryPlan", &session.namespace(), &object.name_any(), &new.conditions);
-    if let Some((before, tell)) = tell {
-        for told in tell(before, &new) {
-            session.publish(&told).await;
-        }
-    }
-    Ok(())
+    Ok(new)
 }
 
 /// The pass saw nothing: say why, and come back.
@@ -317,7 +300,7 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
     if !session.fresh() {
         session.measure_nothing();
     }
-    write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
+    write(session, &Report::Failed { synced: &synced, stalled }).await?;
     Ok(next)
 }
 
