@@ -10,3 +10,5 @@ pub mod endpoint;
 pub mod error;
 pub mod rocketmq;
 pub mod sign;
+mod transport;
+mod wire;
