@@ -6,6 +6,7 @@ mod answer;
 pub mod budget;
 pub mod client;
 pub mod credentials;
+pub mod ebs;
 pub mod endpoint;
 pub mod error;
 pub mod rocketmq;
