@@ -5,19 +5,16 @@ use std::time::Duration;
 use http::HeaderMap;
 use serde_json::Value;
 
+use super::client::{Call, Style};
 use super::error::{Error, classify};
 
-/// The `data` of an answer, and its request ID.
+/// What an answer holds, and its request ID.
 pub(super) type Answer = (Value, Option<String>);
 
-/// Reads an answer: its `data`, or what went wrong. Both casings of the error body are read, and the gateway's XML.
-pub(super) fn understand(
-    status: u16,
-    headers: &HeaderMap,
-    body: &[u8],
-    action: &'static str,
-    changing: bool,
-) -> Result<Answer, Error> {
+/// Reads an answer: its `data` (all of it where the product has no envelope), or what went wrong. Both casings of the error
+/// body are read, and the gateway's XML.
+pub(super) fn understand(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
+    let Call { action, style, changing, .. } = *call;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = header("x-acs-retry-after")
         .and_then(|ms| ms.trim().parse().ok())
@@ -51,7 +48,7 @@ pub(super) fn understand(
         });
     }
     let Some(mut answer) = answer else { return Err(broken("a body that is no JSON object")) };
-    let success = match answer.get("success") {
+    let success = match answer.get("success").or_else(|| answer.get("Success")) {
         Some(Value::Bool(success)) => Some(*success),
         Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
         _ => None,
@@ -60,12 +57,17 @@ pub(super) fn understand(
     let fine = |code: &str| ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine));
     let accepted = success.unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(fine));
     if !accepted {
-        let status = answer.get("httpStatusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        let status = answer.get("httpStatusCode").or_else(|| answer.get("HttpStatusCode"));
+        let status = status.and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         let status = status.filter(|status| *status >= 400).unwrap_or(400);
         let code = code.unwrap_or_else(|| "Unknown".into());
         return Err(failed(classify(status, &code, retry_after, changing), code, message));
     }
-    Ok((answer.get_mut("data").map(Value::take).unwrap_or_default(), request_id))
+    let held = match style {
+        Style::Roa => answer.get_mut("data").map(Value::take).unwrap_or_default(),
+        Style::Rpc => answer,
+    };
+    Ok((held, request_id))
 }
 
 /// The text of an XML element, for the gateway's XML errors.
@@ -82,8 +84,42 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
-        understand(status, &HeaderMap::new(), body.as_bytes(), "GetDisasterRecoveryPlan", changing)
-            .map(|(data, _)| data)
+        of_style(Style::Roa, status, body, changing)
+    }
+
+    fn of_style(style: Style, status: u16, body: &str, changing: bool) -> Result<Value, Error> {
+        let call = Call {
+            action: "GetDisasterRecoveryPlan",
+            method: http::Method::GET,
+            path: "/".into(),
+            query: vec![],
+            body: None,
+            style,
+            changing,
+            repeatable: false,
+            secrets: vec![],
+        };
+        understand(status, &HeaderMap::new(), body.as_bytes(), &call).map(|(data, _)| data)
+    }
+
+    #[test]
+    fn without_an_envelope_the_whole_answer_is_held() {
+        let rpc = |status, body| of_style(Style::Rpc, status, body, true);
+        let body = r#"{"RequestId":"C123F94F-4E38-19AE-942A-A8D6F44F****","data":7}"#;
+        assert_eq!(
+            rpc(200, body),
+            Ok(serde_json::json!({"RequestId": "C123F94F-4E38-19AE-942A-A8D6F44F****", "data": 7}))
+        );
+        for refused in [
+            r#"{"Success":false,"Code":"OperationDenied.InvalidStatus","Message":"m","HttpStatusCode":403}"#,
+            r#"{"success":false,"code":"OperationDenied.InvalidStatus","message":"m"}"#,
+            r#"{"RequestId":"R","Code":"OperationDenied.InvalidStatus","Message":"m"}"#,
+        ] {
+            assert_eq!(rpc(200, refused).expect_err(refused).class, Class::Conflict, "{refused}");
+        }
+        let xml = "<Error><Code>Forbidden.Action</Code><Message>m</Message></Error>";
+        assert_eq!(rpc(403, xml).expect_err("refused").class, Class::Denied);
+        assert_eq!(rpc(200, "[]").expect_err("no object").class, Class::Ambiguous);
     }
 
     #[test]

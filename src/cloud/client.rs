@@ -1,19 +1,18 @@
 //! One signed call: sign, send, wait no longer than the deadline, understand the answer, and repeat it only where a
 //! repeat is harmless.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Method, Request, Uri};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
-pub use bytes::Bytes;
+pub use super::transport::{Bytes, HttpService, TransportError, from_service, https};
 
 use super::answer::{Answer, understand};
 use super::budget::{Budget, Lane};
@@ -21,105 +20,19 @@ use super::credentials::Credentials;
 use super::error::{Class, Error};
 use super::sign;
 
-/// The most that an answer may hold; a page of 10,000 plans is far below.
-const LARGEST_ANSWER: usize = 64 << 20;
-
 /// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
-/// How often a read is tried within one call.
-const READ_ATTEMPTS: u32 = 3;
+/// How often what may be repeated is tried within one call.
+const ATTEMPTS: u32 = 3;
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    /// There was no connection: the request was surely not carried out.
-    #[error("{0}")]
-    NotSent(String),
-    /// The request left, and its answer did not arrive whole.
-    #[error("{0}")]
-    Lost(String),
-}
-
-/// What carries requests: a TLS connector in production, the simulator's router in tests.
-pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, TransportError>;
-
-/// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
-/// the environment says.
-///
-/// `through_proxy` is false for an endpoint on this machine: what is plain text there must not leave it.
-pub fn https(connect_timeout: Duration, through_proxy: bool) -> Result<HttpService, reqwest::Error> {
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(connect_timeout)
-        // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
-        .pool_idle_timeout(Duration::from_secs(15));
-    let client = if through_proxy { builder.build()? } else { builder.no_proxy().build()? };
-    Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
-        let client = client.clone();
-        async move {
-            let request = reqwest::Request::try_from(request).map_err(|error| not_sent(&error))?;
-            let mut answer = client.execute(request).await.map_err(|error| {
-                if error.is_connect() || error.is_builder() { not_sent(&error) } else { lost(&error) }
-            })?;
-            let mut response = Response::builder().status(answer.status());
-            if let Some(headers) = response.headers_mut() {
-                std::mem::swap(headers, answer.headers_mut());
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
-                if body.len() + chunk.len() > LARGEST_ANSWER {
-                    return Err(TransportError::Lost("the answer is larger than 64 MiB".into()));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            response.body(Bytes::from(body)).map_err(|error| TransportError::Lost(error.to_string()))
-        }
-    })))
-}
-
-/// Makes a connector of any HTTP service, such as a router in this process.
-pub fn from_service<S, B>(service: S) -> HttpService
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: fmt::Display,
-    S::Future: Send,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
-        let service = service.clone();
-        async move {
-            let answer = service
-                .oneshot(request.map(Full::new))
-                .await
-                .map_err(|error| TransportError::NotSent(error.to_string()))?;
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER)
-                .collect()
-                .await
-                .map_err(|error| TransportError::Lost(error.to_string()))?;
-            Ok(Response::from_parts(parts, body.to_bytes()))
-        }
-    }))
-}
-
-fn not_sent(error: &reqwest::Error) -> TransportError {
-    TransportError::NotSent(causes(error))
-}
-
-fn lost(error: &reqwest::Error) -> TransportError {
-    TransportError::Lost(causes(error))
-}
-
-/// The innermost cause, which is the one that says what happened; the outer ones repeat the URL.
-fn causes(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+/// How a product's API is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Paths and JSON bodies; what an operation returns is the `data` of an envelope (RocketMQ).
+    Roa,
+    /// POST to `/` with everything in the query; what an operation returns is the whole answer (EBS).
+    Rpc,
 }
 
 /// One call, before it is signed.
@@ -132,11 +45,16 @@ pub struct Call {
     /// The path, encoded.
     pub path: String,
     /// The query, decoded.
-    pub query: Vec<(&'static str, String)>,
+    pub query: Vec<(Cow<'static, str>, String)>,
     /// The JSON body, if any.
     pub body: Option<Vec<u8>>,
-    /// Whether the call changes something: then it is never repeated here, and a lost answer is ambiguous.
+    /// How the product's API is spoken.
+    pub style: Style,
+    /// Whether the call changes something: then a lost answer is ambiguous, and it is repeated here only where
+    /// `repeatable` says so.
     pub changing: bool,
+    /// Whether a repeat of this changing call is known to the service as one, by the client token in its query.
+    pub repeatable: bool,
     /// What must be cut out of any error text, besides the key.
     pub secrets: Vec<SecretString>,
 }
@@ -196,9 +114,14 @@ impl Client {
         Self { http, budget, deadline, listener }
     }
 
-    /// Makes a call and returns the `data` of its answer (null where there is none).
+    /// Makes a call and returns what its answer holds: as the [`Style`] says, its `data` (null where there is none) or all
+    /// of it.
+    ///
+    /// Reads, and changes with a client token, are repeated where the service failed or the answer was lost, each time with
+    /// a new date and nonce and otherwise unchanged. Once an answer was lost, no later refusal proves that the call did not
+    /// happen: it is [`Class::Ambiguous`], but for what does not exist.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
-        let mut attempt = 0;
+        let (mut attempt, mut lost) = (0, false);
         loop {
             attempt += 1;
             match self.budget.reserve(&target.region, target.lane, Instant::now(), MOST_WAIT) {
@@ -206,7 +129,7 @@ impl Client {
                 Err(wait) => {
                     let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
                     let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
-                    return Err(Error { class, action: call.action, code, message, request_id: None });
+                    return Err(after(lost, Error { class, action: call.action, code, message, request_id: None }));
                 }
             }
             let started = Instant::now();
@@ -223,21 +146,28 @@ impl Client {
                 true => tracing::info!(action, code, attempt, duration_ms, request_id, "cloud call"),
                 false => tracing::debug!(action, code, attempt, duration_ms, request_id, "cloud call"),
             }
-            match outcome {
-                Err(Error { class: Class::Throttled { after }, .. }) => {
-                    self.budget.throttled(&target.region, after, Instant::now());
-                    return outcome;
-                }
-                Err(Error { class: Class::Unavailable, .. }) if !call.changing && attempt < READ_ATTEMPTS => {
-                    let pause = Duration::from_millis(100 << attempt);
-                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                }
-                Err(_) => return outcome,
-                Ok(_) => {
+            let error = match outcome {
+                Ok(data) => {
                     self.budget.succeeded(&target.region, target.lane, Instant::now());
-                    return outcome;
+                    return Ok(data);
                 }
+                Err(error) => error,
+            };
+            lost |= error.class == Class::Ambiguous;
+            let repeat = match error.class {
+                Class::Throttled { after } => {
+                    self.budget.throttled(&target.region, after, Instant::now());
+                    false
+                }
+                Class::Unavailable => !call.changing || call.repeatable,
+                Class::Ambiguous => call.repeatable,
+                Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => false,
+            };
+            if !repeat || attempt >= ATTEMPTS {
+                return Err(after(lost, error));
             }
+            let pause = Duration::from_millis(100 << attempt);
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
         }
     }
 
@@ -261,11 +191,20 @@ impl Client {
             Ok(Ok(response)) => response,
         };
         let (parts, body) = response.into_parts();
-        understand(parts.status.as_u16(), &parts.headers, &body, call.action, call.changing).map_err(|error| {
+        understand(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
             // A secret that is cut in two could no longer be found.
             let message = shortened(&scrub(error.message, target, call));
             Error { message, ..error }
         })
+    }
+}
+
+/// What a failure means after an answer was lost: the call may have happened, whatever is said of its repeat.
+fn after(lost: bool, error: Error) -> Error {
+    match error.class {
+        Class::NotFound => error,
+        _ if lost => Error { class: Class::Ambiguous, ..error },
+        _ => error,
     }
 }
 
@@ -346,7 +285,9 @@ mod tests {
             path: "/disaster_recovery/1".into(),
             query: vec![],
             body: None,
+            style: Style::Roa,
             changing,
+            repeatable: false,
             secrets: vec!["hunter22".into()],
         }
     }

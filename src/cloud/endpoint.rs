@@ -9,6 +9,13 @@ pub fn rocketmq(region: &str) -> String {
     format!("https://rocketmq.{region}.aliyuncs.com")
 }
 
+/// The endpoint of Elastic Block Storage (EBS) in a region, over TLS.
+///
+/// Source: OpenAPI metadata, the official SDK and the vendor's Terraform provider.
+pub fn ebs(region: &str) -> String {
+    format!("https://ebs.{region}.aliyuncs.com")
+}
+
 /// Why an endpoint is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
@@ -78,5 +85,6 @@ mod tests {
     #[test]
     fn region_names_are_taken_as_they_are() {
         assert_eq!(rocketmq("cn-guangzhou"), "https://rocketmq.cn-guangzhou.aliyuncs.com");
+        assert_eq!(ebs("cn-shanghai"), "https://ebs.cn-shanghai.aliyuncs.com");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// What a failure means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The plan or item that the call names does not exist.
+    /// The plan, item, group, pair or drill that the call names does not exist.
     NotFound,
     /// The resource is in a state that does not allow the call; later it may be.
     Conflict,
@@ -17,7 +17,8 @@ pub enum Class {
     },
     /// The key, the token, the clock or the permission is refused.
     Denied,
-    /// The service refuses the content of the call; repeating it changes nothing.
+    /// The service refuses the content of the call, or the account is at a limit or out of money; repeating it changes
+    /// nothing, a person must.
     Invalid,
     /// The service cannot be reached or fails, and the call did not happen or does not matter.
     Unavailable,
@@ -75,6 +76,27 @@ const REFERENCED_CODES: &[&str] = &["Instance.", "Topic.", "ConsumerGroup.", "In
 const FAILING_CODES: &[&str] =
     &["InternalError", "RemoteCallError", "SystemError", "ServiceUnavailable", "SignatureNonceUsed", "Unknown"];
 
+/// Codes of EBS by which an account is at a limit or out of money, with or without `OperationDenied.` in front. They look
+/// like a conflict of states, but waiting changes nothing: a person must raise the limit, pay, or ask for less.
+/// Source: EBS metadata.
+const LIMIT_CODES: &[&str] = &[
+    "QuotaExceed",
+    "TooMuchEmptyGroup",
+    "PairsExceedInGroup",
+    "GroupTotalDiskCapacityLimit",
+    "InvalidAccountStatus.NotEnoughBalance",
+];
+
+/// Codes that refuse what a call says, whatever the status and whatever follows the code: another call may have it changed.
+/// Source: EBS metadata; help page 25693 (idempotence).
+const CONTENT_CODES: &[&str] = &["IdempotentParameterMismatch", "InvalidParameter", "MissingParameter"];
+
+/// Codes of a state that does not allow the call, with status 403 for the most part (EBS metadata).
+///
+/// `LastTokenProcessing` says that the first call with this client token is at work. That is no failure of the service:
+/// whoever waits and looks again sees its result, and a repeat with the same token gets it.
+const STATE_CODES: &[&str] = &["OperationDenied", "LastTokenProcessing"];
+
 /// Decides what an answer with an error means.
 ///
 /// `status` is the HTTP status (or the `httpStatusCode` of a body with `success: false`), `retry_after` the header
@@ -93,14 +115,20 @@ pub fn classify(status: u16, code: &str, retry_after: Option<Duration>, changing
     if starts(KEY_CODES) || code.starts_with("NoPermission") || code.starts_with("Forbidden") || status == 401 {
         return Class::Denied;
     }
-    if starts(REFERENCED_CODES) {
+    let bare = code.strip_prefix("OperationDenied.").unwrap_or(code);
+    let limit = LIMIT_CODES.iter().any(|limit| bare.starts_with(limit));
+    if starts(REFERENCED_CODES) || starts(CONTENT_CODES) || limit {
         return Class::Invalid;
+    }
+    // Before what is missing: `OperationDenied.RecoverPointNotFound` speaks of a state, not of the group.
+    if starts(STATE_CODES) {
+        return Class::Conflict;
     }
     // The codes for a missing plan or item are not published, so that every spelling of it counts.
     if status == 404 || code.contains("NotFound") || code.contains("NotExist") || code == "NoSuchResource" {
         return Class::NotFound;
     }
-    if code.ends_with("Status.Error") || code.starts_with("OperationDenied") || status == 409 {
+    if code.ends_with("Status.Error") || status == 409 {
         return Class::Conflict;
     }
     if status == 403 {
@@ -151,6 +179,56 @@ mod tests {
         ];
         for (status, code, retry_after, changing, class) in table {
             assert_eq!(classify(*status, code, *retry_after, *changing), *class, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn every_code_of_ebs_has_its_class() {
+        let states = [
+            "OperationDenied",
+            "OperationDenied.InvalidStatus",
+            "OperationDenied.NoPairInGroup",
+            "OperationDenied.OperateNotAllowedForPrimary",
+            "OperationDenied.OperateNotAllowedForStandby",
+            "OperationDenied.GroupHasPair",
+            "OperationDenied.ManualSyncLimit",
+            "OperationDenied.PairGroupStatusConflict",
+            "OperationDenied.PairGroupAZoneConflict",
+            "OperationDenied.PairNotInGroup",
+            "OperationDenied.PairInAnotherGroup",
+            "OperationDenied.GroupStatusCannotAddPair",
+            "OperationDenied.PairStatusCannotAddToGroup",
+            "OperationDenied.PairInitializing",
+            "OperationDenied.GroupStatusCannotRemovePair",
+            "OperationDenied.PairStatusCannotRemoveFromGroup",
+            "OperationDenied.RecoverPointNotFound",
+            "OperationDenied.StartDrillShouldOnDestRegion",
+            "LastTokenProcessing",
+        ];
+        let states = states.map(|code| (403, code, Class::Conflict));
+        let others = [
+            (400, "OperationDenied.StandbyDeviceAttached", Class::Conflict),
+            (403, "OperationDenied.QuotaExceed", Class::Invalid),
+            (403, "OperationDenied.TooMuchEmptyGroup", Class::Invalid),
+            (403, "OperationDenied.PairsExceedInGroup", Class::Invalid),
+            (403, "OperationDenied.GroupTotalDiskCapacityLimit", Class::Invalid),
+            (403, "InvalidAccountStatus.NotEnoughBalance", Class::Invalid),
+            (400, "IdempotentParameterMismatch", Class::Invalid),
+            (400, "InvalidParameter", Class::Invalid),
+            (400, "InvalidParameter.Conflict", Class::Invalid),
+            (400, "InvalidParameter.Format", Class::Invalid),
+            (400, "MissingParameter", Class::Invalid),
+            (404, "InvalidApi.NotFound", Class::Invalid),
+            (404, "NoSuchResource", Class::NotFound),
+            (403, "Forbidden", Class::Denied),
+            (403, "Forbidden.Action", Class::Denied),
+            (403, "NoPermission.SLR", Class::Denied),
+            (403, "SomethingNew", Class::Denied),
+            (500, "InternalError", Class::Ambiguous),
+            (504, "RequestTimeout", Class::Ambiguous),
+        ];
+        for (status, code, class) in states.into_iter().chain(others) {
+            assert_eq!(classify(status, code, None, true), class, "{status} {code}");
         }
     }
 }

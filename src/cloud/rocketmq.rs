@@ -5,18 +5,16 @@
 
 mod shapes;
 
-use std::fmt;
-
 use http::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::shapes::maybe_number;
 pub use self::shapes::*;
-use super::client::{Call, Client, Target};
+use super::client::{Call, Client, Style, Target};
 use super::error::{Class, Error};
+use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the budget.
 pub const PRODUCT: &str = "rocketmq";
@@ -62,7 +60,11 @@ impl RocketMq {
         let changing = method != Method::GET;
         let secrets = body.map(passwords).unwrap_or_default();
         let body = body.map(|body| body.to_string().into_bytes());
-        self.client.send(&self.target, &Call { action, method, path, query, body, changing, secrets }).await
+        let query = query.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        // No operation has a client token.
+        let (style, repeatable) = (Style::Roa, false);
+        let call = Call { action, method, path, query, body, style, changing, repeatable, secrets };
+        self.client.send(&self.target, &call).await
     }
 
     /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat makes a second plan.
@@ -185,8 +187,7 @@ impl RocketMq {
         twice: Twice,
         id: impl Fn(&T) -> i64,
     ) -> Result<Vec<T>, Error> {
-        let mut all: Vec<T> = Vec::new();
-        let (mut ids, mut read) = (std::collections::BTreeSet::new(), 0);
+        let mut pages = Pages::new(action, twice);
         for number in 1..=MOST_PAGES {
             let mut query = query.to_vec();
             query.push(("pageNumber", number.to_string()));
@@ -199,22 +200,9 @@ impl RocketMq {
                 (None, _) => return Err(broken(action, "a page without list")),
             };
             let empty = entries.is_empty();
-            read += entries.len();
-            for entry in entries {
-                match (ids.insert(id(&entry)), twice) {
-                    (true, _) => all.push(entry),
-                    (false, Twice::Skip) => {}
-                    (false, Twice::Refuse) => {
-                        return Err(broken(action, "an entry on two pages: the list changed while it was read"));
-                    }
-                }
-            }
-            // Pages may be shorter than was asked for, so that only an empty one is the end where no total is given.
-            match page.total_count.map(|total| usize::try_from(total).unwrap_or_default()) {
-                Some(total) if read >= total => return Ok(all),
-                Some(_) if empty => return Err(broken(action, "fewer entries than its totalCount")),
-                None if empty => return Ok(all),
-                Some(_) | None => {}
+            pages.add(entries, &id)?;
+            if pages.whole(page.total_count, empty)? {
+                return Ok(pages.all);
             }
         }
         Err(broken(action, "more pages than can be"))
@@ -225,31 +213,12 @@ fn item_path(plan_id: i64, item_id: i64) -> String {
     format!("/disaster_recovery/{plan_id}/items/{item_id}")
 }
 
-fn broken(action: &'static str, what: impl fmt::Display) -> Error {
-    let message = format!("the answer has {what}");
-    Error { class: Class::Unavailable, action, code: "BrokenAnswer".into(), message, request_id: None }
-}
-
-fn parse<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Error> {
-    // What serde says may quote the data, and the data may hold a password.
-    serde_json::from_value(data).map_err(|_| broken(action, "data of an unexpected shape"))
-}
-
 fn found<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Error> {
     if data.is_null() {
         let message = "the answer has no data".into();
         return Err(Error { class: Class::NotFound, action, code: "NoData".into(), message, request_id: None });
     }
     parse(action, data)
-}
-
-/// What an entry means that comes on two pages.
-#[derive(Clone, Copy)]
-enum Twice {
-    /// Another one may be missing.
-    Refuse,
-    /// It is the same one.
-    Skip,
 }
 
 /// The answer of an operation whose data is a mere yes; `false` is none.
@@ -259,14 +228,6 @@ fn accepted(data: Value) -> Result<(), Error> {
     }
     let message = "the API answered false".into();
     Err(Error { class: Class::Conflict, action: "the call", code: "False".into(), message, request_id: None })
-}
-
-/// What the call names and cannot be found is not what the call makes.
-fn referenced(error: Error) -> Error {
-    match error.class {
-        Class::NotFound => Error { class: Class::Invalid, ..error },
-        _ => error,
-    }
 }
 
 /// The ID of what was made. Without one the call has happened all the same.

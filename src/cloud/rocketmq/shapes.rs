@@ -6,9 +6,9 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+
+use super::super::wire::{list, maybe_number, number, status};
 
 /// A password on the wire: serialized for the service, never printed.
 #[derive(Clone)]
@@ -148,50 +148,6 @@ pub struct Plan {
     pub sync_checkpoint_enabled: Option<bool>,
 }
 
-/// Declares a status of the API: its documented names, and any other kept as it came.
-macro_rules! status {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-            /// A status that is not documented.
-            Other(String),
-        }
-
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                match text.as_str() {
-                    $($text => Self::$variant,)+
-                    _ => Self::Other(text),
-                }
-            }
-        }
-
-        impl $name {
-            /// The API's own name of the status.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $text,)+
-                    Self::Other(text) => text,
-                }
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default().into())
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self::Other(String::new())
-            }
-        }
-    };
-}
-
 status! {
     /// The status of a plan (official SDK).
     PlanStatus {
@@ -328,27 +284,6 @@ pub struct Checkpoint {
     /// The destination's side.
     #[serde(default)]
     pub target_progress: Option<Progress>,
-}
-
-/// A number that may come as text.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    maybe_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("a number is missing"))
-}
-
-pub(super) fn maybe_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let broken = || serde::de::Error::custom("not a whole number");
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::Number(number) => number.as_i64().map(Some).ok_or_else(broken),
-        Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => text.parse().map(Some).map_err(|_| broken()),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(broken()),
-    }
-}
-
-/// A list that may be null.
-fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
