@@ -321,3 +321,40 @@ fn both_paging_styles_show_everything_once() {
     assert_eq!(EbsPaging::new(None, Some("made-up"), None, None).unwrap_err().status, 400);
     assert_eq!(EbsPaging::new(Some(1), None, Some(1), None).unwrap_err().code, "InvalidParameter.Conflict");
 }
+
+#[test]
+fn what_was_to_be_turned_round_deleted_or_created_can_fail_too() {
+    let (mut disks, group, pair) = group();
+    let fail = || DiskGroupEdit { fail_next: Some(true), ..DiskGroupEdit::default() };
+    let failovered = DiskGroupEdit { status: Some(S::Failovered), ..fail() };
+    disks.edit_group(&group, failovered).unwrap();
+    disks.reprotect_group(THERE, &group, true, T0 + 2000).unwrap();
+    assert_eq!(status(&mut disks, &group, T0 + 3000), S::ReprotectFailed);
+    assert_eq!(disks.group(&group).unwrap().source.region, HERE, "it was not turned round");
+    disks.edit_group(&group, DiskGroupEdit { status: Some(S::Stopped), ..fail() }).unwrap();
+    disks.remove_pair(HERE, (&group, &pair), T0 + 3000).unwrap();
+    disks.delete_group(HERE, &group, T0 + 3000).unwrap();
+    assert_eq!(status(&mut disks, &group, T0 + 4000), S::DeleteFailed);
+    disks.delete_group(HERE, &group, T0 + 4000).unwrap();
+    disks.advance(T0 + 5000);
+    assert!(disks.group(&group).is_none());
+    let other = disks.create_group(HERE, group_input(), T0 + 5000).unwrap();
+    disks.edit_group(&other, fail()).unwrap();
+    assert_eq!(status(&mut disks, &other, T0 + 6000), S::CreateFailed);
+}
+
+#[test]
+fn a_rule_says_which_region_is_production_after_a_reversal() {
+    for (production, site) in [(Production::Source, "backup"), (Production::Primary, "production")] {
+        let (mut disks, group, _) = group();
+        disks.rules.production = production;
+        let failovered = DiskGroupEdit { status: Some(S::Failovered), ..DiskGroupEdit::default() };
+        disks.edit_group(&group, failovered).unwrap();
+        disks.reprotect_group(THERE, &group, true, T0 + 2000).unwrap();
+        let paging = EbsPaging::new(None, None, None, None).unwrap();
+        let page = disks.describe_groups(HERE, &GroupFilter::default(), &paging, T0 + 3000);
+        assert_eq!((page.list[0].status, page.list[0].site), (S::Stopped, site), "{production:?}");
+        let region = if production == Production::Source { THERE } else { HERE };
+        disks.start_group(region, &group, false, T0 + 3000).unwrap();
+    }
+}
