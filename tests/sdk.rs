@@ -1,4 +1,4 @@
-//! The simulator against Alibaba Cloud's own SDK for Python, see `sdk/drive.py`. Needs Python 3 with venv, and a package
+//! The simulator against Alibaba Cloud's own SDK for Python, see `sdk/drive.py` and `sdk/drive_ebs.py`. Needs Python 3 with venv, and a package
 //! index the first time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
@@ -37,8 +37,8 @@ fn start(arguments: &[&str]) -> (Running, String) {
     (running, base.to_owned())
 }
 
-#[test]
-fn every_operation_is_as_the_vendors_sdk_expects() {
+/// Runs one of the drivers against a simulator of its own.
+fn drive(driver: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk");
     let setup = Command::new(folder.join("setup.sh")).stderr(Stdio::inherit()).output().unwrap();
     assert!(setup.status.success(), "the Python environment could not be made: {}", setup.status);
@@ -47,7 +47,7 @@ fn every_operation_is_as_the_vendors_sdk_expects() {
 
     let (_running, base) = start(&["--delay", "200ms"]);
     let mut drive = Command::new(python);
-    drive.arg(folder.join("drive.py")).args([&base, "simulator-key-id", "simulator-key-secret"]);
+    drive.arg(folder.join(driver)).args([&base, "simulator-key-id", "simulator-key-secret"]);
     // A proxy of the machine must not come between, nor the credentials of whoever runs this.
     let foreign = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy().to_ascii_uppercase();
@@ -60,6 +60,16 @@ fn every_operation_is_as_the_vendors_sdk_expects() {
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{said}\n{complained}", output.status);
     println!("{said}");
+}
+
+#[test]
+fn every_operation_of_rocketmq_is_as_the_vendors_sdk_expects() {
+    drive("drive.py");
+}
+
+#[test]
+fn every_operation_of_ebs_is_as_the_vendors_sdk_expects() {
+    drive("drive_ebs.py");
 }
 
 #[test]

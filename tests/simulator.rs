@@ -182,7 +182,8 @@ async fn what_is_not_signed_as_it_must_be_is_refused_by_the_gateway() {
         ("other version", list().header("x-acs-version", "2021-07-30"), (404, "InvalidApi.NotFound")),
         ("other path", Call { path: "/plans".to_owned(), ..list() }, (404, "InvalidApi.NotFound")),
         ("other method", Call { method: "PUT", ..list() }, (404, "InvalidApi.NotFound")),
-        ("other host", list().header("host", "ebs.cn-hangzhou.aliyuncs.com"), (404, "InvalidProduct.NotFound")),
+        ("other product", list().header("host", "ebs.cn-hangzhou.aliyuncs.com"), (404, "InvalidApi.NotFound")),
+        ("other host", list().header("host", "ecs.cn-hangzhou.aliyuncs.com"), (404, "InvalidProduct.NotFound")),
     ];
     for (name, call, (status, code)) in table {
         let reply = call.send(&cloud).await;
@@ -194,7 +195,7 @@ async fn what_is_not_signed_as_it_must_be_is_refused_by_the_gateway() {
         }
     }
     let records = cloud.requests();
-    assert_eq!(records.len(), 20, "a request that is refused is recorded too");
+    assert_eq!(records.len(), 21, "a request that is refused is recorded too");
     assert!(!format!("{records:?}").contains("simulator-key-secret"));
     let reply = cloud.router().oneshot(list().signed_by("somebody")).await.unwrap();
     assert_eq!(Reply::read(reply).await.code(), (404, "InvalidAccessKeyId.NotFound".to_owned()));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use disaster_recovery_operator::simulator::model::{PasswordEcho, Rules};
 use disaster_recovery_operator::simulator::{AccessKey, Config, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,7 @@ struct Arguments {
         hide_env_values = true
     )]
     access_key_secret: String,
-    /// How long items stay CREATING or CHANGING: milliseconds, or a number with ms, s or m.
+    /// How long items stay CREATING or CHANGING, and groups of disks in every status that passes: milliseconds, or a number with ms, s or m.
     #[arg(long, env = "CLOUD_SIMULATOR_DELAY", default_value = "2s", value_parser = milliseconds)]
     delay: i64,
     /// How stored passwords come back.
@@ -72,6 +73,7 @@ async fn main() -> anyhow::Result<()> {
         keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
         default_region: arguments.region,
         rules: Rules { delay_ms: arguments.delay, password_echo, ..Rules::default() },
+        disk_rules: DiskRules { delay_ms: arguments.delay, ..DiskRules::default() },
         ..Config::default()
     });
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

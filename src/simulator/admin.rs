@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Simulator;
+use super::disk_admin;
 use super::faults::Fault;
 use super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
 
@@ -30,6 +31,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/groups/{group}", post(group))
         .route("/denied", post(denied))
         .route("/clock", post(clock))
+        .merge(disk_admin::router())
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such admin route".to_owned()))
         .method_not_allowed_fallback(async || {
             Refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method".to_owned())
@@ -37,7 +39,7 @@ pub(super) fn router() -> Router<Simulator> {
 }
 
 /// Why an admin call was not carried out.
-struct Refused(StatusCode, String);
+pub(super) struct Refused(StatusCode, String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -45,9 +47,9 @@ impl IntoResponse for Refused {
     }
 }
 
-type Answer = Result<Json<Value>, Refused>;
+pub(super) type Answer = Result<Json<Value>, Refused>;
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
@@ -59,7 +61,7 @@ fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
     Ok((number(plan)?, number(item)?))
 }
 
-fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
+pub(super) fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
     let refused = |failure: Failure| {
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);
         Refused(status, failure.to_string())
@@ -67,7 +69,7 @@ fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -
     result.map(|value| Json(shown(value))).map_err(refused)
 }
 
-fn done() -> Answer {
+pub(super) fn done() -> Answer {
     Ok(Json(json!({"done": true})))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::model::Rules;
+use super::model::ebs::DiskRules;
 
 /// One access key that the simulator knows. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -40,16 +41,20 @@ pub struct Config {
     pub keys: Vec<AccessKey>,
     /// The region that requests to a loopback address are meant for; `cn-hangzhou` by default.
     pub default_region: String,
-    /// Calls a second, for each region, action and key (the cloud's quota page: 150).
+    /// Calls of RocketMQ a second, for each region, action and key (the cloud's quota page: 150).
     pub rate_limit_per_second: u32,
+    /// Calls of EBS a second, for each region, action and key (the cloud's quota page: mostly 40).
+    pub ebs_rate_limit_per_second: u32,
     /// Whether a throttled reply names a time to wait in `x-acs-retry-after`, and which, in ms.
     pub retry_after_ms: Option<u64>,
-    /// Actions that answer `NoPermission`; `*` is all.
+    /// Actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` is all.
     pub denied_actions: BTreeSet<String>,
     /// Whether RocketMQ's own refusals come as HTTP 200 with `success: false` (unconfirmed whether the cloud ever does).
     pub errors_as_http_200: bool,
     /// How its plans, items and checkpoints behave.
     pub rules: Rules,
+    /// How its disks behave.
+    pub disk_rules: DiskRules,
 }
 
 impl Default for Config {
@@ -58,10 +63,12 @@ impl Default for Config {
             keys: vec![AccessKey::new("simulator-key-id", "simulator-key-secret")],
             default_region: "cn-hangzhou".to_owned(),
             rate_limit_per_second: 150,
+            ebs_rate_limit_per_second: 40,
             retry_after_ms: None,
             denied_actions: BTreeSet::new(),
             errors_as_http_200: false,
             rules: Rules::default(),
+            disk_rules: DiskRules::default(),
         }
     }
 }

@@ -68,7 +68,8 @@ impl Incoming {
     }
 }
 
-fn decoded_query(query: &str) -> Vec<(String, String)> {
+/// The pairs of a query or a form, decoded.
+pub(super) fn decoded_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
@@ -83,11 +84,17 @@ pub(super) fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    ["127.0.0.1", "localhost", "[::1]"].contains(&name)
+}
+
 /// The region that a host means for a product: `{product}.{region}.aliyuncs.com` (or `{product}-vpc.…`) in process, a
 /// loopback address for the default region.
 pub(super) fn region_of(host: &str, product: &str, default_region: &str) -> Option<String> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if ["127.0.0.1", "localhost", "[::1]"].contains(&name) {
+    if is_loopback(host) {
         return Some(default_region.to_owned());
     }
     let (service, region) = name.strip_suffix(".aliyuncs.com")?.split_once('.')?;
@@ -124,22 +131,31 @@ impl Answer {
         Answer::json(200, "200", &body)
     }
 
+    /// The PascalCase fields of a result with the request's id beside them, as RPC products send them.
+    pub(super) fn plain_success(mut data: Value) -> Answer {
+        data["RequestId"] = json!(request_id());
+        Answer::json(200, "200", &data)
+    }
+
     /// The body for a refusal: the gateway's, or RocketMQ's envelope, on request under HTTP 200.
     pub(super) fn failure(failure: &Failure, host: &str, errors_as_http_200: bool) -> Answer {
         let Failure { status, code, message, gateway } = failure;
+        let denied = json!({"AuthPrincipalDisplayName": "simulator", "NoPermissionType": "ImplicitDeny"});
         if *gateway {
-            let body = json!({
+            let mut body = json!({
                 "RequestId": request_id(), "HostId": host, "Code": code, "Message": message,
                 "Recommend": format!("https://api.aliyun.com/troubleshoot?q={code}"),
             });
+            if code == "Forbidden.Action" {
+                body["AccessDeniedDetail"] = denied;
+            }
             return Answer::json(*status, code, &body);
         }
         let mut body = json!({
             "requestId": request_id(), "success": false, "code": code, "message": message, "httpStatusCode": status,
         });
         if code == "NoPermission" {
-            let detail = json!({"AuthPrincipalDisplayName": "simulator", "NoPermissionType": "ImplicitDeny"});
-            body["accessDeniedDetail"] = detail;
+            body["accessDeniedDetail"] = denied;
         }
         Answer::json(if errors_as_http_200 { 200 } else { *status }, code, &body)
     }
@@ -150,11 +166,12 @@ impl Answer {
         Answer { retry_after_ms, ..Answer::failure(&failure, host, false) }
     }
 
-    /// What a fault answers; `done` carries the request out, and is not called by the kinds that do nothing.
-    pub(super) fn faulty(fault: &FaultKind, host: &str, done: impl FnOnce() -> Answer) -> Answer {
+    /// What a fault answers; `done` carries the request out, and is not called by the kinds that do nothing. With
+    /// `gateway`, errors have the gateway's body whatever the fault says.
+    pub(super) fn faulty(fault: &FaultKind, host: &str, gateway: bool, done: impl FnOnce() -> Answer) -> Answer {
         let error = |status: &u16, code: &String, message: &String, pascal_case: &bool| {
             let (status, code, message) = (*status, code.clone(), message.clone());
-            Answer::failure(&Failure { status, code, message, gateway: *pascal_case }, host, false)
+            Answer::failure(&Failure { status, code, message, gateway: gateway || *pascal_case }, host, false)
         };
         match fault {
             FaultKind::Error { status, code, message, pascal_case } => error(status, code, message, pascal_case),

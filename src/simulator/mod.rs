@@ -3,9 +3,12 @@
 
 mod admin;
 mod config;
+mod disk_admin;
+mod ebs;
 mod faults;
 mod http;
 pub mod model;
+mod product;
 mod rocketmq;
 mod signature;
 
@@ -21,9 +24,10 @@ use serde::Serialize;
 pub use self::config::{AccessKey, Config};
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultKind};
-use self::http::{Answer, BODY_LIMIT, Incoming, region_of};
+use self::http::{Answer, BODY_LIMIT, Incoming};
+use self::model::ebs::Disks;
 use self::model::{Failure, Model, PlanView};
-use self::rocketmq::Operation;
+use self::product::{Operation, Product};
 use self::signature::Nonces;
 
 /// How many requests are remembered; the oldest are forgotten first.
@@ -65,6 +69,7 @@ pub struct RequestRecord {
 struct Cloud {
     config: Config,
     model: Model,
+    disks: Disks,
     faults: Faults,
     nonces: Nonces,
     /// By region, action and key: when the current second began, and the calls in it.
@@ -76,9 +81,18 @@ struct Cloud {
 impl Simulator {
     /// A cloud without plans.
     pub fn new(config: Config) -> Simulator {
-        let model = Model::new(config.rules.clone());
+        let (model, disks) = (Model::new(config.rules.clone()), Disks::new(config.disk_rules.clone()));
         let (faults, nonces, calls, requests) = Default::default();
-        Simulator(Arc::new(Mutex::new(Cloud { config, model, faults, nonces, calls, requests, clock_offset_ms: 0 })))
+        Simulator(Arc::new(Mutex::new(Cloud {
+            config,
+            model,
+            disks,
+            faults,
+            nonces,
+            calls,
+            requests,
+            clock_offset_ms: 0,
+        })))
     }
 
     /// The cloud as an HTTP service, to be called in process or served on a loopback address. Under `/_simulator` it
@@ -122,6 +136,14 @@ impl Simulator {
         f(&mut cloud.model, now)
     }
 
+    /// Calls `f` with the disks, which were moved to now, and now in ms since the epoch. No request is served meanwhile.
+    pub fn with_disks<R>(&self, f: impl FnOnce(&mut Disks, i64) -> R) -> R {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        cloud.disks.advance(now);
+        f(&mut cloud.disks, now)
+    }
+
     /// Puts the simulator's clock `ms` ahead of (or, negative, behind) the machine's.
     pub fn set_clock_offset_ms(&self, ms: i64) {
         self.lock().clock_offset_ms = ms;
@@ -137,14 +159,15 @@ impl Simulator {
         self.lock().config.keys = keys;
     }
 
-    /// Replaces the set of actions that answer `NoPermission`; `*` is all.
+    /// Replaces the set of actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` is all.
     pub fn set_denied_actions<T: Into<String>>(&self, actions: impl IntoIterator<Item = T>) {
         self.lock().config.denied_actions = actions.into_iter().map(Into::into).collect();
     }
 
-    /// Changes the calls a second that are let through for each region, action and key.
+    /// Changes the calls a second that are let through for each region, action and key, of both products.
     pub fn set_rate_limit(&self, per_second: u32) {
-        self.lock().config.rate_limit_per_second = per_second;
+        let config = &mut self.lock().config;
+        (config.rate_limit_per_second, config.ebs_rate_limit_per_second) = (per_second, per_second);
     }
 
     /// The region that requests to a loopback address are meant for.
@@ -179,16 +202,17 @@ impl Cloud {
 
     fn answer(&mut self, incoming: &Incoming) -> Answer {
         let now = self.now();
-        let operation = Operation::route(&incoming.method, &incoming.path);
+        let product = Product::of(incoming);
+        let operation = product.and_then(|product| product.route(incoming));
         let mut fault = None;
         let answer = self
-            .process(incoming, operation.as_ref(), now, &mut fault)
+            .process(incoming, (product, operation.as_ref()), now, &mut fault)
             .unwrap_or_else(|failure| Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200));
         let named = || incoming.header("x-acs-action").unwrap_or_default();
         let record = RequestRecord {
             action: operation.as_ref().map_or_else(named, |operation| operation.action().to_owned()),
             access_key_id: signature::claimed_key(incoming),
-            region: self.region(incoming),
+            region: product.and_then(|product| product.region(incoming, &self.config.default_region)),
             method: incoming.method.to_string(),
             path: incoming.path.clone(),
             query: incoming.query.clone(),
@@ -205,25 +229,22 @@ impl Cloud {
         answer
     }
 
-    fn region(&self, incoming: &Incoming) -> Option<String> {
-        region_of(&incoming.host, rocketmq::PRODUCT, &self.config.default_region)
-    }
-
     fn process(
         &mut self,
         incoming: &Incoming,
-        operation: Option<&Operation>,
+        (product, operation): (Option<Product>, Option<&Operation>),
         now: i64,
         fault: &mut Option<String>,
     ) -> Result<Answer, Failure> {
-        let region = self.region(incoming).ok_or_else(|| {
-            Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.")
-        })?;
+        let unknown =
+            || Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.");
+        let product = product.ok_or_else(unknown)?;
+        let region = product.region(incoming, &self.config.default_region).ok_or_else(unknown)?;
         let key_id = signature::verify(incoming, &self.config.keys, now)?;
         self.nonces.use_up(&incoming.header("x-acs-signature-nonce").unwrap_or_default(), now)?;
         let says = |name: &str, value: &str| incoming.header(name).as_deref() == Some(value);
         let operation = operation
-            .filter(|operation| says("x-acs-action", operation.action()) && says("x-acs-version", rocketmq::VERSION))
+            .filter(|operation| says("x-acs-action", operation.action()) && says("x-acs-version", product.version()))
             .ok_or_else(|| {
                 let message = "Specified api is not found: action, version, method and path do not go together.";
                 Failure::gateway(404, "InvalidApi.NotFound", message)
@@ -232,7 +253,7 @@ impl Cloud {
         *fault = struck.as_ref().map(|kind| kind.name().to_owned());
         let perform = || self.perform(incoming, operation, &region, key_id, now);
         Ok(match struck {
-            Some(kind) => Answer::faulty(&kind, &incoming.host, perform),
+            Some(kind) => Answer::faulty(&kind, &incoming.host, product == Product::Ebs, perform),
             None => perform(),
         })
     }
@@ -251,17 +272,27 @@ impl Cloud {
             (*began, *calls) = (now, 0);
         }
         *calls = calls.saturating_add(1);
-        if *calls > self.config.rate_limit_per_second {
+        let limit = match operation {
+            Operation::RocketMq(_) => self.config.rate_limit_per_second,
+            Operation::Ebs(_) => self.config.ebs_rate_limit_per_second,
+        };
+        if *calls > limit {
             return Answer::throttled(&incoming.host, self.config.retry_after_ms);
         }
         let denied = &self.config.denied_actions;
         let result = if denied.contains(action) || denied.contains("*") {
-            Err(Failure::no_permission(action))
+            Err(operation.denied())
         } else {
-            operation.perform(incoming, &mut self.model, region, now)
+            match operation {
+                Operation::RocketMq(operation) => operation.perform(incoming, &mut self.model, region, now),
+                Operation::Ebs(operation) => operation.perform(incoming, &mut self.disks, region, now),
+            }
         };
         match result {
-            Ok(data) => Answer::success(&data),
+            Ok(data) => match operation {
+                Operation::RocketMq(_) => Answer::success(&data),
+                Operation::Ebs(_) => Answer::plain_success(data),
+            },
             Err(failure) => Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200),
         }
     }

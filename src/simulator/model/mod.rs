@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod drift;
+pub mod ebs;
 mod failure;
 mod instance;
 mod item;

@@ -1,0 +1,270 @@
+//! The operations of EBS 2021-07-30 on replication groups of disks (RPC): from parameters to the model and back.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::http::{Incoming, decoded_query};
+use super::model::Failure;
+use super::model::ebs::{DiskGroupInput, DiskPairInput, Disks, EbsPage, EbsPaging, GroupFilter, PairFilter};
+
+/// The product, as it starts the host name.
+pub(super) const PRODUCT: &str = "ebs";
+/// The API's version, as `x-acs-version` must say it.
+pub(super) const VERSION: &str = "2021-07-30";
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    CreateGroup,
+    DescribeGroups,
+    ModifyGroup,
+    DeleteGroup,
+    StartGroup,
+    StopGroup,
+    FailoverGroup,
+    ReprotectGroup,
+    AddPair,
+    RemovePair,
+    CreatePair,
+    DescribePairs,
+    DeletePair,
+    StartDrill,
+    DescribeDrills,
+    ClearDrill,
+}
+
+use Operation as O;
+
+/// Each operation by its action's name.
+const ACTIONS: [(&str, Operation); 16] = [
+    ("CreateDiskReplicaGroup", O::CreateGroup),
+    ("DescribeDiskReplicaGroups", O::DescribeGroups),
+    ("ModifyDiskReplicaGroup", O::ModifyGroup),
+    ("DeleteDiskReplicaGroup", O::DeleteGroup),
+    ("StartDiskReplicaGroup", O::StartGroup),
+    ("StopDiskReplicaGroup", O::StopGroup),
+    ("FailoverDiskReplicaGroup", O::FailoverGroup),
+    ("ReprotectDiskReplicaGroup", O::ReprotectGroup),
+    ("AddDiskReplicaPair", O::AddPair),
+    ("RemoveDiskReplicaPair", O::RemovePair),
+    ("CreateDiskReplicaPair", O::CreatePair),
+    ("DescribeDiskReplicaPairs", O::DescribePairs),
+    ("DeleteDiskReplicaPair", O::DeletePair),
+    ("StartReplicaGroupDrill", O::StartDrill),
+    ("DescribeReplicaGroupDrills", O::DescribeDrills),
+    ("ClearReplicaGroupDrill", O::ClearDrill),
+];
+
+/// The parameters of a request, from its query and its form.
+struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    fn of(incoming: &Incoming) -> Parameters {
+        let form = incoming.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
+        let body = if form { String::from_utf8_lossy(&incoming.body).into_owned() } else { String::new() };
+        Parameters(decoded_query(&body).into_iter().chain(incoming.query.iter().cloned()).collect())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|text| !text.is_empty()).cloned()
+    }
+
+    fn required(&self, name: &str) -> Result<String, Failure> {
+        self.text(name).ok_or_else(|| Failure::missing(name))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
+        let parsed = self.text(name).map(|text| text.parse());
+        parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be an integer"))
+    }
+
+    /// The SDK for Python says `True`, others say `true`.
+    fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
+        let parsed = self.text(name).map(|text| text.to_ascii_lowercase().parse());
+        parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be true or false"))
+    }
+
+    /// At most 100, with commas between.
+    fn ids(&self, name: &str) -> Result<Option<Vec<String>>, Failure> {
+        let ids = self.text(name).map(|text| text.split(',').map(|id| id.trim().to_owned()).collect::<Vec<_>>());
+        match ids {
+            Some(ids) if ids.len() > 100 => Err(Failure::invalid_ebs(name, "100 ids at most")),
+            ids => Ok(ids),
+        }
+    }
+
+    fn site(&self) -> Result<Option<String>, Failure> {
+        match self.text("Site") {
+            Some(site) if !["production", "backup"].contains(&site.as_str()) => {
+                Err(Failure::invalid_ebs("Site", "it must be production or backup"))
+            }
+            site => Ok(site),
+        }
+    }
+
+    fn tags(&self) -> BTreeMap<String, String> {
+        let keys = (1..=20).map_while(|n| Some((n, self.text(&format!("Tag.{n}.Key"))?)));
+        keys.map(|(n, key)| (key, self.text(&format!("Tag.{n}.Value")).unwrap_or_default())).collect()
+    }
+
+    fn paging(&self) -> Result<EbsPaging, Failure> {
+        let token = self.text("NextToken");
+        let (results, number, size) =
+            (self.number("MaxResults")?, self.number("PageNumber")?, self.number("PageSize")?);
+        EbsPaging::new(results, token.as_deref(), number, size)
+    }
+
+    fn group_input(&self) -> Result<DiskGroupInput, Failure> {
+        Ok(DiskGroupInput {
+            name: self.text("GroupName"),
+            description: self.text("Description"),
+            rpo: self.number("RPO")?,
+            enable_rtc: self.flag("EnableRtc")?,
+            source_zone: self.text("SourceZoneId"),
+            destination_region: self.text("DestinationRegionId"),
+            destination_zone: self.text("DestinationZoneId"),
+            resource_group_id: self.text("ResourceGroupId"),
+            tags: self.tags(),
+        })
+    }
+
+    fn pair_input(&self) -> Result<DiskPairInput, Failure> {
+        Ok(DiskPairInput {
+            name: self.text("PairName"),
+            description: self.text("Description"),
+            disk: self.text("DiskId"),
+            source_zone: self.text("SourceZoneId"),
+            destination_disk: self.text("DestinationDiskId"),
+            destination_region: self.text("DestinationRegionId"),
+            destination_zone: self.text("DestinationZoneId"),
+            charge_type: self.text("ChargeType"),
+            rpo: self.number("RPO")?,
+            enable_rtc: self.flag("EnableRtc")?,
+            resource_group_id: self.text("ResourceGroupId"),
+            tags: self.tags(),
+        })
+    }
+}
+
+/// A parameter that is not empty.
+pub(super) fn parameter(incoming: &Incoming, name: &str) -> Option<String> {
+    Parameters::of(incoming).text(name)
+}
+
+impl Operation {
+    /// The operation that `x-acs-action` says, by POST or GET of `/`.
+    pub(super) fn route(incoming: &Incoming) -> Option<Operation> {
+        let rpc = incoming.path == "/" && [Method::POST, Method::GET].contains(&incoming.method);
+        let action = incoming.header("x-acs-action").filter(|_| rpc)?;
+        ACTIONS.iter().find(|(name, _)| *name == action).map(|(_, operation)| *operation)
+    }
+
+    /// The action's name.
+    pub(super) fn action(self) -> &'static str {
+        ACTIONS.iter().find(|(_, operation)| *operation == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it changes anything in the cloud.
+    pub(super) fn is_changing(self) -> bool {
+        !matches!(self, O::DescribeGroups | O::DescribePairs | O::DescribeDrills)
+    }
+
+    /// Carries it out: the fields of the reply. What changes something is done once for each ClientToken, but for
+    /// ClearReplicaGroupDrill, which takes none.
+    pub(super) fn perform(
+        self,
+        incoming: &Incoming,
+        disks: &mut Disks,
+        region: &str,
+        now: i64,
+    ) -> Result<Value, Failure> {
+        let parameters = Parameters::of(incoming);
+        parameters.required("RegionId")?;
+        let token = parameters.text("ClientToken").filter(|_| self.is_changing() && self != O::ClearDrill);
+        let request = format!("{} {:?}", self.action(), parameters.0);
+        disks.once(token.as_deref(), request, |disks| self.call(&parameters, disks, region, now))
+    }
+
+    fn call(self, parameters: &Parameters, disks: &mut Disks, region: &str, now: i64) -> Result<Value, Failure> {
+        let group = || parameters.required("ReplicaGroupId");
+        let pair = || parameters.required("ReplicaPairId");
+        let drills_group = || parameters.required("GroupId");
+        match self {
+            O::CreateGroup => {
+                Ok(json!({"ReplicaGroupId": disks.create_group(region, parameters.group_input()?, now)?}))
+            }
+            O::DescribeGroups => {
+                let filter = GroupFilter {
+                    ids: parameters.ids("GroupIds")?,
+                    name: parameters.text("Name"),
+                    site: parameters.site()?,
+                    resource_group_id: parameters.text("ResourceGroupId"),
+                    tags: parameters.tags(),
+                };
+                page("ReplicaGroups", &disks.describe_groups(region, &filter, &parameters.paging()?, now))
+            }
+            O::ModifyGroup => done(disks.modify_group(region, &group()?, parameters.group_input()?, now)),
+            O::DeleteGroup => done(disks.delete_group(region, &group()?, now)),
+            O::StartGroup => {
+                let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
+                done(disks.start_group(region, &group()?, one_shot, now))
+            }
+            O::StopGroup => done(disks.stop_group(region, &group()?, now)),
+            O::FailoverGroup => done(disks.failover_group(region, &group()?, now)),
+            O::ReprotectGroup => {
+                let reverse = parameters.flag("ReverseReplicate")?.unwrap_or(true);
+                done(disks.reprotect_group(region, &group()?, reverse, now))
+            }
+            O::AddPair => done(disks.add_pair(region, (&group()?, &pair()?), now)),
+            O::RemovePair => done(disks.remove_pair(region, (&group()?, &pair()?), now)),
+            O::CreatePair => {
+                let id = disks.create_pair(region, parameters.pair_input()?, now)?;
+                Ok(json!({"ReplicaPairId": id, "OrderId": ""}))
+            }
+            O::DescribePairs => {
+                let filter = PairFilter {
+                    ids: parameters.ids("PairIds")?,
+                    group: parameters.text("ReplicaGroupId"),
+                    name: parameters.text("Name"),
+                    site: parameters.site()?,
+                };
+                page("ReplicaPairs", &disks.describe_pairs(region, &filter, &parameters.paging()?, now))
+            }
+            O::DeletePair => done(disks.delete_pair(region, &pair()?, now)),
+            O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &drills_group()?, now)?})),
+            O::DescribeDrills => {
+                let drill = parameters.text("DrillId");
+                let wanted = (drills_group()?, drill);
+                let paging = parameters.paging()?;
+                let wanted = (wanted.0.as_str(), wanted.1.as_deref());
+                page("Drills", &disks.describe_drills(region, wanted, &paging, now)?)
+            }
+            O::ClearDrill => {
+                let drill = parameters.required("DrillId")?;
+                done(disks.clear_drill(region, (&drills_group()?, &drill), now))
+            }
+        }
+    }
+}
+
+fn page<T: Serialize>(name: &str, page: &EbsPage<T>) -> Result<Value, Failure> {
+    let list = serde_json::to_value(&page.list);
+    let list = list.map_err(|error| Failure::gateway(500, "InternalError", error.to_string()))?;
+    let mut fields = Map::from_iter([(name.to_owned(), list)]);
+    if let Some(token) = &page.next_token {
+        fields.insert("NextToken".to_owned(), json!(token));
+    }
+    if let Some((total, number, size)) = page.numbers {
+        fields.insert("TotalCount".to_owned(), json!(total));
+        fields.insert("PageNumber".to_owned(), json!(number));
+        fields.insert("PageSize".to_owned(), json!(size));
+    }
+    Ok(Value::Object(fields))
+}
+
+fn done(result: Result<(), Failure>) -> Result<Value, Failure> {
+    result.map(|()| json!({}))
+}

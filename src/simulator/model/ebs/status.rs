@@ -1,0 +1,180 @@
+//! The statuses of groups and pairs, and which operation is allowed in which.
+
+use serde::{Deserialize, Serialize};
+
+/// The status of a replication pair or of a group of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaStatus {
+    /// Something outside broke it, such as a deleted disk.
+    Invalid,
+    /// Being created.
+    Creating,
+    /// Created, never started.
+    Created,
+    /// Creating failed.
+    CreateFailed,
+    /// The first full copy is under way; the enumeration of groups lacks it, yet the notes on Start say it of groups.
+    InitialSyncing,
+    /// A one-shot synchronisation is under way.
+    ManualSyncing,
+    /// Catching up before it is normal.
+    Syncing,
+    /// Replicating in cycles.
+    Normal,
+    /// Being stopped.
+    Stopping,
+    /// Not replicating.
+    Stopped,
+    /// Stopping failed.
+    StopFailed,
+    /// Being failed over.
+    Failovering,
+    /// Failed over: the secondary disks can be written.
+    Failovered,
+    /// Failing over failed.
+    FailoverFailed,
+    /// Being turned round.
+    Reprotecting,
+    /// Turning round failed.
+    ReprotectFailed,
+    /// Being deleted.
+    Deleting,
+    /// Deleting failed.
+    DeleteFailed,
+    /// Deleted; seen only where a test sets it.
+    Deleted,
+}
+
+use ReplicaStatus as S;
+
+impl ReplicaStatus {
+    /// Every status.
+    pub const ALL: [ReplicaStatus; 19] = [
+        S::Invalid,
+        S::Creating,
+        S::Created,
+        S::CreateFailed,
+        S::InitialSyncing,
+        S::ManualSyncing,
+        S::Syncing,
+        S::Normal,
+        S::Stopping,
+        S::Stopped,
+        S::StopFailed,
+        S::Failovering,
+        S::Failovered,
+        S::FailoverFailed,
+        S::Reprotecting,
+        S::ReprotectFailed,
+        S::Deleting,
+        S::DeleteFailed,
+        S::Deleted,
+    ];
+
+    /// What a transition through this status ends in when it is told to fail; itself where nothing can fail.
+    pub(super) fn failed(self) -> ReplicaStatus {
+        match self {
+            S::Creating => S::CreateFailed,
+            S::Stopping => S::StopFailed,
+            S::Failovering => S::FailoverFailed,
+            S::Reprotecting => S::ReprotectFailed,
+            S::Deleting => S::DeleteFailed,
+            S::InitialSyncing | S::ManualSyncing | S::Syncing => S::Invalid,
+            other => other,
+        }
+    }
+}
+
+/// The operations on a group that its status decides on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupOperation {
+    /// ModifyDiskReplicaGroup.
+    Modify,
+    /// AddDiskReplicaPair.
+    AddPair,
+    /// RemoveDiskReplicaPair.
+    RemovePair,
+    /// StartDiskReplicaGroup.
+    Start,
+    /// StartDiskReplicaGroup with `OneShot=true`.
+    StartOneShot,
+    /// StopDiskReplicaGroup.
+    Stop,
+    /// FailoverDiskReplicaGroup.
+    Failover,
+    /// ReprotectDiskReplicaGroup.
+    Reprotect,
+    /// DeleteDiskReplicaGroup.
+    Delete,
+    /// StartReplicaGroupDrill (statuses inferred: those that can have a recovery point on the secondary site).
+    StartDrill,
+}
+
+use GroupOperation as O;
+
+impl GroupOperation {
+    /// Every operation.
+    pub const ALL: [GroupOperation; 10] = [
+        O::Modify,
+        O::AddPair,
+        O::RemovePair,
+        O::Start,
+        O::StartOneShot,
+        O::Stop,
+        O::Failover,
+        O::Reprotect,
+        O::Delete,
+        O::StartDrill,
+    ];
+
+    /// Whether the documents (operation notes of the API's metadata and SDK) allow it in that status. Where they name
+    /// `syncing`, `initial_syncing` counts as it, except for Failover, which needs the first full copy (inferred).
+    pub fn allowed(self, status: ReplicaStatus) -> bool {
+        match self {
+            O::Modify | O::AddPair => matches!(status, S::Created | S::Stopped),
+            O::RemovePair => matches!(status, S::Created | S::Stopped | S::Invalid),
+            O::Start => matches!(status, S::Created | S::InitialSyncing | S::Syncing | S::Normal | S::Stopped),
+            O::StartOneShot => matches!(status, S::Created | S::ManualSyncing | S::Stopped),
+            O::Stop => matches!(
+                status,
+                S::ManualSyncing
+                    | S::InitialSyncing
+                    | S::Syncing
+                    | S::Normal
+                    | S::Stopping
+                    | S::StopFailed
+                    | S::Stopped
+            ),
+            O::Failover => matches!(
+                status,
+                S::ManualSyncing
+                    | S::Syncing
+                    | S::Normal
+                    | S::Stopping
+                    | S::StopFailed
+                    | S::Stopped
+                    | S::Failovering
+                    | S::FailoverFailed
+                    | S::Failovered
+            ),
+            O::Reprotect => status == S::Failovered,
+            O::Delete => matches!(
+                status,
+                S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::Deleting | S::DeleteFailed | S::Invalid
+            ),
+            O::StartDrill => {
+                matches!(status, S::ManualSyncing | S::Syncing | S::Normal | S::Stopping | S::StopFailed | S::Stopped)
+            }
+        }
+    }
+
+    /// The code of the refusal, always with HTTP 403.
+    pub fn refusal(self) -> &'static str {
+        match self {
+            O::AddPair => "OperationDenied.GroupStatusCannotAddPair",
+            O::RemovePair => "OperationDenied.GroupStatusCannotRemovePair",
+            _ => "OperationDenied.InvalidStatus",
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The simulator's EBS side over HTTP, in process: hosts, regions, parameters, faults and the admin API. That it takes
+//! what is right is for Alibaba Cloud's own SDK to say, see `sdk.rs`; the rules of the disks have tests beside them.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::body::Body;
+use disaster_recovery_operator::cloud::sign;
+use disaster_recovery_operator::simulator::model::ebs::DiskRules;
+use disaster_recovery_operator::simulator::{Config, Fault, FaultKind, Simulator};
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+const HERE: (&str, &str) = ("RegionId", "cn-hangzhou");
+const PLACES: [(&str, &str); 3] =
+    [("SourceZoneId", "cn-hangzhou-h"), ("DestinationRegionId", "cn-shanghai"), ("DestinationZoneId", "cn-shanghai-b")];
+
+/// Sends a signed request: the status and the body.
+async fn send(
+    simulator: &Simulator,
+    (method, host, version): (&str, &str, &str),
+    action: &str,
+    query: Pairs<'_>,
+    form: Pairs<'_>,
+) -> (u16, Value) {
+    static NONCE: AtomicU32 = AtomicU32::new(0);
+    let owned = |pairs: Pairs<'_>| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let (query, body) = (owned(query), sign::canonical_query(&owned(form)).into_bytes());
+    let hash = sign::payload_hash(&body);
+    let at = jiff::Timestamp::from_second(simulator.now_ms() / 1000).unwrap();
+    let (date, nonce) = (at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), NONCE.fetch_add(1, Ordering::Relaxed));
+    let nonce = format!("ebs-{nonce}");
+    let mut headers = vec![
+        ("host", host),
+        ("x-acs-action", action),
+        ("x-acs-content-sha256", &hash),
+        ("x-acs-date", &date),
+        ("x-acs-signature-nonce", &nonce),
+        ("x-acs-version", version),
+    ];
+    if !body.is_empty() {
+        headers.push(("content-type", "application/x-www-form-urlencoded"));
+    }
+    let canonical = sign::canonical_request(method, "/", &query, &headers, &hash);
+    let authorization = sign::authorization("simulator-key-id", "simulator-key-secret", &canonical);
+    let mut request = Request::builder().method(method).uri(format!("/?{}", sign::canonical_query(&query)));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.header("authorization", authorization).body(Body::from(body)).unwrap();
+    let response = simulator.router().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+const POST: (&str, &str, &str) = ("POST", "ebs.cn-hangzhou.aliyuncs.com", "2021-07-30");
+
+async fn call(simulator: &Simulator, action: &str, query: Pairs<'_>) -> (u16, Value) {
+    send(simulator, POST, action, query, &[]).await
+}
+
+async fn create(simulator: &Simulator) -> String {
+    let (status, body) = call(simulator, "CreateDiskReplicaGroup", &[&[HERE], &PLACES[..]].concat()).await;
+    assert_eq!(status, 200, "{body}");
+    body["ReplicaGroupId"].as_str().unwrap().to_owned()
+}
+
+async fn admin(simulator: &Simulator, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let request = Request::builder().method(method).uri(format!("/_simulator{path}"));
+    let response = simulator.router().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn parameters_come_in_the_query_or_a_form_by_post_or_get() {
+    let simulator = Simulator::new(Config::default());
+    let group = create(&simulator).await;
+    let (status, body) = send(&simulator, POST, "CreateDiskReplicaGroup", &[HERE], &PLACES).await;
+    assert_eq!(status, 200, "{body}");
+    for (method, host) in [("GET", POST.1), ("POST", "127.0.0.1:4711"), ("POST", "ebs-vpc.cn-hangzhou.aliyuncs.com")] {
+        let query = [HERE, ("GroupIds", group.as_str())];
+        let (status, body) = send(&simulator, (method, host, POST.2), "DescribeDiskReplicaGroups", &query, &[]).await;
+        assert_eq!((status, &body["TotalCount"]), (200, &json!(1)), "{method} {host}: {body}");
+    }
+    let records = simulator.requests();
+    assert_eq!(records[0].action, "CreateDiskReplicaGroup");
+    assert!(records[0].changing && !records[2].changing);
+    assert_eq!(records[0].region.as_deref(), Some("cn-hangzhou"));
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_is_refused() {
+    let simulator = Simulator::new(Config::default());
+    let cases = [
+        (
+            ("POST", "ebs.cn-hangzhou.aliyuncs.com", "2022-08-01"),
+            "DescribeDiskReplicaGroups",
+            404,
+            "InvalidApi.NotFound",
+        ),
+        (("PUT", POST.1, POST.2), "DescribeDiskReplicaGroups", 404, "InvalidApi.NotFound"),
+        (POST, "ListDisasterRecoveryPlans", 404, "InvalidApi.NotFound"),
+        (("POST", "ecs.cn-hangzhou.aliyuncs.com", POST.2), "DescribeDiskReplicaGroups", 404, "InvalidProduct.NotFound"),
+        (POST, "CreateDiskReplicaGroup", 400, "MissingSourceZoneId"),
+    ];
+    for (to, action, status, code) in cases {
+        let (found, body) = send(&simulator, to, action, &[HERE], &[]).await;
+        assert_eq!((found, &body["Code"]), (status, &json!(code)), "{to:?} {action}: {body}");
+        assert!(body["RequestId"].is_string() && body["Message"].is_string(), "{body}");
+    }
+    let (status, body) = call(&simulator, "DescribeDiskReplicaGroups", &[]).await;
+    assert_eq!((status, &body["Code"]), (400, &json!("MissingRegionId")));
+    for (name, value) in [("PageSize", "101"), ("PageSize", "x"), ("MaxResults", "0"), ("Site", "middle")] {
+        let (status, body) = call(&simulator, "DescribeDiskReplicaGroups", &[HERE, (name, value)]).await;
+        assert_eq!((status, &body["Code"]), (400, &json!("InvalidParameter")), "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn the_region_parameter_decides_what_is_seen() {
+    let simulator = Simulator::new(Config::default());
+    let group = create(&simulator).await;
+    for (region, sites) in
+        [("cn-hangzhou", vec!["production"]), ("cn-shanghai", vec!["backup"]), ("cn-beijing", vec![])]
+    {
+        let (_, body) = call(&simulator, "DescribeDiskReplicaGroups", &[("RegionId", region)]).await;
+        let found: Vec<_> = body["ReplicaGroups"].as_array().unwrap().iter().map(|group| &group["Site"]).collect();
+        assert_eq!(found, sites, "{region}");
+    }
+    for (region, status, code) in
+        [("cn-shanghai", 403, "OperationDenied.OperateNotAllowedForStandby"), ("cn-beijing", 404, "NoSuchResource")]
+    {
+        let query = [("RegionId", region), ("ReplicaGroupId", group.as_str())];
+        let (found, body) = call(&simulator, "DeleteDiskReplicaGroup", &query).await;
+        assert_eq!((found, &body["Code"]), (status, &json!(code)), "{region}");
+    }
+}
+
+#[tokio::test]
+async fn faults_denials_and_limits_strike_disks_too() {
+    let config = Config { disk_rules: DiskRules { delay_ms: 0, ..DiskRules::default() }, ..Config::default() };
+    let simulator = Simulator::new(config);
+    simulator.set_denied_actions(["DescribeDiskReplicaGroups"]);
+    let (status, body) = call(&simulator, "DescribeDiskReplicaGroups", &[HERE]).await;
+    assert_eq!((status, &body["Code"]), (403, &json!("Forbidden.Action")));
+    assert!(body["AccessDeniedDetail"].is_object());
+    simulator.set_denied_actions::<String>([]);
+    let (code, message) = ("InternalError".to_owned(), "later".to_owned());
+    let kind = FaultKind::ErrorAfter { status: 500, code, message, pascal_case: false };
+    simulator.add_fault(Fault { action: None, after: 0, times: Some(1), kind });
+    let query = [&[HERE, ("ClientToken", "t")], &PLACES[..]].concat();
+    let (status, body) = call(&simulator, "CreateDiskReplicaGroup", &query).await;
+    assert_eq!((status, &body["Code"]), (500, &json!("InternalError")), "EBS knows one casing only");
+    let (_, first) = call(&simulator, "CreateDiskReplicaGroup", &query).await;
+    let groups = simulator.with_disks(|disks, _| disks.inspect().groups);
+    assert_eq!(groups.len(), 1);
+    assert_eq!(first["ReplicaGroupId"], json!(groups[0].replica_group_id));
+    simulator.set_rate_limit(0);
+    let (status, body) = call(&simulator, "DescribeDiskReplicaGroups", &[HERE]).await;
+    assert_eq!((status, &body["Code"]), (400, &json!("Throttling.User")));
+}
+
+#[tokio::test]
+async fn the_admin_api_reaches_disks() {
+    let simulator = Simulator::new(Config::default());
+    let group = create(&simulator).await;
+    let path = format!("/disk-groups/{group}");
+    let edit = json!({"status": "failovered", "description": "by hand", "lastRecoverPoint": 1_740_724_080});
+    assert_eq!(admin(&simulator, "PATCH", &path, edit).await.0, 200);
+    let (_, all) = admin(&simulator, "GET", "/disk-groups", Value::Null).await;
+    let found = &all["Groups"][0];
+    assert_eq!(found["Status"], "failovered");
+    assert_eq!(found["Description"], "by hand");
+    assert_eq!(found["LastRecoverPoint"], 1_740_724_080);
+    for (method, path, body, status) in [
+        ("POST", "/disks/d-1", json!({"attached": true}), 200),
+        ("POST", "/disk-cycles", json!({"frozen": true}), 200),
+        ("PATCH", path.as_str(), json!({"status": "napping"}), 400),
+        ("PATCH", "/disk-groups/pg-none", json!({}), 404),
+        ("PATCH", "/drills/drill-none", json!({"status": "clear_failed"}), 404),
+        ("DELETE", "/disk-pairs/pair-none", Value::Null, 404),
+        ("DELETE", path.as_str(), Value::Null, 200),
+        ("DELETE", path.as_str(), Value::Null, 404),
+    ] {
+        assert_eq!(admin(&simulator, method, path, body).await.0, status, "{method} {path}");
+    }
+    let (_, all) = admin(&simulator, "GET", "/disk-groups", Value::Null).await;
+    assert_eq!(all, json!({"Groups": [], "Pairs": [], "Drills": [], "AttachedDisks": ["d-1"]}));
+}
