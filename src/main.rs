@@ -54,12 +54,13 @@ struct Run {
     /// How often the cloud is looked at while something goes on there.
     #[arg(long, env = "DR_OPERATOR_TRANSITION_INTERVAL", default_value = "3s", value_parser = duration)]
     transition_interval: Duration,
-    /// The first pause after a failure; it doubles with every further one, up to 5m (15m where a person has to act).
+    /// The first pause after a failure; it doubles with every further one, up to 2m. Where a person has to act, it is six
+    /// times as long.
     #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
     retry_interval: Duration,
     /// How long a plan or item may take to become visible in the cloud after the call that made it. Only after a call
     /// whose answer was lost is that long waited before it is made again.
-    #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "2m", value_parser = duration)]
+    #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "30s", value_parser = duration)]
     create_visibility_window: Duration,
     /// One endpoint for every region in place of https://rocketmq.REGION.aliyuncs.com. Plain http is accepted for loopback
     /// only.

@@ -138,9 +138,7 @@ pub enum Next {
 /// hot loop.
 const QUICK_PASSES: u32 = 10;
 /// The longest pause after failures.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// The longest pause where a person has to act.
-const LONGEST_DENIED: Duration = Duration::from_secs(900);
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
 
 /// How long to wait, before jitter. Pure: the one place that decides retries.
 pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
@@ -155,7 +153,7 @@ pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) 
         }
         Next::Retry(class) => Some(match class {
             // A person has to act: slowly.
-            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 12, before, LONGEST_DENIED),
+            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, LONGEST_RETRY),
             Class::Throttled { after } => {
                 doubled(settings.retry_interval, before, LONGEST_RETRY).max(after.unwrap_or_default())
             }
@@ -288,8 +286,8 @@ mod tests {
     #[test]
     fn failures_back_off_and_those_that_need_a_person_are_slow_from_the_start() {
         let unavailable = Next::Retry(Class::Unavailable);
-        assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 300]);
-        assert_eq!([1, 2, 20].map(|n| seconds(Next::Retry(Class::Denied), n, 0)), [60, 120, 900]);
+        assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 120]);
+        assert_eq!([1, 2, 20].map(|n| seconds(Next::Retry(Class::Denied), n, 0)), [30, 60, 120]);
         let throttled = Next::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
         assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);
     }
