@@ -58,8 +58,9 @@ struct Run {
     /// times as long.
     #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
     retry_interval: Duration,
-    /// How long a plan or item may take to become visible in the cloud after the call that made it. Only after a call
-    /// whose answer was lost is that long waited before it is made again.
+    /// How long a plan or item may take to become visible in the cloud after the call that made it. A call whose answer was
+    /// lost is made again only when nothing shows within it; one whose answer named what it made, only after ten times as
+    /// long.
     #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "30s", value_parser = duration)]
     create_visibility_window: Duration,
     /// One endpoint for every region in place of https://rocketmq.REGION.aliyuncs.com. Plain http is accepted for loopback

@@ -42,9 +42,6 @@ const FAILURES_BEFORE_LETTING_GO: u32 = 3;
 /// When a poll is tried again for which no worker was free.
 const POLL_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long a deletion waits to start again what was stopped for the object's sake.
-const LONGEST_WAIT_TO_RESUME: Duration = Duration::from_secs(600);
-
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
@@ -221,8 +218,7 @@ pub fn claim(binding: &Binding, seen: &Observed, acted: &[Acted], spec: &Disaste
     });
     let found = match &seen.plan {
         observe::Sight::Found(plan) => {
-            let desc = plan.plan_desc.as_deref().unwrap_or_default();
-            (owner::owner(desc, &binding.mark) == owner::Owner::Us).then_some(plan.plan_id)
+            (owner::of_plan(plan, &binding.mark) == owner::Owner::Us).then_some(plan.plan_id)
         }
         observe::Sight::Absent { .. } => None,
     };
@@ -274,7 +270,7 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
     let deleting = session.object.metadata.deletion_timestamp.is_some();
     // What was stopped for this object's sake is not left so without need.
     let since = session.object.metadata.deletion_timestamp.as_ref().map(|it| Timestamp::now().duration_since(it.0));
-    let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_WAIT_TO_RESUME);
+    let waited = since.is_some_and(|since| since.unsigned_abs() > diff::LONGEST_PAUSE);
     let retained = deleting
         && session.object.spec.deletion_policy == DeletionPolicy::Retain
         && (waited || session.status().paused_items.is_empty());

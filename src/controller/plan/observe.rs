@@ -167,8 +167,7 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
             request_id: None,
         });
     }
-    let desc = |plan: &PlanView| plan.plan_desc.clone().unwrap_or_default();
-    let ours = plans.iter().position(|plan| owner::owner(&desc(plan), &binding.mark) == Owner::Us);
+    let ours = plans.iter().position(|plan| owner::of_plan(plan, &binding.mark) == Owner::Us);
     // Where the spec names a plan, only that one will do, unless a Create of ours went before.
     let wanted = match binding.named {
         Some(named) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == named)),

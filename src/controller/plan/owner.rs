@@ -3,6 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::cloud::rocketmq::PlanView;
+
 /// A mark is never longer, so that it fits behind a description of 159 characters within 256.
 const LONGEST: usize = 96;
 const START: &str = "[drp ";
@@ -36,6 +38,11 @@ pub fn owner(description: &str, mark: &str) -> Owner {
         (_, Some(found)) if found == mark => Owner::Us,
         (_, Some(found)) => Owner::Another(found[START.len()..found.len() - 1].to_owned()),
     }
+}
+
+/// Whose mark a plan carries.
+pub fn of_plan(plan: &PlanView, mark: &str) -> Owner {
+    owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
 
 /// The description without the mark at its end.

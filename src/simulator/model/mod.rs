@@ -143,11 +143,6 @@ impl Model {
         self.plans.get_mut(&plan_id)
     }
 
-    /// The groups that are offline at the destination.
-    pub fn offline_groups(&self) -> impl Iterator<Item = &str> {
-        self.offline.iter().map(String::as_str)
-    }
-
     /// The plan of that id and region, or the cloud's answer when there is none.
     fn find(&self, region: &str, plan_id: i64) -> Result<&Plan, Failure> {
         self.plans.get(&plan_id).filter(|plan| plan.region_id == region).ok_or_else(Failure::plan_not_found)

@@ -21,7 +21,7 @@ use crate::api::plan::{
 use crate::cloud::rocketmq::{ItemView, PlanView};
 
 pub use decision::{Decision, Phase, Step, Verdict};
-pub use teardown::{blocked, teardown};
+pub use teardown::teardown;
 
 /// What the object asks for, and what is remembered of earlier passes.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ fn absent(
         return refused(synced::PLAN_NOT_FOUND, message);
     }
     for plan in same_name {
-        if let Owner::Another(owner) = owner_of(plan, &binding.mark) {
+        if let Owner::Another(owner) = owner::of_plan(plan, &binding.mark) {
             return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner));
         }
     }
@@ -130,7 +130,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     let refused = |reason, message, drift| Decision::refused(reason, message, drift, status);
     let observing = spec.management_policy == ManagementPolicy::Observe;
     // Looking at another's plan takes nothing from it.
-    if let (Owner::Another(owner), false) = (owner_of(plan, &binding.mark), observing) {
+    if let (Owner::Another(owner), false) = (owner::of_plan(plan, &binding.mark), observing) {
         return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner), vec![]);
     }
     if let (Some(named), true) = (binding.named, binding.named != Some(plan.plan_id)) {
@@ -142,7 +142,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         return refused(synced::INVALID_SPEC, message, vec![]);
     }
     if let (Some(until), Owner::Nobody) =
-        (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner_of(plan, &binding.mark))
+        (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner::of_plan(plan, &binding.mark))
         && !observing
     {
         let on = format!("whether an earlier call created another plan is known at {until}");
@@ -248,7 +248,7 @@ pub fn given_up(attempts: &UpdateAttempts, now: Timestamp) -> bool {
 }
 
 /// How long items may be stopped for a change, whatever becomes of it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// What is said of a change that was not made in that time.
 const PAUSED_TOO_LONG: &str = "items were stopped for a change for ten minutes without its being made; they run again";
 
@@ -282,10 +282,6 @@ fn still_invisible(creation: Option<&CreationStatus>, window: Duration, now: Tim
 pub fn still_hidden(begun: Timestamp, window: Duration, now: Timestamp) -> Option<Timestamp> {
     let until = begun.saturating_add(window).unwrap_or(now);
     (now < until).then_some(until)
-}
-
-fn owner_of(plan: &PlanView, mark: &str) -> Owner {
-    owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
 
 fn owned_by_another(plan_id: i64, owner: &str) -> String {

@@ -3,10 +3,7 @@
 use jiff::Timestamp;
 
 use super::items::{self, Work};
-use super::{
-    Decision, Desired, LONGEST_PAUSE, Phase, Step, Verdict, owner_of, pause_is_over, still_hidden, still_invisible,
-};
-use crate::api::condition::synced;
+use super::{Decision, Desired, LONGEST_PAUSE, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
 use crate::api::plan::{DeletionPolicy, ManagementPolicy};
 use crate::cloud::rocketmq::{Plan, PlanView};
 use crate::controller::plan::observe::{Observed, Sight};
@@ -34,7 +31,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         }
         Sight::Found(plan) => plan,
     };
-    let owner = owner_of(plan, &binding.mark);
+    let owner = owner::of_plan(plan, &binding.mark);
     if let (Some(until), true) =
         (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner != Owner::Us)
     {
@@ -134,9 +131,4 @@ fn waiting(on: String, pause_for_update: bool) -> Decision {
 
 fn released(left: Option<String>) -> Decision {
     Decision::of(vec![], Verdict::Released { left })
-}
-
-/// What a deletion says that cannot be decided at all.
-pub fn blocked(message: impl std::fmt::Display) -> Verdict {
-    Verdict::Refused { reason: synced::DELETION_BLOCKED, message: message.to_string() }
 }

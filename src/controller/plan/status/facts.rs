@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::super::act::{Acted, Outcome};
 use super::super::diff::{Decision, Step, Verdict, given_up, pause_is_over, still_hidden, window};
-use super::super::observe::{AclCredentials, Binding, Observed, Sight};
+use super::super::observe::{AclCredentials, Observed, Sight};
 use super::super::owner::{self, Owner};
 use super::super::resolve;
 use super::Pass;
@@ -116,7 +116,7 @@ pub(super) fn identity(
     match (&seen.plan, plan_of(pass, seen)) {
         (Sight::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
-            let ours = owner_of(plan, pass.binding) == Owner::Us;
+            let ours = owner::of_plan(plan, &pass.binding.mark) == Owner::Us;
             if observing || ours {
                 new.plan_id = Some(plan.plan_id.to_string());
             }
@@ -161,15 +161,11 @@ pub(super) fn plan_of<'a>(pass: &Pass<'_>, seen: &'a Observed) -> Option<&'a Pla
     match &seen.plan {
         Sight::Found(plan) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
-            let foreign = matches!(owner_of(plan, pass.binding), Owner::Another(_));
+            let foreign = matches!(owner::of_plan(plan, &pass.binding.mark), Owner::Another(_));
             (observing || !foreign).then_some(plan.as_ref())
         }
         Sight::Absent { .. } => None,
     }
-}
-
-pub(super) fn owner_of(plan: &PlanView, binding: &Binding) -> Owner {
-    owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), &binding.mark)
 }
 
 /// The mappings of the spec with their items.

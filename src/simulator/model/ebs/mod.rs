@@ -123,11 +123,6 @@ impl Disks {
         self.groups.get(id)
     }
 
-    /// A group by its id, to be changed without any rule applied.
-    pub fn group_mut(&mut self, id: &str) -> Option<&mut DiskGroup> {
-        self.groups.get_mut(id)
-    }
-
     /// A pair by its id, in whatever region.
     pub fn pair(&self, id: &str) -> Option<&DiskPair> {
         self.pairs.get(id)
