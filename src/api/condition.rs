@@ -2,7 +2,7 @@
 
 /// The types of conditions.
 pub mod kind {
-    /// The plan exists and every mapping is as the spec asks for.
+    /// The cloud side exists and is as the spec asks for.
     pub const READY: &str = "Ready";
     /// The cloud matches the spec.
     pub const SYNCED: &str = "Synced";
@@ -14,6 +14,8 @@ pub mod kind {
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: nothing goes on until a person acts. Present only while that is so.
     pub const STALLED: &str = "Stalled";
+    /// A drill outlived its time and cannot be cleared: its disks are billed. Present only while that is so.
+    pub const DRILL_NOT_CLEARED: &str = "DrillNotCleared";
 }
 
 /// Reasons of `Ready`.
@@ -30,6 +32,14 @@ pub mod ready {
     pub const STOPPED: &str = "Stopped";
     /// Something that should run does not, or nothing is known.
     pub const NOT_READY: &str = "NotReady";
+    /// The other site's disks are in use, as the spec says, and replication is not turned round (reprotect: Manual).
+    pub const FAILED_OVER: &str = "FailedOver";
+    /// The other site is becoming the active one.
+    pub const FAILING_OVER: &str = "FailingOver";
+    /// Replication is being turned round.
+    pub const REPROTECTING: &str = "Reprotecting";
+    /// A failover is being taken back.
+    pub const CANCELLING: &str = "Cancelling";
 }
 
 /// Reasons of `Synced`.
@@ -46,6 +56,16 @@ pub mod synced {
     pub const IMMUTABLE_FIELD: &str = "ImmutableField";
     /// The API refuses to change the plan while items run that this object does not name.
     pub const ITEMS_RUNNING: &str = "ItemsRunning";
+    /// The API changes the group only while replication is stopped, and the spec says that it runs.
+    pub const REPLICATION_RUNNING: &str = "ReplicationRunning";
+    /// A planned failover is not begun: the recovery point is unknown or older than the objective.
+    pub const FAILOVER_REFUSED: &str = "FailoverRefused";
+    /// Replication cannot be turned round or started while disks are attached to instances.
+    pub const DISKS_ATTACHED: &str = "DisksAttached";
+    /// The group is in a status that only a person can end.
+    pub const GROUP_FAILED: &str = "GroupFailed";
+    /// The group that `spec.replicaGroupId` names does not exist.
+    pub const GROUP_NOT_FOUND: &str = "GroupNotFound";
     /// A plan of that name exists and nobody marked it.
     pub const NAME_CONFLICT: &str = "NameConflict";
     /// The plan carries another owner's mark.
@@ -92,4 +112,10 @@ pub mod offsets {
     pub const SYNC_DISABLED: &str = "SyncDisabled";
     /// Nothing recent is known.
     pub const UNKNOWN: &str = "Unknown";
+}
+
+/// Reasons of `DrillNotCleared`.
+pub mod drill {
+    /// The cloud did not delete the clones in time.
+    pub const CLEAR_OVERDUE: &str = "ClearOverdue";
 }

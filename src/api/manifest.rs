@@ -4,11 +4,15 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::disk_replica_group::DiskReplicaGroup;
 use super::plan::DisasterRecoveryPlan;
 
 /// The definitions of every kind, each with the name of its file.
 pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
-    Ok(vec![("disasterrecoveryplans.yaml", to_yaml(&DisasterRecoveryPlan::crd())?)])
+    Ok(vec![
+        ("disasterrecoveryplans.yaml", to_yaml(&DisasterRecoveryPlan::crd())?),
+        ("diskreplicagroups.yaml", to_yaml(&DiskReplicaGroup::crd())?),
+    ])
 }
 
 /// Why a manifest is not written.

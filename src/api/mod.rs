@@ -1,15 +1,25 @@
 //! The custom resources: what users write and read. Their doc comments are what `kubectl explain` prints.
 
 pub mod condition;
+pub mod disk_replica_group;
+mod disk_replica_group_status;
+mod drift;
 pub mod manifest;
 pub mod plan;
 mod plan_status;
+mod policy;
 
 /// The API group of every kind.
 pub const GROUP: &str = "disasterrecovery.dev";
 
 /// The annotation that names the bound plan and survives a backup that drops status.
 pub const PLAN_ID_ANNOTATION: &str = "disasterrecovery.dev/plan-id";
+
+/// The annotation that names the bound replication group and survives a backup that drops status.
+pub const GROUP_ID_ANNOTATION: &str = "disasterrecovery.dev/replica-group-id";
+
+/// The annotation whose new value asks for one drill now; it is echoed in `status.lastHandledDrillAt`.
+pub const DRILL_ANNOTATION: &str = "disasterrecovery.dev/drill-requested-at";
 
 /// The annotation whose new value asks for a pass now; it is echoed in `status.lastHandledReconcileAt`.
 pub const RECONCILE_ANNOTATION: &str = "disasterrecovery.dev/reconcile-requested-at";

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use kube::core::Duration;
 
 pub use super::plan_status::*;
+pub use super::policy::{DeletionPolicy, ManagementPolicy};
 
 /// Which way a plan replicates.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,26 +83,6 @@ pub enum MappingState {
     Running,
     /// It is stopped.
     Stopped,
-}
-
-/// What the deletion of the object does to the plan.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeletionPolicy {
-    /// Stops and deletes all of the plan's items, then the plan.
-    #[default]
-    Delete,
-    /// Leaves the plan as it is and removes only the owner mark from its description.
-    Retain,
-}
-
-/// Whether the operator may change the cloud.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ManagementPolicy {
-    /// It creates, changes and deletes as the spec says.
-    #[default]
-    Manage,
-    /// It only reads: no call that changes the cloud, ever.
-    Observe,
 }
 
 /// What happens to items of the plan that the spec does not name.

@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::drift::Drift;
+
 /// The mark of a Create call that may have happened: written before it, removed once the plan is seen.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -116,18 +118,6 @@ pub struct UpdateAttempts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub refused_at: Option<Timestamp>,
-}
-
-/// A difference between the spec and the cloud.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Drift {
-    /// The field of the spec.
-    pub field: String,
-    /// What the spec wants. Secrets are shown as `[redacted]`.
-    pub wanted: String,
-    /// What the cloud has. Secrets are shown as `[redacted]`.
-    pub found: String,
 }
 
 /// The Secret that was last sent for an instance.

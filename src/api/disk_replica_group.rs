@@ -1,0 +1,264 @@
+//! `DiskReplicaGroup`: a replication pair-consistent group of disks, its failovers and its drills.
+//!
+//! Field names are those of the API (Elastic Block Storage 2021-07-30) where it has them.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use kube::core::Duration;
+
+pub use super::disk_replica_group_status::*;
+pub use super::drift::Drift;
+pub use super::policy::{DeletionPolicy, ManagementPolicy};
+
+/// One of the two sites, as the object was made: these names stay when replication is turned round.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Site {
+    /// The site of `spec.source`.
+    #[default]
+    Source,
+    /// The site of `spec.destination`.
+    Destination,
+}
+
+impl Site {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
+
+    /// The name in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "Source",
+            Self::Destination => "Destination",
+        }
+    }
+}
+
+/// Whether disks are replicated.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replication {
+    /// They are.
+    #[default]
+    Running,
+    /// They are not. Name, description, pairs and time control can be changed then.
+    Stopped,
+}
+
+/// How a failover goes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverMode {
+    /// One more synchronization first; refused while the recovery point is unknown or older than the objective.
+    #[default]
+    Planned,
+    /// At once, with the last recovery point.
+    Forced,
+}
+
+/// What happens after a failover.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reprotect {
+    /// Replication is turned round and started again, so that the other site is protected.
+    #[default]
+    Automatic,
+    /// Nothing, until a person sets Automatic.
+    Manual,
+}
+
+/// Where one side's disks are.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.zoneId.startsWith(self.regionId)")
+    .message("zoneId is not a zone of regionId: a zone's ID begins with that of its region, such as cn-hangzhou-h in cn-hangzhou"))]
+pub struct Place {
+    /// The region, such as cn-hangzhou.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub region_id: String,
+    /// The zone in it, such as cn-hangzhou-h.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub zone_id: String,
+}
+
+/// A disk and its copy.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.sourceDiskId != self.destinationDiskId")
+        .message("sourceDiskId and destinationDiskId are the same disk: write the disk that is to become the copy as destinationDiskId"),
+    validation = Rule::new("self.sourceDiskId == oldSelf.sourceDiskId && self.destinationDiskId == oldSelf.destinationDiskId")
+        .message("the disks of a pair are immutable: remove the pair and add one with another name"),
+)]
+pub struct Pair {
+    /// The name of this pair within the object.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The disk at the source. Immutable.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]
+    pub source_disk_id: String,
+    /// The disk at the destination, of the same category and size. What it holds is overwritten for good. Immutable.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]
+    pub destination_disk_id: String,
+}
+
+/// How failovers go.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Failover {
+    /// Planned (one more synchronization first; refused while the recovery point is unknown or older than the objective)
+    /// or Forced (at once, with the last recovery point: what was written since is lost).
+    #[serde(default)]
+    pub mode: FailoverMode,
+}
+
+/// Drills: the disks of the last recovery point are cloned at the standby site while replication goes on, kept for a while,
+/// and always cleared again. The clones are billed as long as they exist.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Drill {
+    /// When drills begin: a cron expression of five fields (minute, hour, day of month, month, day of week) in UTC, such as
+    /// "0 3 * * 0" for Sundays at 3:00. A drill that was missed is made up for once. Annotate
+    /// disasterrecovery.dev/drill-requested-at for one now.
+    #[schemars(length(min = 9, max = 128))]
+    #[x_kube(validation = Rule::new(cron_rule())
+        .message("schedule is not a cron expression: write five fields (minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC, day of week 0-7 or SUN-SAT), separated by one space, such as 0 3 * * 0"))]
+    pub schedule: String,
+    /// How long the clones are kept from the beginning of the drill, such as 30m or 2h; 1s to 168h.
+    #[serde(default = "default_keep_for")]
+    #[schemars(with = "String", extend("default" = "2h"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('168h')")
+        .message("keepFor is a duration from 1s to 168h, such as 2h"))]
+    pub keep_for: Duration,
+}
+
+/// What a replication group should be.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[kube(
+    group = "disasterrecovery.dev",
+    version = "v1alpha1",
+    kind = "DiskReplicaGroup",
+    plural = "diskreplicagroups",
+    shortname = "drg",
+    category = "dr",
+    namespaced,
+    status = "DiskReplicaGroupStatus",
+    derive = "PartialEq",
+    doc = "A replication pair-consistent group of disks of Elastic Block Storage: replication between two sites, failover, reverse replication (reprotect), failback and drills.",
+    validation = Rule::new("has(self.spec.groupName) || (self.metadata.name.size() >= 2 && self.metadata.name.size() <= 128)")
+        .message("the group takes its name from metadata.name, which has not 2 to 128 characters: set spec.groupName"),
+    printcolumn(name = "Active Site", type_ = "string", json_path = ".status.activeSite", description = "The site whose disks are in use: Source or Destination."),
+    printcolumn(name = "Direction", type_ = "string", json_path = ".status.direction", description = "Forward (source to destination) or Reverse."),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.groupStatus", description = "The group's status in the cloud."),
+    printcolumn(name = "Pairs", type_ = "string", json_path = ".status.pairsInGroup", description = "Pairs of the spec that are in the group, of all pairs."),
+    printcolumn(name = "Recovery Point", type_ = "date", json_path = ".status.recoveryPoint", description = "The age of the last recovery point."),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the group is as the spec asks for."),
+    printcolumn(name = "Protected", type_ = "string", json_path = ".status.conditions[?(@.type==\"Protected\")].status", description = "Whether a failover now would be within the objective."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "The age of the object."),
+    printcolumn(name = "Group ID", type_ = "string", json_path = ".status.replicaGroupId", priority = 1, description = "The group's ID in the cloud."),
+    printcolumn(name = "Operation", type_ = "string", json_path = ".status.operations[0].type", priority = 1, description = "The newest operation."),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.operations[0].phase", priority = 1, description = "What became of the newest operation."),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.replicaGroupId) == has(oldSelf.replicaGroupId) ? (!has(self.replicaGroupId) || self.replicaGroupId == oldSelf.replicaGroupId) : has(self.replicaGroupId)")
+        .message("replicaGroupId may be set later but never changed or removed: make a new object to manage another group"),
+    validation = Rule::new("self.source.zoneId != self.destination.zoneId")
+        .message("source and destination are the same zone: write another zone, of the same or of another region"),
+)]
+pub struct DiskReplicaGroupSpec {
+    /// The ID of an existing group to take over. May be set later but never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]
+    pub replica_group_id: Option<String>,
+    /// The name of the group in the cloud, 2 to 128 characters. Default: metadata.name. Can be changed while replication
+    /// is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 128), regex(pattern = r"^\S(.*\S)?$"))]
+    pub group_name: Option<String>,
+    /// The description of the group, 2 to 256 characters. Left as it is when absent. Can be changed while replication is
+    /// stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 256), regex(pattern = r"^\S(.*\S)?$"))]
+    pub description: Option<String>,
+    /// Where the disks in use are at first. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("source is immutable: set activeSite to change the site in use, or make a new object"))]
+    pub source: Place,
+    /// Where their copies are at first: another zone of the same or of another region. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("destination is immutable: set activeSite to change the site in use, or make a new object"))]
+    pub destination: Place,
+    /// The recovery point objective. The API takes one value only: 15m.
+    #[serde(default = "default_recovery_point_objective")]
+    #[schemars(with = "String", extend("default" = "15m"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) == duration('15m')")
+        .message("recoveryPointObjective can only be 15m, since the API takes no other value: write 15m or remove it"))]
+    pub recovery_point_objective: Duration,
+    /// Whether replication time control keeps the recovery point within ten minutes. Left as it is when absent. Can be
+    /// changed while replication is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable_rtc: Option<bool>,
+    /// The disks and their copies, 1 to 17 pairs. Pairs can be added and removed while replication is stopped.
+    #[schemars(length(min = 1, max = 17))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.sourceDiskId == p.sourceDiskId || q.destinationDiskId == p.sourceDiskId) && self.exists_one(q, q.sourceDiskId == p.destinationDiskId || q.destinationDiskId == p.destinationDiskId))")
+        .message("a disk is used twice: each disk can be in one pair only, as source or as destination"))]
+    pub pairs: Vec<Pair>,
+    /// Running or Stopped.
+    #[serde(default)]
+    pub replication: Replication,
+    /// The site whose disks are to be in use: Source or Destination. Set it to the other one to fail over, and back to fail
+    /// back (or to cancel the failover, before replication is turned round).
+    #[serde(default)]
+    pub active_site: Site,
+    /// How a failover goes.
+    #[serde(default)]
+    pub failover: Failover,
+    /// Automatic: after a failover, replication is turned round and started again. Manual: it is not, until this is set to
+    /// Automatic. Turning round needs the disks of the former site detached from their instances.
+    #[serde(default)]
+    pub reprotect: Reprotect,
+    /// Drills by schedule. None, where absent; a drill under way is cleared then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
+    /// What the deletion of this object does to the cloud. Delete: replication is stopped, the pairs and the group are
+    /// deleted, and the disks stay. Retain: the group is left as it is. Drills of this object are cleared in any case.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Manage, or Observe: no call that changes the cloud, ever.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+    /// Stops all work on this object, reading, clearing of drills and deletion included, until it is false again.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How often the cloud is looked at, such as 30s or 1m; 1s to 24h. Default: the operator's --poll-interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")
+        .message("pollInterval is a duration from 1s to 24h, such as 1m"))]
+    pub poll_interval: Option<Duration>,
+}
+
+fn default_recovery_point_objective() -> Duration {
+    std::time::Duration::from_secs(900).into()
+}
+
+fn default_keep_for() -> Duration {
+    std::time::Duration::from_secs(7200).into()
+}
+
+/// The CEL rule of a cron expression: five fields, each a list of values or `*`, with ranges and steps.
+fn cron_rule() -> String {
+    const MONTHS: &str = "0?[1-9]|1[0-2]|JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC";
+    const DAYS: &str = "[0-7]|SUN|MON|TUE|WED|THU|FRI|SAT";
+    let fields = ["[0-5]?[0-9]", "[01]?[0-9]|2[0-3]", "0?[1-9]|[12][0-9]|3[01]", MONTHS, DAYS];
+    let matches = fields.iter().enumerate().map(|(at, value)| {
+        let part = format!("([*]|({value})(-({value}))?)(/[1-9][0-9]?)?");
+        format!("self.split(' ')[{at}].matches('^{part}(,{part})*$')")
+    });
+    format!("self.split(' ').size() == 5 && {}", matches.collect::<Vec<_>>().join(" && "))
+}

@@ -1,0 +1,323 @@
+//! What `DiskReplicaGroup` says of itself: the status that the operator writes and nobody else.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::disk_replica_group::{FailoverMode, Site};
+use super::drift::Drift;
+
+/// Which way disks are replicated.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From the source to the destination.
+    #[default]
+    Forward,
+    /// From the destination to the source.
+    Reverse,
+}
+
+impl Direction {
+    /// The site that is replicated from.
+    pub fn production(self) -> Site {
+        match self {
+            Self::Forward => Site::Source,
+            Self::Reverse => Site::Destination,
+        }
+    }
+
+    /// The site that is replicated to.
+    pub fn standby(self) -> Site {
+        self.production().other()
+    }
+
+    /// The other way round.
+    pub fn turned(self) -> Self {
+        match self {
+            Self::Forward => Self::Reverse,
+            Self::Reverse => Self::Forward,
+        }
+    }
+
+    /// The name in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "Forward",
+            Self::Reverse => "Reverse",
+        }
+    }
+}
+
+/// What an operation is for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationType {
+    /// The destination becomes the active site.
+    Failover,
+    /// The source becomes the active site again.
+    Failback,
+    /// A failover is taken back before replication was turned round.
+    Cancel,
+    /// Replication is turned round and started again.
+    Reprotect,
+}
+
+/// What became of an operation.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It goes on.
+    Running,
+    /// It reached its end.
+    Succeeded,
+    /// It cannot reach its end.
+    Failed,
+    /// It was given up at a safe point, since the spec asks for something else now.
+    Cancelled,
+}
+
+/// A step of an operation.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepName {
+    /// Replication is stopped, so that it can be synchronized once more.
+    Stop,
+    /// It is synchronized once more.
+    Synchronize,
+    /// The secondary disks are opened for use.
+    Failover,
+    /// Replication is turned round, or the failover is taken back.
+    Reprotect,
+    /// Replication is started again.
+    Start,
+}
+
+/// A step and its times.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStep {
+    /// The step: Stop, Synchronize, Failover, Reprotect or Start.
+    pub name: StepName,
+    /// When it was begun (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+    /// When the cloud showed its end (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub completed_at: Option<Timestamp>,
+}
+
+/// A failover, a failback, a cancelled failover or a reverse replication.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// Counts the operations of this object.
+    pub number: i64,
+    /// Failover, Failback, Cancel or Reprotect.
+    pub r#type: OperationType,
+    /// Planned or Forced, of a failover or failback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<FailoverMode>")]
+    pub mode: Option<FailoverMode>,
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// Running, Succeeded, Failed or Cancelled.
+    pub phase: Phase,
+    /// The site that is to be active after it.
+    pub target_site: Site,
+    /// When it was begun (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+    /// When it ended (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub completed_at: Option<Timestamp>,
+    /// The steps, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<OperationStep>,
+    /// The recovery point that the failover went to (UTC): what was written after it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub recovery_point: Option<Timestamp>,
+    /// How old that recovery point was when the failover was called, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_point_age_seconds: Option<i64>,
+    /// How long it took until the secondary disks could be used, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_time_seconds: Option<i64>,
+    /// What a person should know of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// A call that may have happened: written before it, removed once its effect is seen. A repeat has the same client token.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingCall {
+    /// The operation of the API and what it is about, such as StartDiskReplicaGroup or CreateDiskReplicaPair/data.
+    pub call: String,
+    /// What its client token derives from, besides the object's UID and the call.
+    pub sequence: i64,
+    /// When it was first made (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub requested_at: Timestamp,
+    /// When it was answered (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub accepted_at: Option<Timestamp>,
+}
+
+/// What is known of one pair.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PairStatus {
+    /// The pair's name in the spec.
+    pub name: String,
+    /// The pair's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_pair_id: Option<String>,
+    /// The pair's status in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair_status: Option<String>,
+    /// What the cloud says is wrong with it, such as DeviceRemoved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_message: Option<String>,
+}
+
+/// What became of a drill.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrillResult {
+    /// Its disks were cloned and cleared again.
+    Succeeded,
+    /// Its disks could not be cloned; what was there is cleared.
+    Failed,
+}
+
+/// A drill of this object.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillRun {
+    /// The drill's ID in the cloud. Absent until it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_id: Option<String>,
+    /// The site whose disks are cloned.
+    pub site: Site,
+    /// When it was begun (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+    /// The drill's status in the cloud: executing, executed, execute_failed, clearing or clear_failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_status: Option<String>,
+    /// The recovery point whose disks were cloned (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub recovery_point: Option<Timestamp>,
+    /// When the clones were there (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ready_at: Option<Timestamp>,
+    /// How long the cloning took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
+    /// When the clones were gone (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub cleared_at: Option<Timestamp>,
+    /// Succeeded or Failed, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DrillResult>")]
+    pub result: Option<DrillResult>,
+    /// What the cloud says is wrong with it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Drills by schedule and on request.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillsStatus {
+    /// The time of the schedule up to which no drill is due (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_schedule_time: Option<Timestamp>,
+    /// The drill under way: its clones exist and are billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<DrillRun>,
+    /// The last drill that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<DrillRun>,
+}
+
+/// What is known of a replication group.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskReplicaGroupStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The last generation of the spec that the cloud matched; a difference at this generation is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_generation: Option<i64>,
+    /// The group's ID in the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_group_id: Option<String>,
+    /// The group's status in the cloud, such as normal, stopped or failovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_status: Option<String>,
+    /// The site whose disks are in use: Source or Destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Site>")]
+    pub active_site: Option<Site>,
+    /// Forward (source to destination) or Reverse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Direction>")]
+    pub direction: Option<Direction>,
+    /// The zone that the cloud names as that of the source, by which a reversal in the console is noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_source_zone: Option<String>,
+    /// The pairs of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub pairs: Vec<PairStatus>,
+    /// Pairs of the spec that are in the group, of all pairs, such as 2/2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs_in_group: Option<String>,
+    /// The last recovery point in the present direction (UTC); shown in steps of a minute. Absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub recovery_point: Option<Timestamp>,
+    /// The recovery point that the cloud shows and that does not count, since it was made before the last failover (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub outdated_recovery_point: Option<Timestamp>,
+    /// The last ten operations, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["number".into()]))]
+    pub operations: Vec<Operation>,
+    /// Drills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drills: Option<DrillsStatus>,
+    /// The differences between the spec and the cloud, while they last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+    /// Calls that may have happened and whose effect was not seen yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["call".into()]))]
+    pub pending_calls: Vec<PendingCall>,
+    /// Counts the calls that changed something: client tokens derive from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_sequence: Option<i64>,
+    /// When the bound group was first not found (UTC). It is made again only when a second look agrees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub missing_since: Option<Timestamp>,
+    /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The last handled value of the annotation disasterrecovery.dev/drill-requested-at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_drill_at: Option<String>,
+    /// Ready, Synced and Protected; Reconciling, Stalled and DrillNotCleared while they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
