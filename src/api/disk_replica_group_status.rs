@@ -274,7 +274,12 @@ pub struct DiskReplicaGroupStatus {
     /// The zone that the cloud names as that of the source, by which a reversal in the console is noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_source_zone: Option<String>,
-    /// The pairs of the spec.
+    /// The value of spec.activeSite that was last acted on. Another value there asks for a failover; another site that is
+    /// active in the cloud is somebody else's doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Site>")]
+    pub last_handled_active_site: Option<Site>,
+    /// The pairs of the spec, and those removed from it that are not gone yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub pairs: Vec<PairStatus>,

@@ -1,0 +1,234 @@
+//! Drills: begun when they are due and possible, one at a time, and always cleared again.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use croner::Cron;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::observe::Observed;
+use super::{Action, Decision, Desired, Verdict};
+use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
+use crate::cloud::ebs::{ClientToken, DrillStatus, DrillView, GroupView, ReplicationStatus as S};
+use crate::controller::disk_replica_group::life::Life;
+use crate::conditions::seconds;
+
+/// A drill that outlives its time by this is said to be overdue, whatever the cloud says of it.
+const GRACE: Duration = Duration::from_secs(600);
+/// How far the clocks of the cloud and of this machine may be apart.
+const SKEW: Duration = Duration::from_secs(60);
+const START: &str = "StartReplicaGroupDrill";
+
+/// The newest time of the schedule after `since` and up to `now`.
+pub fn due(spec: &DiskReplicaGroupSpec, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let schedule = Cron::from_str(&spec.drill.as_ref()?.schedule).ok()?;
+    let found = schedule.find_previous_occurrence(&now.to_zoned(TimeZone::UTC), true).ok()?.timestamp();
+    (found > since).then_some(found)
+}
+
+/// Whether a drill is to begin now, as far as can be told without looking.
+fn wanted(want: &Desired<'_>, status: &DrillsStatus, now: Timestamp) -> bool {
+    let scheduled = status.last_schedule_time.is_some_and(|since| due(want.spec, since, now).is_some());
+    want.spec.drill.is_some() && (want.drill_requested || scheduled)
+}
+
+/// Whether the drills of the group have to be looked at.
+pub fn matter(want: &Desired<'_>, now: Timestamp) -> bool {
+    let status = want.status.drills.clone().unwrap_or_default();
+    status.current.is_some() || (!want.observing() && wanted(want, &status, now))
+}
+
+/// Adds to a decision what the drills need.
+pub(super) fn carry_on(want: &Desired<'_>, seen: &Observed, mut decision: Decision, now: Timestamp) -> Decision {
+    if want.observing() {
+        return decision;
+    }
+    let mut drills = want.status.drills.clone().unwrap_or_default();
+    match want.spec.drill {
+        Some(_) => drills.last_schedule_time = drills.last_schedule_time.or(Some(seconds(now))),
+        None => drills.last_schedule_time = None,
+    }
+    if let Some(run) = drills.current.take() {
+        let keep_for = want.spec.drill.as_ref().map(|it| Duration::from(it.keep_for));
+        (drills.current, drills.last) = match go_on(want, seen, run, keep_for, &mut decision, now) {
+            Ok(run) => (Some(run), drills.last),
+            Err(ended) => (None, ended.or(drills.last)),
+        };
+    } else if wanted(want, &drills, now)
+        && let Some(group) = seen.group.group()
+        && let Some(Ok(found)) = &seen.drills
+    {
+        begin(want, group, found, &mut drills, &mut decision, now);
+    }
+    decision.drills = (drills != DrillsStatus::default()).then_some(drills);
+    decision
+}
+
+/// Adds to the decision of a deletion what a drill needs to be cleared. The object goes when none is left.
+pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision, now: Timestamp) -> Decision {
+    let mut drills = want.status.drills.clone().unwrap_or_default();
+    let Some(run) = drills.current.take() else { return decision };
+    match go_on(want, seen, run, None, &mut decision, now) {
+        Ok(run) => drills.current = Some(run),
+        Err(ended) => drills.last = ended.or(drills.last),
+    }
+    decision.drills = Some(drills);
+    decision
+}
+
+/// Whether a drill could be begun in this state of the group. Source: the status table of the vendor's pages lists none for
+/// drills; a drill clones the last recovery point while replication goes on.
+fn possible(group: &GroupView, life: &Life, verdict: &Verdict) -> bool {
+    let calm = matches!(verdict, Verdict::InSync | Verdict::Refused { .. });
+    calm && life.running().is_none() && matches!(group.status, S::Normal | S::Syncing) && life.counted(group).is_some()
+}
+
+fn begin(
+    want: &Desired<'_>,
+    group: &GroupView,
+    found: &[DrillView],
+    drills: &mut DrillsStatus,
+    decision: &mut Decision,
+    now: Timestamp,
+) {
+    if !possible(group, &decision.life, &decision.verdict) || !found.is_empty() {
+        // It stays due. One at a time: another one's drill is waited for too.
+        return;
+    }
+    drills.last_schedule_time = drills.last_schedule_time.and_then(|since| due(want.spec, since, now)).or(drills.last_schedule_time);
+    drills.current = Some(DrillRun {
+        drill_id: None,
+        site: decision.life.direction.standby(),
+        started_at: seconds(now),
+        drill_status: None,
+        recovery_point: None,
+        ready_at: None,
+        duration_seconds: None,
+        cleared_at: None,
+        result: None,
+        message: String::new(),
+    });
+    decision.drill_handled = true;
+    decision.drill_busy = true;
+    start(want, group, decision);
+}
+
+/// Calls for the drill, with the token that the call had if it was made before.
+fn start(want: &Desired<'_>, group: &GroupView, decision: &mut Decision) {
+    let used = decision.steps.iter().map(|it| it.sequence).max();
+    let next = used.or(want.status.call_sequence).unwrap_or_default().max(want.status.call_sequence.unwrap_or_default()) + 1;
+    let sequence = want.pending(START).map_or(next, |it| it.sequence);
+    let token = ClientToken::of(want.uid, START, sequence);
+    let elsewhere = ClientToken::of(want.uid, &format!("{START}/elsewhere"), sequence);
+    decision.steps.push(super::Step {
+        action: Action::StartDrill,
+        group_id: group.replica_group_id.clone(),
+        direction: decision.life.direction,
+        sequence,
+        token,
+        elsewhere,
+    });
+}
+
+/// Carries a drill on: itself, or its end.
+fn go_on(
+    want: &Desired<'_>,
+    seen: &Observed,
+    mut run: DrillRun,
+    keep_for: Option<Duration>,
+    decision: &mut Decision,
+    now: Timestamp,
+) -> Result<DrillRun, Option<DrillRun>> {
+    let age = now.duration_since(run.started_at).unsigned_abs();
+    let kept = keep_for.unwrap_or_default();
+    decision.drill_busy = true;
+    if age > kept + GRACE {
+        decision.drill_overdue = Some(format!("{} is kept longer than it should be", name(&run)));
+    }
+    let found = match &seen.drills {
+        Some(Ok(found)) => found,
+        Some(Err(error)) => {
+            run.message = error.to_string();
+            return Ok(run);
+        }
+        None => return Ok(run),
+    };
+    if run.drill_id.is_none() {
+        let ours = found.iter().find(|it| {
+            let began = it.start_at.and_then(|at| Timestamp::from_second(at).ok());
+            began.is_none_or(|at| at + SKEW >= run.started_at)
+        });
+        match ours {
+            Some(view) => run.drill_id = Some(view.drill_id.clone()),
+            // The call's answer was lost: made again, it names the drill that it made.
+            None if keep_for.is_some() => {
+                if let Some(group) = seen.group.group() {
+                    start(want, group, decision);
+                }
+                return Ok(run);
+            }
+            None if age <= want.visibility_window => return Ok(run),
+            None => return Err(None),
+        }
+    }
+    let id = run.drill_id.clone().unwrap_or_default();
+    let Some(view) = found.iter().find(|it| it.drill_id == id) else {
+        // It may not be visible yet.
+        if run.drill_status.is_none() && age <= want.visibility_window && seen.group.group().is_some() {
+            return Ok(run);
+        }
+        run.cleared_at = Some(seconds(now));
+        run.result = Some(if run.ready_at.is_some() { DrillResult::Succeeded } else { DrillResult::Failed });
+        return Err(Some(run));
+    };
+    look(&mut run, view, now);
+    match &view.status {
+        DrillStatus::Executing | DrillStatus::Clearing => {}
+        DrillStatus::Executed if age < kept => decision.drill_busy = false,
+        DrillStatus::Executed | DrillStatus::ExecuteFailed | DrillStatus::ClearFailed => {
+            if view.status == DrillStatus::ClearFailed {
+                let text = format!("{} could not be cleared: {}", name(&run), run.message);
+                decision.drill_overdue = Some(text);
+            }
+            clear_step(want, &run, decision);
+        }
+        DrillStatus::Other(_) => {}
+    }
+    Ok(run)
+}
+
+fn name(run: &DrillRun) -> String {
+    run.drill_id.as_ref().map_or_else(|| "a drill".into(), |id| format!("drill {id}"))
+}
+
+/// Takes over what the cloud says of a drill.
+fn look(run: &mut DrillRun, view: &DrillView, now: Timestamp) {
+    run.drill_status = Some(view.status.as_str().to_owned());
+    run.message = view.status_message.clone().unwrap_or_default();
+    if let Some(at) = view.recover_point.filter(|at| *at > 0).and_then(|at| Timestamp::from_second(at).ok()) {
+        run.recovery_point = Some(at);
+    }
+    if view.status == DrillStatus::Executed && run.ready_at.is_none() {
+        run.ready_at = Some(seconds(now));
+        run.duration_seconds = Some(now.duration_since(run.started_at).as_secs().max(0));
+    }
+}
+
+fn clear_step(want: &Desired<'_>, run: &DrillRun, decision: &mut Decision) {
+    let drill_id = run.drill_id.clone().unwrap_or_default();
+    let action = Action::ClearDrill { drill_id };
+    // The API takes no token here; a second call does no harm.
+    let token = ClientToken::of(want.uid, &action.call(), 0);
+    decision.steps.push(super::Step {
+        group_id: want.status.replica_group_id.clone().unwrap_or_default(),
+        direction: match run.site {
+            Site::Destination => crate::api::disk_replica_group::Direction::Forward,
+            Site::Source => crate::api::disk_replica_group::Direction::Reverse,
+        },
+        sequence: 0,
+        elsewhere: token.clone(),
+        token,
+        action,
+    });
+}

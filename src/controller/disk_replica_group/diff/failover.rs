@@ -1,0 +1,265 @@
+//! The life of a failover: begun, carried on, taken back, turned round. One operation at a time; what the spec says in the
+//! meantime waits for a safe point, or takes the operation back where the API can.
+
+use jiff::Timestamp;
+
+use super::super::life;
+use super::super::observe::Observed;
+use super::cells::{self, failed, give_up, steady};
+use super::members;
+use super::{Action, Decision, Draft, Verdict, Work, work_of};
+use crate::api::condition::synced;
+use crate::api::disk_replica_group::{
+    FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName,
+};
+use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
+
+/// What to do for a group that is ours.
+pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    let wanted = draft.want.spec.active_site;
+    let kind = draft.life.running().map(|it| it.r#type);
+    match (&group.status, kind) {
+        (S::Failovered, _) => failed_over(draft, group),
+        (_, Some(OperationType::Failover | OperationType::Failback)) => go_on(draft, group, seen),
+        (status, Some(kind @ (OperationType::Cancel | OperationType::Reprotect))) if life::replicates(status) => {
+            start_again(draft, group, seen, kind)
+        }
+        // What goes on ends before anything else is begun.
+        (status, _) if passes(status) => steady(draft, group, seen),
+        _ if draft.life.active == wanted => {
+            draft.life.handled = wanted;
+            steady(draft, group, seen)
+        }
+        _ if draft.life.handled != wanted => begin(draft, group, seen),
+        _ => somebody_else(draft, group),
+    }
+}
+
+/// Whether a status ends by itself, or is not understood.
+fn passes(status: &S) -> bool {
+    matches!(
+        status,
+        S::Creating | S::Failovering | S::Reprotecting | S::ReprotectFailed | S::Deleting | S::Other(_)
+    )
+}
+
+/// The active site is not as the spec says, and nobody changed the spec.
+fn somebody_else(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+    let (wanted, found) = (draft.want.spec.active_site.as_str(), draft.life.active.as_str());
+    draft.differs("activeSite", wanted, found);
+    let text = format!(
+        "somebody else made the {} of group {} ({}) the active site: nothing is touched; set activeSite: {found} to accept \
+         that (and then {wanted} to go back), or see to the group in the console",
+        found.to_lowercase(),
+        group.replica_group_id,
+        group.status.as_str()
+    );
+    draft.refuse(synced::DRIFTED, text)
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// The recovery point that a failover would go to, or why a failover of this mode is not begun.
+fn gate(draft: &Draft<'_>, group: &GroupView, mode: FailoverMode) -> Result<Timestamp, String> {
+    let point = draft.life.counted(group).ok_or_else(|| {
+        let (from, to) = (draft.life.direction.production().as_str(), draft.life.direction.standby().as_str());
+        format!("no synchronization from {from} to {to} was completed yet, so that nothing could be failed over to")
+    })?;
+    let age = draft.now.duration_since(point).as_secs().max(0);
+    let objective = std::time::Duration::from(draft.want.spec.recovery_point_objective).as_secs();
+    if mode == FailoverMode::Planned && u64::try_from(age).is_ok_and(|age| age > objective) {
+        return Err(format!(
+            "the last recovery point is {} old, which is more than the objective of {}: a planned failover waits for a newer \
+             one; set failover.mode: Forced to lose what was written since",
+            span(age),
+            span(objective.try_into().unwrap_or(i64::MAX))
+        ));
+    }
+    Ok(point)
+}
+
+/// Replication goes on as the spec says, and the failover waits for what it lacks.
+fn not_yet(draft: Draft<'_>, group: &GroupView, seen: &Observed, why: String) -> Decision {
+    let mut decision = steady(draft, group, seen);
+    if !matches!(decision.verdict, Verdict::Refused { .. }) {
+        decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why };
+    }
+    decision
+}
+
+/// Begins the failover that the spec asks for.
+fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    let mode = draft.want.spec.failover.mode;
+    match &group.status {
+        S::Invalid | S::FailoverFailed | S::CreateFailed | S::DeleteFailed => return failed(draft, group, seen),
+        S::Created | S::InitialSyncing => {
+            let why = "the first synchronization has not ended: there is nothing that could be failed over to";
+            return not_yet(draft, group, seen, why.into());
+        }
+        _ => {}
+    }
+    if let Err(why) = gate(&draft, group, mode) {
+        return not_yet(draft, group, seen, why);
+    }
+    let (generation, now) = (draft.want.generation, draft.now);
+    let kind = match draft.life.direction.standby() {
+        Site::Destination => OperationType::Failover,
+        Site::Source => OperationType::Failback,
+    };
+    draft.life.begin(kind, Some(mode), generation, now);
+    draft.life.handled = draft.want.spec.active_site;
+    go_on(draft, group, seen)
+}
+
+/// Carries a failover on that has not ended.
+fn go_on(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    let Some(operation) = draft.life.running() else { return steady(draft, group, seen) };
+    let (target, planned) = (operation.target_site, operation.mode == Some(FailoverMode::Planned));
+    let status = &group.status;
+    if draft.want.spec.active_site != target {
+        return take_back(draft, group, seen);
+    }
+    let planned = planned && draft.want.spec.failover.mode == FailoverMode::Planned;
+    if !planned {
+        draft.life.force();
+    }
+    let synchronized = draft.life.step(StepName::Synchronize) == Some(true);
+    match status {
+        S::Failovering => draft.wait(Work::FailingOver, "the secondary disks to be opened"),
+        S::FailoverFailed => open(draft, group),
+        S::InitialSyncing => draft.wait(Work::FailingOver, "the first synchronization to end"),
+        S::Normal | S::Syncing | S::StopFailed if planned && !synchronized => {
+            step(draft, StepName::Stop, Action::StopGroup)
+        }
+        S::ManualSyncing if planned => draft.wait(Work::FailingOver, "the last synchronization to end"),
+        S::Stopping if planned && !synchronized => draft.wait(Work::FailingOver, "replication to be stopped"),
+        S::Stopped if planned && !synchronized => {
+            if draft.life.step(StepName::Synchronize).is_none() {
+                let now = draft.now;
+                draft.life.note_recovery_point(group, now);
+            }
+            step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
+        }
+        S::Stopped if planned => match gate(&draft, group, FailoverMode::Planned) {
+            Ok(_) => open(draft, group),
+            Err(why) => {
+                give_up(&mut draft, Phase::Failed, &why);
+                // It is still asked for.
+                draft.life.handled = target.other();
+                not_yet(draft, group, seen, why)
+            }
+        },
+        S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => open(draft, group),
+        S::Creating | S::Created | S::Reprotecting | S::Deleting | S::Failovered => {
+            let on = format!("the status {} to end", status.as_str());
+            draft.wait(Work::FailingOver, on)
+        }
+        S::Other(name) => {
+            let on = cells::unknown(name);
+            draft.wait(Work::FailingOver, on)
+        }
+        S::Invalid | S::CreateFailed | S::ReprotectFailed | S::DeleteFailed | S::Deleted => failed(draft, group, seen),
+    }
+}
+
+fn step(mut draft: Draft<'_>, name: StepName, action: Action) -> Decision {
+    let now = draft.now;
+    draft.life.begin_step(name, now);
+    let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
+    draft.act(action, work)
+}
+
+/// Opens the secondary disks.
+fn open(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+    if draft.life.step(StepName::Failover).is_none() {
+        let now = draft.now;
+        draft.life.note_recovery_point(group, now);
+    }
+    step(draft, StepName::Failover, Action::FailoverGroup)
+}
+
+const FAILOVER: &str = "FailoverDiskReplicaGroup";
+
+/// Waits for a call that may have been made.
+fn await_call(draft: Draft<'_>, call: &str, work: Work) -> Decision {
+    let mut decision = draft.wait(work, format!("{call} to show, which may have been called"));
+    decision.awaited.push(call.to_owned());
+    decision
+}
+
+/// The spec asks for the old site again while a failover goes on.
+fn take_back(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    match &group.status {
+        S::Failovering => draft.wait(Work::FailingOver, "the failover to end, which is taken back then"),
+        S::FailoverFailed => failed(draft, group, seen),
+        _ if draft.in_flight(FAILOVER) => await_call(draft, FAILOVER, Work::FailingOver),
+        _ => {
+            give_up(&mut draft, Phase::Cancelled, "activeSite was set back before the secondary disks were opened");
+            draft.life.handled = draft.want.spec.active_site;
+            steady(draft, group, seen)
+        }
+    }
+}
+
+/// The secondary disks are in use.
+fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+    let wanted = draft.want.spec.active_site;
+    let kind = draft.life.running().map(|it| it.r#type);
+    let forward = wanted == draft.life.active;
+    match kind {
+        Some(OperationType::Cancel) if !forward => {
+            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false });
+        }
+        Some(OperationType::Reprotect) if forward && draft.want.spec.reprotect == Reprotect::Automatic => {
+            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+        }
+        // The spec asks for something else: what may have been called is not called again.
+        Some(kind) => {
+            let call = Action::ReprotectGroup { reverse: kind == OperationType::Reprotect }.call();
+            if draft.in_flight(&call) {
+                return await_call(draft, &call, work_of(kind));
+            }
+            give_up(&mut draft, Phase::Cancelled, "the spec asked for something else before it was begun");
+        }
+        None => {}
+    }
+    let (generation, now) = (draft.want.generation, draft.now);
+    if forward {
+        draft.life.handled = wanted;
+        if draft.want.spec.reprotect == Reprotect::Automatic {
+            draft.life.begin(OperationType::Reprotect, None, generation, now);
+            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+        }
+        if members::differ(&draft) {
+            return members::needs_stop(draft);
+        }
+        return draft.finish(Verdict::InSync);
+    }
+    if draft.life.handled == wanted && kind.is_none() {
+        return somebody_else(draft, group);
+    }
+    draft.life.handled = wanted;
+    draft.life.begin(OperationType::Cancel, None, generation, now);
+    step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false })
+}
+
+/// Replication was turned round, or the failover taken back: it is started again.
+fn start_again(draft: Draft<'_>, group: &GroupView, seen: &Observed, kind: OperationType) -> Decision {
+    match &group.status {
+        S::Created | S::Stopped if draft.want.spec.replication == Replication::Running => {
+            step(draft, StepName::Start, Action::StartGroup { one_shot: false })
+        }
+        S::StopFailed => draft.act(Action::StopGroup, work_of(kind)),
+        S::ManualSyncing | S::Stopping => {
+            let on = format!("the status {} to end", group.status.as_str());
+            draft.wait(work_of(kind), on)
+        }
+        _ => steady(draft, group, seen),
+    }
+}

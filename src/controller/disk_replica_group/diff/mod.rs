@@ -1,0 +1,275 @@
+//! The difference between a group as it should be and as it is: a total function of (desired, observed, now).
+//!
+//! What the group's status and the wish come to is in `cells`; `failover` has the life of a failover, `members` the pairs,
+//! `drills` the drills, `teardown` the deletion.
+
+mod cells;
+mod decision;
+mod drills;
+mod failover;
+mod members;
+mod teardown;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use self::decision::{Action, Decision, Step, Verdict, Work};
+pub use self::drills::due;
+pub use self::teardown::teardown;
+use super::life::Life;
+use super::observe::{self, Observed, Sight};
+use super::resolve;
+use crate::api::condition::synced;
+use crate::api::disk_replica_group::{
+    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, ManagementPolicy, OperationType, PendingCall, Phase,
+    Replication, Site,
+};
+use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
+
+/// What is wanted, and what is known from before.
+#[derive(Clone, Copy, Debug)]
+pub struct Desired<'a> {
+    /// The spec.
+    pub spec: &'a DiskReplicaGroupSpec,
+    /// The status as the API server has it.
+    pub status: &'a DiskReplicaGroupStatus,
+    /// The object's UID, which client tokens derive from.
+    pub uid: &'a str,
+    /// The object's name.
+    pub name: &'a str,
+    /// The value of the owner's tag.
+    pub owner: &'a str,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// The value of the annotation that asks for a drill, if it was not handled.
+    pub drill_requested: bool,
+    /// How long something may take to become visible after the call that made it.
+    pub visibility_window: Duration,
+}
+
+impl Desired<'_> {
+    fn observing(&self) -> bool {
+        self.spec.management_policy == ManagementPolicy::Observe
+    }
+
+    /// The name of the group in the cloud.
+    pub fn group_name(&self) -> &str {
+        self.spec.group_name.as_deref().unwrap_or(self.name)
+    }
+
+    fn pending(&self, call: &str) -> Option<&PendingCall> {
+        self.status.pending_calls.iter().find(|it| it.call == call)
+    }
+}
+
+/// A call that was answered is waited for so much longer than one whose answer was lost.
+const ANSWERED: u32 = 10;
+
+/// A decision in the making.
+struct Draft<'a> {
+    want: Desired<'a>,
+    now: Timestamp,
+    group_id: String,
+    life: Life,
+    actions: Vec<Action>,
+    drift: Vec<Drift>,
+    missing: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(want: &Desired<'a>, seen: &Observed, now: Timestamp) -> Self {
+        let group = seen.group.group();
+        let life = Life::new(want.spec, want.status, group, want.visibility_window, now);
+        let group_id = group.map(|it| it.replica_group_id.clone()).unwrap_or_default();
+        Self { want: *want, now, group_id, life, actions: vec![], drift: vec![], missing: false }
+    }
+
+    fn act(mut self, action: Action, work: Work) -> Decision {
+        self.actions.push(action);
+        self.finish(Verdict::Acting(work))
+    }
+
+    fn wait(self, work: Work, on: impl Into<String>) -> Decision {
+        self.finish(Verdict::Waiting { work, on: on.into() })
+    }
+
+    fn refuse(self, reason: &'static str, message: impl Into<String>) -> Decision {
+        self.finish(Verdict::Refused { reason, message: message.into() })
+    }
+
+    fn differs(&mut self, field: &str, wanted: impl Into<String>, found: impl Into<String>) {
+        self.drift.push(Drift { field: field.into(), wanted: wanted.into(), found: found.into() });
+    }
+
+    /// Whether a call may have been made whose effect does not show yet.
+    fn in_flight(&self, call: &str) -> bool {
+        self.want.pending(call).is_some_and(|it| {
+            let since = it.accepted_at.unwrap_or(it.requested_at);
+            self.now.duration_since(since).unsigned_abs() <= self.want.visibility_window
+        })
+    }
+
+    /// Gives each call its token. A call whose answer was lost has the token that it had; one that was answered is not made
+    /// again before its effect had time to show.
+    fn finish(self, verdict: Verdict) -> Decision {
+        let Self { want, now, group_id, life, actions, drift, missing } = self;
+        let mut next = want.status.call_sequence.unwrap_or_default();
+        let (mut steps, mut awaited) = (vec![], vec![]);
+        for action in actions {
+            let call = action.call();
+            let known = want.pending(&call);
+            let patience = match action {
+                Action::CreateGroup(_) | Action::CreatePair { .. } | Action::StartDrill => {
+                    want.visibility_window * ANSWERED
+                }
+                _ => want.visibility_window,
+            };
+            let late = |at: Timestamp| now.duration_since(at).unsigned_abs() > patience;
+            let sequence = match known {
+                Some(PendingCall { accepted_at: Some(at), .. }) if !late(*at) => {
+                    awaited.push(call);
+                    continue;
+                }
+                // It was answered, and nothing came of it.
+                Some(PendingCall { accepted_at: Some(_), .. }) | None => {
+                    next += 1;
+                    next
+                }
+                Some(known) => known.sequence,
+            };
+            let token = ClientToken::of(want.uid, &call, sequence);
+            let elsewhere = ClientToken::of(want.uid, &format!("{call}/elsewhere"), sequence);
+            let (group_id, direction) = (group_id.clone(), life.direction);
+            steps.push(Step { action, group_id, direction, sequence, token, elsewhere });
+        }
+        let verdict = match verdict {
+            Verdict::Acting(work) if steps.is_empty() && !awaited.is_empty() => {
+                Verdict::Waiting { work, on: format!("the effect of {} to show", awaited.join(", ")) }
+            }
+            other => other,
+        };
+        let (drills, drill_busy, drill_overdue, drill_handled) = (want.status.drills.clone(), false, None, false);
+        Decision { steps, verdict, drift, life, drills, drill_busy, drill_overdue, drill_handled, awaited, missing }
+    }
+}
+
+/// What to do for a group that should be there.
+pub fn diff(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    let decision = group(want, seen, now);
+    drills::carry_on(want, seen, decision, now)
+}
+
+fn group(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    let mut draft = Draft::new(want, seen, now);
+    let group = match &seen.group {
+        Sight::Found(group) => group,
+        Sight::Absent(bound) => return absent(draft, bound.as_deref()),
+    };
+    if let Some(owner) = observe::owner(&group.tags).filter(|it| it.as_str() != want.owner) {
+        let text = format!(
+            "group {} belongs to {owner}: nothing is touched; delete that object with deletionPolicy Retain and remove the \
+             tag {} from the group first, or name another group",
+            group.replica_group_id,
+            observe::OWNER_TAG
+        );
+        return draft.refuse(synced::OWNED_BY_ANOTHER, text);
+    }
+    if !resolve::same_zones(want.spec, group) {
+        let text = format!(
+            "group {} is between other zones than source and destination: write its zones into a new object, or name \
+             another group",
+            group.replica_group_id
+        );
+        return draft.refuse(synced::IMMUTABLE_FIELD, text);
+    }
+    members::fields(&mut draft, group);
+    members::differences(&mut draft, group, seen);
+    if want.observing() {
+        return observing(draft, group);
+    }
+    failover::live(draft, group, seen)
+}
+
+/// What is said of a group that is only looked at.
+fn observing(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+    if draft.life.active != draft.want.spec.active_site {
+        let (wanted, found) = (draft.want.spec.active_site.as_str(), draft.life.active.as_str());
+        draft.differs("activeSite", wanted, found);
+    }
+    let running = super::life::runs(&group.status);
+    if (draft.want.spec.replication == Replication::Running) != running && group.status != S::ManualSyncing {
+        draft.differs("replication", format!("{:?}", draft.want.spec.replication), group.status.as_str());
+    }
+    draft.finish(Verdict::InSync)
+}
+
+/// There is no group.
+fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
+    let (spec, status) = (draft.want.spec, draft.want.status);
+    let creation = draft.want.pending("CreateDiskReplicaGroup");
+    if let Some(at) = creation.and_then(|it| it.accepted_at)
+        && bound.is_some()
+        && draft.now.duration_since(at).unsigned_abs() <= draft.want.visibility_window * ANSWERED
+    {
+        let mut decision = draft.wait(Work::Creating, "the new group to become visible");
+        decision.awaited.push("CreateDiskReplicaGroup".into());
+        return decision;
+    }
+    if let Some(id) = bound.filter(|id| spec.replica_group_id.as_deref() == Some(id)) {
+        let text = format!(
+            "group {id} does not exist at {} or {}: correct source and destination, or remove the object and name another \
+             group",
+            spec.source.region_id, spec.destination.region_id
+        );
+        return draft.refuse(synced::GROUP_NOT_FOUND, text);
+    }
+    if draft.want.observing() {
+        draft.differs("replicaGroupId", "a group", "none");
+        return draft.finish(Verdict::InSync);
+    }
+    if let Some(id) = bound {
+        draft.missing = true;
+        if status.missing_since.is_none() {
+            return draft.wait(Work::Creating, format!("a second look for group {id}, which was not found"));
+        }
+        draft.life.end(Phase::Failed, "the group is gone", draft.now);
+    }
+    let active = if bound.is_some() { draft.life.active } else { spec.active_site };
+    if active == Site::Destination || spec.active_site == Site::Destination {
+        let text = "there is no group, and the destination is the active site: to make one would overwrite the disks in use \
+                    with those of the source. Make a new object whose source is the site in use; or, if the source is in \
+                    use, one with activeSite: Source";
+        return draft.refuse(synced::GROUP_NOT_FOUND, text);
+    }
+    if bound.is_some() {
+        // A new group starts a new life.
+        draft.life.direction = Default::default();
+        draft.life.reported_source_zone = None;
+        draft.life.outdated = None;
+    }
+    draft.life.handled = spec.active_site;
+    let new = NewGroup {
+        source_zone_id: spec.source.zone_id.clone(),
+        destination_zone_id: spec.destination.zone_id.clone(),
+        group_name: Some(draft.want.group_name().to_owned()),
+        description: spec.description.clone(),
+        rpo: Some(RPO_SECONDS),
+        enable_rtc: spec.enable_rtc,
+        resource_group_id: None,
+        tags: vec![Tag { key: observe::OWNER_TAG.into(), value: draft.want.owner.to_owned() }],
+    };
+    draft.act(Action::CreateGroup(new), Work::Creating)
+}
+
+/// The only recovery point objective that the API takes, in seconds.
+const RPO_SECONDS: i64 = 900;
+
+/// The kind of work that an operation is.
+fn work_of(kind: OperationType) -> Work {
+    match kind {
+        OperationType::Failover | OperationType::Failback => Work::FailingOver,
+        OperationType::Cancel => Work::Cancelling,
+        OperationType::Reprotect => Work::Reprotecting,
+    }
+}

@@ -1,0 +1,175 @@
+//! The deletion of the object: drills are cleared, and the group and its pairs are deleted or let go.
+
+use jiff::Timestamp;
+
+use super::super::life;
+use super::super::observe::{self, Observed, Sight};
+use super::super::resolve;
+use super::members::deletable;
+use super::{Action, Decision, Desired, Draft, Verdict, Work, drills};
+use crate::api::condition::synced;
+use crate::api::disk_replica_group::{
+    DeletionPolicy, OperationType, Replication, Reprotect, StepName,
+};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
+
+/// What to do for an object that is being deleted. It needs no valid spec.
+pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    let draft = Draft::new(want, seen, now);
+    let decision = match &seen.group {
+        Sight::Absent(bound) => without_group(draft, seen, bound.as_deref()),
+        Sight::Found(group) if observe::owner(&group.tags).is_some_and(|owner| owner != want.owner) => {
+            let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
+            draft.finish(Verdict::Released { left: Some(left) })
+        }
+        Sight::Found(group) => match want.spec.deletion_policy {
+            DeletionPolicy::Retain => retain(draft, group),
+            DeletionPolicy::Delete => delete(draft, group, seen),
+        },
+    };
+    let decision = drills::clear(want, seen, decision, now);
+    let left = decision.drills.as_ref().is_some_and(|it| it.current.is_some());
+    match decision.verdict {
+        // Its clones are billed: they go first.
+        Verdict::Released { .. } if left => {
+            let on = "the drill to be cleared".to_owned();
+            Decision { verdict: Verdict::Waiting { work: Work::Deleting, on }, ..decision }
+        }
+        _ => decision,
+    }
+}
+
+/// The group is kept. What was stopped for a failover that has not begun is started again.
+fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
+    let owes = draft.life.running().is_some() && draft.want.spec.replication == Replication::Running;
+    match &group.status {
+        S::Stopped if owes => draft.act(Action::StartGroup { one_shot: false }, Work::Deleting),
+        S::ManualSyncing | S::Stopping if owes => {
+            let on = format!("the status {} to end, so that replication can be started again", group.status.as_str());
+            draft.wait(Work::Deleting, on)
+        }
+        S::StopFailed if owes => draft.act(Action::StopGroup, Work::Deleting),
+        _ => {
+            let left = format!("group {} was kept", group.replica_group_id);
+            draft.finish(Verdict::Released { left: Some(left) })
+        }
+    }
+}
+
+fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    let blocked = |draft: Draft<'_>, why: String| {
+        let text = format!("{why}; or set deletionPolicy: Retain, which lets the group go as it is");
+        draft.refuse(synced::DELETION_BLOCKED, text)
+    };
+    let id = &group.replica_group_id;
+    match &group.status {
+        S::InitialSyncing | S::ManualSyncing | S::Syncing | S::Normal | S::StopFailed => {
+            draft.act(Action::StopGroup, Work::Deleting)
+        }
+        S::Created | S::Stopped | S::Invalid => empty(draft, group, seen),
+        S::CreateFailed | S::DeleteFailed => draft.act(Action::DeleteGroup, Work::Deleting),
+        S::Failovered if members(group, seen).is_empty() && group.pair_ids.is_empty() => {
+            draft.act(Action::DeleteGroup, Work::Deleting)
+        }
+        S::Failovered if draft.want.spec.reprotect == Reprotect::Automatic => {
+            let (generation, now) = (draft.want.generation, draft.now);
+            if draft.life.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
+                draft.life.begin(OperationType::Reprotect, None, generation, now);
+            }
+            draft.life.begin_step(StepName::Reprotect, now);
+            draft.act(Action::ReprotectGroup { reverse: true }, Work::Deleting)
+        }
+        S::Failovered => {
+            let why = format!(
+                "group {id} is failed over, and the API deletes its pairs only after replication was turned round: set \
+                 reprotect: Automatic"
+            );
+            blocked(draft, why)
+        }
+        S::FailoverFailed | S::ReprotectFailed => {
+            let why = format!(
+                "group {id} is in the status {}, in which the API does not delete it: see to it in the console",
+                group.status.as_str()
+            );
+            blocked(draft, why)
+        }
+        S::Creating | S::Stopping | S::Failovering | S::Reprotecting | S::Deleting | S::Deleted => {
+            let on = format!("the status {} to end", group.status.as_str());
+            draft.wait(Work::Deleting, on)
+        }
+        S::Other(name) => {
+            let on = super::cells::unknown(name);
+            draft.wait(Work::Deleting, on)
+        }
+    }
+}
+
+fn members<'a>(group: &GroupView, seen: &'a Observed) -> Vec<&'a PairView> {
+    seen.pairs.iter().filter(|pair| resolve::in_group(pair, group)).collect()
+}
+
+/// Takes all pairs out of the group, deletes those of this object, then the group.
+fn empty(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    for pair in members(group, seen) {
+        draft.actions.push(Action::RemovePair { pair_id: pair.replica_pair_id.clone() });
+    }
+    if !draft.actions.is_empty() {
+        return draft.finish(Verdict::Acting(Work::Deleting));
+    }
+    let waits = own_pairs(&mut draft, seen);
+    draft.actions.push(Action::DeleteGroup);
+    let _ = waits;
+    draft.finish(Verdict::Acting(Work::Deleting))
+}
+
+/// Deletes the pairs of this object that are in no group; those that cannot be deleted yet.
+fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
+    let (spec, status) = (draft.want.spec, draft.want.status);
+    let mut waits = vec![];
+    for pair in seen.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
+        let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(&pair.replica_pair_id));
+        let meant = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner)
+            && spec.pairs.iter().any(|want| resolve::pair(want, status, std::slice::from_ref(pair)).is_some());
+        if !known && !meant {
+            continue;
+        }
+        match deletable(&pair.status) {
+            true => draft.actions.push(Action::DeletePair { pair_id: pair.replica_pair_id.clone() }),
+            false => waits.push(format!("{} ({})", pair.replica_pair_id, pair.status.as_str())),
+        }
+    }
+    waits
+}
+
+/// There is no group: what is left are pairs.
+fn without_group(mut draft: Draft<'_>, seen: &Observed, bound: Option<&str>) -> Decision {
+    let retained = draft.want.spec.deletion_policy == DeletionPolicy::Retain;
+    // A group or pair whose Create was not seen yet may still appear.
+    let creations = ["CreateDiskReplicaGroup", "CreateDiskReplicaPair"];
+    let pending: Vec<String> =
+        draft.want.status.pending_calls.iter().map(|it| it.call.clone()).filter(|call| creations.iter().any(|it| call.starts_with(it))).collect();
+    let awaited: Vec<String> = pending.into_iter().filter(|call| draft.in_flight(call)).collect();
+    let appearing = draft.life.operations.is_empty() && bound.is_some() && awaited.iter().any(|it| it == creations[0]);
+    if !retained && (appearing || !awaited.is_empty()) {
+        let mut decision = draft.wait(Work::Deleting, format!("what {} may have made to show", awaited.join(", ")));
+        decision.awaited.extend(awaited);
+        return decision;
+    }
+    if retained {
+        return draft.finish(Verdict::Released { left: None });
+    }
+    let waits = own_pairs(&mut draft, seen);
+    if !draft.actions.is_empty() {
+        return draft.finish(Verdict::Acting(Work::Deleting));
+    }
+    if !waits.is_empty() {
+        return draft.wait(Work::Deleting, format!("pairs to be deleted: {}", waits.join(", ")));
+    }
+    draft.finish(Verdict::Released { left: None })
+}
+
+/// Whether something was stopped for this object's sake that runs again before it goes.
+pub fn owes(status: &crate::api::disk_replica_group::DiskReplicaGroupStatus) -> bool {
+    let stopped = status.group_status.as_deref().is_some_and(|it| !life::runs(&S::from(it.to_owned())));
+    status.operations.first().is_some_and(|it| it.phase == crate::api::disk_replica_group::Phase::Running) && stopped
+}

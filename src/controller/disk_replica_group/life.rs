@@ -1,0 +1,291 @@
+//! Where a group is in its life, by what was known and what is seen now: direction, active site, and how far the operation
+//! under way has come. Pure.
+
+use jiff::Timestamp;
+
+use super::resolve;
+use crate::api::disk_replica_group::{
+    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, FailoverMode, Operation, OperationStep, OperationType,
+    Phase, Replication, Site, StepName,
+};
+use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
+use crate::conditions::seconds;
+
+/// How many operations are kept.
+const KEPT: usize = 10;
+/// The most steps of an operation that are shown: somebody who works against it must not make the object too large.
+const MOST_STEPS: usize = 20;
+
+/// The life of a group, as status remembers it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    /// Which way disks are replicated.
+    pub direction: Direction,
+    /// The site whose disks are in use.
+    pub active: Site,
+    /// The zone that the cloud names as the source's.
+    pub reported_source_zone: Option<String>,
+    /// The recovery point that does not count, since it was made before the last failover.
+    pub outdated: Option<Timestamp>,
+    /// The value of `spec.activeSite` that was last acted on.
+    pub handled: Site,
+    /// The operations, the newest first.
+    pub operations: Vec<Operation>,
+}
+
+/// Whether disks are, or can at once be, replicated in the present direction: no failover stands.
+pub fn replicates(status: &S) -> bool {
+    matches!(
+        status,
+        S::Created
+            | S::InitialSyncing
+            | S::ManualSyncing
+            | S::Syncing
+            | S::Normal
+            | S::Stopping
+            | S::Stopped
+            | S::StopFailed
+    )
+}
+
+/// Whether replication runs.
+pub fn runs(status: &S) -> bool {
+    matches!(status, S::InitialSyncing | S::Syncing | S::Normal)
+}
+
+/// The recovery point that the cloud shows. It prints 0 for none.
+pub fn shown(group: &GroupView) -> Option<Timestamp> {
+    group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
+}
+
+impl Life {
+    /// What the last pass knew, carried on by what is seen. `settled_ms` is how long a synchronization may take to show.
+    pub fn new(
+        spec: &DiskReplicaGroupSpec,
+        old: &DiskReplicaGroupStatus,
+        group: Option<&GroupView>,
+        visibility_window: std::time::Duration,
+        now: Timestamp,
+    ) -> Self {
+        let seen = group.and_then(|group| resolve::direction(spec, group));
+        let direction = old.direction.or(seen).unwrap_or_default();
+        let mut life = Self {
+            direction,
+            active: old.active_site.unwrap_or(direction.production()),
+            reported_source_zone: old.reported_source_zone.clone(),
+            outdated: old.outdated_recovery_point,
+            handled: old.last_handled_active_site.unwrap_or(spec.active_site),
+            operations: old.operations.clone(),
+        };
+        if let Some(group) = group {
+            life.turn(spec, old, group, now);
+            life.site(group);
+            life.advance(spec, old, group, visibility_window, now);
+            if life.counted(group).is_some() {
+                life.outdated = None;
+            }
+            life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
+        }
+        life
+    }
+
+    /// The operation under way.
+    pub fn running(&self) -> Option<&Operation> {
+        self.operations.first().filter(|it| it.phase == Phase::Running)
+    }
+
+    fn running_mut(&mut self) -> Option<&mut Operation> {
+        self.operations.first_mut().filter(|it| it.phase == Phase::Running)
+    }
+
+    /// The recovery point that counts: one of the present direction.
+    pub fn counted(&self, group: &GroupView) -> Option<Timestamp> {
+        if !replicates(&group.status) && !matches!(group.status, S::Failovering | S::FailoverFailed | S::Invalid) {
+            return None;
+        }
+        shown(group).filter(|it| self.outdated.is_none_or(|outdated| *it > outdated))
+    }
+
+    /// Whether a step was begun in the operation under way, and whether it ended.
+    pub fn step(&self, name: StepName) -> Option<bool> {
+        let step = self.running()?.steps.iter().rev().find(|it| it.name == name)?;
+        Some(step.completed_at.is_some())
+    }
+
+    /// Turns the direction round where replication was.
+    fn turn(&mut self, spec: &DiskReplicaGroupSpec, old: &DiskReplicaGroupStatus, group: &GroupView, now: Timestamp) {
+        let ours = self.running().is_some_and(|it| it.r#type == OperationType::Reprotect)
+            && self.step(StepName::Reprotect) == Some(false)
+            && replicates(&group.status);
+        // By somebody else: the cloud names another source than before, and one that is not what we know.
+        let zone = group.source_zone_id.as_deref();
+        let renamed = old.direction.is_some()
+            && zone.is_some()
+            && old.reported_source_zone.as_deref().is_some_and(|known| Some(known) != zone)
+            && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
+        if ours || renamed {
+            self.direction = self.direction.turned();
+            self.outdated = self.outdated.max(shown(group));
+        }
+        if ours {
+            self.complete(StepName::Reprotect, now);
+        } else if renamed && let Some(operation) = self.running_mut() {
+            end(operation, Phase::Cancelled, "replication was turned round by somebody else", now);
+        }
+    }
+
+    /// The site whose disks are in use.
+    fn site(&mut self, group: &GroupView) {
+        let before = self.active;
+        self.active = match &group.status {
+            S::Failovered | S::Reprotecting | S::ReprotectFailed => self.direction.standby(),
+            S::Failovering | S::FailoverFailed => self.direction.production(),
+            status if replicates(status) => self.direction.production(),
+            _ => before,
+        };
+        if group.status == S::Failovered && self.outdated < shown(group) {
+            // What is written at the other site from now on is in no recovery point.
+            self.outdated = shown(group);
+        }
+    }
+
+    /// Carries the operation under way on.
+    fn advance(
+        &mut self,
+        spec: &DiskReplicaGroupSpec,
+        old: &DiskReplicaGroupStatus,
+        group: &GroupView,
+        visibility_window: std::time::Duration,
+        now: Timestamp,
+    ) {
+        let Some(operation) = self.running() else { return };
+        let (kind, target, status) = (operation.r#type, operation.target_site, &group.status);
+        match kind {
+            OperationType::Failover | OperationType::Failback => {
+                if self.active == target {
+                    let began = operation.started_at;
+                    self.complete_all(now);
+                    if let Some(operation) = self.running_mut() {
+                        operation.recovery_time_seconds = Some(now.duration_since(began).as_secs().max(0));
+                        end(operation, Phase::Succeeded, "", now);
+                    }
+                    return;
+                }
+                if *status == S::Stopped {
+                    self.complete(StepName::Stop, now);
+                }
+                // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
+                // to have brought something, or long enough after it was begun.
+                let begun = operation_step(self.running(), StepName::Synchronize).map(|it| it.started_at);
+                let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
+                let brought = self.counted(group) > self.running().and_then(|it| it.recovery_point);
+                let waited = begun.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
+                if (*status == S::Stopped && (was_seen || brought || waited)) || runs(status) {
+                    self.complete(StepName::Synchronize, now);
+                }
+            }
+            OperationType::Cancel | OperationType::Reprotect => {
+                if !replicates(status) {
+                    return;
+                }
+                if kind == OperationType::Reprotect && self.step(StepName::Reprotect) != Some(true) {
+                    let message = "the failover was taken back by somebody else";
+                    if let Some(operation) = self.running_mut() {
+                        end(operation, Phase::Cancelled, message, now);
+                    }
+                    return;
+                }
+                self.complete(StepName::Reprotect, now);
+                if spec.replication == Replication::Stopped || runs(status) {
+                    self.complete(StepName::Start, now);
+                    if let Some(operation) = self.running_mut() {
+                        end(operation, Phase::Succeeded, "", now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins an operation.
+    pub fn begin(&mut self, kind: OperationType, mode: Option<FailoverMode>, generation: i64, now: Timestamp) {
+        let target_site = match kind {
+            OperationType::Failover | OperationType::Failback | OperationType::Reprotect => self.direction.standby(),
+            OperationType::Cancel => self.direction.production(),
+        };
+        let number = self.operations.first().map_or(0, |it| it.number) + 1;
+        let operation = Operation {
+            number,
+            r#type: kind,
+            mode,
+            generation,
+            phase: Phase::Running,
+            target_site,
+            started_at: seconds(now),
+            completed_at: None,
+            steps: vec![],
+            recovery_point: None,
+            recovery_point_age_seconds: None,
+            recovery_time_seconds: None,
+            message: String::new(),
+        };
+        self.operations.insert(0, operation);
+        self.operations.truncate(KEPT);
+    }
+
+    /// Begins a step of the operation under way; one that goes on is left as it is.
+    pub fn begin_step(&mut self, name: StepName, now: Timestamp) {
+        if self.step(name) == Some(false) {
+            return;
+        }
+        if let Some(operation) = self.running_mut().filter(|it| it.steps.len() < MOST_STEPS) {
+            operation.steps.push(OperationStep { name, started_at: seconds(now), completed_at: None });
+        }
+    }
+
+    /// Notes what the failover under way goes to: the recovery point and its age at this moment.
+    pub fn note_recovery_point(&mut self, group: &GroupView, now: Timestamp) {
+        let point = self.counted(group);
+        if let (Some(point), Some(operation)) = (point, self.running_mut()) {
+            operation.recovery_point = Some(point);
+            operation.recovery_point_age_seconds = Some(now.duration_since(point).as_secs().max(0));
+        }
+    }
+
+    /// The failover under way need not wait for a synchronization any more.
+    pub fn force(&mut self) {
+        if let Some(operation) = self.running_mut().filter(|it| it.mode.is_some()) {
+            operation.mode = Some(FailoverMode::Forced);
+        }
+    }
+
+    /// Ends the operation under way.
+    pub fn end(&mut self, phase: Phase, message: &str, now: Timestamp) {
+        if let Some(operation) = self.running_mut() {
+            end(operation, phase, message, now);
+        }
+    }
+
+    fn complete(&mut self, name: StepName, now: Timestamp) {
+        let steps = self.running_mut().map(|it| it.steps.iter_mut()).into_iter().flatten();
+        for step in steps.filter(|it| it.name == name && it.completed_at.is_none()) {
+            step.completed_at = Some(seconds(now));
+        }
+    }
+
+    fn complete_all(&mut self, now: Timestamp) {
+        let steps = self.running_mut().map(|it| it.steps.iter_mut()).into_iter().flatten();
+        for step in steps.filter(|it| it.completed_at.is_none()) {
+            step.completed_at = Some(seconds(now));
+        }
+    }
+}
+
+fn operation_step(operation: Option<&Operation>, name: StepName) -> Option<&OperationStep> {
+    operation?.steps.iter().rev().find(|it| it.name == name)
+}
+
+fn end(operation: &mut Operation, phase: Phase, message: &str, now: Timestamp) {
+    operation.phase = phase;
+    operation.completed_at = Some(seconds(now));
+    operation.message = message.to_owned();
+}

@@ -1,0 +1,147 @@
+//! Reads what a pass decides on: the group, its pairs, and its drills where they matter.
+
+use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction};
+use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, Site};
+use crate::cloud::error::{Class, Error};
+
+use super::resolve;
+
+/// The tag that names the owner of a group and of its pairs.
+pub const OWNER_TAG: &str = "disasterrecovery.dev/owner";
+
+/// The API as a group is replicated forward, and as it is replicated backward.
+#[derive(Clone)]
+pub struct Cloud {
+    forward: Ebs,
+    reverse: Ebs,
+}
+
+impl Cloud {
+    /// The API of a group, whose production site is the source's region as long as it replicates forward.
+    pub fn new(forward: Ebs) -> Self {
+        let reverse = forward.clone().reversed();
+        Self { forward, reverse }
+    }
+
+    /// The API of a direction.
+    pub fn toward(&self, direction: Direction) -> &Ebs {
+        match direction {
+            Direction::Forward => &self.forward,
+            Direction::Reverse => &self.reverse,
+        }
+    }
+}
+
+/// What is known of where the group is, before looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The bound group: status, else the annotation, else what the spec names.
+    pub bound: Option<String>,
+    /// The value of the tag [`OWNER_TAG`] of what this object makes.
+    pub owner: String,
+    /// Which way the group replicates, as far as is known.
+    pub direction: Direction,
+}
+
+/// Whether there is a group.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sight {
+    /// The bound or marked group.
+    Found(Box<GroupView>),
+    /// There is none: not the bound one of this ID, where one is bound, and none with our mark.
+    Absent(Option<String>),
+}
+
+impl Sight {
+    /// The group, if it is there.
+    pub fn group(&self) -> Option<&GroupView> {
+        match self {
+            Self::Found(group) => Some(group),
+            Self::Absent(_) => None,
+        }
+    }
+}
+
+/// Everything that a pass decides on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The group.
+    pub group: Sight,
+    /// The pairs in the group, and those in no group that this object may mean.
+    pub pairs: Vec<PairView>,
+    /// The group's drills, or why they could not be read; none, where nobody asked for them.
+    pub drills: Option<Result<Vec<DrillView>, Error>>,
+}
+
+/// Finds the group: the bound one by its ID, else the one with our mark among all.
+///
+/// It is looked for at the production site, and where that does not answer at the standby site: a failover must be possible
+/// while a region is lost.
+pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Sight, Site), Error> {
+    let ebs = cloud.toward(binding.direction);
+    match at_site(ebs, binding, Site::Production).await {
+        Err(lost) if lost.class == Class::Unavailable && other_region(ebs) => {
+            match at_site(ebs, binding, Site::Standby).await {
+                Ok(sight @ Sight::Found(_)) => Ok((sight, Site::Standby)),
+                // A list of the other region alone does not prove that there is no group.
+                Ok(Sight::Absent(_)) | Err(_) => Err(lost),
+            }
+        }
+        other => other.map(|sight| (sight, Site::Production)),
+    }
+}
+
+fn other_region(ebs: &Ebs) -> bool {
+    ebs.region(Site::Production) != ebs.region(Site::Standby)
+}
+
+async fn at_site(ebs: &Ebs, binding: &Binding, site: Site) -> Result<Sight, Error> {
+    let mut groups = match &binding.bound {
+        Some(id) => match ebs.group(site, id).await {
+            Ok(group) => vec![group],
+            Err(Error { class: Class::NotFound, .. }) => vec![],
+            Err(error) => return Err(error),
+        },
+        None => ebs.groups(site, &[]).await?,
+    };
+    groups.retain(|group| group.status != ReplicationStatus::Deleted);
+    groups.sort_by(|a, b| a.replica_group_id.cmp(&b.replica_group_id));
+    let found = match &binding.bound {
+        Some(_) => groups.pop(),
+        None => groups.into_iter().find(|group| owner(&group.tags) == Some(&binding.owner)),
+    };
+    Ok(found.map_or_else(|| Sight::Absent(binding.bound.clone()), |group| Sight::Found(Box::new(group))))
+}
+
+/// Whose tag is among these.
+pub fn owner(tags: &[crate::cloud::ebs::Tag]) -> Option<&String> {
+    tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
+}
+
+/// Reads the pairs in the group, and those in no group where one that the object means is not in it.
+pub async fn pairs(
+    cloud: &Cloud,
+    (group, site): (&Sight, Site),
+    direction: Direction,
+    spec: &DiskReplicaGroupSpec,
+    status: &DiskReplicaGroupStatus,
+    deleting: bool,
+) -> Result<Vec<PairView>, Error> {
+    let ebs = cloud.toward(direction);
+    let mut pairs = match group.group() {
+        Some(group) => ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?,
+        None => vec![],
+    };
+    let found = |pairs: &[PairView]| {
+        let wanted = spec.pairs.iter().all(|pair| resolve::pair(pair, status, pairs).is_some());
+        let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
+        wanted && known.into_iter().all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id))
+    };
+    if deleting || !found(&pairs) {
+        pairs.extend(ebs.pairs(site, Pairs::Ungrouped).await?);
+    }
+    pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);
+    pairs.sort_by(|a, b| a.replica_pair_id.cmp(&b.replica_pair_id));
+    pairs.dedup_by(|a, b| a.replica_pair_id == b.replica_pair_id);
+    Ok(pairs)
+}

@@ -1,0 +1,80 @@
+//! Which pair of the cloud each part of the spec means. Pure; every later stage goes by its answers.
+
+use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, Pair, Place, Site};
+use crate::cloud::ebs::{GroupView, PairView, SiteView};
+
+/// The pair of the cloud that a pair of the spec means: the one of these two disks, whichever is replicated to the other.
+pub fn pair<'a>(want: &Pair, status: &DiskReplicaGroupStatus, pairs: &'a [PairView]) -> Option<&'a PairView> {
+    let disks = |it: &&PairView| match (it.source_disk_id.as_deref(), it.destination_disk_id.as_deref()) {
+        (Some(source), Some(destination)) => {
+            (source == want.source_disk_id && destination == want.destination_disk_id)
+                || (source == want.destination_disk_id && destination == want.source_disk_id)
+        }
+        // Without its disks, a pair is known by its ID only.
+        (None, _) | (_, None) => known(want, status) == Some(&it.replica_pair_id),
+    };
+    let mut found: Vec<_> = pairs.iter().filter(disks).collect();
+    // One that is in a group is meant rather than one that is in none.
+    found.sort_by_key(|it| !in_a_group(it));
+    found.first().copied()
+}
+
+fn known<'a>(want: &Pair, status: &'a DiskReplicaGroupStatus) -> Option<&'a String> {
+    status.pairs.iter().find(|it| it.name == want.name).and_then(|it| it.replica_pair_id.as_ref())
+}
+
+/// Whether a pair is in a group.
+pub fn in_a_group(pair: &PairView) -> bool {
+    pair.replica_group_id.as_deref().is_some_and(|id| !id.is_empty() && id != "-")
+}
+
+/// Whether a pair is in this group.
+pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
+    pair.replica_group_id.as_deref() == Some(&group.replica_group_id)
+        || group.pair_ids.contains(&pair.replica_pair_id)
+}
+
+/// The pairs that this object has made or taken over and that the spec names no more, with their names.
+pub fn leftovers<'a>(
+    spec: &DiskReplicaGroupSpec,
+    status: &'a DiskReplicaGroupStatus,
+    pairs: &'a [PairView],
+) -> Vec<(&'a str, &'a PairView)> {
+    let named = |id: &str| {
+        spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id))
+    };
+    let known = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
+    let seen = known.filter_map(|it| {
+        let id = it.replica_pair_id.as_deref()?;
+        Some((it.name.as_str(), pairs.iter().find(|pair| pair.replica_pair_id == id && !named(id))?))
+    });
+    seen.collect()
+}
+
+/// The place of a site.
+pub fn place(spec: &DiskReplicaGroupSpec, site: Site) -> &Place {
+    match site {
+        Site::Source => &spec.source,
+        Site::Destination => &spec.destination,
+    }
+}
+
+/// Which way the cloud says that a group replicates: by the zone that it names as the source's, or by what it calls the
+/// region that answered.
+pub fn direction(spec: &DiskReplicaGroupSpec, group: &GroupView) -> Option<Direction> {
+    match group.source_zone_id.as_deref() {
+        Some(zone) if zone == spec.source.zone_id => Some(Direction::Forward),
+        Some(zone) if zone == spec.destination.zone_id => Some(Direction::Reverse),
+        _ => match group.site {
+            SiteView::Production => Some(Direction::Forward),
+            SiteView::Backup | SiteView::Other(_) => None,
+        },
+    }
+}
+
+/// Whether a group is between the two zones of the spec, as far as it names its zones.
+pub fn same_zones(spec: &DiskReplicaGroupSpec, group: &GroupView) -> bool {
+    let mine = [spec.source.zone_id.as_str(), spec.destination.zone_id.as_str()];
+    let zones = [&group.source_zone_id, &group.destination_zone_id, &group.primary_zone, &group.standby_zone];
+    zones.into_iter().flatten().all(|zone| zone.is_empty() || mine.contains(&zone.as_str()))
+}
