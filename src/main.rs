@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::budget::Budget;
-use disaster_recovery_operator::cloud::{client, endpoint};
+use disaster_recovery_operator::cloud::{client, ebs, endpoint};
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
 use disaster_recovery_operator::telemetry::logging::{self, Format};
@@ -75,9 +75,13 @@ struct Run {
     /// and ALIBABA_CLOUD_SECURITY_TOKEN.
     #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
     credentials_secret: Option<String>,
-    /// How many calls a second and region may be made for edits; polls have half as many of their own. RocketMQ allows 150.
+    /// How many calls of RocketMQ a second and region may be made for edits; polls have half as many of their own. It allows
+    /// 150.
     #[arg(long, env = "DR_OPERATOR_CLOUD_REQUESTS_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=150))]
     cloud_requests_per_second: u32,
+    /// The same of EBS, which has disks. It allows 40, and 10 of ClearReplicaGroupDrill.
+    #[arg(long, env = "DR_OPERATOR_EBS_REQUESTS_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=40))]
+    ebs_requests_per_second: u32,
     /// How long one call to the cloud may take.
     #[arg(long, env = "DR_OPERATOR_CLOUD_TIMEOUT", default_value = "10s", value_parser = duration)]
     cloud_timeout: Duration,
@@ -176,7 +180,9 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
 
     let through_proxy = !settings.rocketmq_endpoint.as_deref().is_some_and(endpoint::on_this_machine);
     let connector = client::https(Duration::from_secs(5), through_proxy).context("no TLS connector can be made")?;
-    let budget = Arc::new(Budget::new(arguments.cloud_requests_per_second));
+    let budget = Arc::new(
+        Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
+    );
     let counted = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
     let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener);
