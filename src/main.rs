@@ -67,6 +67,9 @@ struct Run {
     /// only.
     #[arg(long, env = "DR_OPERATOR_ROCKETMQ_ENDPOINT")]
     rocketmq_endpoint: Option<String>,
+    /// One endpoint for every region in place of https://ebs.REGION.aliyuncs.com. Plain http is accepted for loopback only.
+    #[arg(long, env = "DR_OPERATOR_EBS_ENDPOINT")]
+    ebs_endpoint: Option<String>,
     /// Accepts plain http to other hosts than this one. Requests are signed, but passwords in them can be read on the way.
     #[arg(long, env = "DR_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
     allow_insecure_endpoints: bool,
@@ -147,12 +150,12 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
     let kubernetes = kube::Client::try_from(kubernetes).context("the cluster's configuration cannot be used")?;
 
-    let rocketmq_endpoint = match &arguments.rocketmq_endpoint {
-        Some(text) => {
-            Some(endpoint::parse(text, arguments.allow_insecure_endpoints).context("--rocketmq-endpoint is refused")?)
-        }
-        None => None,
+    let checked = |flag: &str, given: &Option<String>| {
+        let parsed = given.as_deref().map(|text| endpoint::parse(text, arguments.allow_insecure_endpoints));
+        parsed.transpose().with_context(|| format!("{flag} is refused"))
     };
+    let rocketmq_endpoint = checked("--rocketmq-endpoint", &arguments.rocketmq_endpoint)?;
+    let ebs_endpoint = checked("--ebs-endpoint", &arguments.ebs_endpoint)?;
     let credentials_secret = arguments.credentials_secret.map(|text| match text.split_once('/') {
         Some((namespace, name)) => SecretName { namespace: namespace.into(), name: name.into() },
         None => SecretName { namespace: own_namespace, name: text },
@@ -166,6 +169,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         retry_interval: arguments.retry_interval,
         visibility_window: arguments.create_visibility_window,
         rocketmq_endpoint,
+        ebs_endpoint,
         credentials_secret,
         cluster_id: arguments.cluster_id,
     };
@@ -178,7 +182,9 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = axum::serve(listener, health::router(readiness.clone(), metrics.clone()));
     let probes = tokio::spawn(probes.into_future());
 
-    let through_proxy = !settings.rocketmq_endpoint.as_deref().is_some_and(endpoint::on_this_machine);
+    // What is plain text on this machine must not leave it, so that one such endpoint keeps all calls from a proxy.
+    let given = [settings.rocketmq_endpoint.as_deref(), settings.ebs_endpoint.as_deref()];
+    let through_proxy = !given.into_iter().flatten().any(endpoint::on_this_machine);
     let connector = client::https(Duration::from_secs(5), through_proxy).context("no TLS connector can be made")?;
     let budget = Arc::new(
         Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
