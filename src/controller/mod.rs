@@ -195,7 +195,7 @@ impl Context {
     /// Drops what is remembered and measured of an object.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
-        self.metrics.forget(namespace, name);
+        self.metrics.forget("DisasterRecoveryPlan", namespace, name);
     }
 
     /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of
