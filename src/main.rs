@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::budget::Budget;
-use disaster_recovery_operator::cloud::{client, endpoint};
+use disaster_recovery_operator::cloud::{client, ebs, endpoint};
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
 use disaster_recovery_operator::telemetry::logging::{self, Format};
@@ -67,6 +67,9 @@ struct Run {
     /// only.
     #[arg(long, env = "DR_OPERATOR_ROCKETMQ_ENDPOINT")]
     rocketmq_endpoint: Option<String>,
+    /// One endpoint for every region in place of https://ebs.REGION.aliyuncs.com. Plain http is accepted for loopback only.
+    #[arg(long, env = "DR_OPERATOR_EBS_ENDPOINT")]
+    ebs_endpoint: Option<String>,
     /// Accepts plain http to other hosts than this one. Requests are signed, but passwords in them can be read on the way.
     #[arg(long, env = "DR_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
     allow_insecure_endpoints: bool,
@@ -75,9 +78,13 @@ struct Run {
     /// and ALIBABA_CLOUD_SECURITY_TOKEN.
     #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
     credentials_secret: Option<String>,
-    /// How many calls a second and region may be made for edits; polls have half as many of their own. RocketMQ allows 150.
+    /// How many calls of RocketMQ a second and region may be made for edits; polls have half as many of their own. It allows
+    /// 150.
     #[arg(long, env = "DR_OPERATOR_CLOUD_REQUESTS_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=150))]
     cloud_requests_per_second: u32,
+    /// The same of EBS, which has disks. It allows 40, and 10 of ClearReplicaGroupDrill.
+    #[arg(long, env = "DR_OPERATOR_EBS_REQUESTS_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=40))]
+    ebs_requests_per_second: u32,
     /// How long one call to the cloud may take.
     #[arg(long, env = "DR_OPERATOR_CLOUD_TIMEOUT", default_value = "10s", value_parser = duration)]
     cloud_timeout: Duration,
@@ -143,12 +150,12 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
     let kubernetes = kube::Client::try_from(kubernetes).context("the cluster's configuration cannot be used")?;
 
-    let rocketmq_endpoint = match &arguments.rocketmq_endpoint {
-        Some(text) => {
-            Some(endpoint::parse(text, arguments.allow_insecure_endpoints).context("--rocketmq-endpoint is refused")?)
-        }
-        None => None,
+    let checked = |flag: &str, given: &Option<String>| {
+        let parsed = given.as_deref().map(|text| endpoint::parse(text, arguments.allow_insecure_endpoints));
+        parsed.transpose().with_context(|| format!("{flag} is refused"))
     };
+    let rocketmq_endpoint = checked("--rocketmq-endpoint", &arguments.rocketmq_endpoint)?;
+    let ebs_endpoint = checked("--ebs-endpoint", &arguments.ebs_endpoint)?;
     let credentials_secret = arguments.credentials_secret.map(|text| match text.split_once('/') {
         Some((namespace, name)) => SecretName { namespace: namespace.into(), name: name.into() },
         None => SecretName { namespace: own_namespace, name: text },
@@ -162,6 +169,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         retry_interval: arguments.retry_interval,
         visibility_window: arguments.create_visibility_window,
         rocketmq_endpoint,
+        ebs_endpoint,
         credentials_secret,
         cluster_id: arguments.cluster_id,
     };
@@ -174,9 +182,13 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = axum::serve(listener, health::router(readiness.clone(), metrics.clone()));
     let probes = tokio::spawn(probes.into_future());
 
-    let through_proxy = !settings.rocketmq_endpoint.as_deref().is_some_and(endpoint::on_this_machine);
+    // What is plain text on this machine must not leave it, so that one such endpoint keeps all calls from a proxy.
+    let given = [settings.rocketmq_endpoint.as_deref(), settings.ebs_endpoint.as_deref()];
+    let through_proxy = !given.into_iter().flatten().any(endpoint::on_this_machine);
     let connector = client::https(Duration::from_secs(5), through_proxy).context("no TLS connector can be made")?;
-    let budget = Arc::new(Budget::new(arguments.cloud_requests_per_second));
+    let budget = Arc::new(
+        Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
+    );
     let counted = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
     let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener);

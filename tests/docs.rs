@@ -10,7 +10,7 @@ use std::time::Duration;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::client::Finished;
 use disaster_recovery_operator::controller::plan::lag::GroupLag;
-use disaster_recovery_operator::telemetry::metrics::Metrics;
+use disaster_recovery_operator::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 fn root() -> &'static Path {
@@ -156,6 +156,24 @@ fn exported() -> String {
         last_sync_ms: Some(1),
     };
     metrics.lags("messaging", "orders", &[lag], 300_000);
+    let drill = DrillMeasures {
+        active: true,
+        started: Some(1.0),
+        last_result_success: Some(true),
+        last_duration_seconds: Some(1.0),
+        last_completed: Some(1.0),
+    };
+    let measures = GroupMeasures {
+        status: "normal".into(),
+        lag_seconds: Some(1.0),
+        recovery_point: Some(1.0),
+        objective_seconds: 900.0,
+        active_site: "production",
+        last_recovery_time_seconds: Some(1.0),
+        last_data_loss_seconds: Some(1.0),
+        drill: Some(drill),
+    };
+    metrics.disk_group("databases", "orders", Some(&measures));
     metrics.text()
 }
 

@@ -39,6 +39,25 @@ fn token(operation: &str, sequence: i64) -> ClientToken {
     ClientToken::of("5f0c6f4e-0000-4000-8000-000000000000", operation, sequence)
 }
 
+fn pair() -> NewPair {
+    NewPair {
+        disk_id: "d-1".into(),
+        source_zone_id: "cn-hangzhou-h".into(),
+        destination_disk_id: "d-2".into(),
+        destination_zone_id: "cn-shanghai-b".into(),
+        ..NewPair::default()
+    }
+}
+
+fn group() -> NewGroup {
+    NewGroup {
+        source_zone_id: "cn-hangzhou-h".into(),
+        destination_zone_id: "cn-shanghai-b".into(),
+        group_name: Some("orders-db".into()),
+        ..NewGroup::default()
+    }
+}
+
 async fn status(ebs: &Ebs, group: &str) -> String {
     ebs.group(Site::Production, group).await.expect("the group is there").status.as_str().to_owned()
 }
@@ -47,20 +66,8 @@ async fn status(ebs: &Ebs, group: &str) -> String {
 async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
-    let pair = NewPair {
-        disk_id: "d-1".into(),
-        source_zone_id: "cn-hangzhou-h".into(),
-        destination_disk_id: "d-2".into(),
-        destination_zone_id: "cn-shanghai-b".into(),
-        ..NewPair::default()
-    };
-    let pair_id = ebs.create_pair(&pair, &token("pair", 1)).await.expect("a pair");
-    let group = NewGroup {
-        source_zone_id: "cn-hangzhou-h".into(),
-        destination_zone_id: "cn-shanghai-b".into(),
-        group_name: Some("orders-db".into()),
-        ..NewGroup::default()
-    };
+    let pair_id = ebs.create_pair(&pair(), &token("pair", 1)).await.expect("a pair");
+    let group = group();
     let id = ebs.create_group(&group, &token("group", 1)).await.expect("a group");
     assert_eq!(ebs.create_group(&group, &token("group", 1)).await.expect("a repeat"), id, "the token makes it one");
     ebs.add_pair(&id, &pair_id, &token("add", 1)).await.expect("the pair is added");
@@ -95,17 +102,33 @@ async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_standby_site_fails_over_while_the_production_region_is_down() {
+    let simulator = Simulator::new(Config::default());
+    let ebs = ebs(&simulator);
+    let pair_id = ebs.create_pair(&pair(), &token("pair", 1)).await.expect("a pair");
+    let id = ebs.create_group(&group(), &token("group", 1)).await.expect("a group");
+    ebs.add_pair(&id, &pair_id, &token("add", 1)).await.expect("the pair is added");
+    ebs.start_group(&id, false, &token("start", 1)).await.expect("it starts");
+    assert_eq!(status(&ebs, &id).await, "normal");
+
+    let region = Some("cn-hangzhou".to_owned());
+    simulator.add_fault(Fault { action: None, region, after: 0, times: None, kind: FaultKind::Lost });
+    let unseen = ebs.group(Site::Production, &id).await.expect_err("its region is down");
+    assert_eq!(unseen.class, Class::Unavailable);
+    ebs.failover_group(&id, &token("failover", 1)).await.expect("it fails over");
+    let seen = ebs.group(Site::Standby, &id).await.expect("the other region answers");
+    assert_eq!(seen.status.as_str(), "failovered");
+    simulator.clear_faults();
+    assert_eq!(status(&ebs, &id).await, "failovered");
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_repeated_with_its_token_and_makes_one_group() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
     let action = Some("CreateDiskReplicaGroup".to_owned());
-    simulator.add_fault(Fault { action, after: 0, times: Some(1), kind: FaultKind::ReplyLost });
-    let group = NewGroup {
-        source_zone_id: "cn-hangzhou-h".into(),
-        destination_zone_id: "cn-shanghai-b".into(),
-        ..NewGroup::default()
-    };
-    let id = ebs.create_group(&group, &token("group", 1)).await.expect("the second answer arrives");
+    simulator.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind: FaultKind::ReplyLost });
+    let id = ebs.create_group(&group(), &token("group", 1)).await.expect("the second answer arrives");
     let all = ebs.groups(Site::Production, &[&id]).await.expect("a list");
     assert_eq!(all.len(), 1);
     let calls = simulator.requests().into_iter().filter(|it| it.action == "CreateDiskReplicaGroup").count();

@@ -154,7 +154,7 @@ fn cloud() -> Simulator {
 }
 
 fn fault(kind: FaultKind) -> Fault {
-    Fault { action: None, after: 0, times: Some(1), kind }
+    Fault { action: None, region: None, after: 0, times: Some(1), kind }
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ async fn faults_denials_and_limits_strike_disks_too() {
     simulator.set_denied_actions::<String>([]);
     let (code, message) = ("InternalError".to_owned(), "later".to_owned());
     let kind = FaultKind::ErrorAfter { status: 500, code, message, pascal_case: false };
-    simulator.add_fault(Fault { action: None, after: 0, times: Some(1), kind });
+    simulator.add_fault(Fault { action: None, region: None, after: 0, times: Some(1), kind });
     let query = [&[HERE, ("ClientToken", "t")], &PLACES[..]].concat();
     let (status, body) = call(&simulator, "CreateDiskReplicaGroup", &query).await;
     assert_eq!((status, &body["Code"]), (500, &json!("InternalError")), "EBS knows one casing only");
@@ -165,6 +165,47 @@ async fn faults_denials_and_limits_strike_disks_too() {
     simulator.set_rate_limit(0);
     let (status, body) = call(&simulator, "DescribeDiskReplicaGroups", &[HERE]).await;
     assert_eq!((status, &body["Code"]), (400, &json!("Throttling.User")));
+}
+
+#[tokio::test]
+async fn a_fault_strikes_one_region_where_it_says_so() {
+    let simulator = Simulator::new(Config::default());
+    let group = create(&simulator).await;
+    let (code, message) = ("ServiceUnavailable", "The region is down.");
+    let kind = json!({"type": "Error", "status": 503, "code": code, "message": message});
+    let fault = json!({"region": "cn-hangzhou", "kind": kind});
+    assert_eq!(admin(&simulator, "POST", "/faults", fault).await.0, 200);
+    // Whatever endpoint is asked, the parameter says which region is.
+    for (host, region, expected) in [
+        (POST.1, "cn-hangzhou", 503),
+        ("127.0.0.1:4711", "cn-hangzhou", 503),
+        ("ebs.cn-shanghai.aliyuncs.com", "cn-hangzhou", 503),
+        (POST.1, "cn-shanghai", 200),
+        ("ebs.cn-shanghai.aliyuncs.com", "cn-shanghai", 200),
+    ] {
+        let query = [("RegionId", region), ("GroupIds", group.as_str())];
+        let (status, body) = send(&simulator, ("POST", host, POST.2), "DescribeDiskReplicaGroups", &query, &[]).await;
+        assert_eq!(status, expected, "{host} {region}: {body}");
+    }
+    simulator.clear_faults();
+    assert_eq!(call(&simulator, "DescribeDiskReplicaGroups", &[HERE]).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_call_can_find_the_first_one_with_its_token_at_work() {
+    let simulator = Simulator::new(Config::default());
+    let (code, message) = ("LastTokenProcessing".to_owned(), "The last token is being processed.".to_owned());
+    let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };
+    let action = Some("CreateDiskReplicaPair".to_owned());
+    simulator.add_fault(Fault { action, region: None, after: 1, times: Some(1), kind });
+    let disks = [("DiskId", "d-1"), ("DestinationDiskId", "d-2"), ("ClientToken", "t")];
+    let query = [&[HERE], &disks[..], &PLACES[..]].concat();
+    let (status, first) = call(&simulator, "CreateDiskReplicaPair", &query).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, body) = call(&simulator, "CreateDiskReplicaPair", &query).await;
+    assert_eq!((status, &body["Code"]), (403, &json!("LastTokenProcessing")));
+    let (_, again) = call(&simulator, "CreateDiskReplicaPair", &query).await;
+    assert_eq!(again["ReplicaPairId"], first["ReplicaPairId"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! How many calls a region may get: polls have their own share, so that a user's edit never waits behind them, and both
-//! slow down while the service throttles and recover after.
+//! How many calls a product's region may get: polls have their own share, so that a user's edit never waits behind them, and
+//! both slow down while the service throttles and recover after. No product pays for another's calls.
 //!
-//! RocketMQ allows 150 calls a second, API and account (help page "api-rocketmq-2022-08-01-quota").
+//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and 10 of
+//! ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,12 +17,23 @@ pub enum Lane {
     Edit,
 }
 
+/// What one call draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share<'a> {
+    /// The product, such as `rocketmq`.
+    pub product: &'static str,
+    /// The region.
+    pub region: &'a str,
+    /// The lane.
+    pub lane: Lane,
+}
+
 /// The longest pause that the service can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// How much slower than asked a throttled lane may become.
 const SLOWEST: u32 = 64;
 
-/// One lane of one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
+/// One lane of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
 #[derive(Clone, Debug)]
 struct Pace {
     interval: Duration,
@@ -68,44 +80,53 @@ impl Pace {
     }
 }
 
-/// The budgets of all regions.
+/// The budgets of all products and regions.
 #[derive(Debug)]
 pub struct Budget {
     per_second: u32,
-    lanes: Mutex<HashMap<(String, Lane), Pace>>,
+    rates: HashMap<&'static str, u32>,
+    lanes: Mutex<HashMap<(&'static str, String, Lane), Pace>>,
 }
 
 impl Budget {
-    /// A budget of so many calls a second and region for edits, and half of it again for polls.
+    /// A budget of so many calls a second, product and region for edits, and half of it again for polls.
     pub fn new(per_second: u32) -> Self {
-        Self { per_second, lanes: Mutex::default() }
+        Self { per_second, rates: HashMap::new(), lanes: Mutex::default() }
     }
 
-    fn with<R>(&self, region: &str, lane: Lane, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
+    /// The same, but for one product, which gets so many calls a second and region.
+    pub fn with_rate(mut self, product: &'static str, per_second: u32) -> Self {
+        self.rates.insert(product, per_second);
+        self
+    }
+
+    fn with<R>(&self, share: Share<'_>, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
+        let Share { product, region, lane } = share;
+        let rate = self.rates.get(product).copied().unwrap_or(self.per_second);
         let per_second = match lane {
-            Lane::Poll => self.per_second.div_ceil(2),
-            Lane::Edit => self.per_second,
+            Lane::Poll => rate.div_ceil(2),
+            Lane::Edit => rate,
         };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        act(lanes.entry((region.to_owned(), lane)).or_insert_with(|| Pace::new(per_second, now)))
+        act(lanes.entry((product, region.to_owned(), lane)).or_insert_with(|| Pace::new(per_second, now)))
     }
 
     /// Takes a slot: how long to wait before the call. Where that is longer than `most`, none is taken, and the error is how
     /// long it would be: whoever holds others up must give way instead.
-    pub fn reserve(&self, region: &str, lane: Lane, now: Instant, most: Duration) -> Result<Duration, Duration> {
-        self.with(region, lane, now, |pace| pace.reserve(now, most))
+    pub fn reserve(&self, share: Share<'_>, now: Instant, most: Duration) -> Result<Duration, Duration> {
+        self.with(share, now, |pace| pace.reserve(now, most))
     }
 
-    /// The service throttled: both lanes of the region slow down.
-    pub fn throttled(&self, region: &str, after: Option<Duration>, now: Instant) {
+    /// The service throttled: both lanes of the product slow down in that region.
+    pub fn throttled(&self, share: Share<'_>, after: Option<Duration>, now: Instant) {
         for lane in [Lane::Poll, Lane::Edit] {
-            self.with(region, lane, now, |pace| pace.throttled(after, now));
+            self.with(Share { lane, ..share }, now, |pace| pace.throttled(after, now));
         }
     }
 
     /// A call was let through: after ten of them the lane is twice as fast again, up to what was asked for.
-    pub fn succeeded(&self, region: &str, lane: Lane, now: Instant) {
-        self.with(region, lane, now, Pace::succeeded);
+    pub fn succeeded(&self, share: Share<'_>, now: Instant) {
+        self.with(share, now, Pace::succeeded);
     }
 }
 
@@ -115,31 +136,48 @@ mod tests {
 
     const MOST: Duration = Duration::from_secs(60);
 
-    fn wait_after(budget: &Budget, calls: usize, lane: Lane, now: Instant) -> Duration {
-        let reserve = |_| budget.reserve("cn-hangzhou", lane, now, MOST).expect("soon enough");
+    fn share(lane: Lane) -> Share<'static> {
+        Share { product: "rocketmq", region: "cn-hangzhou", lane }
+    }
+
+    fn wait_after(budget: &Budget, calls: usize, share: Share<'_>, now: Instant) -> Duration {
+        let reserve = |_| budget.reserve(share, now, MOST).expect("soon enough");
         (0..calls).map(reserve).last().unwrap_or_default()
     }
 
     #[test]
     fn an_edit_never_waits_behind_polls() {
         let (budget, now) = (Budget::new(10), Instant::now());
-        assert!(wait_after(&budget, 100, Lane::Poll, now) > Duration::from_secs(5));
-        assert_eq!(budget.reserve("cn-hangzhou", Lane::Edit, now, MOST), Ok(Duration::ZERO));
-        assert_eq!(budget.reserve("cn-shanghai", Lane::Poll, now, MOST), Ok(Duration::ZERO));
+        assert!(wait_after(&budget, 100, share(Lane::Poll), now) > Duration::from_secs(5));
+        assert_eq!(budget.reserve(share(Lane::Edit), now, MOST), Ok(Duration::ZERO));
+        let elsewhere = Share { region: "cn-shanghai", ..share(Lane::Poll) };
+        assert_eq!(budget.reserve(elsewhere, now, MOST), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn each_product_has_its_own_rate_and_its_own_throttling() {
+        let (budget, now) = (Budget::new(100).with_rate("ebs", 10), Instant::now());
+        let ebs = Share { product: "ebs", ..share(Lane::Edit) };
+        assert_eq!(wait_after(&budget, 31, ebs, now), Duration::from_secs(3));
+        assert_eq!(wait_after(&budget, 31, share(Lane::Edit), now), Duration::from_millis(300));
+        budget.throttled(ebs, Some(Duration::from_secs(30)), now);
+        assert_eq!(budget.reserve(share(Lane::Edit), now, MOST), Ok(Duration::from_millis(310)));
+        let poll = Share { lane: Lane::Poll, ..ebs };
+        assert_eq!(budget.reserve(poll, now, MOST), Ok(Duration::from_secs(30)));
     }
 
     #[test]
     fn throttling_slows_down_and_success_recovers() {
         let (budget, now) = (Budget::new(10), Instant::now());
-        budget.throttled("cn-hangzhou", Some(Duration::from_secs(3)), now);
-        let reserve = |most| budget.reserve("cn-hangzhou", Lane::Edit, now, most);
+        budget.throttled(share(Lane::Edit), Some(Duration::from_secs(3)), now);
+        let reserve = |most| budget.reserve(share(Lane::Edit), now, most);
         assert_eq!(reserve(Duration::from_secs(1)), Err(Duration::from_secs(3)), "and no slot is taken");
         assert_eq!(reserve(MOST), Ok(Duration::from_secs(3)));
         assert_eq!(reserve(MOST), Ok(Duration::from_millis(3200)));
         for _ in 0..10 {
-            budget.succeeded("cn-hangzhou", Lane::Edit, now);
+            budget.succeeded(share(Lane::Edit), now);
         }
         let later = now + Duration::from_secs(60);
-        assert_eq!(wait_after(&budget, 10, Lane::Edit, later), Duration::ZERO);
+        assert_eq!(wait_after(&budget, 10, share(Lane::Edit), later), Duration::ZERO);
     }
 }

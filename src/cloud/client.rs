@@ -15,7 +15,7 @@ use tower::ServiceExt;
 pub use super::transport::{Bytes, HttpService, TransportError, from_service, https};
 
 use super::answer::{Answer, understand};
-use super::budget::{Budget, Lane};
+use super::budget::{Budget, Lane, Share};
 use super::credentials::Credentials;
 use super::error::{Class, Error};
 use super::sign;
@@ -121,10 +121,11 @@ impl Client {
     /// a new date and nonce and otherwise unchanged. Once an answer was lost, no later refusal proves that the call did not
     /// happen: it is [`Class::Ambiguous`], but for what does not exist.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
+        let share = Share { product: target.product, region: &target.region, lane: target.lane };
         let (mut attempt, mut lost) = (0, false);
         loop {
             attempt += 1;
-            match self.budget.reserve(&target.region, target.lane, Instant::now(), MOST_WAIT) {
+            match self.budget.reserve(share, Instant::now(), MOST_WAIT) {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(wait) => {
                     let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
@@ -148,7 +149,7 @@ impl Client {
             }
             let error = match outcome {
                 Ok(data) => {
-                    self.budget.succeeded(&target.region, target.lane, Instant::now());
+                    self.budget.succeeded(share, Instant::now());
                     return Ok(data);
                 }
                 Err(error) => error,
@@ -156,7 +157,7 @@ impl Client {
             lost |= error.class == Class::Ambiguous;
             let repeat = match error.class {
                 Class::Throttled { after } => {
-                    self.budget.throttled(&target.region, after, Instant::now());
+                    self.budget.throttled(share, after, Instant::now());
                     false
                 }
                 Class::Unavailable => !call.changing || call.repeatable,

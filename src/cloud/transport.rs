@@ -30,7 +30,7 @@ pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Tran
 /// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
 /// the environment says.
 ///
-/// `through_proxy` is false for an endpoint on this machine: what is plain text there must not leave it.
+/// `through_proxy` is false where an endpoint is on this machine: what is plain text there must not leave it.
 pub fn https(connect_timeout: Duration, through_proxy: bool) -> Result<HttpService, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .http1_only()

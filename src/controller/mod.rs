@@ -21,6 +21,7 @@ pub use self::run::{Shutdown, run, shutdown};
 use crate::cloud::budget::Lane;
 use crate::cloud::client::Target;
 use crate::cloud::credentials::{Credentials, environment, secret};
+use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::error::Class;
 use crate::cloud::rocketmq::{self, RocketMq};
 use crate::cloud::{self, endpoint};
@@ -55,8 +56,10 @@ pub struct Settings {
     pub retry_interval: Duration,
     /// How long a plan or item may take to become visible after the call that made it.
     pub visibility_window: Duration,
-    /// One endpoint for every region, where given.
+    /// One endpoint of RocketMQ for every region, where given.
     pub rocketmq_endpoint: Option<String>,
+    /// One endpoint of EBS for every region, where given.
+    pub ebs_endpoint: Option<String>,
     /// The Secret with the operator's credentials; the environment, where absent.
     pub credentials_secret: Option<SecretName>,
     /// What sets this cluster apart from others; the kube-system namespace's UID, where absent.
@@ -192,7 +195,7 @@ impl Context {
     /// Drops what is remembered and measured of an object.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
-        self.metrics.forget(namespace, name);
+        self.metrics.forget("DisasterRecoveryPlan", namespace, name);
     }
 
     /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of
@@ -248,6 +251,17 @@ impl Context {
         let (product, version, region) = (rocketmq::PRODUCT, rocketmq::VERSION, region.to_owned());
         Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, credentials, lane }))
     }
+
+    /// The EBS API of the two regions of a group of disks; they may be one. Credentials are read anew here too.
+    pub async fn ebs(&self, production_region: &str, standby_region: &str, lane: Lane) -> Result<Ebs, SecretError> {
+        let credentials = self.credentials().await?;
+        let target = |region: &str| {
+            let endpoint = self.settings.ebs_endpoint.clone().unwrap_or_else(|| endpoint::ebs(region));
+            let (product, version, region) = (ebs::PRODUCT, ebs::VERSION, region.to_owned());
+            Target { product, version, endpoint, region, credentials: credentials.clone(), lane }
+        };
+        Ok(Ebs::new(self.cloud.clone(), target(production_region), target(standby_region)))
+    }
 }
 
 /// The first eight characters of the kube-system namespace's UID.
@@ -273,6 +287,7 @@ mod tests {
             retry_interval: Duration::from_secs(5),
             visibility_window: Duration::from_secs(120),
             rocketmq_endpoint: None,
+            ebs_endpoint: None,
             credentials_secret: None,
             cluster_id: None,
         }

@@ -31,6 +31,8 @@ pub(super) enum Operation {
     CreatePair,
     DescribePairs,
     DeletePair,
+    StartPair,
+    StopPair,
     StartDrill,
     DescribeDrills,
     ClearDrill,
@@ -39,7 +41,7 @@ pub(super) enum Operation {
 use Operation as O;
 
 /// Each operation by its action's name.
-const ACTIONS: [(&str, Operation); 16] = [
+const ACTIONS: [(&str, Operation); 18] = [
     ("CreateDiskReplicaGroup", O::CreateGroup),
     ("DescribeDiskReplicaGroups", O::DescribeGroups),
     ("ModifyDiskReplicaGroup", O::ModifyGroup),
@@ -53,6 +55,8 @@ const ACTIONS: [(&str, Operation); 16] = [
     ("CreateDiskReplicaPair", O::CreatePair),
     ("DescribeDiskReplicaPairs", O::DescribePairs),
     ("DeleteDiskReplicaPair", O::DeletePair),
+    ("StartDiskReplicaPair", O::StartPair),
+    ("StopDiskReplicaPair", O::StopPair),
     ("StartReplicaGroupDrill", O::StartDrill),
     ("DescribeReplicaGroupDrills", O::DescribeDrills),
     ("ClearReplicaGroupDrill", O::ClearDrill),
@@ -184,8 +188,10 @@ impl Operation {
         let parameters = Parameters::of(incoming);
         parameters.required("RegionId")?;
         let token = parameters.text("ClientToken").filter(|_| self.is_changing() && self != O::ClearDrill);
-        let request = format!("{} {:?}", self.action(), parameters.0);
-        disks.once(token.as_deref(), request, |disks| self.call(&parameters, disks, region, now))
+        let request = format!("{:?}", parameters.0);
+        disks.once((region, self.action(), token.as_deref()), request, |disks| {
+            self.call(&parameters, disks, region, now)
+        })
     }
 
     fn call(self, parameters: &Parameters, disks: &mut Disks, region: &str, now: i64) -> Result<Value, Failure> {
@@ -234,6 +240,11 @@ impl Operation {
                 page("ReplicaPairs", &disks.describe_pairs(region, &filter, &parameters.paging()?, now))
             }
             O::DeletePair => done(disks.delete_pair(region, &pair()?, now)),
+            O::StartPair => {
+                let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
+                done(disks.start_pair(region, &pair()?, one_shot, now))
+            }
+            O::StopPair => done(disks.stop_pair(region, &pair()?, now)),
             O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &drills_group()?, now)?})),
             O::DescribeDrills => {
                 let drill = parameters.text("DrillId");

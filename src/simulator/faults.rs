@@ -9,6 +9,10 @@ pub struct Fault {
     /// The action that it strikes, such as `CreateDisasterRecoveryPlan`; any when absent.
     #[serde(default)]
     pub action: Option<String>,
+    /// The region that it strikes, as the request itself names it (`RegionId` of EBS, else the host); any when absent. So
+    /// a region is down: `Lost`, for that region. A request of RocketMQ to a loopback address names none.
+    #[serde(default)]
+    pub region: Option<String>,
     /// How many matching requests pass first.
     #[serde(default)]
     pub after: u32,
@@ -110,9 +114,10 @@ impl Faults {
 
     /// What strikes this request: the first rule that matches and has something left. A rule that only lets it pass
     /// counts it.
-    pub(super) fn strike(&mut self, action: &str) -> Option<FaultKind> {
+    pub(super) fn strike(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
         for fault in &mut self.0 {
-            if fault.action.as_deref().is_some_and(|only| only != action) || fault.times == Some(0) {
+            let elsewhere = fault.region.is_some() && fault.region.as_deref() != region;
+            if fault.action.as_deref().is_some_and(|only| only != action) || elsewhere || fault.times == Some(0) {
                 continue;
             }
             if fault.after > 0 {
@@ -137,19 +142,25 @@ mod tests {
     fn a_rule_lets_the_first_requests_pass_and_strikes_so_often_as_it_says() {
         let mut faults = Faults::default();
         let kind = FaultKind::Lost;
-        faults.add(Fault { action: Some("A".to_owned()), after: 1, times: Some(2), kind: kind.clone() });
-        let struck: Vec<_> = ["B", "A", "A", "B", "A", "A"].map(|action| faults.strike(action).is_some()).to_vec();
+        let fault = |action, region| Fault { action, region, after: 0, times: None, kind: kind.clone() };
+        faults.add(Fault { after: 1, times: Some(2), ..fault(Some("A".to_owned()), None) });
+        let struck: Vec<_> =
+            ["B", "A", "A", "B", "A", "A"].map(|action| faults.strike(action, None).is_some()).to_vec();
         assert_eq!(struck, [false, false, true, false, true, false]);
-        faults.add(Fault { action: None, after: 0, times: None, kind });
-        assert!(faults.strike("B").is_some() && faults.strike("A").is_some());
+        faults.add(fault(None, None));
+        assert!(faults.strike("B", None).is_some() && faults.strike("A", Some("cn-hangzhou")).is_some());
         faults.clear();
-        assert_eq!(faults.strike("A"), None);
+        assert_eq!(faults.strike("A", None), None);
+        faults.add(fault(Some("A".to_owned()), Some("cn-hangzhou".to_owned())));
+        let struck = [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
+        assert_eq!(struck.map(|(action, region)| faults.strike(action, region).is_some()), [true, false, false, false]);
     }
 
     #[test]
     fn a_rule_is_read_from_the_json_that_the_admin_api_documents() {
-        let text = r#"{"action":"X","times":1,"kind":{"type":"Throttle","retry_after_ms":250}}"#;
+        let text = r#"{"action":"X","region":"cn-hangzhou","times":1,"kind":{"type":"Throttle","retry_after_ms":250}}"#;
         let fault: Fault = serde_json::from_str(text).unwrap();
+        assert_eq!(fault.region.as_deref(), Some("cn-hangzhou"));
         assert_eq!(fault.kind, FaultKind::Throttle { retry_after_ms: Some(250) });
         assert!(serde_json::from_str::<Fault>(r#"{"kind":{"type":"Nonsense"}}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"acton":"X","kind":{"type":"Lost"}}"#).is_err());

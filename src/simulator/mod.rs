@@ -249,7 +249,7 @@ impl Cloud {
                 let message = "Specified api is not found: action, version, method and path do not go together.";
                 Failure::gateway(404, "InvalidApi.NotFound", message)
             })?;
-        let struck = self.faults.strike(operation.action());
+        let struck = self.faults.strike(operation.action(), product.named_region(incoming).as_deref());
         *fault = struck.as_ref().map(|kind| kind.name().to_owned());
         let perform = || self.perform(incoming, operation, &region, key_id, now);
         Ok(match struck {

@@ -50,6 +50,11 @@ impl Product {
         }
     }
 
+    /// The region that the request itself names, if any: a loopback address names none.
+    pub(super) fn named_region(self, incoming: &Incoming) -> Option<String> {
+        self.region(incoming, "").filter(|region| !region.is_empty())
+    }
+
     /// The region that is meant: EBS is told by a parameter, where there is one.
     pub(super) fn region(self, incoming: &Incoming, default_region: &str) -> Option<String> {
         let of_host = region_of(&incoming.host, self.name(), default_region)?;
@@ -82,6 +87,31 @@ impl Operation {
         match self {
             Operation::RocketMq(operation) => Failure::no_permission(operation.action()),
             Operation::Ebs(operation) => Failure::forbidden_action(operation.action()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+mod tests {
+    use axum::body::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_request_names_its_region_by_parameter_or_host_but_not_by_a_loopback_address() {
+        for (url, expected) in [
+            ("https://rocketmq.cn-hangzhou.aliyuncs.com/disaster_recovery", Some("cn-hangzhou")),
+            ("http://127.0.0.1:4711/disaster_recovery", None),
+            ("https://ebs.cn-hangzhou.aliyuncs.com/", Some("cn-hangzhou")),
+            ("https://ebs.cn-hangzhou.aliyuncs.com/?RegionId=cn-shanghai", Some("cn-shanghai")),
+            ("http://127.0.0.1:4711/?RegionId=cn-shanghai", Some("cn-shanghai")),
+            ("http://127.0.0.1:4711/", None),
+        ] {
+            let (parts, ()) = http::Request::get(url).body(()).unwrap().into_parts();
+            let incoming = Incoming::new(&parts, Bytes::new());
+            let product = Product::of(&incoming).unwrap();
+            assert_eq!(product.named_region(&incoming).as_deref(), expected, "{url}");
         }
     }
 }

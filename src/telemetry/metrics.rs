@@ -1,5 +1,7 @@
 //! Metrics in OpenMetrics text, with base units. Every family starts with `disaster_recovery_`.
 
+mod disk_groups;
+
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +15,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::disk_groups::{DiskGroups, Shown};
+pub use self::disk_groups::{DrillMeasures, GroupMeasures};
 use crate::cloud::client::Finished;
 use crate::controller::plan::lag::GroupLag;
+
+/// The kind that [`Metrics::lags`] are of.
+pub const PLAN: &str = "DisasterRecoveryPlan";
+/// The kind that [`Metrics::disk_group`] is of.
+pub const DISK_GROUP: &str = "DiskReplicaGroup";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -46,6 +55,20 @@ struct Object {
     name: String,
 }
 
+/// Objects of different kinds may have one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindObject {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl KindObject {
+    fn new(kind: &str, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.into(), namespace: namespace.into(), name: name.into() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConditionLabels {
     kind: String,
@@ -72,6 +95,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 struct Series {
     conditions: Vec<ConditionLabels>,
     groups: Vec<Group>,
+    disks: Shown,
 }
 
 /// All metrics of the process.
@@ -85,8 +109,9 @@ pub struct Metrics {
     lag: Family<Group, Seconds>,
     never_synced: Family<Group, Gauge>,
     last_sync: Family<Group, Seconds>,
-    objective: Family<Object, Seconds>,
-    series: Mutex<HashMap<Object, Series>>,
+    objective: Family<KindObject, Seconds>,
+    disk_groups: DiskGroups,
+    series: Mutex<HashMap<KindObject, Series>>,
 }
 
 impl Default for Metrics {
@@ -112,6 +137,7 @@ impl Metrics {
             never_synced: Family::default(),
             last_sync: Family::default(),
             objective: Family::default(),
+            disk_groups: DiskGroups::register(&mut registry),
             series: Mutex::default(),
             registry: Registry::default(),
         };
@@ -137,7 +163,7 @@ impl Metrics {
         registry.register("checkpoint_never_synced", help, metrics.never_synced.clone());
         let help = "When consumer progress was last synchronized, in seconds since 1970 UTC";
         registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, metrics.last_sync.clone());
-        let help = "The lag above which a plan is not protected";
+        let help = "The lag above which an object is not protected";
         registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, metrics.objective.clone());
         Self { registry, ..metrics }
     }
@@ -165,8 +191,7 @@ impl Metrics {
         self.pass_seconds.get_or_create(&KindLabels { kind: kind.into() }).observe(duration.as_secs_f64());
     }
 
-    fn with_series(&self, namespace: &str, name: &str, with: impl FnOnce(&mut Series)) {
-        let object = Object { namespace: namespace.into(), name: name.into() };
+    fn with_series(&self, object: KindObject, with: impl FnOnce(&mut Series)) {
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         with(all.entry(object).or_default());
     }
@@ -181,7 +206,7 @@ impl Metrics {
             status: it.status.clone(),
         };
         let new: Vec<_> = conditions.iter().map(labels).collect();
-        self.with_series(namespace, name, |series| {
+        self.with_series(KindObject::new(kind, namespace, name), |series| {
             for old in series.conditions.iter().filter(|old| !new.contains(old)) {
                 self.conditions.remove(old);
             }
@@ -192,7 +217,7 @@ impl Metrics {
         });
     }
 
-    /// Exports exact lags of an object, in place of those exported before, and its objective in ms.
+    /// Exports exact lags of a plan, in place of those exported before, and its objective in ms.
     pub fn lags(&self, namespace: &str, name: &str, lags: &[GroupLag], objective_ms: i64) {
         let labels = |lag: &GroupLag| Group {
             namespace: namespace.into(),
@@ -203,9 +228,9 @@ impl Metrics {
             consumer_group: lag.group.clone(),
         };
         let seconds = |ms: i64| ms as f64 / 1000.0;
-        let object = Object { namespace: namespace.into(), name: name.into() };
+        let object = KindObject::new(PLAN, namespace, name);
         self.objective.get_or_create(&object).set(seconds(objective_ms));
-        self.with_series(namespace, name, |series| {
+        self.with_series(object, |series| {
             let new: Vec<_> = lags.iter().map(labels).collect();
             for old in series.groups.iter().filter(|old| !new.contains(old)) {
                 self.remove_group(old);
@@ -231,15 +256,29 @@ impl Metrics {
         self.last_sync.remove(labels);
     }
 
+    /// Exports what is measured of a group of disks, in place of what was exported before. While nothing can be measured,
+    /// what is a measure of now is taken back; the objective and what the last failover and drill came to stay.
+    pub fn disk_group(&self, namespace: &str, name: &str, measures: Option<&GroupMeasures>) {
+        let object = KindObject::new(DISK_GROUP, namespace, name);
+        if let Some(measures) = measures {
+            self.objective.get_or_create(&object).set(measures.objective_seconds);
+        }
+        let disks = Object { namespace: namespace.into(), name: name.into() };
+        self.with_series(object, |series| self.disk_groups.export(&disks, &mut series.disks, measures));
+    }
+
     /// Removes every series of an object.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        let object = Object { namespace: namespace.into(), name: name.into() };
+    pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        let object = KindObject::new(kind, namespace, name);
         self.objective.remove(&object);
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(&object).unwrap_or_default();
         for labels in &series.conditions {
             self.conditions.remove(labels);
         }
         series.groups.iter().for_each(|labels| self.remove_group(labels));
+        if kind == DISK_GROUP {
+            self.disk_groups.forget(&Object { namespace: namespace.into(), name: name.into() }, series.disks);
+        }
     }
 }
 
@@ -259,12 +298,24 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("disaster_recovery_checkpoint_lag_seconds{"), "{text}");
         assert!(text.contains("consumer_group=\"GID_A\"} 1.234"), "{text}");
-        assert!(
-            text.contains("disaster_recovery_recovery_point_objective_seconds{namespace=\"ns\",name=\"orders\"} 300.0")
-        );
+        let objective = "objective_seconds{kind=\"DisasterRecoveryPlan\",namespace=\"ns\",name=\"orders\"} 300.0";
+        assert!(text.contains(objective), "{text}");
         metrics.lags("ns", "orders", &[lag("GID_A", Some(0))], 300_000);
         assert!(!metrics.text().contains("GID_B"));
-        metrics.forget("ns", "orders");
+        metrics.forget(PLAN, "ns", "orders");
         assert!(!metrics.text().contains("orders"));
+    }
+
+    #[test]
+    fn objects_of_two_kinds_with_one_name_keep_apart() {
+        let metrics = Metrics::new();
+        metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234))], 300_000);
+        metrics.disk_group("ns", "orders", Some(&GroupMeasures { objective_seconds: 900.0, ..Default::default() }));
+        metrics.forget(DISK_GROUP, "ns", "orders");
+        assert!(metrics.text().contains("GID_A") && !metrics.text().contains("DiskReplicaGroup"));
+        metrics.disk_group("ns", "orders", Some(&GroupMeasures::default()));
+        metrics.forget(PLAN, "ns", "orders");
+        let text = metrics.text();
+        assert!(!text.contains("GID_A") && !text.contains(PLAN) && text.contains(DISK_GROUP), "{text}");
     }
 }

@@ -114,7 +114,13 @@ async fn an_item_that_cannot_change_while_it_runs_is_stopped_for_it_and_started_
     world.ready("orders").await;
     let code = "DisasterRecoveryItemStatus.Error".into();
     let kind = FaultKind::Error { status: 400, code, message: "it runs".into(), pascal_case: false };
-    world.cloud.add_fault(Fault { action: Some("UpdateDisasterRecoveryItem".into()), after: 0, times: Some(1), kind });
+    world.cloud.add_fault(Fault {
+        action: Some("UpdateDisasterRecoveryItem".into()),
+        region: None,
+        after: 0,
+        times: Some(1),
+        kind,
+    });
     world.cloud.clear_requests();
     let mut spec = one_way(&["orders", "billing"]);
     spec["topicMappings"][0]["topics"][1]["topicName"] = json!("orders-copy");

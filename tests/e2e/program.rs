@@ -112,9 +112,11 @@ fn an_endpoint_that_is_not_encrypted_is_refused_before_anything_is_sent() {
         let output = command.env_remove("RUST_BACKTRACE").output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, text) = run(&["--rocketmq-endpoint", "http://rocketmq.example.com"]);
-    assert_eq!(code, Some(1));
-    assert!(text.contains("is not encrypted: use https"), "{text}");
+    for flag in ["--rocketmq-endpoint", "--ebs-endpoint"] {
+        let (code, text) = run(&[flag, "http://cloud.example.com"]);
+        assert_eq!(code, Some(1), "{flag}");
+        assert!(text.contains(&format!("{flag} is refused")) && text.contains("is not encrypted: use https"), "{text}");
+    }
     let (code, text) = run(&["--poll-interval", "soon"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("write it like 30s, 5m or 1h"), "{text}");

@@ -79,7 +79,13 @@ async fn an_error_that_repeats_the_password_is_redacted() {
         message: format!("the password {PASSWORD} is too simple"),
         pascal_case: false,
     };
-    world.cloud.add_fault(Fault { action: Some("CreateDisasterRecoveryPlan".into()), after: 0, times: None, kind });
+    world.cloud.add_fault(Fault {
+        action: Some("CreateDisasterRecoveryPlan".into()),
+        region: None,
+        after: 0,
+        times: None,
+        kind,
+    });
     let _operator = world.operator().await;
     world.create("orders", external(&["orders"])).await;
     let status = world.condition("orders", "Synced", "False", "InvalidSpec").await;

@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::world::{DEADLINE, World, has, message, one_way};
 
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
-    Fault { action: Some(action.into()), after: 0, times, kind }
+    Fault { action: Some(action.into()), region: None, after: 0, times, kind }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn an_outage_is_unknown_and_old_data_never_protects() {
         FaultKind::Lost,
     ] {
         let what = kind.name();
-        world.cloud.add_fault(Fault { action: None, after: 0, times: None, kind });
+        world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind });
         let status = world.condition("orders", "Synced", "Unknown", "CloudUnavailable").await;
         assert!(!has(&status, "Stalled", "True", "CloudUnavailable"), "{what}");
         let status = world.condition("orders", "Protected", "Unknown", "Unknown").await;

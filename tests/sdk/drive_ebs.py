@@ -16,7 +16,8 @@ OPERATIONS = [
     "CreateDiskReplicaGroup", "DescribeDiskReplicaGroups", "ModifyDiskReplicaGroup", "DeleteDiskReplicaGroup",
     "StartDiskReplicaGroup", "StopDiskReplicaGroup", "FailoverDiskReplicaGroup", "ReprotectDiskReplicaGroup",
     "AddDiskReplicaPair", "RemoveDiskReplicaPair", "CreateDiskReplicaPair", "DescribeDiskReplicaPairs",
-    "DeleteDiskReplicaPair", "StartReplicaGroupDrill", "DescribeReplicaGroupDrills", "ClearReplicaGroupDrill",
+    "DeleteDiskReplicaPair", "StartDiskReplicaPair", "StopDiskReplicaPair", "StartReplicaGroupDrill",
+    "DescribeReplicaGroupDrills", "ClearReplicaGroupDrill",
 ]
 HERE, THERE = "cn-hangzhou", "cn-shanghai"
 
@@ -69,10 +70,16 @@ def drive(base, key_id, secret):
     pair = call("CreateDiskReplicaPair", disk_id="d-1", source_zone_id="cn-hangzhou-h", destination_disk_id="d-2",
                 destination_region_id=THERE, destination_zone_id="cn-shanghai-b", pair_name="data",
                 charge_type="POSTPAY", client_token="pair 1/a~b*c+d").replica_pair_id
-    until("the pair", lambda: call("DescribeDiskReplicaPairs", pair_ids=pair, replica_group_id="-")
-          .replica_pairs[0].status, "created")
+    alone = lambda: call("DescribeDiskReplicaPairs", pair_ids=pair, replica_group_id="-").replica_pairs[0].status
+    until("the pair", alone, "created")
+    call("StartDiskReplicaPair", replica_pair_id=pair, one_shot=False, client_token="start pair")
+    until("the started pair", alone, "normal")
+    call("StopDiskReplicaPair", THERE, replica_pair_id=pair, client_token="stop pair")
+    until("the stopped pair", alone, "stopped")
     call("AddDiskReplicaPair", replica_group_id=group, replica_pair_id=pair, client_token="add")
     same((shown().pair_ids, shown().pair_number), ([pair], 1), "the pairs of the group")
+    refused("a start of a grouped pair", lambda: call("StartDiskReplicaPair", replica_pair_id=pair), 403,
+            "OperationDenied")
     refused("a delete with a pair", lambda: call("DeleteDiskReplicaGroup", replica_group_id=group), 403,
             "OperationDenied.GroupHasPair")
 

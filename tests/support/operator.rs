@@ -97,6 +97,7 @@ pub(crate) fn settings(namespace: &str) -> Settings {
         retry_interval: Duration::from_millis(100),
         visibility_window: Duration::from_secs(2),
         rocketmq_endpoint: None,
+        ebs_endpoint: None,
         credentials_secret: Some(SecretName { namespace: namespace.into(), name: "cloud".into() }),
         cluster_id: None,
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
-use super::{Disks, EbsPage, EbsPaging, GroupOperation};
+use super::{DiskRules, Disks, EbsPage, EbsPaging, GroupOperation};
 
 /// The status of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Drill {
     pub id: String,
     /// The group.
     pub group: String,
+    /// Where it was started and its disks are, whichever way the group replicates since.
+    pub region: String,
     /// Its status.
     pub status: DrillStatus,
     /// The recovery point that its disks have, ms since the epoch.
@@ -65,6 +67,10 @@ pub struct DrillView {
 }
 
 impl Drill {
+    fn seen_in(&self, region: &str, rules: &DiskRules) -> bool {
+        rules.drills_in_both_regions || self.region == region
+    }
+
     /// Whether it is still there.
     pub(super) fn advance(&mut self, now: i64) -> bool {
         if self.due.is_none_or(|due| due > now) {
@@ -129,6 +135,7 @@ impl Disks {
         let drill = Drill {
             id: id.clone(),
             group: group.id,
+            region: region.to_owned(),
             status: DrillStatus::Executing,
             recover_point,
             started_at: now,
@@ -140,7 +147,7 @@ impl Disks {
         Ok(id)
     }
 
-    /// DescribeReplicaGroupDrills, in either region.
+    /// DescribeReplicaGroupDrills: the drills of a group that can be seen in that region.
     pub fn describe_drills(
         &mut self,
         region: &str,
@@ -150,16 +157,20 @@ impl Disks {
     ) -> Result<EbsPage<DrillView>, Failure> {
         self.advance(now);
         self.seen_group(region, group)?;
-        let drills = self.drills.values().filter(|found| found.group == group && drill.is_none_or(|id| id == found.id));
+        let wanted = |found: &&Drill| {
+            found.group == group && found.seen_in(region, &self.rules) && drill.is_none_or(|id| id == found.id)
+        };
+        let drills = self.drills.values().filter(wanted);
         Ok(paging.cut(drills.map(|drill| (drill.id.clone(), drill.view())).collect()))
     }
 
-    /// ClearReplicaGroupDrill, in either region (inferred); refused while the drill is being made.
+    /// ClearReplicaGroupDrill, where the drill can be seen; refused while it is being made.
     pub fn clear_drill(&mut self, region: &str, (group, drill): (&str, &str), now: i64) -> Result<(), Failure> {
         self.advance(now);
         self.seen_group(region, group)?;
         let due = now + self.rules.delay_ms;
-        let found = self.drills.get_mut(drill).filter(|found| found.group == group);
+        let found = self.drills.get_mut(drill);
+        let found = found.filter(|found| found.group == group && found.seen_in(region, &self.rules));
         let found = found.ok_or_else(Failure::no_such_resource)?;
         match found.status {
             DrillStatus::Executing => return Err(Failure::invalid_status()),

@@ -38,6 +38,18 @@ impl Failure {
         Failure::operation_denied("OperateNotAllowedForStandby", "Operation is not allowed on the secondary site.")
     }
 
+    /// A secondary disk is attached to an instance.
+    pub(super) fn standby_attached() -> Failure {
+        let message = "The standby device must not be attached to an instance.";
+        Failure::gateway(400, "OperationDenied.StandbyDeviceAttached", message)
+    }
+
+    /// One-shot synchronisations come too close upon each other.
+    pub(super) fn manual_sync_limit() -> Failure {
+        let message = "The interval between two one-shot synchronizations must exceed half of the RPO.";
+        Failure::operation_denied("ManualSyncLimit", message)
+    }
+
     /// The status forbids it.
     pub(super) fn invalid_status() -> Failure {
         Failure::operation_denied("InvalidStatus", "The operation is not allowed in current status.")

@@ -265,6 +265,7 @@ impl Disks {
         check_rpo(input.rpo)?;
         check_length("GroupName", input.name.as_ref(), 128)?;
         check_length("Description", input.description.as_ref(), 256)?;
+        self.has_room_for_a_group(region)?;
         let id = self.new_id("pg");
         let mut group = DiskGroup {
             id: id.clone(),
@@ -288,6 +289,20 @@ impl Disks {
         group.enter(ReplicaStatus::Creating, ReplicaStatus::Created, due, &mut self.pairs);
         self.groups.insert(id.clone(), group);
         Ok(id)
+    }
+
+    fn has_room_for_a_group(&self, region: &str) -> Result<(), Failure> {
+        let made_here = || self.groups.values().filter(|group| group.primary.region == region);
+        if self.rules.most_groups.is_some_and(|most| made_here().count() >= most) {
+            let message = "The quota of groups of this region is used up.";
+            return Err(Failure::operation_denied("QuotaExceed", message));
+        }
+        let empty = made_here().filter(|group| group.members(&self.pairs).next().is_none());
+        if self.rules.most_empty_groups.is_some_and(|most| empty.count() >= most) {
+            let message = "There are too many groups without pairs.";
+            return Err(Failure::operation_denied("TooMuchEmptyGroup", message));
+        }
+        Ok(())
     }
 
     /// DescribeDiskReplicaGroups: what can be seen in that region.

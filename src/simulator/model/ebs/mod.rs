@@ -52,6 +52,15 @@ pub struct DiskRules {
     pub one_shot_interval_ms: i64,
     /// Which region counts as production after a reversal.
     pub production: Production,
+    /// The most groups that a region has as their first production: `OperationDenied.QuotaExceed` beyond. None given: no
+    /// limit (the cloud's is not documented; what counts is inferred).
+    pub most_groups: Option<usize>,
+    /// The most of those that may be without pairs: `OperationDenied.TooMuchEmptyGroup` beyond. None given: no limit (the
+    /// cloud's is not documented; what counts is inferred).
+    pub most_empty_groups: Option<usize>,
+    /// Whether drills are shown and cleared in both regions of their group. The documents name the secondary site for
+    /// starting one and do not say more (inferred: only where it was started, where its disks are).
+    pub drills_in_both_regions: bool,
 }
 
 impl Default for DiskRules {
@@ -62,6 +71,9 @@ impl Default for DiskRules {
             cycle_ms: 10_000,
             one_shot_interval_ms: 450_000,
             production: Production::Source,
+            most_groups: None,
+            most_empty_groups: None,
+            drills_in_both_regions: false,
         }
     }
 }
@@ -84,7 +96,8 @@ pub struct Disks {
     drills: BTreeMap<String, Drill>,
     attached: BTreeSet<String>,
     frozen: bool,
-    tokens: BTreeMap<String, (String, Value)>,
+    /// By region, action and token: the request and its result.
+    tokens: BTreeMap<(String, String, String), (String, Value)>,
     next_id: u32,
 }
 
@@ -113,7 +126,7 @@ impl Disks {
     pub fn advance(&mut self, now: i64) {
         self.now = now;
         let Disks { rules, groups, pairs, drills, frozen, .. } = self;
-        pairs.retain(|_, pair| pair.advance(now));
+        pairs.retain(|_, pair| pair.advance(now, rules, *frozen));
         groups.retain(|_, group| group.advance(now, rules, *frozen, pairs));
         drills.retain(|_, drill| drill.advance(now));
     }
@@ -133,18 +146,18 @@ impl Disks {
         let production = |group: &DiskGroup| group.production(&self.rules).to_owned();
         DiskInspection {
             groups: self.groups.values().map(|group| self.group_view(group, &production(group))).collect(),
-            pairs: self.pairs.values().map(|pair| self.pair_view(pair, &pair.source.region)).collect(),
+            pairs: self.pairs.values().map(|pair| self.pair_view(pair, pair.production(&self.rules))).collect(),
             drills: self.drills.values().map(Drill::view).collect(),
             attached_disks: self.attached.clone(),
         }
     }
 
-    /// Does `call` once for each ClientToken: the same request again has the first result again, another one with the
-    /// same token is refused. `request` is everything that the call consists of, its action and region too. A call
-    /// that is refused uses no token up (inferred).
+    /// Does `call` once for each ClientToken of a region and action: the same request again has the first result again,
+    /// another one with the same token is refused. `request` is everything else that the call consists of. A call that
+    /// is refused uses no token up (inferred).
     pub fn once(
         &mut self,
-        token: Option<&str>,
+        (region, action, token): (&str, &str, Option<&str>),
         request: String,
         call: impl FnOnce(&mut Disks) -> Result<Value, Failure>,
     ) -> Result<Value, Failure> {
@@ -152,7 +165,8 @@ impl Disks {
         if token.len() > 64 || !token.is_ascii() {
             return Err(Failure::invalid_ebs("ClientToken", "it must be ASCII and at most 64 characters long"));
         }
-        if let Some((first, result)) = self.tokens.get(token) {
+        let key = (region.to_owned(), action.to_owned(), token.to_owned());
+        if let Some((first, result)) = self.tokens.get(&key) {
             if *first != request {
                 let message = "The request uses the same client token as a previous, but non-identical request.";
                 return Err(Failure::gateway(400, "IdempotentParameterMismatch", message));
@@ -160,7 +174,7 @@ impl Disks {
             return Ok(result.clone());
         }
         let result = call(self)?;
-        self.tokens.insert(token.to_owned(), (request, result.clone()));
+        self.tokens.insert(key, (request, result.clone()));
         Ok(result)
     }
 

@@ -1,5 +1,7 @@
 //! Replication pairs.
 
+mod life;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -7,7 +9,8 @@ use serde::Serialize;
 use super::super::{Failure, wall_time};
 use super::group::{Tag, tags};
 use super::{
-    Disks, EbsPage, EbsPaging, GroupOperation, Place, RPO, ReplicaStatus, Transition, check_length, check_rpo, required,
+    DiskRules, Disks, EbsPage, EbsPaging, GroupOperation, Place, Production, RPO, ReplicaStatus, Transition,
+    check_length, check_rpo, required,
 };
 
 /// The most pairs that a group may have.
@@ -50,6 +53,8 @@ pub struct DiskPair {
     tags: BTreeMap<String, String>,
     created_at: i64,
     pub(super) transition: Option<Transition>,
+    normal_since: i64,
+    last_one_shot: Option<i64>,
 }
 
 /// What CreateDiskReplicaPair is given.
@@ -126,13 +131,12 @@ impl DiskPair {
         self.source_disk == disk || self.destination_disk == disk
     }
 
-    /// Whether it is still there.
-    pub(super) fn advance(&mut self, now: i64) -> bool {
-        let Some(Transition { to, .. }) = self.transition.filter(|transition| transition.due <= now) else {
-            return true;
-        };
-        (self.transition, self.status) = (None, to);
-        to != ReplicaStatus::Deleted
+    /// The region that counts as the production site; as that of its group.
+    pub(super) fn production(&self, rules: &DiskRules) -> &str {
+        match rules.production {
+            Production::Source => &self.source.region,
+            Production::Primary => &self.primary.region,
+        }
     }
 }
 
@@ -192,6 +196,8 @@ impl Disks {
             tags: input.tags,
             created_at: now,
             transition: Some(Transition { to: ReplicaStatus::Created, due: now + self.rules.delay_ms }),
+            normal_since: now,
+            last_one_shot: None,
         };
         self.pairs.insert(id.clone(), pair);
         Ok(id)
@@ -219,6 +225,7 @@ impl Disks {
     }
 
     pub(super) fn pair_view(&self, pair: &DiskPair, region: &str) -> DiskPairView {
+        let site = if pair.production(&self.rules) == region { "production" } else { "backup" };
         let pair = pair.clone();
         let group = pair.group.as_ref().and_then(|group| self.groups.get(group));
         DiskPairView {
@@ -229,7 +236,7 @@ impl Disks {
             replica_group_id: pair.group,
             status: pair.status,
             status_message: pair.status_message,
-            site: if pair.source.region == region { "production" } else { "backup" },
+            site,
             source_disk_id: pair.source_disk,
             source_region: pair.source.region,
             source_zone_id: pair.source.zone,
@@ -255,7 +262,7 @@ impl Disks {
     pub fn delete_pair(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let mut pair = self.seen_pair(region, id)?;
-        if pair.source.region != region {
+        if pair.production(&self.rules) != region {
             return Err(Failure::not_on_standby());
         }
         if pair.group.is_some() {

@@ -1,3 +1,5 @@
+mod edges;
+
 use serde_json::json;
 
 use super::GroupOperation as O;
@@ -50,6 +52,11 @@ fn status(disks: &mut Disks, group: &str, now: i64) -> S {
 fn code<T: std::fmt::Debug>(result: Result<T, Failure>) -> (u16, String) {
     let failure = result.unwrap_err();
     (failure.status, failure.code)
+}
+
+/// A token of one region and action.
+fn here(token: &str) -> (&str, &str, Option<&str>) {
+    (HERE, "CreateDiskReplicaGroup", Some(token))
 }
 
 fn denied(code: &str) -> (u16, String) {
@@ -272,7 +279,7 @@ fn a_drill_is_made_and_cleared_or_not() {
     disks.clear_drill(THERE, (&group, &drill), T0 + 3000).unwrap();
     assert_eq!(found(&mut disks, T0 + 3500), Some((DrillStatus::Clearing, point, 1)));
     assert_eq!(found(&mut disks, T0 + 4000), Some((DrillStatus::ClearFailed, point, 1)));
-    disks.clear_drill(HERE, (&group, &drill), T0 + 4000).unwrap();
+    disks.clear_drill(THERE, (&group, &drill), T0 + 4000).unwrap();
     assert_eq!(found(&mut disks, T0 + 5000), None);
     assert_eq!(code(disks.clear_drill(THERE, (&group, &drill), T0 + 5000)), (404, "NoSuchResource".to_owned()));
 }
@@ -281,15 +288,15 @@ fn a_drill_is_made_and_cleared_or_not() {
 fn a_token_does_a_call_once_and_only_that_call() {
     let mut disks = Disks::new(DiskRules::default());
     let create = |disks: &mut Disks| disks.create_group(HERE, group_input(), T0).map(|id| json!(id));
-    let first = disks.once(Some("t"), "a".to_owned(), create).unwrap();
-    assert_eq!(disks.once(Some("t"), "a".to_owned(), create).unwrap(), first);
-    let other = disks.once(Some("t"), "b".to_owned(), create);
+    let first = disks.once(here("t"), "a".to_owned(), create).unwrap();
+    assert_eq!(disks.once(here("t"), "a".to_owned(), create).unwrap(), first);
+    let other = disks.once(here("t"), "b".to_owned(), create);
     assert_eq!(code(other), (400, "IdempotentParameterMismatch".to_owned()));
-    assert_eq!(disks.once(Some("ü"), "a".to_owned(), create).unwrap_err().status, 400);
-    assert_eq!(disks.once(Some(&"x".repeat(65)), "a".to_owned(), create).unwrap_err().status, 400);
-    let failed = disks.once(Some("u"), "c".to_owned(), |_| Err(Failure::no_such_resource()));
+    assert_eq!(disks.once(here("ü"), "a".to_owned(), create).unwrap_err().status, 400);
+    assert_eq!(disks.once(here(&"x".repeat(65)), "a".to_owned(), create).unwrap_err().status, 400);
+    let failed = disks.once(here("u"), "c".to_owned(), |_| Err(Failure::no_such_resource()));
     assert_eq!(failed.unwrap_err().status, 404);
-    assert_ne!(disks.once(Some("u"), "d".to_owned(), create).unwrap(), first, "a refusal uses no token up");
+    assert_ne!(disks.once(here("u"), "d".to_owned(), create).unwrap(), first, "a refusal uses no token up");
 }
 
 #[test]

@@ -37,15 +37,13 @@ impl Disks {
             return Ok(());
         }
         if group.members(&self.pairs).any(|pair| self.attached.contains(&pair.destination_disk)) {
-            let message = "The standby device must not be attached to an instance.";
-            return Err(Failure::gateway(400, "OperationDenied.StandbyDeviceAttached", message));
+            return Err(Failure::standby_attached());
         }
         let first = group.members(&self.pairs).any(|pair| pair.last_recover_point.is_none());
         let takes = self.rules.initial_sync_ms.filter(|_| first).unwrap_or(self.rules.delay_ms);
         if one_shot {
             if group.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
-                let message = "The interval between two one-shot synchronizations must exceed half of the RPO.";
-                return Err(Failure::operation_denied("ManualSyncLimit", message));
+                return Err(Failure::manual_sync_limit());
             }
             group.last_one_shot = Some(now);
             self.change(group, ReplicaStatus::ManualSyncing, ReplicaStatus::Stopped, now + takes);

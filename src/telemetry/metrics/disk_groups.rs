@@ -1,0 +1,275 @@
+//! The families of replicated groups of disks.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Object, Seconds};
+
+/// What is measured of a group of disks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupMeasures {
+    /// The group's status in the cloud, such as `normal`.
+    pub status: String,
+    /// How old the last recovery point is, in seconds.
+    pub lag_seconds: Option<f64>,
+    /// The last recovery point, in seconds since 1970 UTC.
+    pub recovery_point: Option<f64>,
+    /// The objective, in seconds.
+    pub objective_seconds: f64,
+    /// The site whose disks are written to.
+    pub active_site: &'static str,
+    /// How long the last failover took, in seconds.
+    pub last_recovery_time_seconds: Option<f64>,
+    /// What the last failover lost: how old the recovery point was that it opened, in seconds.
+    pub last_data_loss_seconds: Option<f64>,
+    /// The drills, where there are any.
+    pub drill: Option<DrillMeasures>,
+}
+
+/// What is measured of the drills of a group of disks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DrillMeasures {
+    /// Whether a drill is under way or its disks are still there.
+    pub active: bool,
+    /// When the active drill began, in seconds since 1970 UTC.
+    pub started: Option<f64>,
+    /// Whether the last drill that ended was a success.
+    pub last_result_success: Option<bool>,
+    /// How long that one took, in seconds.
+    pub last_duration_seconds: Option<f64>,
+    /// When it ended, in seconds since 1970 UTC.
+    pub last_completed: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabels {
+    namespace: String,
+    name: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteLabels {
+    namespace: String,
+    name: String,
+    site: String,
+}
+
+/// The series of one object whose labels change with what is measured.
+#[derive(Default)]
+pub(super) struct Shown {
+    status: Option<StatusLabels>,
+    site: Option<SiteLabels>,
+}
+
+/// The families.
+#[derive(Default)]
+pub(super) struct DiskGroups {
+    status: Family<StatusLabels, Gauge>,
+    active_site: Family<SiteLabels, Gauge>,
+    recovery_point: Family<Object, Seconds>,
+    recovery_point_age: Family<Object, Seconds>,
+    failover_time: Family<Object, Seconds>,
+    failover_loss: Family<Object, Seconds>,
+    drill_active: Family<Object, Gauge>,
+    drill_start: Family<Object, Seconds>,
+    drill_success: Family<Object, Gauge>,
+    drill_duration: Family<Object, Seconds>,
+    drill_completion: Family<Object, Seconds>,
+}
+
+impl DiskGroups {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        let help = "1 for the status that a group of disks has in the cloud";
+        registry.register("disk_group_status", help, all.status.clone());
+        let help = "1 for the site whose disks are written to";
+        registry.register("disk_group_active_site", help, all.active_site.clone());
+        registry.register("disk_group_drill_active", "1 while a drill has disks, else 0", all.drill_active.clone());
+        let help = "1 if the last drill that ended was a success, else 0";
+        registry.register("disk_group_drill_last_success", help, all.drill_success.clone());
+        let seconds = [
+            ("recovery_point_timestamp", "The last recovery point, in seconds since 1970 UTC", &all.recovery_point),
+            ("recovery_point_age", "How old the last recovery point is", &all.recovery_point_age),
+            ("last_failover_recovery_time", "How long the last failover took", &all.failover_time),
+            (
+                "last_failover_recovery_point_age",
+                "How old the recovery point was that the last failover opened: what was lost",
+                &all.failover_loss,
+            ),
+            ("drill_start_timestamp", "When the active drill began, in seconds since 1970 UTC", &all.drill_start),
+            ("drill_last_duration", "How long the last drill that ended took", &all.drill_duration),
+            (
+                "drill_last_completion_timestamp",
+                "When the last drill ended, in seconds since 1970 UTC",
+                &all.drill_completion,
+            ),
+        ];
+        for (name, help, family) in seconds {
+            registry.register_with_unit(format!("disk_group_{name}"), help, Unit::Seconds, family.clone());
+        }
+        all
+    }
+
+    /// Exports what is measured in place of what was exported before. Where nothing is, the measures of now go, and what
+    /// the last failover and the last drill came to stays.
+    pub(super) fn export(&self, object: &Object, shown: &mut Shown, measures: Option<&GroupMeasures>) {
+        let (namespace, name) = (&object.namespace, &object.name);
+        let status = measures.map(|it| StatusLabels {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            status: it.status.clone(),
+        });
+        replace(&self.status, &mut shown.status, status);
+        let site = measures.map(|it| SiteLabels {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            site: it.active_site.to_owned(),
+        });
+        replace(&self.active_site, &mut shown.site, site);
+        set(&self.recovery_point, object, measures.and_then(|it| it.recovery_point));
+        set(&self.recovery_point_age, object, measures.and_then(|it| it.lag_seconds));
+        let drill = measures.map(|it| it.drill.clone().unwrap_or_default());
+        let active = drill.as_ref().map(|it| it.active);
+        set_flag(&self.drill_active, object, active);
+        set(&self.drill_start, object, drill.as_ref().filter(|it| it.active).and_then(|it| it.started));
+        if let (Some(measures), Some(drill)) = (measures, drill) {
+            set(&self.failover_time, object, measures.last_recovery_time_seconds);
+            set(&self.failover_loss, object, measures.last_data_loss_seconds);
+            set_flag(&self.drill_success, object, drill.last_result_success);
+            set(&self.drill_duration, object, drill.last_duration_seconds);
+            set(&self.drill_completion, object, drill.last_completed);
+        }
+    }
+
+    /// Removes every series of an object.
+    pub(super) fn forget(&self, object: &Object, mut shown: Shown) {
+        self.export(object, &mut shown, None);
+        for family in [&self.failover_time, &self.failover_loss, &self.drill_duration, &self.drill_completion] {
+            family.remove(object);
+        }
+        self.drill_success.remove(object);
+    }
+}
+
+/// Exports 1 for the new labels, and nothing for the old ones any more.
+fn replace<L>(family: &Family<L, Gauge>, old: &mut Option<L>, new: Option<L>)
+where
+    L: Clone + std::hash::Hash + Eq,
+{
+    if let Some(labels) = old.take_if(|labels| new.as_ref() != Some(labels)) {
+        family.remove(&labels);
+    }
+    if let Some(labels) = &new {
+        family.get_or_create(labels).set(1);
+    }
+    *old = new;
+}
+
+fn set(family: &Family<Object, Seconds>, object: &Object, value: Option<f64>) {
+    if let Some(value) = value {
+        family.get_or_create(object).set(value);
+    } else {
+        family.remove(object);
+    }
+}
+
+fn set_flag(family: &Family<Object, Gauge>, object: &Object, value: Option<bool>) {
+    if let Some(value) = value {
+        family.get_or_create(object).set(i64::from(value));
+    } else {
+        family.remove(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    fn measures() -> GroupMeasures {
+        let drill = DrillMeasures {
+            active: true,
+            started: Some(1_740_724_200.0),
+            last_result_success: Some(false),
+            last_duration_seconds: Some(42.5),
+            last_completed: Some(1_740_720_000.0),
+        };
+        GroupMeasures {
+            status: "normal".into(),
+            lag_seconds: Some(12.5),
+            recovery_point: Some(1_740_724_080.0),
+            objective_seconds: 900.0,
+            active_site: "production",
+            last_recovery_time_seconds: Some(65.0),
+            last_data_loss_seconds: Some(300.0),
+            drill: Some(drill),
+        }
+    }
+
+    /// The samples of a group `db`, by what stands behind the common prefix.
+    fn samples(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.text();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("disaster_recovery_"));
+        let mut all: Vec<_> = lines.map(|line| line.replace("namespace=\"ns\",name=\"db\"", "db")).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_group_is_exported_exactly() {
+        let metrics = Metrics::new();
+        metrics.disk_group("ns", "db", Some(&measures()));
+        let expected = [
+            "disk_group_active_site{db,site=\"production\"} 1",
+            "disk_group_drill_active{db} 1",
+            "disk_group_drill_last_completion_timestamp_seconds{db} 1740720000.0",
+            "disk_group_drill_last_duration_seconds{db} 42.5",
+            "disk_group_drill_last_success{db} 0",
+            "disk_group_drill_start_timestamp_seconds{db} 1740724200.0",
+            "disk_group_last_failover_recovery_point_age_seconds{db} 300.0",
+            "disk_group_last_failover_recovery_time_seconds{db} 65.0",
+            "disk_group_recovery_point_age_seconds{db} 12.5",
+            "disk_group_recovery_point_timestamp_seconds{db} 1740724080.0",
+            "disk_group_status{db,status=\"normal\"} 1",
+            "recovery_point_objective_seconds{kind=\"DiskReplicaGroup\",db} 900.0",
+        ];
+        assert_eq!(samples(&metrics), expected);
+    }
+
+    #[test]
+    fn what_is_exported_replaces_what_was_exported_before() {
+        let metrics = Metrics::new();
+        metrics.disk_group("ns", "db", Some(&measures()));
+        let later = GroupMeasures { status: "failovered".into(), active_site: "standby", ..GroupMeasures::default() };
+        metrics.disk_group("ns", "db", Some(&later));
+        let expected = [
+            "disk_group_active_site{db,site=\"standby\"} 1",
+            "disk_group_drill_active{db} 0",
+            "disk_group_status{db,status=\"failovered\"} 1",
+            "recovery_point_objective_seconds{kind=\"DiskReplicaGroup\",db} 0.0",
+        ];
+        assert_eq!(samples(&metrics), expected);
+    }
+
+    #[test]
+    fn a_group_that_cannot_be_seen_keeps_what_is_over_and_a_forgotten_one_nothing() {
+        let metrics = Metrics::new();
+        metrics.disk_group("ns", "db", Some(&measures()));
+        metrics.disk_group("ns", "db", None);
+        let expected = [
+            "disk_group_drill_last_completion_timestamp_seconds{db} 1740720000.0",
+            "disk_group_drill_last_duration_seconds{db} 42.5",
+            "disk_group_drill_last_success{db} 0",
+            "disk_group_last_failover_recovery_point_age_seconds{db} 300.0",
+            "disk_group_last_failover_recovery_time_seconds{db} 65.0",
+            "recovery_point_objective_seconds{kind=\"DiskReplicaGroup\",db} 900.0",
+        ];
+        assert_eq!(samples(&metrics), expected);
+        metrics.disk_group("ns", "db", Some(&measures()));
+        metrics.forget(super::super::DISK_GROUP, "ns", "db");
+        assert_eq!(samples(&metrics), Vec::<String>::new());
+    }
+}
