@@ -1,7 +1,6 @@
 //! What to do in each status of a group whose active site is as the spec says. The documents say which operation is allowed
 //! in which status (section "EBS async replication rules" of what the vendor's pages come to).
 
-use super::super::life;
 use super::super::observe::Observed;
 use super::members::{self, Need};
 use super::{Action, Decision, Draft, Verdict, Work};

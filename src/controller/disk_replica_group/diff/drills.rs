@@ -152,6 +152,12 @@ fn go_on(
             run.message = error.to_string();
             return Ok(run);
         }
+        // Without its group, nobody can name it any more.
+        None if gone(want, seen, keep_for) => {
+            run.cleared_at = Some(seconds(now));
+            run.message = "the group is gone".into();
+            return Err(Some(run));
+        }
         None => return Ok(run),
     };
     if run.drill_id.is_none() {
@@ -196,6 +202,10 @@ fn go_on(
         DrillStatus::Other(_) => {}
     }
     Ok(run)
+}
+
+fn gone(want: &Desired<'_>, seen: &Observed, keep_for: Option<Duration>) -> bool {
+    seen.group.group().is_none() && (keep_for.is_none() || want.status.missing_since.is_some())
 }
 
 fn name(run: &DrillRun) -> String {

@@ -9,15 +9,21 @@ use super::members::deletable;
 use super::{Action, Decision, Desired, Draft, Verdict, Work, drills};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DeletionPolicy, OperationType, Replication, Reprotect, StepName,
+    DeletionPolicy, DiskReplicaGroupStatus, OperationType, Phase, Replication, Reprotect, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 
 /// What to do for an object that is being deleted. It needs no valid spec.
 pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+    // The clones of a drill are billed: they go first.
+    let draft = Draft::new(want, seen, now);
+    let clearing = drills::clear(want, seen, draft.wait(Work::Deleting, "the drill to be cleared"), now);
+    if clearing.drills.as_ref().is_some_and(|it| it.current.is_some()) {
+        return clearing;
+    }
     let draft = Draft::new(want, seen, now);
     let decision = match &seen.group {
-        Sight::Absent(bound) => without_group(draft, seen, bound.as_deref()),
+        Sight::Absent(_) => without_group(draft, seen),
         Sight::Found(group) if observe::owner(&group.tags).is_some_and(|owner| owner != want.owner) => {
             let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
@@ -27,16 +33,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
             DeletionPolicy::Delete => delete(draft, group, seen),
         },
     };
-    let decision = drills::clear(want, seen, decision, now);
-    let left = decision.drills.as_ref().is_some_and(|it| it.current.is_some());
-    match decision.verdict {
-        // Its clones are billed: they go first.
-        Verdict::Released { .. } if left => {
-            let on = "the drill to be cleared".to_owned();
-            Decision { verdict: Verdict::Waiting { work: Work::Deleting, on }, ..decision }
-        }
-        _ => decision,
-    }
+    Decision { drills: clearing.drills, ..decision }
 }
 
 /// The group is kept. What was stopped for a failover that has not begun is started again.
@@ -116,13 +113,12 @@ fn empty(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
-    let waits = own_pairs(&mut draft, seen);
-    draft.actions.push(Action::DeleteGroup);
-    let _ = waits;
-    draft.finish(Verdict::Acting(Work::Deleting))
+    // What cannot be deleted yet is waited for when the group is gone.
+    own_pairs(&mut draft, seen);
+    draft.act(Action::DeleteGroup, Work::Deleting)
 }
 
-/// Deletes the pairs of this object that are in no group; those that cannot be deleted yet.
+/// Deletes the pairs of this object that are in no group, and names those that cannot be deleted yet.
 fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
     let (spec, status) = (draft.want.spec, draft.want.status);
     let mut waits = vec![];
@@ -142,21 +138,18 @@ fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
 }
 
 /// There is no group: what is left are pairs.
-fn without_group(mut draft: Draft<'_>, seen: &Observed, bound: Option<&str>) -> Decision {
-    let retained = draft.want.spec.deletion_policy == DeletionPolicy::Retain;
-    // A group or pair whose Create was not seen yet may still appear.
-    let creations = ["CreateDiskReplicaGroup", "CreateDiskReplicaPair"];
-    let pending: Vec<String> =
-        draft.want.status.pending_calls.iter().map(|it| it.call.clone()).filter(|call| creations.iter().any(|it| call.starts_with(it))).collect();
-    let awaited: Vec<String> = pending.into_iter().filter(|call| draft.in_flight(call)).collect();
-    let appearing = draft.life.operations.is_empty() && bound.is_some() && awaited.iter().any(|it| it == creations[0]);
-    if !retained && (appearing || !awaited.is_empty()) {
+fn without_group(mut draft: Draft<'_>, seen: &Observed) -> Decision {
+    if draft.want.spec.deletion_policy == DeletionPolicy::Retain {
+        return draft.finish(Verdict::Released { left: None });
+    }
+    // A group or pair whose making was not seen yet may still appear.
+    let made = |call: &&str| call.starts_with("CreateDiskReplica") && draft.in_flight(call);
+    let calls = draft.want.status.pending_calls.iter().map(|it| it.call.as_str());
+    let awaited: Vec<String> = calls.filter(made).map(str::to_owned).collect();
+    if !awaited.is_empty() {
         let mut decision = draft.wait(Work::Deleting, format!("what {} may have made to show", awaited.join(", ")));
         decision.awaited.extend(awaited);
         return decision;
-    }
-    if retained {
-        return draft.finish(Verdict::Released { left: None });
     }
     let waits = own_pairs(&mut draft, seen);
     if !draft.actions.is_empty() {
@@ -169,7 +162,7 @@ fn without_group(mut draft: Draft<'_>, seen: &Observed, bound: Option<&str>) -> 
 }
 
 /// Whether something was stopped for this object's sake that runs again before it goes.
-pub fn owes(status: &crate::api::disk_replica_group::DiskReplicaGroupStatus) -> bool {
+pub fn owes(status: &DiskReplicaGroupStatus) -> bool {
     let stopped = status.group_status.as_deref().is_some_and(|it| !life::runs(&S::from(it.to_owned())));
-    status.operations.first().is_some_and(|it| it.phase == crate::api::disk_replica_group::Phase::Running) && stopped
+    status.operations.first().is_some_and(|it| it.phase == Phase::Running) && stopped
 }

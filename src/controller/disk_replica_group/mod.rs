@@ -1,0 +1,5 @@
+//! The group of disks.
+pub mod diff;
+pub mod life;
+pub mod observe;
+pub mod resolve;
