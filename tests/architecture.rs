@@ -84,12 +84,7 @@ const RULES: &[Rule] = &[
         allowed: &[],
         why: "it is a part of the difference",
     },
-    Rule {
-        module: "crate::controller::plan::owner",
-        forbidden: PURE,
-        allowed: &[],
-        why: "it is a part of the difference",
-    },
+    Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: "it is a part of the difference" },
     Rule {
         module: "crate::controller::plan::act",
         forbidden: &["crate::api", "kube", "k8s_openapi", "crate::controller::plan::status"],
@@ -627,7 +622,7 @@ fn what_is_forbidden_is_caught() {
             "crate::cloud::client::Client",
         ),
         (
-            "crate::controller::plan::owner",
+            "crate::controller::owner",
             "fn f() { k8s_openapi::jiff::Timestamp::now(); }",
             "k8s_openapi::jiff::Timestamp::now",
         ),

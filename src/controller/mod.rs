@@ -1,5 +1,6 @@
 //! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
 
+pub mod owner;
 pub mod plan;
 mod run;
 

@@ -5,7 +5,6 @@ pub mod diff;
 pub mod events;
 pub mod lag;
 pub mod observe;
-pub mod owner;
 pub mod resolve;
 mod session;
 pub mod status;
@@ -23,7 +22,7 @@ use self::events::Told;
 use self::observe::{Binding, Observed, SecretError};
 use self::session::Session;
 use self::status::{Pass, Report};
-use super::{Context, Error, Next};
+use super::{Context, Error, Next, owner};
 use crate::api::condition::synced;
 use crate::api::plan::{
     DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
@@ -218,7 +217,7 @@ pub fn claim(binding: &Binding, seen: &Observed, acted: &[Acted], spec: &Disaste
     });
     let found = match &seen.plan {
         observe::Sight::Found(plan) => {
-            (owner::of_plan(plan, &binding.mark) == owner::Owner::Us).then_some(plan.plan_id)
+            (resolve::owner(plan, &binding.mark) == owner::Owner::Us).then_some(plan.plan_id)
         }
         observe::Sight::Absent { .. } => None,
     };

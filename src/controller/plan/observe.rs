@@ -7,12 +7,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::SecretString;
 
-use super::owner::{self, Owner};
 use super::resolve;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
 use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
+use crate::controller::owner::Owner;
 
 /// What is known of where the plan is, before looking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
             request_id: None,
         });
     }
-    let ours = plans.iter().position(|plan| owner::of_plan(plan, &binding.mark) == Owner::Us);
+    let ours = plans.iter().position(|plan| resolve::owner(plan, &binding.mark) == Owner::Us);
     // Where the spec names a plan, only that one will do, unless a Create of ours went before.
     let wanted = match binding.named {
         Some(named) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == named)),
