@@ -86,6 +86,12 @@ const RULES: &[Rule] = &[
     },
     Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: "it is a part of the difference" },
     Rule {
+        module: "crate::controller::wording",
+        forbidden: PURE,
+        allowed: &[],
+        why: "it is a part of status, which is computed from data",
+    },
+    Rule {
         module: "crate::controller::plan::act",
         forbidden: &["crate::api", "kube", "k8s_openapi", "crate::controller::plan::status"],
         allowed: &[],
@@ -123,6 +129,7 @@ const PURE: &[&str] = clock![
     "crate::cloud::credentials",
     "crate::controller::plan::act",
     "crate::controller::plan::status",
+    "crate::controller::secrets::read",
     "crate::telemetry",
     "tracing",
     "futures",

@@ -3,6 +3,8 @@
 pub mod owner;
 pub mod plan;
 mod run;
+pub mod secrets;
+pub mod wording;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -17,8 +19,8 @@ use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
 
-use self::plan::observe::{self, SecretError};
 pub use self::run::{Shutdown, run, shutdown};
+use self::secrets::SecretError;
 use crate::cloud::budget::Lane;
 use crate::cloud::client::Target;
 use crate::cloud::credentials::{Credentials, environment, secret};
@@ -237,7 +239,7 @@ impl Context {
         let Some(SecretName { namespace, name }) = &self.settings.credentials_secret else {
             return Ok(environment::read(|name| std::env::var(name).ok())?);
         };
-        let found = observe::read_secret(&self.client, namespace, name).await?;
+        let found = secrets::read(&self.client, namespace, name).await?;
         let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
         Ok(secret::read(&format!("{namespace}/{name}"), &data)?)
     }

@@ -19,10 +19,11 @@ use kube::runtime::controller::Action;
 use self::act::Acted;
 use self::diff::{Decision, Desired, Verdict};
 use self::events::Told;
-use self::observe::{Binding, Observed, SecretError};
+use self::observe::{Binding, Observed};
 use self::session::Session;
 use self::status::{Pass, Report};
-use super::{Context, Error, Next, owner};
+use super::secrets::SecretError;
+use super::{Context, Error, Next, owner, wording};
 use crate::api::condition::synced;
 use crate::api::plan::{
     DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
@@ -262,7 +263,7 @@ async fn unseen(session: &mut Session<'_>, why: Unseen) -> Result<Next, Error> {
             (Statement::no(synced::CREDENTIALS_NOT_FOUND, error.to_string()), true, next)
         }
         Unseen::Cloud(error) => {
-            let (statement, stalled) = status::failure(error);
+            let (statement, stalled) = wording::failure(error);
             (statement, stalled, Next::Retry(error.class))
         }
     };

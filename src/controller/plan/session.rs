@@ -13,13 +13,14 @@ use serde_json::json;
 
 use super::events::Told;
 use super::lag;
-use super::observe::{AclCredentials, Observed, SecretError, Sight};
+use super::observe::{AclCredentials, Observed, Sight};
 use super::resolve;
 use super::status;
 use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus};
 use crate::api::{FINALIZER, PLAN_ID_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::rocketmq::RocketMq;
+use crate::controller::secrets::SecretError;
 use crate::controller::{Context, Error, FIELD_MANAGER};
 
 /// No write to Kubernetes takes longer.

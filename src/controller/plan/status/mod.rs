@@ -21,6 +21,7 @@ use crate::api::plan::{
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::conditions::{self, Statement, Truth};
+use crate::controller::wording::failure;
 
 /// The pass that a status is about.
 #[derive(Clone, Copy, Debug)]
@@ -104,18 +105,6 @@ pub fn intended(
 
 /// The most differences that status names: thousands of items to be pruned must not make the object too large.
 const MOST_DRIFT: usize = 50;
-
-/// What `Synced` says of a failed call, and whether a person has to act.
-pub fn failure(error: &Error) -> (Statement, bool) {
-    let message = error.to_string();
-    match error.class {
-        Class::Denied => (Statement::no(synced::ACCESS_DENIED, message), true),
-        Class::Invalid => (Statement::no(synced::INVALID_SPEC, message), true),
-        Class::Conflict | Class::NotFound => (Statement::no(synced::PROGRESSING, message), false),
-        Class::Throttled { .. } => (Statement::unknown(synced::THROTTLED, message), false),
-        Class::Unavailable | Class::Ambiguous => (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false),
-    }
-}
 
 /// The first failure among the outcomes.
 pub fn first_failure(acted: &[Acted]) -> Option<&Error> {
