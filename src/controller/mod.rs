@@ -1,9 +1,12 @@
 //! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
 
+pub mod kind;
 pub mod owner;
+mod pipeline;
 pub mod plan;
 mod run;
 pub mod secrets;
+mod session;
 pub mod wording;
 
 use std::collections::HashMap;
@@ -17,7 +20,6 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
-use tokio::sync::Semaphore;
 
 pub use self::run::{Shutdown, run, shutdown};
 use self::secrets::SecretError;
@@ -91,8 +93,6 @@ pub struct Context {
     pub reporter: Reporter,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The turns of polls: one fewer than there are workers.
-    pub polls: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
     contents: Mutex<HashMap<String, (u64, String)>>,
@@ -181,9 +181,8 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
-        let polls = Semaphore::new(usize::from(settings.workers.saturating_sub(1).max(1)));
         let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
-        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, polls, memory, contents, hasher })
+        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.
@@ -193,8 +192,8 @@ impl Context {
     }
 
     /// Drops what is remembered and measured of an object.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
+    pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
         self.metrics.forget(namespace, name);
     }
 
@@ -251,6 +250,11 @@ impl Context {
         let (product, version, region) = (rocketmq::PRODUCT, rocketmq::VERSION, region.to_owned());
         Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, credentials, lane }))
     }
+}
+
+/// What an object is remembered by. Objects of different kinds may have the same name.
+fn key(kind: &str, namespace: &str, name: &str) -> String {
+    format!("{kind}/{namespace}/{name}")
 }
 
 /// The first eight characters of the kube-system namespace's UID.

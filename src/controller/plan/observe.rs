@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use kube::Client;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::resolve;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
 use crate::cloud::credentials::secret;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
+use crate::controller::Context;
 use crate::controller::owner::Owner;
 use crate::controller::secrets::{self, SecretError};
 
@@ -102,6 +103,20 @@ pub async fn acl_credentials(
         all.insert(instance.name.clone(), AclCredentials { username, password, secret_name, resource_version });
     }
     Ok(all)
+}
+
+/// Gives each Secret the version at which its content was first seen, so that a new label is no rotation.
+pub fn by_content(
+    ctx: &Context,
+    namespace: &str,
+    mut all: BTreeMap<String, AclCredentials>,
+) -> BTreeMap<String, AclCredentials> {
+    for it in all.values_mut() {
+        let (username, password) = (it.username.expose_secret(), it.password.as_ref().map(|it| it.expose_secret()));
+        let name = format!("{namespace}/{} {}", it.secret_name, password.is_some());
+        it.resource_version = ctx.content_version(name, (username, password), &it.resource_version);
+    }
+    all
 }
 
 /// Finds the plan: the bound one by its ID, else the one with our mark in a list of all plans.

@@ -18,6 +18,7 @@ use crate::api::plan::{
     UpdateAttempts,
 };
 use crate::cloud::rocketmq::{ItemView, PlanView};
+use crate::controller::kind::LONGEST_PAUSE;
 use crate::controller::owner::Owner;
 
 pub use decision::{Decision, Phase, Step, Verdict};
@@ -247,8 +248,6 @@ pub fn given_up(attempts: &UpdateAttempts, now: Timestamp) -> bool {
     attempts.refused_at.is_some_and(|at| still_hidden(at, GIVEN_UP, now).is_some())
 }
 
-/// How long items may be stopped for a change, whatever becomes of it.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// What is said of a change that was not made in that time.
 const PAUSED_TOO_LONG: &str = "items were stopped for a change for ten minutes without its being made; they run again";
 

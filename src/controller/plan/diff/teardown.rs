@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use super::items::{self, Work};
-use super::{Decision, Desired, LONGEST_PAUSE, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
+use super::{Decision, Desired, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
 use crate::api::plan::{DeletionPolicy, ManagementPolicy};
 use crate::cloud::rocketmq::{Plan, PlanView};
+use crate::controller::kind::LONGEST_PAUSE;
 use crate::controller::owner::{self, Owner};
 use crate::controller::plan::observe::{Observed, Sight};
 use crate::controller::plan::resolve;

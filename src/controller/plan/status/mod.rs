@@ -16,7 +16,8 @@ use super::observe::{Binding, Observed};
 use super::resolve;
 use crate::api::condition::{kind, offsets, protected, ready, synced};
 use crate::api::plan::{
-    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus, ManagementPolicy,
+    CreationStatus, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus,
+    ManagementPolicy,
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
@@ -51,27 +52,7 @@ pub struct Pass<'a> {
 }
 
 /// What the pass came to.
-#[derive(Clone, Copy, Debug)]
-pub enum Report<'a> {
-    /// It observed, decided and acted.
-    Ran {
-        /// What it saw.
-        seen: &'a Observed,
-        /// What it decided.
-        decision: &'a Decision,
-        /// What it did.
-        acted: &'a [Acted],
-    },
-    /// It could not observe.
-    Failed {
-        /// What `Synced` says of it.
-        synced: &'a Statement,
-        /// Whether a person has to act.
-        stalled: bool,
-    },
-    /// It was not to do anything.
-    Suspended,
-}
+pub type Report<'a> = crate::controller::kind::Report<'a, DisasterRecoveryPlan>;
 
 /// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
 /// them, so that a crash or a lost answer is followed by looking and not by doing it again.
