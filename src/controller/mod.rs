@@ -1,8 +1,14 @@
 //! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
 
 pub mod disk_replica_group;
+pub mod kind;
+pub mod owner;
+mod pipeline;
 pub mod plan;
 mod run;
+pub mod secrets;
+mod session;
+pub mod wording;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -15,10 +21,9 @@ use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
-use tokio::sync::Semaphore;
 
-use self::plan::observe::{self, SecretError};
 pub use self::run::{Shutdown, run, shutdown};
+use self::secrets::SecretError;
 use crate::cloud::budget::Lane;
 use crate::cloud::client::Target;
 use crate::cloud::credentials::{Credentials, environment, secret};
@@ -92,8 +97,6 @@ pub struct Context {
     pub reporter: Reporter,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The turns of polls: one fewer than there are workers.
-    pub polls: Semaphore,
     memory: Mutex<HashMap<String, Memory>>,
     /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
     contents: Mutex<HashMap<String, (u64, String)>>,
@@ -182,9 +185,8 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
-        let polls = Semaphore::new(usize::from(settings.workers.saturating_sub(1).max(1)));
         let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
-        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, polls, memory, contents, hasher })
+        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.
@@ -194,9 +196,9 @@ impl Context {
     }
 
     /// Drops what is remembered and measured of an object.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&format!("{namespace}/{name}"));
-        self.metrics.forget("DisasterRecoveryPlan", namespace, name);
+    pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
+        self.metrics.forget(kind, namespace, name);
     }
 
     /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of
@@ -240,7 +242,7 @@ impl Context {
         let Some(SecretName { namespace, name }) = &self.settings.credentials_secret else {
             return Ok(environment::read(|name| std::env::var(name).ok())?);
         };
-        let found = observe::read_secret(&self.client, namespace, name).await?;
+        let found = secrets::read(&self.client, namespace, name).await?;
         let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
         Ok(secret::read(&format!("{namespace}/{name}"), &data)?)
     }
@@ -263,6 +265,11 @@ impl Context {
         };
         Ok(Ebs::new(self.cloud.clone(), target(production_region), target(standby_region)))
     }
+}
+
+/// What an object is remembered by. Objects of different kinds may have the same name.
+fn key(kind: &str, namespace: &str, name: &str) -> String {
+    format!("{kind}/{namespace}/{name}")
 }
 
 /// The first eight characters of the kube-system namespace's UID.

@@ -9,15 +9,15 @@ use disaster_recovery_operator::api::plan::{DisasterRecoveryPlanSpec, DisasterRe
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::conditions;
+use disaster_recovery_operator::controller::kind::Told;
 use disaster_recovery_operator::controller::plan;
 use disaster_recovery_operator::controller::plan::act::{self, Acted, Outcome};
 use disaster_recovery_operator::controller::plan::diff::{self, Decision, Desired, Step, Verdict};
-use disaster_recovery_operator::controller::plan::events::{self, Told};
-use disaster_recovery_operator::controller::plan::observe::{
-    self, AclCredentials, Binding, Observed, SecretError, Sight,
-};
+use disaster_recovery_operator::controller::plan::events;
+use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Observed, Sight};
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::plan::status::{self, Pass, Report};
+use disaster_recovery_operator::controller::secrets::SecretError;
 use disaster_recovery_operator::simulator::model::{
     self, Failure, ForeignPlan, ItemInput, Model, Paging, PlanFilter, PlanInput, Rules,
 };

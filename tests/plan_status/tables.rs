@@ -4,7 +4,8 @@ use disaster_recovery_operator::api::condition::{kind, synced};
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::conditions::{self, Statement};
-use disaster_recovery_operator::controller::plan::status::{self, Report};
+use disaster_recovery_operator::controller::plan::status::Report;
+use disaster_recovery_operator::controller::wording;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, PasswordEcho, Rules};
 use serde_json::json;
 
@@ -236,7 +237,7 @@ fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_thr
     ];
     for (class, synced, stalled) in table {
         let mut world = steady(json!({}), Rules::default());
-        let (statement, is_stalled) = status::failure(&failure(class));
+        let (statement, is_stalled) = wording::failure(&failure(class));
         assert_eq!(is_stalled, !stalled.is_empty());
         for (fresh, rest) in [
             (true, ["True/Available", "True/WithinObjective", "True/AllGroups"]),

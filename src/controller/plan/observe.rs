@@ -1,18 +1,18 @@
 //! Reads what a pass decides on: the plan, its items and checkpoints from the cloud, the Secrets from Kubernetes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
-use secrecy::SecretString;
+use kube::Client;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::owner::{self, Owner};
 use super::resolve;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
-use crate::cloud::credentials::{CredentialsError, secret};
+use crate::cloud::credentials::secret;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
+use crate::controller::Context;
+use crate::controller::owner::Owner;
+use crate::controller::secrets::{self, SecretError};
 
 /// What is known of where the plan is, before looking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,20 +65,6 @@ pub struct AclCredentials {
     pub resource_version: String,
 }
 
-/// Why a Secret cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SecretError {
-    /// It does not exist.
-    #[error("Secret {0} does not exist: create it")]
-    Missing(String),
-    /// It may not be read.
-    #[error("Secret {0} cannot be read: {1}; check the operator's RBAC")]
-    Unreadable(String, String),
-    /// Its content is not what is needed.
-    #[error(transparent)]
-    Content(#[from] CredentialsError),
-}
-
 /// Everything that a pass decides on.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -92,21 +78,6 @@ pub struct Observed {
     pub credentials: Result<BTreeMap<String, AclCredentials>, SecretError>,
 }
 
-/// No Secret takes longer to read.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Reads a Secret. The error names it and nothing of its content.
-pub async fn read_secret(client: &Client, namespace: &str, name: &str) -> Result<Secret, SecretError> {
-    let full = format!("{namespace}/{name}");
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    match tokio::time::timeout(READ_DEADLINE, secrets.get_opt(name)).await {
-        Ok(Ok(Some(secret))) => Ok(secret),
-        Ok(Ok(None)) => Err(SecretError::Missing(full)),
-        Ok(Err(kube::Error::Api(status))) => Err(SecretError::Unreadable(full, status.message.clone())),
-        Ok(Err(_)) | Err(_) => Err(SecretError::Unreadable(full, "the Kubernetes API did not answer".into())),
-    }
-}
-
 /// Reads the user names and passwords that the spec refers to.
 pub async fn acl_credentials(
     client: &Client,
@@ -118,7 +89,7 @@ pub async fn acl_credentials(
         let (Some(AuthType::Acl), Some(reference)) = (instance.auth_type, &instance.credentials_secret_ref) else {
             continue;
         };
-        let found = read_secret(client, namespace, &reference.name).await?;
+        let found = secrets::read(client, namespace, &reference.name).await?;
         let full = format!("{namespace}/{}", reference.name);
         let data: BTreeMap<_, _> =
             found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
@@ -132,6 +103,20 @@ pub async fn acl_credentials(
         all.insert(instance.name.clone(), AclCredentials { username, password, secret_name, resource_version });
     }
     Ok(all)
+}
+
+/// Gives each Secret the version at which its content was first seen, so that a new label is no rotation.
+pub fn by_content(
+    ctx: &Context,
+    namespace: &str,
+    mut all: BTreeMap<String, AclCredentials>,
+) -> BTreeMap<String, AclCredentials> {
+    for it in all.values_mut() {
+        let (username, password) = (it.username.expose_secret(), it.password.as_ref().map(|it| it.expose_secret()));
+        let name = format!("{namespace}/{} {}", it.secret_name, password.is_some());
+        it.resource_version = ctx.content_version(name, (username, password), &it.resource_version);
+    }
+    all
 }
 
 /// Finds the plan: the bound one by its ID, else the one with our mark in a list of all plans.
@@ -167,7 +152,7 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
             request_id: None,
         });
     }
-    let ours = plans.iter().position(|plan| owner::of_plan(plan, &binding.mark) == Owner::Us);
+    let ours = plans.iter().position(|plan| resolve::owner(plan, &binding.mark) == Owner::Us);
     // Where the spec names a plan, only that one will do, unless a Create of ours went before.
     let wanted = match binding.named {
         Some(named) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == named)),

@@ -7,6 +7,12 @@ use crate::api::plan::{
     TopicMappingStatus,
 };
 use crate::cloud::rocketmq::{self, ItemTopic, ItemView, PlanView};
+use crate::controller::owner::{self, Owner};
+
+/// Whose mark a plan carries.
+pub fn owner(plan: &PlanView, mark: &str) -> Owner {
+    owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
+}
 
 /// The API's name of an instance type.
 pub fn instance_type(kind: InstanceType) -> &'static str {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::observe::{Binding, Observed, Sight};
-use super::owner::{self, Owner};
 use super::resolve;
 use crate::api::condition::synced;
 use crate::api::plan::{
@@ -19,6 +18,8 @@ use crate::api::plan::{
     UpdateAttempts,
 };
 use crate::cloud::rocketmq::{ItemView, PlanView};
+use crate::controller::kind::LONGEST_PAUSE;
+use crate::controller::owner::Owner;
 
 pub use decision::{Decision, Phase, Step, Verdict};
 pub use teardown::teardown;
@@ -102,7 +103,7 @@ fn absent(
         return refused(synced::PLAN_NOT_FOUND, message);
     }
     for plan in same_name {
-        if let Owner::Another(owner) = owner::of_plan(plan, &binding.mark) {
+        if let Owner::Another(owner) = resolve::owner(plan, &binding.mark) {
             return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner));
         }
     }
@@ -130,7 +131,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     let refused = |reason, message, drift| Decision::refused(reason, message, drift, status);
     let observing = spec.management_policy == ManagementPolicy::Observe;
     // Looking at another's plan takes nothing from it.
-    if let (Owner::Another(owner), false) = (owner::of_plan(plan, &binding.mark), observing) {
+    if let (Owner::Another(owner), false) = (resolve::owner(plan, &binding.mark), observing) {
         return refused(synced::OWNED_BY_ANOTHER, owned_by_another(plan.plan_id, &owner), vec![]);
     }
     if let (Some(named), true) = (binding.named, binding.named != Some(plan.plan_id)) {
@@ -142,7 +143,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         return refused(synced::INVALID_SPEC, message, vec![]);
     }
     if let (Some(until), Owner::Nobody) =
-        (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner::of_plan(plan, &binding.mark))
+        (still_invisible(status.creation.as_ref(), want.visibility_window, now), resolve::owner(plan, &binding.mark))
         && !observing
     {
         let on = format!("whether an earlier call created another plan is known at {until}");
@@ -247,8 +248,6 @@ pub fn given_up(attempts: &UpdateAttempts, now: Timestamp) -> bool {
     attempts.refused_at.is_some_and(|at| still_hidden(at, GIVEN_UP, now).is_some())
 }
 
-/// How long items may be stopped for a change, whatever becomes of it.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// What is said of a change that was not made in that time.
 const PAUSED_TOO_LONG: &str = "items were stopped for a change for ten minutes without its being made; they run again";
 

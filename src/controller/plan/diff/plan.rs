@@ -7,8 +7,8 @@ use secrecy::ExposeSecret;
 use super::{Desired, Step, difference};
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, ManagementPolicy, NetworkType};
 use crate::cloud::rocketmq::{self, Plan, PlanView, is_mask};
+use crate::controller::owner;
 use crate::controller::plan::observe::{AclCredentials, Binding};
-use crate::controller::plan::owner;
 use crate::controller::plan::resolve::{self, Instances};
 
 /// What is shown in place of a secret.

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::items::{self, Work};
-use super::{Decision, Desired, LONGEST_PAUSE, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
+use super::{Decision, Desired, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
 use crate::api::plan::{DeletionPolicy, ManagementPolicy};
 use crate::cloud::rocketmq::{Plan, PlanView};
+use crate::controller::kind::LONGEST_PAUSE;
+use crate::controller::owner::{self, Owner};
 use crate::controller::plan::observe::{Observed, Sight};
-use crate::controller::plan::owner::{self, Owner};
 use crate::controller::plan::resolve;
 
 /// Decides what a pass does for an object that is being deleted.
@@ -31,7 +32,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
         }
         Sight::Found(plan) => plan,
     };
-    let owner = owner::of_plan(plan, &binding.mark);
+    let owner = resolve::owner(plan, &binding.mark);
     if let (Some(until), true) =
         (still_invisible(status.creation.as_ref(), want.visibility_window, now), owner != Owner::Us)
     {

@@ -5,7 +5,6 @@ use secrecy::ExposeSecret;
 use super::super::act::{Acted, Outcome};
 use super::super::diff::{Decision, Step, Verdict, given_up, pause_is_over, still_hidden, window};
 use super::super::observe::{AclCredentials, Observed, Sight};
-use super::super::owner::{self, Owner};
 use super::super::resolve;
 use super::Pass;
 use crate::api::plan::{
@@ -14,6 +13,7 @@ use crate::api::plan::{
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{ItemStatus, PlanView};
 use crate::conditions;
+use crate::controller::owner::Owner;
 
 /// How often a change of the plan is made that the API accepts and does not keep.
 const MOST_ATTEMPTS: i32 = 5;
@@ -116,7 +116,7 @@ pub(super) fn identity(
     match (&seen.plan, plan_of(pass, seen)) {
         (Sight::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
-            let ours = owner::of_plan(plan, &pass.binding.mark) == Owner::Us;
+            let ours = resolve::owner(plan, &pass.binding.mark) == Owner::Us;
             if observing || ours {
                 new.plan_id = Some(plan.plan_id.to_string());
             }
@@ -161,7 +161,7 @@ pub(super) fn plan_of<'a>(pass: &Pass<'_>, seen: &'a Observed) -> Option<&'a Pla
     match &seen.plan {
         Sight::Found(plan) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
-            let foreign = matches!(owner::of_plan(plan, &pass.binding.mark), Owner::Another(_));
+            let foreign = matches!(resolve::owner(plan, &pass.binding.mark), Owner::Another(_));
             (observing || !foreign).then_some(plan.as_ref())
         }
         Sight::Absent { .. } => None,

@@ -16,11 +16,13 @@ use super::observe::{Binding, Observed};
 use super::resolve;
 use crate::api::condition::{kind, offsets, protected, ready, synced};
 use crate::api::plan::{
-    CreationStatus, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus, ManagementPolicy,
+    CreationStatus, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus,
+    ManagementPolicy,
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::conditions::{self, Statement, Truth};
+use crate::controller::wording::failure;
 
 /// The pass that a status is about.
 #[derive(Clone, Copy, Debug)]
@@ -50,27 +52,7 @@ pub struct Pass<'a> {
 }
 
 /// What the pass came to.
-#[derive(Clone, Copy, Debug)]
-pub enum Report<'a> {
-    /// It observed, decided and acted.
-    Ran {
-        /// What it saw.
-        seen: &'a Observed,
-        /// What it decided.
-        decision: &'a Decision,
-        /// What it did.
-        acted: &'a [Acted],
-    },
-    /// It could not observe.
-    Failed {
-        /// What `Synced` says of it.
-        synced: &'a Statement,
-        /// Whether a person has to act.
-        stalled: bool,
-    },
-    /// It was not to do anything.
-    Suspended,
-}
+pub type Report<'a> = crate::controller::kind::Report<'a, DisasterRecoveryPlan>;
 
 /// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
 /// them, so that a crash or a lost answer is followed by looking and not by doing it again.
@@ -104,18 +86,6 @@ pub fn intended(
 
 /// The most differences that status names: thousands of items to be pruned must not make the object too large.
 const MOST_DRIFT: usize = 50;
-
-/// What `Synced` says of a failed call, and whether a person has to act.
-pub fn failure(error: &Error) -> (Statement, bool) {
-    let message = error.to_string();
-    match error.class {
-        Class::Denied => (Statement::no(synced::ACCESS_DENIED, message), true),
-        Class::Invalid => (Statement::no(synced::INVALID_SPEC, message), true),
-        Class::Conflict | Class::NotFound => (Statement::no(synced::PROGRESSING, message), false),
-        Class::Throttled { .. } => (Statement::unknown(synced::THROTTLED, message), false),
-        Class::Unavailable | Class::Ambiguous => (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false),
-    }
-}
 
 /// The first failure among the outcomes.
 pub fn first_failure(acted: &[Acted]) -> Option<&Error> {

@@ -6,7 +6,7 @@ use super::super::diff::{Decision, Phase, Verdict};
 use super::super::lag::{self, GroupLag};
 use super::super::observe::{Observed, Sight};
 use super::super::resolve::Items;
-use super::{Pass, failure, set};
+use super::{Pass, set};
 use crate::api::condition::{kind, offsets, protected, ready, synced};
 use crate::api::plan::{
     DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy, MappingState, TopicMapping,
@@ -14,6 +14,7 @@ use crate::api::plan::{
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{ItemStatus, PlanView};
 use crate::conditions::{self, Statement};
+use crate::controller::wording::{failure, listed};
 
 /// Whether everything runs as the spec says.
 pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&PlanView>, items: &Items<'_>) -> Statement {
@@ -66,15 +67,6 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
             Statement::yes(ready::AVAILABLE, "every topic mapping is as the spec says; see Synced")
         }
         _ => Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}")),
-    }
-}
-
-/// At most five entries, and how many more there are.
-pub(super) fn listed(entries: &[String]) -> String {
-    let head = entries.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    match entries.len().saturating_sub(5) {
-        0 => head,
-        more => format!("{head} and {more} more"),
     }
 }
 

@@ -1,13 +1,12 @@
-//! The owner mark: the end of a plan's description says which object in which cluster keeps it. It is what resolves a lost
-//! reply to Create, and what keeps two clusters from fighting over one plan.
+//! Who keeps something in the cloud: an object in a cluster. What it writes of that into the cloud is what resolves a lost
+//! reply to Create, and what keeps two clusters from fighting over one thing. A plan's description ends with a mark.
 
 use sha2::{Digest, Sha256};
-
-use crate::cloud::rocketmq::PlanView;
 
 /// A mark is never longer, so that it fits behind a description of 159 characters within 256.
 const LONGEST: usize = 96;
 const START: &str = "[drp ";
+const END: &str = "]";
 
 /// Whose mark a description carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +19,21 @@ pub enum Owner {
     Nobody,
 }
 
-/// The mark of an object: `[drp <cluster>/<namespace>/<name>]`, with a hash in place of the names where it would be longer
-/// than 96 characters.
-pub fn mark(cluster_id: &str, namespace: &str, name: &str) -> String {
-    let mark = format!("{START}{cluster_id}/{namespace}/{name}]");
-    if mark.len() <= LONGEST {
-        return mark;
+/// An object among those of its kind in all clusters: `<cluster>/<namespace>/<name>`, with `#` and a hash in place of the
+/// names where it would be longer than `longest`.
+pub fn identity(cluster_id: &str, namespace: &str, name: &str, longest: usize) -> String {
+    let plain = format!("{cluster_id}/{namespace}/{name}");
+    if plain.len() <= longest {
+        return plain;
     }
     let hash = hex::encode(Sha256::digest(format!("{namespace}/{name}")));
-    format!("{START}{cluster_id}/#{}]", &hash[..32])
+    format!("{cluster_id}/#{}", &hash[..32])
+}
+
+/// The mark of an object: `[drp <cluster>/<namespace>/<name>]`, at most 96 characters.
+pub fn mark(cluster_id: &str, namespace: &str, name: &str) -> String {
+    let identity = identity(cluster_id, namespace, name, LONGEST - START.len() - END.len());
+    format!("{START}{identity}{END}")
 }
 
 /// Whose mark is at the end of a description.
@@ -36,13 +41,8 @@ pub fn owner(description: &str, mark: &str) -> Owner {
     match split(description) {
         (_, None) => Owner::Nobody,
         (_, Some(found)) if found == mark => Owner::Us,
-        (_, Some(found)) => Owner::Another(found[START.len()..found.len() - 1].to_owned()),
+        (_, Some(found)) => Owner::Another(found[START.len()..found.len() - END.len()].to_owned()),
     }
-}
-
-/// Whose mark a plan carries.
-pub fn of_plan(plan: &PlanView, mark: &str) -> Owner {
-    owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
 
 /// The description without the mark at its end.
@@ -99,5 +99,23 @@ mod tests {
         assert_eq!(owner(&marked("text", &a), &a), Owner::Us);
         let exact = "x".repeat(LONGEST - "[drp 0a1b2c3d/n/]".len());
         assert_eq!(mark("0a1b2c3d", "n", &exact).len(), LONGEST);
+    }
+
+    #[test]
+    fn marks_stay_what_they_were() {
+        assert_eq!(
+            mark("0a1b2c3d", "messaging", &"orders-".repeat(12)),
+            "[drp 0a1b2c3d/#d27659aa154738953d0fa7c110ab5199]"
+        );
+    }
+
+    #[test]
+    fn an_identity_is_the_names_or_a_hash_of_them() {
+        assert_eq!(identity("0a1b2c3d", "messaging", "orders", 128), "0a1b2c3d/messaging/orders");
+        assert_eq!(identity("0a1b2c3d", "messaging", "orders", 25), "0a1b2c3d/messaging/orders");
+        let hashed = identity("0a1b2c3d", "messaging", "orders", 24);
+        assert!(hashed.starts_with("0a1b2c3d/#") && hashed.len() == "0a1b2c3d/#".len() + 32, "{hashed}");
+        // The longest that there are: a cluster's ID of 32 characters, a namespace of 63, a name of 253.
+        assert!(identity(&"c".repeat(32), &"n".repeat(63), &"a".repeat(253), 128).len() <= 128);
     }
 }

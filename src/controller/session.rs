@@ -1,26 +1,17 @@
 //! One object during one pass: its newest version, and every write to Kubernetes. Each write is made against the version
 //! that was read, so that a pass that worked with an old one fails instead of undoing what another wrote.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Api, Resource, ResourceExt};
-use secrecy::ExposeSecret;
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::events::Told;
-use super::lag;
-use super::observe::{AclCredentials, Observed, SecretError, Sight};
-use super::resolve;
-use super::status;
-use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus};
-use crate::api::{FINALIZER, PLAN_ID_ANNOTATION};
-use crate::cloud::budget::Lane;
-use crate::cloud::rocketmq::RocketMq;
-use crate::controller::{Context, Error, FIELD_MANAGER};
+use super::kind::{Kind, Subject, Told};
+use super::{Context, Error, FIELD_MANAGER};
+use crate::api::FINALIZER;
 
 /// No write to Kubernetes takes longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,54 +19,56 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 const LONGEST_NOTE: usize = 1000;
 
 /// One object during one pass.
-pub(super) struct Session<'a> {
+pub(super) struct Session<'a, K: Kind> {
     pub(super) ctx: &'a Context,
-    pub(super) object: DisasterRecoveryPlan,
+    pub(super) object: K,
 }
 
-impl<'a> Session<'a> {
-    pub(super) fn new(ctx: &'a Context, object: DisasterRecoveryPlan) -> Self {
+impl<'a, K: Kind> Session<'a, K> {
+    pub(super) fn new(ctx: &'a Context, object: K) -> Self {
         Self { ctx, object }
     }
 
     /// What the object is remembered by.
     pub(super) fn key(&self) -> String {
-        format!("{}/{}", self.namespace(), self.object.name_any())
+        super::key(K::KIND, &self.namespace(), &self.object.name_any())
     }
 
-    /// Whether a plan may exist that this object made or took over.
-    pub(super) fn ever_made(&self) -> bool {
-        let status = self.status();
-        let claimed = self.object.annotations().contains_key(PLAN_ID_ANNOTATION);
-        claimed || status.plan_id.is_some() || status.creation.is_some() || self.object.spec.plan_id.is_some()
-    }
-
-    /// Gives each Secret the version at which its content was first seen, so that a new label is no rotation.
-    pub(super) fn by_content(&self, mut all: BTreeMap<String, AclCredentials>) -> BTreeMap<String, AclCredentials> {
-        for it in all.values_mut() {
-            let (username, password) = (it.username.expose_secret(), it.password.as_ref().map(|it| it.expose_secret()));
-            let name = format!("{}/{} {}", self.namespace(), it.secret_name, password.is_some());
-            it.resource_version = self.ctx.content_version(name, (username, password), &it.resource_version);
+    /// The object and what is known of it now.
+    pub(super) fn subject(&self) -> Subject<'a, K> {
+        Subject {
+            object: self.object.clone(),
+            status: self.object.status().cloned().unwrap_or_default(),
+            cluster_id: &self.ctx.cluster_id,
+            visibility_window: self.ctx.settings.visibility_window,
+            poll_interval: self.poll_interval(),
+            fresh: self.fresh(),
+            now: Timestamp::now(),
         }
-        all
     }
 
-    pub(super) fn namespace(&self) -> String {
+    /// Whether the object is being deleted.
+    pub(super) fn deleting(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_some()
+    }
+
+    /// Whether a pass is a mere poll.
+    pub(super) fn settled(&self) -> bool {
+        !self.deleting() && K::settled(&self.subject())
+    }
+
+    /// Whether something may exist in the cloud that this object made or took over.
+    pub(super) fn ever_made(&self) -> bool {
+        self.object.annotations().contains_key(K::ID_ANNOTATION) || K::ever_made(&self.subject())
+    }
+
+    fn namespace(&self) -> String {
         self.object.namespace().unwrap_or_default()
-    }
-
-    pub(super) fn status(&self) -> DisasterRecoveryPlanStatus {
-        self.object.status.clone().unwrap_or_default()
     }
 
     /// How often the cloud is looked at.
     pub(super) fn poll_interval(&self) -> Duration {
-        self.object.spec.poll_interval.map_or(self.ctx.settings.poll_interval, Into::into)
-    }
-
-    /// The cloud's API in the object's region.
-    pub(super) async fn cloud(&self, lane: Lane) -> Result<RocketMq, SecretError> {
-        self.ctx.rocketmq(&self.object.spec.region_id, lane).await
+        self.object.poll_interval().unwrap_or(self.ctx.settings.poll_interval)
     }
 
     /// Remembers that the cloud was seen whole.
@@ -92,7 +85,7 @@ impl<'a> Session<'a> {
 
     /// Drops what is remembered and measured of the object.
     pub(super) fn forget(&self) {
-        self.ctx.forget(&self.namespace(), &self.object.name_any());
+        self.ctx.forget(K::KIND, &self.namespace(), &self.object.name_any());
     }
 
     pub(super) fn has_finalizer(&self) -> bool {
@@ -114,20 +107,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps the plan's ID where a backup without status keeps it.
-    pub(super) async fn annotate(&mut self, plan_id: &str) -> Result<(), Error> {
-        if self.object.annotations().get(PLAN_ID_ANNOTATION).is_some_and(|it| it == plan_id) {
+    /// Keeps the cloud's ID where a backup without status keeps it.
+    pub(super) async fn annotate(&mut self, id: &str) -> Result<(), Error> {
+        if self.object.annotations().get(K::ID_ANNOTATION).is_some_and(|it| it == id) {
             return Ok(());
         }
-        let metadata = json!({ "annotations": { PLAN_ID_ANNOTATION: plan_id }, "resourceVersion": self.version() });
-        self.patch_metadata("write the plan's ID", metadata).await
+        let metadata = json!({ "annotations": { K::ID_ANNOTATION: id }, "resourceVersion": self.version() });
+        self.patch_metadata("write the cloud's ID", metadata).await
     }
 
     fn version(&self) -> String {
         self.object.resource_version().unwrap_or_default()
     }
 
-    fn api(&self) -> Api<DisasterRecoveryPlan> {
+    fn api(&self) -> Api<K> {
         Api::namespaced(self.ctx.client.clone(), &self.namespace())
     }
 
@@ -141,11 +134,11 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the whole status. Fields that the operator no longer sets are removed.
-    pub(super) async fn write_status(&mut self, status: DisasterRecoveryPlanStatus) -> Result<(), Error> {
+    pub(super) async fn write_status(&mut self, status: K::Status) -> Result<(), Error> {
         let (api, name) = (self.api(), self.object.name_any());
         let body = json!({
-            "apiVersion": DisasterRecoveryPlan::api_version(&()),
-            "kind": DisasterRecoveryPlan::kind(&()),
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
             "metadata": { "name": name, "resourceVersion": self.version() },
             "status": status,
         });
@@ -181,27 +174,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes back the lags that were exported: what is old must not look like what is.
-    pub(super) fn measure_nothing(&self) {
-        let objective = status::objective_ms(&self.object.spec);
-        self.ctx.metrics.lags(&self.namespace(), &self.object.name_any(), &[], objective);
-    }
-
-    /// Exports exact lags.
-    pub(super) fn measure(&self, seen: &Observed) {
-        let spec = &self.object.spec;
-        let (Sight::Found(plan), Ok(checkpoints)) = (&seen.plan, &seen.checkpoints) else {
-            if !self.fresh() || matches!(seen.plan, Sight::Absent { .. }) {
-                self.measure_nothing();
-            }
-            return;
-        };
-        let instances = resolve::instances(spec, plan);
-        let status = self.status();
-        let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
-        let lags = lag::lags(&items, checkpoints);
-        let objective = status::objective_ms(spec);
-        self.ctx.metrics.lags(&self.namespace(), &self.object.name_any(), &lags, objective);
+    /// Exports what was seen; with nothing seen, takes back what was exported.
+    pub(super) fn measure(&self, seen: Option<&K::Seen>) {
+        K::measure(&self.subject(), seen, &self.ctx.metrics);
     }
 }
 

@@ -1,0 +1,249 @@
+//! What sets a kind apart from the others: everything that the pipeline asks of it. The pipeline itself, every write to
+//! Kubernetes and the words that kinds have in common are not here, since they are the same for all.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::secrets::SecretError;
+use super::{Context, Next};
+use crate::cloud::budget::Lane;
+use crate::cloud::error::Error;
+use crate::conditions::Statement;
+use crate::telemetry::metrics::Metrics;
+
+/// How long something may be stopped for a change, whatever becomes of it.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// A kind of objects that the pipeline keeps true in the cloud.
+///
+/// Hooks that are not async are functions of their arguments: they ask nobody, so that tables can test them.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + HasStatus<Status: Clone + Default + PartialEq + Serialize + Send + Sync>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// The kind's name in metrics, in logs, and in what is remembered.
+    const KIND: &'static str;
+    /// What the cloud side of an object is called in sentences: the … was kept.
+    const NOUN: &'static str;
+    /// The action of the event that tells of the cloud side's end, as one word.
+    const DELETION: &'static str;
+    /// The annotation that keeps the cloud's ID where a backup without status keeps it.
+    const ID_ANNOTATION: &'static str;
+
+    /// The cloud's APIs that a pass uses, in all regions that it needs.
+    type Cloud: Send + Sync;
+    /// Everything that a pass decides on.
+    type Seen: Send + Sync;
+    /// What a pass does, and what that comes to.
+    type Decision: Send + Sync;
+    /// What was done, and what became of it.
+    type Acted: Send + Sync;
+
+    /// Whether no work is to be done, reading and deletion included.
+    fn suspended(&self) -> bool;
+
+    /// Whether no call may be made that changes the cloud.
+    fn observing(&self) -> bool;
+
+    /// Whether the deletion of the object leaves the cloud side as it is.
+    fn retained(&self) -> bool;
+
+    /// How often the cloud is looked at; the operator's own interval, where absent.
+    fn poll_interval(&self) -> Option<Duration>;
+
+    /// The conditions of a status.
+    fn conditions(status: &Self::Status) -> &[Condition];
+
+    /// Whether the pass is a mere poll: nothing is asked for that was not reached before. A deletion never is, which need not
+    /// be looked at here.
+    fn settled(it: &Subject<'_, Self>) -> bool;
+
+    /// Whether something may exist in the cloud that this object made or took over. An ID in the annotation always says so,
+    /// which need not be looked at here.
+    fn ever_made(it: &Subject<'_, Self>) -> bool;
+
+    /// Whether something was stopped for this object's sake that is to run again before the object goes. It is waited for no
+    /// longer than [`LONGEST_PAUSE`] where the cloud cannot be seen.
+    fn owes(_it: &Subject<'_, Self>) -> bool {
+        false
+    }
+
+    /// Connects to the cloud.
+    fn cloud(&self, ctx: &Context, lane: Lane) -> impl Future<Output = Result<Self::Cloud, SecretError>> + Send;
+
+    /// Reads what a pass decides on. An error means that nothing can be decided; what the pass can do without belongs, with
+    /// its own error, into what was seen.
+    fn observe(
+        it: &Subject<'_, Self>,
+        ctx: &Context,
+        cloud: &Self::Cloud,
+    ) -> impl Future<Output = Result<Self::Seen, Error>> + Send;
+
+    /// Whether everything was seen that status tells of, so that what it says is fresh.
+    fn whole(_seen: &Self::Seen) -> bool {
+        true
+    }
+
+    /// Decides what the pass does, for objects that are being deleted too.
+    fn decide(it: &Subject<'_, Self>, seen: &Self::Seen) -> Self::Decision;
+
+    /// Whether the decision lets an object go that is being deleted: then nothing of it is carried out, and the finalizer is
+    /// removed. As long as something is to be cleared first, it does not.
+    fn released(decision: &Self::Decision) -> Option<Release>;
+
+    /// The status with the intents of calls whose loss must not go unnoticed, if there are any. It is written before
+    /// [`act`](Self::act), against the version that the pass is about: of two passes, one gets through. `nonce` is a random
+    /// name of this attempt, for the logs.
+    fn intents(_it: &Subject<'_, Self>, _decision: &Self::Decision, _nonce: &str) -> Option<Self::Status> {
+        None
+    }
+
+    /// Carries the decision out.
+    fn act(cloud: &Self::Cloud, decision: &Self::Decision) -> impl Future<Output = Self::Acted> + Send;
+
+    /// The first failure among what was done.
+    fn first_failure(acted: &Self::Acted) -> Option<&Error>;
+
+    /// The ID for the annotation, of what is certainly this object's.
+    fn claim(it: &Subject<'_, Self>, seen: &Self::Seen, acted: &Self::Acted) -> Option<String>;
+
+    /// The status after the pass. `it.status` holds the intents of the pass.
+    fn report(it: &Subject<'_, Self>, report: &Report<'_, Self>) -> Self::Status;
+
+    /// What is told in events of a pass that ran: `before` is from before the intents, `after` the status that was written.
+    fn events(
+        before: &Subject<'_, Self>,
+        after: &Self::Status,
+        seen: &Self::Seen,
+        decision: &Self::Decision,
+        acted: &Self::Acted,
+    ) -> Vec<Told>;
+
+    /// Exports exact numbers; with nothing seen, takes back those that were exported, since what is old must not look like
+    /// what is.
+    fn measure(_it: &Subject<'_, Self>, _seen: Option<&Self::Seen>, _metrics: &Metrics) {}
+
+    /// When to look again after a pass that ran; `before` is from before the intents.
+    fn next(before: &Subject<'_, Self>, seen: &Self::Seen, decision: &Self::Decision, acted: &Self::Acted) -> Next;
+}
+
+/// The object of a pass and what is known of it without asking anybody, at one moment.
+#[derive(Clone, Debug)]
+pub struct Subject<'a, K: Kind> {
+    /// The object in its newest version.
+    pub object: K,
+    /// Its status; an empty one, where it has none.
+    pub status: K::Status,
+    /// What sets this cluster apart from others.
+    pub cluster_id: &'a str,
+    /// How long something may take to become visible after the call that made it.
+    pub visibility_window: Duration,
+    /// How often the cloud is looked at.
+    pub poll_interval: Duration,
+    /// Whether the last observation that was whole, of this pass or before, is younger than three polls.
+    pub fresh: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl<K: Kind> Subject<'_, K> {
+    /// The object's namespace.
+    pub fn namespace(&self) -> String {
+        self.object.namespace().unwrap_or_default()
+    }
+
+    /// The object's name.
+    pub fn name(&self) -> String {
+        self.object.name_any()
+    }
+
+    /// The generation of the spec.
+    pub fn generation(&self) -> Option<i64> {
+        self.object.meta().generation
+    }
+
+    /// When the deletion of the object began.
+    pub fn deleting_since(&self) -> Option<Timestamp> {
+        self.object.meta().deletion_timestamp.as_ref().map(|it| it.0)
+    }
+
+    /// Whether the object is being deleted.
+    pub fn deleting(&self) -> bool {
+        self.deleting_since().is_some()
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.object.annotations().get(name).map(String::as_str)
+    }
+}
+
+/// What a pass came to.
+pub enum Report<'a, K: Kind> {
+    /// It observed, decided and acted.
+    Ran {
+        /// What it saw.
+        seen: &'a K::Seen,
+        /// What it decided.
+        decision: &'a K::Decision,
+        /// What it did.
+        acted: &'a K::Acted,
+    },
+    /// It could not observe.
+    Failed {
+        /// What `Synced` says of it.
+        synced: &'a Statement,
+        /// Whether a person has to act.
+        stalled: bool,
+    },
+    /// It was not to do anything.
+    Suspended,
+}
+
+/// How an object that is being deleted may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Nothing of it is left in the cloud.
+    Gone,
+    /// Something is left in the cloud: what, and why.
+    Kept(String),
+}
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The reason, as one word.
+    pub reason: &'static str,
+    /// What was done, as one word.
+    pub action: &'static str,
+    /// The text for people.
+    pub note: String,
+}
+
+impl Told {
+    /// An event that asks nothing of anybody.
+    pub fn normal(reason: &'static str, action: &'static str, note: String) -> Self {
+        Self { warning: false, reason, action, note }
+    }
+
+    /// An event that a person should look into.
+    pub fn warning(reason: &'static str, action: &'static str, note: String) -> Self {
+        Self { warning: true, reason, action, note }
+    }
+}

@@ -1,0 +1,197 @@
+//! The pipeline of every kind: watch → observe → decide → act → status. What sets a kind apart, [`Kind`] says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use tokio::sync::Semaphore;
+
+use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Told};
+use super::secrets::SecretError;
+use super::session::Session;
+use super::{Context, Error, Next, wording};
+use crate::api::condition::synced;
+use crate::cloud::budget::Lane;
+use crate::cloud::error::{self, Class};
+use crate::conditions::Statement;
+
+/// No observation takes longer, but for a long poll interval.
+const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
+/// After so many failures in a row, what is to be kept anyway is let go.
+const FAILURES_BEFORE_LETTING_GO: u32 = 3;
+
+/// When a poll is tried again for which no worker was free.
+const POLL_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why a pass saw nothing.
+enum Unseen {
+    /// There are no credentials.
+    Credentials(SecretError),
+    /// The cloud failed.
+    Cloud(error::Error),
+}
+
+/// One pass over one object. `polls` are the turns of its kind's polls.
+pub(super) async fn reconcile<K: Kind>(
+    object: Arc<K>,
+    ctx: Arc<Context>,
+    polls: Arc<Semaphore>,
+) -> Result<Action, Error> {
+    let mut session = Session::new(&ctx, (*object).clone());
+    // One worker at least is left for edits.
+    let turn = if session.settled() { Some(polls.try_acquire()) } else { None };
+    if let Some(Err(_)) = turn {
+        return Ok(Action::requeue(POLL_AGAIN));
+    }
+    let next = pass(&mut session).await?;
+    Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
+}
+
+async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
+    let deleting = session.deleting();
+    if deleting && !session.has_finalizer() {
+        session.forget();
+        return Ok(Next::AwaitChange);
+    }
+    let observing = session.object.observing();
+    if session.object.suspended() {
+        session.measure(None);
+        write(session, &Report::Suspended).await?;
+        return Ok(Next::AwaitChange);
+    }
+    if deleting && observing {
+        return release(session, Release::Gone).await;
+    }
+    if !observing && !deleting && !session.has_finalizer() {
+        session.add_finalizer().await?;
+    }
+    let lane = if session.settled() { Lane::Poll } else { Lane::Edit };
+    let cloud = match session.object.cloud(session.ctx, lane).await {
+        Ok(cloud) => cloud,
+        Err(error) => return unseen(session, Unseen::Credentials(error)).await,
+    };
+    // What takes that long is old before it is whole, and others wait for their turn.
+    let longest = LONGEST_OBSERVATION.max(session.poll_interval() * 2);
+    let subject = session.subject();
+    match tokio::time::timeout(longest, K::observe(&subject, session.ctx, &cloud)).await {
+        Ok(Ok(seen)) => run(session, &cloud, seen).await,
+        Ok(Err(error)) => unseen(session, Unseen::Cloud(error)).await,
+        Err(_) => {
+            let message = format!("the {} could not be read whole within {} s", K::NOUN, longest.as_secs());
+            let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
+            unseen(session, Unseen::Cloud(error::Error { class, action, code, message, request_id: None })).await
+        }
+    }
+}
+
+/// Decides, writes down what must survive a crash, acts, and says so in status.
+async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::Seen) -> Result<Next, Error> {
+    if K::whole(&seen) {
+        session.seen_now();
+    }
+    let before = session.subject();
+    let decision = K::decide(&before, &seen);
+    if let Some(how) = K::released(&decision) {
+        return release(session, how).await;
+    }
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    if let Some(status) = K::intents(&before, &decision, &nonce) {
+        session.write_status(status).await?;
+    }
+    let acted = K::act(cloud, &decision).await;
+    if let Some(id) = K::claim(&before, &seen, &acted)
+        && !before.deleting()
+    {
+        session.annotate(&id).await?;
+    }
+    let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
+    let after = write(session, &report).await?;
+    for told in K::events(&before, &after, &seen, &decision, &acted) {
+        session.publish(&told).await;
+    }
+    session.measure(Some(&seen));
+    if before.deleting()
+        && before.object.retained()
+        && !K::owes(&before)
+        && let Some(error::Error { class: Class::Denied, .. }) = K::first_failure(&acted)
+    {
+        return release(session, kept::<K>(", since the cloud denies access")).await;
+    }
+    Ok(K::next(&before, &seen, &decision, &acted))
+}
+
+/// How an object goes whose mark could not be removed.
+fn kept<K: Kind>(why: &str) -> Release {
+    Release::Kept(format!("the {} was kept with its owner mark{why}", K::NOUN))
+}
+
+/// Computes the status, writes it where it changed, and gives it.
+async fn write<K: Kind>(session: &mut Session<'_, K>, report: &Report<'_, K>) -> Result<K::Status, Error> {
+    let subject = session.subject();
+    let new = K::report(&subject, report);
+    if new != subject.status {
+        session.write_status(new.clone()).await?;
+    }
+    session.ctx.metrics.conditions(K::KIND, &subject.namespace(), &subject.name(), K::conditions(&new));
+    Ok(new)
+}
+
+/// The pass saw nothing: say why, and come back.
+async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Next, Error> {
+    let (synced, stalled, next) = match &why {
+        Unseen::Credentials(error) => {
+            let next = match error {
+                SecretError::Unreadable(..) => Next::Retry(Class::Unavailable),
+                SecretError::Missing(_) | SecretError::Content(_) => Next::Poll,
+            };
+            (Statement::no(synced::CREDENTIALS_NOT_FOUND, error.to_string()), true, next)
+        }
+        Unseen::Cloud(error) => {
+            let (statement, stalled) = wording::failure(error);
+            (statement, stalled, Next::Retry(error.class))
+        }
+    };
+    let subject = session.subject();
+    let deleting = subject.deleting();
+    // What was stopped for this object's sake is not left so without need.
+    let since = subject.deleting_since().map(|it| subject.now.duration_since(it));
+    let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_PAUSE);
+    let retained = deleting && subject.object.retained() && (waited || !K::owes(&subject));
+    // What a person has to mend, and not what mends itself.
+    let denied = match &why {
+        Unseen::Credentials(SecretError::Missing(_) | SecretError::Content(_)) => true,
+        Unseen::Credentials(SecretError::Unreadable(..)) => false,
+        Unseen::Cloud(error) => error.class == Class::Denied,
+    };
+    if retained && denied {
+        return release(session, kept::<K>(&format!(": {}", synced.message))).await;
+    }
+    if deleting && !session.ever_made() {
+        return release(session, Release::Kept("nothing was ever made for this object".into())).await;
+    }
+    let failing = session.ctx.remember(&session.key(), |memory| memory.failures) >= FAILURES_BEFORE_LETTING_GO;
+    let throttled = matches!(&why, Unseen::Cloud(error::Error { class: Class::Throttled { .. }, .. }));
+    if retained && failing && !throttled {
+        let why = format!(", since it could not be reached: {}", synced.message);
+        return release(session, kept::<K>(&why)).await;
+    }
+    if !session.fresh() {
+        session.measure(None);
+    }
+    write(session, &Report::Failed { synced: &synced, stalled }).await?;
+    Ok(next)
+}
+
+/// Lets the object go.
+async fn release<K: Kind>(session: &mut Session<'_, K>, how: Release) -> Result<Next, Error> {
+    let told = match how {
+        Release::Kept(note) => Told::normal("Retained", "Release", note),
+        Release::Gone => Told::normal("Deleted", K::DELETION, "the cloud side is gone".into()),
+    };
+    session.remove_finalizer().await?;
+    if !session.object.observing() {
+        session.publish(&told).await;
+    }
+    session.forget();
+    Ok(Next::AwaitChange)
+}
