@@ -265,7 +265,7 @@ pub struct DiskReplicaGroupStatus {
     pub group_status: Option<String>,
     /// The site whose disks are in use: Source or Destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Site>")]
+    #[schemars(with = "Site")]
     pub active_site: Option<Site>,
     /// Forward (source to destination) or Reverse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -277,7 +277,7 @@ pub struct DiskReplicaGroupStatus {
     /// The value of spec.activeSite that was last acted on. Another value there asks for a failover; another site that is
     /// active in the cloud is somebody else's doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Site>")]
+    #[schemars(with = "Site")]
     pub last_handled_active_site: Option<Site>,
     /// The pairs of the spec, and those removed from it that are not gone yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -313,7 +313,7 @@ impl Ebs {
         filter: Option<(&'static str, &str)>,
         id: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, Error> {
-        let read = async |paging: &dyn Fn(Query) -> Query| {
+        let read = async |paging: &(dyn Fn(Query) -> Query + Sync)| {
             let query = filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
             let page: Page<T> = parse(action, self.send(site, action, paging(query), false).await?)?;
             match (page.entries, page.total_count) {

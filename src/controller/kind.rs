@@ -82,6 +82,12 @@ pub trait Kind:
         false
     }
 
+    /// Whether something of this object exists that must not be left behind, whatever its deletion leaves: then an object is
+    /// not let go while the cloud cannot be seen.
+    fn holds(_it: &Subject<'_, Self>) -> bool {
+        false
+    }
+
     /// Connects to the cloud.
     fn cloud(&self, ctx: &Context, lane: Lane) -> impl Future<Output = Result<Self::Cloud, SecretError>> + Send;
 

@@ -8,6 +8,8 @@ pub mod plan;
 mod run;
 pub mod secrets;
 mod session;
+pub mod standing;
+pub mod telling;
 pub mod wording;
 
 use std::collections::HashMap;

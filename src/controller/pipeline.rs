@@ -113,6 +113,7 @@ async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::S
     if before.deleting()
         && before.object.retained()
         && !K::owes(&before)
+        && !K::holds(&before)
         && let Some(error::Error { class: Class::Denied, .. }) = K::first_failure(&acted)
     {
         return release(session, kept::<K>(", since the cloud denies access")).await;
@@ -156,7 +157,7 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
     // What was stopped for this object's sake is not left so without need.
     let since = subject.deleting_since().map(|it| subject.now.duration_since(it));
     let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_PAUSE);
-    let retained = deleting && subject.object.retained() && (waited || !K::owes(&subject));
+    let retained = deleting && subject.object.retained() && !K::holds(&subject) && (waited || !K::owes(&subject));
     // What a person has to mend, and not what mends itself.
     let denied = match &why {
         Unseen::Credentials(SecretError::Missing(_) | SecretError::Content(_)) => true,

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::kind::Kind;
 use super::{Context, Error, Next, key, pipeline};
+use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
 
@@ -31,7 +32,8 @@ struct Running {
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
 /// filled.
 pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
-    let kinds = [controllers::<DisasterRecoveryPlan>(&ctx, &shutdown)];
+    let kinds =
+        [controllers::<DisasterRecoveryPlan>(&ctx, &shutdown), controllers::<DiskReplicaGroup>(&ctx, &shutdown)];
     let (running, filled): (Vec<_>, Vec<_>) = kinds.into_iter().flatten().map(|it| (it.work, it.filled)).unzip();
     let signal = async move {
         if join_all(filled).await.into_iter().all(|filled| filled) {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::resolve;
 use crate::api::disk_replica_group::{
-    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, FailoverMode, Operation, OperationStep, OperationType,
+    Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, FailoverMode, Operation, OperationStep, OperationType,
     Phase, Replication, Site, StepName,
 };
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};

@@ -1,5 +1,259 @@
-//! The group of disks.
+//! The kind `DiskReplicaGroup`: what the pipeline does for a group of disks.
+
+pub mod act;
 pub mod diff;
+pub mod events;
 pub mod life;
 pub mod observe;
 pub mod resolve;
+pub mod status;
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use self::act::{Acted, Outcome, first_failure};
+use self::diff::{Action, Decision, Desired, Verdict};
+use self::observe::{Binding, Cloud, Observed};
+use super::kind::{self, Kind, Release, Told};
+use super::secrets::SecretError;
+use super::{Context, Next, owner};
+use crate::api::disk_replica_group::{
+    DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, ManagementPolicy, Site,
+};
+use crate::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
+use crate::cloud::budget::Lane;
+use crate::cloud::error::{Class, Error};
+use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
+
+type Subject<'a> = kind::Subject<'a, DiskReplicaGroup>;
+
+/// A tag's value holds no more characters.
+const LONGEST_OWNER: usize = 128;
+
+impl Kind for DiskReplicaGroup {
+    const KIND: &'static str = "DiskReplicaGroup";
+    const NOUN: &'static str = "group";
+    const DELETION: &'static str = "DeleteGroup";
+    const ID_ANNOTATION: &'static str = GROUP_ID_ANNOTATION;
+
+    type Cloud = Cloud;
+    type Seen = Observed;
+    type Decision = Decision;
+    type Acted = Vec<Acted>;
+
+    fn suspended(&self) -> bool {
+        self.spec.suspend
+    }
+
+    fn observing(&self) -> bool {
+        self.spec.management_policy == ManagementPolicy::Observe
+    }
+
+    fn retained(&self) -> bool {
+        self.spec.deletion_policy == DeletionPolicy::Retain
+    }
+
+    fn poll_interval(&self) -> Option<Duration> {
+        self.spec.poll_interval.map(Into::into)
+    }
+
+    fn conditions(status: &DiskReplicaGroupStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn settled(it: &Subject<'_>) -> bool {
+        let synced = it.status.synced_generation;
+        synced.is_some() && synced == it.generation() && !drill_requested(it)
+    }
+
+    fn ever_made(it: &Subject<'_>) -> bool {
+        let status = &it.status;
+        status.replica_group_id.is_some() || status.call_sequence.is_some() || it.object.spec.replica_group_id.is_some()
+    }
+
+    fn owes(it: &Subject<'_>) -> bool {
+        diff::owes(&it.status)
+    }
+
+    fn holds(it: &Subject<'_>) -> bool {
+        it.status.drills.as_ref().is_some_and(|it| it.current.is_some())
+    }
+
+    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<Cloud, SecretError> {
+        let (source, destination) = (&self.spec.source.region_id, &self.spec.destination.region_id);
+        Ok(Cloud::new(ctx.ebs(source, destination, lane).await?))
+    }
+
+    async fn observe(it: &Subject<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {
+        let binding = binding(it);
+        let (group, site) = observe::find_group(cloud, &binding).await?;
+        let spec = &it.object.spec;
+        let pairs = observe::pairs(cloud, (&group, site), binding.direction, spec, &it.status, it.deleting()).await?;
+        let want = desired(it, &binding.owner);
+        let drills = match group.group() {
+            Some(group) if diff::matter(&want, it.now) => {
+                // A drill stays where it was begun, though replication was turned round since.
+                let current = it.status.drills.as_ref().and_then(|it| it.current.as_ref());
+                let direction = current.map_or(binding.direction, |run| toward(run.site));
+                Some(cloud.toward(direction).drills(&group.replica_group_id).await)
+            }
+            Some(_) | None => None,
+        };
+        Ok(Observed { group, pairs, drills })
+    }
+
+    fn decide(it: &Subject<'_>, seen: &Observed) -> Decision {
+        let owner = owner(it);
+        let want = desired(it, &owner);
+        match it.deleting() {
+            true => diff::teardown(&want, seen, it.now),
+            false => diff::diff(&want, seen, it.now),
+        }
+    }
+
+    fn released(decision: &Decision) -> Option<Release> {
+        match &decision.verdict {
+            Verdict::Released { left } => Some(left.clone().map_or(Release::Gone, Release::Kept)),
+            Verdict::InSync | Verdict::Acting(_) | Verdict::Waiting { .. } | Verdict::Refused { .. } => None,
+        }
+    }
+
+    /// Those of all calls that have a client token.
+    fn intents(it: &Subject<'_>, decision: &Decision, _nonce: &str) -> Option<DiskReplicaGroupStatus> {
+        status::intended(&it.status, decision, it.now)
+    }
+
+    async fn act(cloud: &Cloud, decision: &Decision) -> Vec<Acted> {
+        act::act(cloud, &decision.steps).await
+    }
+
+    fn first_failure(acted: &Vec<Acted>) -> Option<&Error> {
+        first_failure(acted)
+    }
+
+    fn claim(it: &Subject<'_>, seen: &Observed, acted: &Vec<Acted>) -> Option<String> {
+        if it.object.observing() {
+            return None;
+        }
+        let created = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
+            (Action::CreateGroup(_), Outcome::Made(id)) => Some(id.clone()),
+            _ => None,
+        });
+        let mine = owner(it);
+        let found = seen.group.group().filter(|group| observe::owner(&group.tags).is_none_or(|owner| *owner == mine));
+        created.or_else(|| found.map(|group| group.replica_group_id.clone()))
+    }
+
+    fn report(it: &Subject<'_>, report: &kind::Report<'_, Self>) -> DiskReplicaGroupStatus {
+        status::status(it, report)
+    }
+
+    fn events(
+        before: &Subject<'_>,
+        after: &DiskReplicaGroupStatus,
+        seen: &Observed,
+        decision: &Decision,
+        acted: &Vec<Acted>,
+    ) -> Vec<Told> {
+        events::events(before, after, seen, decision, acted)
+    }
+
+    /// Exports exact numbers.
+    fn measure(it: &Subject<'_>, seen: Option<&Observed>, metrics: &Metrics) {
+        let group = seen.and_then(|seen| seen.group.group());
+        let measures = group.map(|group| measures(it, group));
+        metrics.disk_group(&it.namespace(), &it.name(), measures.as_ref());
+    }
+
+    fn next(_before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {
+        next(seen, decision, acted)
+    }
+}
+
+/// The direction whose standby site a site is.
+fn toward(standby: Site) -> Direction {
+    match standby {
+        Site::Destination => Direction::Forward,
+        Site::Source => Direction::Reverse,
+    }
+}
+
+fn owner(it: &Subject<'_>) -> String {
+    owner::identity(it.cluster_id, &it.namespace(), &it.name(), LONGEST_OWNER)
+}
+
+fn binding(it: &Subject<'_>) -> Binding {
+    let claimed = it.annotation(GROUP_ID_ANNOTATION).map(str::to_owned);
+    Binding {
+        bound: it.status.replica_group_id.clone().or(claimed).or_else(|| it.object.spec.replica_group_id.clone()),
+        owner: owner(it),
+        direction: it.status.direction.unwrap_or_default(),
+    }
+}
+
+fn drill_requested(it: &Subject<'_>) -> bool {
+    let asked = it.annotation(DRILL_ANNOTATION);
+    asked.is_some() && asked != it.status.last_handled_drill_at.as_deref()
+}
+
+fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
+    Desired {
+        spec: &it.object.spec,
+        status: &it.status,
+        uid: it.object.metadata.uid.as_deref().unwrap_or_default(),
+        name: it.object.metadata.name.as_deref().unwrap_or_default(),
+        owner,
+        generation: it.generation().unwrap_or_default(),
+        drill_requested: drill_requested(it),
+        visibility_window: it.visibility_window,
+    }
+}
+
+fn measures(it: &Subject<'_>, group: &crate::cloud::ebs::GroupView) -> GroupMeasures {
+    let status = &it.status;
+    let seconds = |at: jiff::Timestamp| at.as_millisecond() as f64 / 1000.0;
+    let point = life::shown(group).filter(|point| {
+        status.recovery_point.is_some() && status.outdated_recovery_point.is_none_or(|outdated| *point > outdated)
+    });
+    let failover = status.operations.iter().find(|it| it.recovery_time_seconds.is_some());
+    let drills = status.drills.as_ref();
+    let last = drills.and_then(|it| it.last.as_ref());
+    let current = drills.and_then(|it| it.current.as_ref());
+    GroupMeasures {
+        status: group.status.as_str().to_owned(),
+        lag_seconds: point.map(|point| it.now.duration_since(point).as_secs_f64().max(0.0)),
+        recovery_point: point.map(seconds),
+        objective_seconds: Duration::from(it.object.spec.recovery_point_objective).as_secs_f64(),
+        active_site: status.active_site.unwrap_or_default().as_str(),
+        last_recovery_time_seconds: failover.and_then(|it| it.recovery_time_seconds).map(|it| it as f64),
+        last_data_loss_seconds: failover.and_then(|it| it.recovery_point_age_seconds).map(|it| it as f64),
+        drill: drills.map(|_| DrillMeasures {
+            active: current.is_some(),
+            started: current.map(|it| seconds(it.started_at)),
+            last_result_success: last.and_then(|it| it.result).map(|it| it == DrillResult::Succeeded),
+            last_duration_seconds: last.and_then(|it| it.duration_seconds).map(|it| it as f64),
+            last_completed: last.and_then(|it| it.cleared_at).map(seconds),
+        }),
+    }
+}
+
+/// When to look again.
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
+    let drills = match &seen.drills {
+        Some(Err(error)) => Some(error),
+        Some(Ok(_)) | None => None,
+    };
+    let synchronized = seen.group.group().is_none_or(|group| decision.life.counted(group).is_some());
+    match (first_failure(acted).or(drills), &decision.verdict) {
+        (Some(error), _) if error.class == Class::Conflict => Next::Soon,
+        (Some(error), _) => Next::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
+        (None, _) if !acted.is_empty() || decision.drill_busy => Next::Soon,
+        // The first synchronization is what everybody waits for.
+        (None, Verdict::InSync) if !synchronized && seen.group.group().is_some_and(|it| life::runs(&it.status)) => {
+            Next::Soon
+        }
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
+    }
+}

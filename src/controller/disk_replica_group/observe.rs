@@ -1,6 +1,6 @@
 //! Reads what a pass decides on: the group, its pairs, and its drills where they matter.
 
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction};
+use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus};
 use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, Site};
 use crate::cloud::error::{Class, Error};
 

@@ -1,6 +1,6 @@
 //! Which pair of the cloud each part of the spec means. Pure; every later stage goes by its answers.
 
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, Pair, Place, Site};
+use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, Place, Site};
 use crate::cloud::ebs::{GroupView, PairView, SiteView};
 
 /// The pair of the cloud that a pair of the spec means: the one of these two disks, whichever is replicated to the other.
@@ -30,8 +30,7 @@ pub fn in_a_group(pair: &PairView) -> bool {
 
 /// Whether a pair is in this group.
 pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
-    pair.replica_group_id.as_deref() == Some(&group.replica_group_id)
-        || group.pair_ids.contains(&pair.replica_pair_id)
+    pair.replica_group_id.as_deref() == Some(&group.replica_group_id) || group.pair_ids.contains(&pair.replica_pair_id)
 }
 
 /// The pairs that this object has made or taken over and that the spec names no more, with their names.
@@ -40,9 +39,8 @@ pub fn leftovers<'a>(
     status: &'a DiskReplicaGroupStatus,
     pairs: &'a [PairView],
 ) -> Vec<(&'a str, &'a PairView)> {
-    let named = |id: &str| {
-        spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id))
-    };
+    let named =
+        |id: &str| spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id));
     let known = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
     let seen = known.filter_map(|it| {
         let id = it.replica_pair_id.as_deref()?;

@@ -3,10 +3,10 @@
 use super::act::{Acted, Outcome};
 use super::diff::{Decision, Verdict};
 use super::observe::{Observed, Sight};
-use crate::api::condition::{kind, protected, synced};
+use crate::api::condition::{kind, synced};
 use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
-use crate::conditions;
 use crate::controller::kind::Told;
+use crate::controller::telling::Change;
 
 /// The events of a pass.
 pub fn events(
@@ -62,39 +62,24 @@ pub fn events(
         let note = "no checkpoint was synchronized: managementPolicy is Observe".into();
         told.push(Told::warning("CheckpointsNotSynced", "SyncCheckpoints", note));
     }
-    let condition = |status: &DisasterRecoveryPlanStatus, kind| {
-        conditions::find(&status.conditions, kind).map(|it| (it.status.clone(), it.reason.clone(), it.message.clone()))
+    let fields: Vec<_> = old.drift.iter().map(|it| it.field.clone()).collect();
+    let change = Change {
+        before: &old.conditions,
+        after: &new.conditions,
+        drift: &fields,
+        corrected: old.synced_generation == new.synced_generation,
     };
-    let reason = |status, kind| condition(status, kind).map(|(_, reason, _)| reason).unwrap_or_default();
-    let message = |status, kind| condition(status, kind).map(|(_, _, message)| message).unwrap_or_default();
-    let (before, after) = (reason(old, kind::SYNCED), reason(new, kind::SYNCED));
-    if after == synced::DRIFTED && before != after {
-        told.push(Told::warning("DriftFound", "Observe", message(new, kind::SYNCED)));
+    told.extend(change.drift());
+    if change.entered(kind::SYNCED, synced::ITEMS_RUNNING) {
+        told.push(Told::warning(synced::ITEMS_RUNNING, "Observe", change.message(kind::SYNCED)));
     }
-    let drifted =
-        before == synced::DRIFTED || (!old.drift.is_empty() && old.synced_generation == new.synced_generation);
-    if drifted && !old.drift.is_empty() && after == synced::IN_SYNC {
-        let fields: Vec<_> = old.drift.iter().map(|it| it.field.as_str()).collect();
-        told.push(Told::normal("DriftCorrected", "Update", format!("corrected {}", fields.join(", "))));
-    }
-    if after == synced::ITEMS_RUNNING && before != after {
-        told.push(Told::warning(synced::ITEMS_RUNNING, "Observe", message(new, kind::SYNCED)));
-    }
-    if let Verdict::Refused { reason, message } = &decision.verdict
-        && before != *reason
-    {
-        told.push(Told::warning(reason, "Observe", message.clone()));
+    if let Verdict::Refused { reason, message } = &decision.verdict {
+        told.extend(change.refused(reason, message));
     }
     if !new.paused_items.is_empty() && old.paused_items.is_empty() {
         let note = "the API refuses the change while items run: stopping them, they are started again after it";
         told.push(Told::normal("ItemsPaused", "StopItem", note.into()));
     }
-    let (before, after) = (reason(old, kind::PROTECTED), reason(new, kind::PROTECTED));
-    if after == protected::OBJECTIVE_EXCEEDED && before != after {
-        told.push(Told::warning("ObjectiveExceeded", "Observe", message(new, kind::PROTECTED)));
-    }
-    if before == protected::OBJECTIVE_EXCEEDED && after == protected::WITHIN_OBJECTIVE {
-        told.push(Told::normal("ObjectiveMet", "Observe", message(new, kind::PROTECTED)));
-    }
+    told.extend(change.objective());
     told
 }

@@ -11,8 +11,8 @@ use super::super::observe::Observed;
 use super::{Action, Decision, Desired, Verdict};
 use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
 use crate::cloud::ebs::{ClientToken, DrillStatus, DrillView, GroupView, ReplicationStatus as S};
-use crate::controller::disk_replica_group::life::Life;
 use crate::conditions::seconds;
+use crate::controller::disk_replica_group::life::Life;
 
 /// A drill that outlives its time by this is said to be overdue, whatever the cloud says of it.
 const GRACE: Duration = Duration::from_secs(600);
@@ -96,7 +96,8 @@ fn begin(
         // It stays due. One at a time: another one's drill is waited for too.
         return;
     }
-    drills.last_schedule_time = drills.last_schedule_time.and_then(|since| due(want.spec, since, now)).or(drills.last_schedule_time);
+    drills.last_schedule_time =
+        drills.last_schedule_time.and_then(|since| due(want.spec, since, now)).or(drills.last_schedule_time);
     drills.current = Some(DrillRun {
         drill_id: None,
         site: decision.life.direction.standby(),
@@ -117,7 +118,8 @@ fn begin(
 /// Calls for the drill, with the token that the call had if it was made before.
 fn start(want: &Desired<'_>, group: &GroupView, decision: &mut Decision) {
     let used = decision.steps.iter().map(|it| it.sequence).max();
-    let next = used.or(want.status.call_sequence).unwrap_or_default().max(want.status.call_sequence.unwrap_or_default()) + 1;
+    let next =
+        used.or(want.status.call_sequence).unwrap_or_default().max(want.status.call_sequence.unwrap_or_default()) + 1;
     let sequence = want.pending(START).map_or(next, |it| it.sequence);
     let token = ClientToken::of(want.uid, START, sequence);
     let elsewhere = ClientToken::of(want.uid, &format!("{START}/elsewhere"), sequence);

@@ -9,9 +9,7 @@ use super::cells::{self, failed, give_up, steady};
 use super::members;
 use super::{Action, Decision, Draft, Verdict, Work, work_of};
 use crate::api::condition::synced;
-use crate::api::disk_replica_group::{
-    FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName,
-};
+use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
 /// What to do for a group that is ours.
@@ -37,10 +35,7 @@ pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> 
 
 /// Whether a status ends by itself, or is not understood.
 fn passes(status: &S) -> bool {
-    matches!(
-        status,
-        S::Creating | S::Failovering | S::Reprotecting | S::ReprotectFailed | S::Deleting | S::Other(_)
-    )
+    matches!(status, S::Creating | S::Failovering | S::Reprotecting | S::ReprotectFailed | S::Deleting | S::Other(_))
 }
 
 /// The active site is not as the spec says, and nobody changed the spec.

@@ -27,9 +27,9 @@ fn change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
     let spec = draft.want.spec;
     let name = Some(draft.want.group_name().to_owned());
     GroupChange {
-        group_name: name.filter(|_| spec.group_name.is_some() || group.group_name.is_none()).filter(|wanted| {
-            group.group_name.as_deref() != Some(wanted)
-        }),
+        group_name: name
+            .filter(|_| spec.group_name.is_some() || group.group_name.is_none())
+            .filter(|wanted| group.group_name.as_deref() != Some(wanted)),
         description: spec.description.clone().filter(|wanted| group.description.as_deref() != Some(wanted)),
         rpo: None,
         enable_rtc: spec.enable_rtc.filter(|wanted| group.enable_rtc.is_some_and(|found| found != *wanted)),
@@ -143,10 +143,7 @@ fn describe(want: &Pair, pair: &PairView) -> String {
 
 /// Whether a pair that is in no group can be deleted in its status.
 pub(super) fn deletable(status: &S) -> bool {
-    matches!(
-        status,
-        S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::DeleteFailed | S::Invalid
-    )
+    matches!(status, S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::DeleteFailed | S::Invalid)
 }
 
 /// The pairs that are broken, as people read them.

@@ -7,9 +7,7 @@ use super::super::act::{Acted, Outcome};
 use super::super::diff::{Action, Decision, Step};
 use super::super::observe::Observed;
 use super::super::resolve;
-use crate::api::disk_replica_group::{
-    DiskReplicaGroupSpec, DiskReplicaGroupStatus, PairStatus, PendingCall,
-};
+use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, PairStatus, PendingCall};
 use crate::cloud::error::{Class, Error};
 use crate::conditions::seconds;
 
@@ -83,9 +81,10 @@ pub(super) fn facts(
     if let Some(group) = group {
         new.replica_group_id = Some(group.replica_group_id.clone());
         new.group_status = Some(group.status.as_str().to_owned());
-        let within = spec.pairs.iter().filter(|want| {
-            resolve::pair(want, new, &seen.pairs).is_some_and(|pair| resolve::in_group(pair, group))
-        });
+        let within = spec
+            .pairs
+            .iter()
+            .filter(|want| resolve::pair(want, new, &seen.pairs).is_some_and(|pair| resolve::in_group(pair, group)));
         new.pairs_in_group = Some(format!("{}/{}", within.count(), spec.pairs.len()));
         let point = decision.life.counted(group);
         new.recovery_point = match (new.recovery_point, point) {
@@ -113,9 +112,9 @@ pub(super) fn facts(
                 }
             }
             (Action::StartDrill, Outcome::Failed(error)) if refused(error) => {
-                if let Some(drills) = new.drills.as_mut().filter(|it| {
-                    it.current.as_ref().is_some_and(|run| run.drill_id.is_none())
-                }) {
+                if let Some(drills) =
+                    new.drills.as_mut().filter(|it| it.current.as_ref().is_some_and(|run| run.drill_id.is_none()))
+                {
                     let run = drills.current.take().map(|mut run| {
                         run.result = Some(crate::api::disk_replica_group::DrillResult::Failed);
                         run.cleared_at = Some(seconds(now));

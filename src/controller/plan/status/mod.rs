@@ -22,6 +22,7 @@ use crate::api::plan::{
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::conditions::{self, Statement, Truth};
+use crate::controller::standing::Standing;
 use crate::controller::wording::failure;
 
 /// The pass that a status is about.
@@ -105,20 +106,9 @@ pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatu
         new.update_attempts = None;
     }
     match report {
-        Report::Suspended => suspended(pass, &mut new),
+        Report::Suspended => standing(pass).suspended(&mut new.conditions),
         Report::Failed { synced, stalled } => {
-            let statement = if pass.deleting {
-                Statement::no(synced::DELETION_BLOCKED, synced.message.clone())
-            } else {
-                (*synced).clone()
-            };
-            set(pass, &mut new, kind::SYNCED, statement);
-            not_seen(pass, &mut new);
-            let stalled = stalled.then_some((synced.reason, synced.message.as_str()));
-            // The spec is not reached: kstatus must not take the last that was seen for it.
-            let behind = new.synced_generation != pass.generation && stalled.is_none() && !pass.deleting;
-            let reconciling = behind.then_some((ready::UPDATING, "the spec is carried out once the cloud can be seen"));
-            progress(pass, &mut new, reconciling, stalled);
+            standing(pass).unseen(&mut new.conditions, synced, *stalled);
             new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
         }
         Report::Ran { seen, decision, acted } => {
@@ -129,61 +119,22 @@ pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatu
     new
 }
 
+/// What becomes unknown with time, besides `Ready`.
+const PASSING: &[(&str, &str)] = &[(kind::PROTECTED, protected::UNKNOWN), (kind::OFFSETS_COVERED, offsets::UNKNOWN)];
+
+fn standing(pass: &Pass<'_>) -> Standing<'static> {
+    Standing {
+        generation: pass.generation,
+        synced_generation: pass.old.synced_generation,
+        deleting: pass.deleting,
+        fresh: pass.fresh,
+        passing: PASSING,
+        now: pass.now,
+    }
+}
+
 fn set(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, kind: &str, statement: Statement) {
-    conditions::set(&mut new.conditions, kind, statement, pass.generation, pass.now);
-}
-
-/// kstatus: `Reconciling` and `Stalled` are there only while they are true.
-fn progress(
-    pass: &Pass<'_>,
-    new: &mut DisasterRecoveryPlanStatus,
-    reconciling: Option<(&'static str, &str)>,
-    stalled: Option<(&'static str, &str)>,
-) {
-    for (kind, found) in [(kind::RECONCILING, reconciling), (kind::STALLED, stalled)] {
-        match found {
-            Some((reason, message)) => set(pass, new, kind, Statement::yes(reason, message)),
-            None => conditions::remove(&mut new.conditions, kind),
-        }
-    }
-}
-
-fn suspended(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
-    let text = "spec.suspend is true: nothing is read or changed until it is false";
-    let statement = if pass.deleting {
-        Statement::no(synced::DELETION_BLOCKED, format!("{text}; the deletion waits for that too"))
-    } else {
-        Statement::unknown(synced::SUSPENDED, text)
-    };
-    set(pass, new, kind::SYNCED, statement);
-    set(pass, new, kind::PROTECTED, Statement::unknown(protected::UNKNOWN, text));
-    set(pass, new, kind::OFFSETS_COVERED, Statement::unknown(offsets::UNKNOWN, text));
-    // What was ready for another spec says nothing of this one.
-    if conditions::find(&new.conditions, kind::READY).is_none() || new.synced_generation != pass.generation {
-        set(pass, new, kind::READY, Statement::unknown(ready::NOT_READY, text));
-    }
-    progress(pass, new, None, None);
-}
-
-/// What is said while the cloud cannot be seen: the last that was seen, until it is older than three polls.
-fn not_seen(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus) {
-    if pass.deleting {
-        set(pass, new, kind::READY, Statement::no(ready::DELETING, "the object is being deleted"));
-    }
-    let text = "nothing was seen of the cloud for more than three polls";
-    let stale = [
-        (kind::READY, ready::NOT_READY),
-        (kind::PROTECTED, protected::UNKNOWN),
-        (kind::OFFSETS_COVERED, offsets::UNKNOWN),
-    ];
-    for (kind, reason) in stale {
-        let behind = kind == kind::READY && new.synced_generation != pass.generation;
-        let known = pass.fresh && !behind && conditions::find(&new.conditions, kind).is_some();
-        let deleting = pass.deleting && kind == kind::READY;
-        if !known && !deleting {
-            set(pass, new, kind, Statement::unknown(reason, text));
-        }
-    }
+    standing(pass).set(&mut new.conditions, kind, statement);
 }
 
 fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, decision: &Decision, acted: &[Acted]) {
@@ -230,13 +181,10 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
         Phase::Deleting => ready::DELETING,
     };
     let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
-    let message = synced.message.clone();
     let stalled = stalled_by_failure || blocked_by.is_some() || matches!(decision.verdict, Verdict::Refused { .. });
-    let reconciling = match &decision.verdict {
-        Verdict::Acting(it) | Verdict::Waiting { phase: it, .. } if !stalled => Some((phase(*it), message.as_str())),
-        _ => None,
+    let working = match &decision.verdict {
+        Verdict::Acting(it) | Verdict::Waiting { phase: it, .. } => Some(phase(*it)),
+        Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. } => None,
     };
-    let stalled = stalled.then_some((synced.reason, message.as_str()));
-    progress(pass, new, reconciling, stalled);
-    set(pass, new, kind::SYNCED, synced);
+    standing(pass).conclude(&mut new.conditions, synced, working, stalled);
 }

@@ -1,0 +1,125 @@
+//! What is told in events: what a person did not cause, by comparing the status before and after a pass. Pure.
+
+use super::Subject;
+use super::act::{Acted, Outcome};
+use super::diff::{Action, Decision, Verdict};
+use super::observe::{Observed, Sight};
+use super::status::drill_ignored;
+use crate::api::DRILL_ANNOTATION;
+use crate::api::condition::kind;
+use crate::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase};
+use crate::conditions;
+use crate::controller::kind::{Kind, Told};
+use crate::controller::telling::Change;
+
+/// The events of a pass.
+pub fn events(
+    before: &Subject<'_>,
+    new: &DiskReplicaGroupStatus,
+    seen: &Observed,
+    decision: &Decision,
+    acted: &[Acted],
+) -> Vec<Told> {
+    let old = &before.status;
+    let mut told = Vec::new();
+    if let (Some(gone), Sight::Absent(_), None, Some(_)) =
+        (&old.replica_group_id, &seen.group, &old.missing_since, &new.missing_since)
+    {
+        told.push(Told::warning("GroupGone", "Observe", format!("group {gone} was not found any more")));
+    }
+    for it in acted {
+        if let (Action::CreateGroup(_), Outcome::Made(id)) = (&it.step.action, &it.outcome) {
+            told.push(Told::normal("Created", "CreateGroup", format!("created group {id}")));
+        }
+    }
+    let id = new.replica_group_id.as_deref().unwrap_or_default();
+    if seen.group.group().is_some() && old.replica_group_id.is_none() && !before.object.observing() {
+        told.push(match old.pending_calls.iter().any(|it| it.call == "CreateDiskReplicaGroup") {
+            true => {
+                let note = format!("group {id} was created by a call whose answer was lost");
+                Told::normal("Created", "CreateGroup", note)
+            }
+            false => Told::normal("Adopted", "Adopt", format!("took over group {id}")),
+        });
+    }
+    for operation in &new.operations {
+        let known = old.operations.iter().find(|it| it.number == operation.number);
+        told.extend(operations(known, operation));
+    }
+    told.extend(drills(old, new));
+    let asked = before.annotation(DRILL_ANNOTATION);
+    if asked.is_some() && asked != old.last_handled_drill_at.as_deref() && drill_ignored(before) {
+        let note = "no drill was begun: set spec.drill, and managementPolicy: Manage";
+        told.push(Told::warning("DrillNotStarted", "StartDrill", note.into()));
+    }
+    let fields: Vec<_> = old.drift.iter().map(|it| it.field.clone()).collect();
+    let change = Change {
+        before: &old.conditions,
+        after: &new.conditions,
+        drift: &fields,
+        corrected: old.synced_generation == new.synced_generation,
+    };
+    told.extend(change.drift());
+    if let Verdict::Refused { reason, message } = &decision.verdict {
+        told.extend(change.refused(reason, message));
+    }
+    told.extend(change.objective());
+    if conditions::find(&old.conditions, kind::DRILL_NOT_CLEARED).is_none()
+        && conditions::find(&new.conditions, kind::DRILL_NOT_CLEARED).is_some()
+    {
+        told.push(Told::warning("DrillNotCleared", "ClearDrill", change.message(kind::DRILL_NOT_CLEARED)));
+    }
+    told
+}
+
+fn operations(before: Option<&Operation>, now: &Operation) -> Option<Told> {
+    let (begun, done, action) = match now.r#type {
+        OperationType::Failover => ("FailoverStarted", "FailoverCompleted", "Failover"),
+        OperationType::Failback => ("FailbackStarted", "FailbackCompleted", "Failover"),
+        OperationType::Cancel => ("CancelStarted", "CancelCompleted", "Reprotect"),
+        OperationType::Reprotect => ("ReprotectStarted", "ReprotectCompleted", "Reprotect"),
+    };
+    let target = now.target_site.as_str();
+    if before.is_some_and(|before| before.phase == now.phase) {
+        return None;
+    }
+    Some(match now.phase {
+        Phase::Running => {
+            let mode = now.mode.map(|mode| format!("{mode:?}, ")).unwrap_or_default();
+            Told::normal(begun, action, format!("active site: {target} ({mode}operation {})", now.number))
+        }
+        Phase::Succeeded => {
+            let took = now.recovery_time_seconds.map(|it| format!(" after {it} s")).unwrap_or_default();
+            let lost = now.recovery_point_age_seconds.map(|it| format!(", with data that was {it} s old"));
+            let note = format!("active site: {target}{took}{}", lost.unwrap_or_default());
+            Told::normal(done, action, note)
+        }
+        Phase::Failed => Told::warning("OperationFailed", action, format!("{:?}: {}", now.r#type, now.message)),
+        Phase::Cancelled => Told::normal("OperationCancelled", action, format!("{:?}: {}", now.r#type, now.message)),
+    })
+}
+
+fn drills(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Vec<Told> {
+    let current = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.current.clone());
+    let last = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.last.clone());
+    let mut told = vec![];
+    let begun = |run: &Option<DrillRun>| run.as_ref().and_then(|it| it.drill_id.clone());
+    if let Some(id) = begun(&current(new)).filter(|id| begun(&current(old)).as_ref() != Some(id)) {
+        told.push(Told::normal("DrillStarted", "StartDrill", format!("drill {id} was begun")));
+    }
+    if let Some(run) = last(new).filter(|run| last(old).as_ref() != Some(run)) {
+        let id = run.drill_id.clone().unwrap_or_else(|| "-".into());
+        told.push(match run.result {
+            Some(DrillResult::Succeeded) => {
+                let took = run.duration_seconds.unwrap_or_default();
+                let point = run.recovery_point.map(|it| it.to_string()).unwrap_or_else(|| "unknown".into());
+                let note = format!("drill {id} cloned the recovery point {point} in {took} s, and was cleared");
+                Told::normal("DrillSucceeded", "ClearDrill", note)
+            }
+            Some(DrillResult::Failed) | None => {
+                Told::warning("DrillFailed", "ClearDrill", format!("drill {id} failed: {}", run.message))
+            }
+        });
+    }
+    told
+}

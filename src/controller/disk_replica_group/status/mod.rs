@@ -1,0 +1,100 @@
+//! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
+
+mod facts;
+mod verdicts;
+
+pub use self::facts::intended;
+use self::verdicts::{protection, readiness, reason_of, synchrony};
+use super::Subject;
+use super::act::{Acted, Outcome, first_failure};
+use super::diff::{Action, Decision, Verdict};
+use super::observe::Observed;
+use crate::api::condition::{drill, kind, protected};
+use crate::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus};
+use crate::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
+use crate::cloud::error::Class;
+use crate::conditions::{self, Statement, Truth};
+use crate::controller::kind::Report;
+use crate::controller::standing::Standing;
+
+/// What becomes unknown with time, besides `Ready`.
+const PASSING: &[(&str, &str)] = &[(kind::PROTECTED, protected::UNKNOWN)];
+
+/// The status after a pass.
+pub fn status(it: &Subject<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskReplicaGroupStatus {
+    let mut new = it.status.clone();
+    new.observed_generation = it.generation();
+    let standing = Standing {
+        generation: it.generation(),
+        synced_generation: it.status.synced_generation,
+        deleting: it.deleting(),
+        fresh: it.fresh,
+        passing: PASSING,
+        now: it.now,
+    };
+    match report {
+        Report::Suspended => {
+            standing.suspended(&mut new.conditions);
+            return new;
+        }
+        Report::Failed { synced, stalled } => standing.unseen(&mut new.conditions, synced, *stalled),
+        Report::Ran { seen, decision, acted } => ran(it, &standing, &mut new, seen, decision, acted),
+    }
+    new.last_handled_reconcile_at = it.annotation(RECONCILE_ANNOTATION).map(Into::into);
+    new
+}
+
+fn ran(
+    it: &Subject<'_>,
+    standing: &Standing<'_>,
+    new: &mut DiskReplicaGroupStatus,
+    seen: &Observed,
+    decision: &Decision,
+    acted: &[Acted],
+) {
+    facts::facts(&it.object.spec, new, seen, decision, acted, it.now);
+    if decision.drill_handled || drill_ignored(it) {
+        new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
+    }
+    let protected = protection(it, new, seen, decision);
+    standing.set(&mut new.conditions, kind::PROTECTED, protected);
+    let ready = readiness(it, new, seen, decision);
+    standing.set(&mut new.conditions, kind::READY, ready);
+    let (synced, by_failure) = synchrony(it, new, seen, decision, first_failure(acted));
+    if !it.deleting() && synced.truth == Truth::True {
+        new.synced_generation = it.generation();
+    }
+    match not_cleared(decision, acted) {
+        Some(text) => {
+            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text))
+        }
+        None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
+    }
+    let stalled = by_failure || matches!(decision.verdict, Verdict::Refused { .. });
+    let working = match &decision.verdict {
+        Verdict::Acting(work) | Verdict::Waiting { work, .. } => Some(reason_of(*work)),
+        Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. } => None,
+    };
+    standing.conclude(&mut new.conditions, synced, working, stalled);
+}
+
+/// Whether a drill is asked for that this object never makes.
+pub fn drill_ignored(it: &Subject<'_>) -> bool {
+    it.object.spec.drill.is_none() || crate::controller::kind::Kind::observing(&it.object)
+}
+
+/// Why the clones of a drill are there still, though they should not be.
+fn not_cleared(decision: &Decision, acted: &[Acted]) -> Option<String> {
+    let failed = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
+        (Action::ClearDrill { drill_id }, Outcome::Failed(error)) => match error.class {
+            // It is not ready to be cleared, or is asked again in a moment.
+            Class::Conflict | Class::Throttled { .. } | Class::Unavailable => None,
+            Class::NotFound | Class::Denied | Class::Invalid | Class::Ambiguous => {
+                Some(format!("drill {drill_id} could not be cleared: {error}"))
+            }
+        },
+        _ => None,
+    });
+    let text = failed.or_else(|| decision.drill_overdue.clone())?;
+    Some(format!("{text}; its disks are billed until they are gone: delete them in the console if it goes on"))
+}
