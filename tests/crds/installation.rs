@@ -21,7 +21,7 @@ fn samples_apply_as_they_are() {
         assert!(answer.lines().all(|line| line.ends_with(end)), "{file}: does it share a name with another? {answer}");
         objects += usize::from(!changes);
     }
-    assert!(objects >= 7, "only {objects} objects");
+    assert!(objects >= 8, "only {objects} objects");
     let all = kubectl_json(&["get", "drp,drg", "-n", &namespace, "-o", "json"]);
     let all = all["items"].as_array().expect("a list");
     assert_eq!(all.len(), objects, "one object a file");
