@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::client::Finished;
 use disaster_recovery_operator::controller::plan::lag::GroupLag;
@@ -105,14 +106,32 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     for kind in constants("kind") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
     }
-    for (module, kind) in
-        [("ready", "Ready"), ("synced", "Synced"), ("protected", "Protected"), ("offsets", "OffsetsCovered")]
-    {
+    let sections = [
+        ("ready", "Ready"),
+        ("synced", "Synced"),
+        ("protected", "Protected"),
+        ("offsets", "OffsetsCovered"),
+        ("drill", "DrillNotCleared"),
+    ];
+    for (module, kind) in sections {
         let section = page.split_once(&format!("\n## `{kind}`\n")).expect("it was looked for above").1;
         let section = section.split("\n## ").next().unwrap_or_default();
-        let documented: BTreeSet<_> = rows(section).iter().map(|row| unquoted(row[0]).to_owned()).collect();
+        let rows = rows(section);
+        let documented: BTreeSet<_> = rows.iter().map(|row| unquoted(row[0]).to_owned()).collect();
         assert_eq!(documented, constants(module), "docs/conditions.md: the reasons of {kind}");
+        for row in rows {
+            assert!(["drp", "drg", "both"].contains(&row[1]), "docs/conditions.md: whose reason is {row:?}");
+            assert!(["True", "False", "Unknown"].contains(&row[2]), "docs/conditions.md: the status of {row:?}");
+        }
     }
+    // Every module of reasons has a section.
+    let source = read("src/api/condition.rs");
+    let modules = source.split("\npub mod ").skip(1).filter_map(|rest| rest.split_once(" {")).map(|it| it.0);
+    let modules: BTreeSet<_> = modules.filter(|module| *module != "kind").collect();
+    assert_eq!(modules, sections.iter().map(|it| it.0).collect());
+    // And a section that names a type names one that there is.
+    let named: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("## `")).map(unquoted).collect();
+    assert_eq!(named, constants("kind").iter().map(String::as_str).collect());
 }
 
 #[test]
@@ -207,37 +226,50 @@ fn every_metric_is_documented_with_its_labels_and_no_other() {
     }
 }
 
-/// The API's operations that a text names behind `before`.
+/// The operations of the two products that a text names behind `before`.
 fn operations(text: &str, before: &str) -> BTreeSet<String> {
     let name = |rest: &str| rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned();
-    text.split(before).skip(1).map(name).filter(|it| it.contains("DisasterRecovery")).collect()
+    let of_ours = |name: &String| {
+        let what = ["DisasterRecovery", "DiskReplicaGroup", "DiskReplicaPair", "ReplicaGroupDrill"];
+        what.iter().any(|what| name.contains(what))
+    };
+    text.split(before).skip(1).map(name).filter(of_ours).collect()
 }
 
 #[test]
 fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
-    let mut called = operations(&read("src/cloud/rocketmq.rs"), "\"");
-    // It is in the client and nobody calls it: lists have all that it shows.
-    assert!(called.remove("GetDisasterRecoveryItem"));
     let page = read("docs/ram-policy.md");
     let (table, policy) = page.split_once("```json").expect("a policy");
-    assert_eq!(operations(table, "`rocketmq:"), called, "the table");
-    assert_eq!(operations(policy, "\"rocketmq:"), called, "the policy");
     let policy = policy.split_once("```").expect("the policy ends").0;
     serde_json::from_str::<serde_json::Value>(policy).expect("the policy is JSON");
+    // It is in the client and nobody calls it: lists have all that it shows.
+    for (product, count, uncalled) in [("rocketmq", 13, &["GetDisasterRecoveryItem"][..]), ("ebs", 16, &[])] {
+        let mut called = operations(&read(format!("src/cloud/{product}.rs")), "\"");
+        for operation in uncalled {
+            assert!(called.remove(*operation), "{operation}");
+        }
+        assert_eq!(called.len(), count, "{product}: {called:?}");
+        assert_eq!(operations(table, &format!("| `{product}:")), called, "the table");
+        assert_eq!(operations(policy, &format!("\"{product}:")), called, "the policy");
+    }
 }
 
 #[test]
-fn every_plan_that_is_shown_can_be_read() {
+fn every_object_that_is_shown_can_be_read() {
     let mut found = 0;
     for page in pages() {
         let text = read(&page);
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|it| it.0) {
-            let plan: Result<DisasterRecoveryPlan, _> = serde_yaml::from_str(block);
-            assert!(plan.is_ok(), "{}: {:?}\n{block}", page.display(), plan.err());
+            let error = match block.lines().find_map(|line| line.strip_prefix("kind: ")) {
+                Some("DisasterRecoveryPlan") => serde_yaml::from_str::<DisasterRecoveryPlan>(block).err(),
+                Some("DiskReplicaGroup") => serde_yaml::from_str::<DiskReplicaGroup>(block).err(),
+                other => panic!("{}: what is a {other:?}?\n{block}", page.display()),
+            };
+            assert!(error.is_none(), "{}: {error:?}\n{block}", page.display());
             found += 1;
         }
     }
-    assert!(found > 0, "no manifest is shown at all");
+    assert!(found > 1, "only {found} manifests are shown");
 }
 
 /// A heading as GitHub links to it.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -19,6 +20,7 @@ use support::{ControlPlane, eventually_blocking};
 const NAMESPACE: &str = "disaster-recovery-system";
 const NAME: &str = "disaster-recovery-operator";
 const PLANS: &str = "disasterrecoveryplans.disasterrecovery.dev";
+const GROUPS: &str = "diskreplicagroups.disasterrecovery.dev";
 
 fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
@@ -31,12 +33,14 @@ fn installed() -> (&'static ControlPlane, &'static Path) {
     let kubeconfig = INSTALLED.get_or_init(|| {
         let install = || -> anyhow::Result<PathBuf> {
             control_plane.kubectl(&["apply", "-k", &path("deploy").display().to_string()]).checked()?;
-            let wait = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{PLANS}")];
-            control_plane.kubectl(&wait).checked()?;
-            // Known to the server is not yet listed to its clients.
-            eventually_blocking(Duration::from_secs(60), "the kind is listed", || {
-                control_plane.kubectl(&["get", PLANS]).status.success().then_some(())
-            });
+            for kind in [PLANS, GROUPS] {
+                let wait = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{kind}")];
+                control_plane.kubectl(&wait).checked()?;
+                // Known to the server is not yet listed to its clients.
+                eventually_blocking(Duration::from_secs(60), "the kind is listed", || {
+                    control_plane.kubectl(&["get", kind]).status.success().then_some(())
+                });
+            }
             control_plane.service_account_kubeconfig(NAMESPACE, NAME)
         };
         install().map_err(|error| format!("{error:#}"))
@@ -67,6 +71,8 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         // What its work needs.
         ("yes", "get list watch patch", PLANS, anywhere),
         ("yes", "patch", PLANS, status),
+        ("yes", "get list watch patch", GROUPS, anywhere),
+        ("yes", "patch", GROUPS, status),
         ("yes", "get", "secrets", anywhere),
         ("yes", "get", "secrets/idc-acl", there),
         ("yes", "create patch", events, anywhere),
@@ -75,6 +81,9 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("no", "create update delete deletecollection", PLANS, anywhere),
         ("no", "get update", PLANS, status),
         ("no", "update patch", PLANS, finalizers),
+        ("no", "create update delete deletecollection", GROUPS, anywhere),
+        ("no", "get update", GROUPS, status),
+        ("no", "update patch", GROUPS, finalizers),
         // Secrets are read by name, nowhere listed, and never written.
         ("no", "list watch create update patch delete deletecollection", "secrets", anywhere),
         ("no", "list watch create update patch delete", "secrets", at_home),
@@ -124,6 +133,32 @@ async fn no_rule_names_everything() {
             [Some(&rule.verbs), rule.resources.as_ref(), rule.api_groups.as_ref(), rule.non_resource_urls.as_ref()];
         assert!(named.into_iter().flatten().flatten().all(|word| !word.contains('*')), "{rule:?}");
     }
+}
+
+#[tokio::test]
+async fn the_work_on_a_group_is_done() {
+    let (control_plane, _) = installed();
+    let namespace = control_plane.namespace("group-work");
+    let client = control_plane.service_account_client(NAMESPACE, NAME);
+    let sample = path("deploy/samples/07-disk-group.yaml").display().to_string();
+    control_plane.kubectl(&["apply", "-n", &namespace, "-f", &sample]).checked().expect("a group");
+
+    let groups: Api<DiskReplicaGroup> = Api::all(client.clone());
+    let found = groups.list(&ListParams::default()).await.expect("a list of all namespaces");
+    assert!(found.items.iter().any(|group| group.metadata.namespace.as_deref() == Some(&namespace)), "{found:?}");
+    let groups: Api<DiskReplicaGroup> = Api::namespaced(client, &namespace);
+    let group = groups.get("orders-db").await.expect("the group");
+    let metadata = json!({ "metadata": {
+        "resourceVersion": group.metadata.resource_version,
+        "finalizers": [disaster_recovery_operator::api::FINALIZER],
+        "annotations": { (disaster_recovery_operator::api::GROUP_ID_ANNOTATION): "pg-one" },
+    }});
+    groups.patch("orders-db", &PatchParams::default(), &Patch::Merge(&metadata)).await.expect("a finalizer");
+    let status = json!({ "status": { "replicaGroupId": "pg-one" } });
+    let group =
+        groups.patch_status("orders-db", &PatchParams::default(), &Patch::Merge(&status)).await.expect("a status");
+    assert_eq!(group.status.and_then(|status| status.replica_group_id).as_deref(), Some("pg-one"));
+    refused(&groups.delete("orders-db", &kube::api::DeleteParams::default()).await);
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ pub enum Reprotect {
 /// Where one side's disks are.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.zoneId.startsWith(self.regionId)")
+#[x_kube(validation = Rule::new("self.zoneId != self.regionId && self.zoneId.startsWith(self.regionId)")
     .message("zoneId is not a zone of regionId: a zone's ID begins with that of its region, such as cn-hangzhou-h in cn-hangzhou"))]
 pub struct Place {
     /// The region, such as cn-hangzhou.
@@ -123,7 +123,7 @@ pub struct Drill {
     /// When drills begin: a cron expression of five fields (minute, hour, day of month, month, day of week) in UTC, such as
     /// "0 3 * * 0" for Sundays at 3:00. A drill that was missed is made up for once. Annotate
     /// disasterrecovery.dev/drill-requested-at for one now.
-    #[schemars(length(min = 9, max = 128))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(cron_rule())
         .message("schedule is not a cron expression: write five fields (minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC, day of week 0-7 or SUN-SAT), separated by one space, such as 0 3 * * 0"))]
     pub schedule: String,
@@ -148,8 +148,8 @@ pub struct Drill {
     status = "DiskReplicaGroupStatus",
     derive = "PartialEq",
     doc = "A replication pair-consistent group of disks of Elastic Block Storage: replication between two sites, failover, reverse replication (reprotect), failback and drills.",
-    validation = Rule::new("has(self.spec.groupName) || (self.metadata.name.size() >= 2 && self.metadata.name.size() <= 128)")
-        .message("the group takes its name from metadata.name, which has not 2 to 128 characters: set spec.groupName"),
+    validation = Rule::new("has(self.spec.groupName) || self.metadata.name.matches('^[a-z].{1,127}$')")
+        .message("the group takes its name from metadata.name, which has not 2 to 128 characters or begins with a digit: set spec.groupName"),
     printcolumn(name = "Active Site", type_ = "string", json_path = ".status.activeSite", description = "The site whose disks are in use: Source or Destination."),
     printcolumn(name = "Direction", type_ = "string", json_path = ".status.direction", description = "Forward (source to destination) or Reverse."),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.groupStatus", description = "The group's status in the cloud."),
@@ -174,15 +174,19 @@ pub struct DiskReplicaGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]
     pub replica_group_id: Option<String>,
-    /// The name of the group in the cloud, 2 to 128 characters. Default: metadata.name. Can be changed while replication
-    /// is stopped.
+    /// The name of the group in the cloud, 2 to 128 characters, the first of which is a letter. Default: metadata.name.
+    /// Can be changed while replication is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 128), regex(pattern = r"^\S(.*\S)?$"))]
+    #[x_kube(validation = Rule::new(r"self.matches(r'^\p{L}') && !self.startsWith('http://') && !self.startsWith('https://')")
+        .message("groupName has to begin with a letter, and not with http:// or https://: write another name"))]
     pub group_name: Option<String>,
     /// The description of the group, 2 to 256 characters. Left as it is when absent. Can be changed while replication is
     /// stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 256), regex(pattern = r"^\S(.*\S)?$"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('http://') && !self.startsWith('https://')")
+        .message("description cannot begin with http:// or https://: write a word before it"))]
     pub description: Option<String>,
     /// Where the disks in use are at first. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf")

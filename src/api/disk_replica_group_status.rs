@@ -116,7 +116,7 @@ pub struct Operation {
     pub r#type: OperationType,
     /// Planned or Forced, of a failover or failback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<FailoverMode>")]
+    #[schemars(with = "FailoverMode")]
     pub mode: Option<FailoverMode>,
     /// The generation of the spec that asked for it.
     pub generation: i64,
@@ -224,7 +224,7 @@ pub struct DrillRun {
     pub cleared_at: Option<Timestamp>,
     /// Succeeded or Failed, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<DrillResult>")]
+    #[schemars(with = "DrillResult")]
     pub result: Option<DrillResult>,
     /// What the cloud says is wrong with it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -269,7 +269,7 @@ pub struct DiskReplicaGroupStatus {
     pub active_site: Option<Site>,
     /// Forward (source to destination) or Reverse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Direction>")]
+    #[schemars(with = "Direction")]
     pub direction: Option<Direction>,
     /// The zone that the cloud names as that of the source, by which a reversal in the console is noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,188 @@
+//! What the tests of the definitions share: a control plane that serves them, and what the code defines.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
+use disaster_recovery_operator::api::manifest::definitions;
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
+use serde_json::Value;
+
+use crate::support::{ControlPlane, eventually_blocking};
+
+/// A kind by its names.
+pub(crate) struct Kind {
+    /// The name of the definition.
+    pub(crate) crd: &'static str,
+    /// Its file in `crds/`.
+    pub(crate) file: &'static str,
+    /// The kind in manifests.
+    pub(crate) name: &'static str,
+    /// The kind in URLs.
+    pub(crate) plural: &'static str,
+    /// The kind on the command line.
+    pub(crate) short: &'static str,
+}
+
+/// Every kind.
+pub(crate) const KINDS: [Kind; 2] = [
+    Kind {
+        crd: "disasterrecoveryplans.disasterrecovery.dev",
+        file: "disasterrecoveryplans.yaml",
+        name: "DisasterRecoveryPlan",
+        plural: "disasterrecoveryplans",
+        short: "drp",
+    },
+    Kind {
+        crd: "diskreplicagroups.disasterrecovery.dev",
+        file: "diskreplicagroups.yaml",
+        name: "DiskReplicaGroup",
+        plural: "diskreplicagroups",
+        short: "drg",
+    },
+];
+
+pub(crate) fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+/// The manifests in a folder, by name.
+pub(crate) fn manifests(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path(folder))
+        .unwrap_or_else(|error| panic!("reading {folder}: {error}"))
+        .map(|entry| entry.expect("an entry of the folder").path())
+        .filter(|file| file.extension().is_some_and(|suffix| suffix == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The part of the server's answer that the first line of a refused manifest promises.
+pub(crate) fn expected(file: &Path) -> String {
+    let manifest = std::fs::read_to_string(file).expect("a manifest");
+    let first = manifest.lines().next().unwrap_or_default();
+    first
+        .strip_prefix("# expected: ")
+        .unwrap_or_else(|| panic!("{} does not begin with `# expected: `", file.display()))
+        .to_owned()
+}
+
+/// A control plane that serves the definitions of `crds/`.
+pub(crate) fn control_plane() -> &'static ControlPlane {
+    static READY: OnceLock<Result<(), String>> = OnceLock::new();
+    let control_plane = ControlPlane::shared();
+    let ready = READY.get_or_init(|| {
+        let apply = || -> anyhow::Result<()> {
+            control_plane.kubectl(&["apply", "-f", text(&path("crds"))]).checked()?;
+            for Kind { crd, short, .. } in KINDS {
+                let wait = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{crd}")];
+                control_plane.kubectl(&wait).checked()?;
+                // Known to the server is not yet listed to its clients.
+                eventually_blocking(Duration::from_secs(60), "kubectl explains the kind", || {
+                    control_plane.kubectl(&["explain", &format!("{short}.spec")]).status.success().then_some(())
+                });
+            }
+            Ok(())
+        };
+        apply().map_err(|error| format!("{error:#}"))
+    });
+    if let Err(reason) = ready {
+        panic!("the definitions are not served: {reason}");
+    }
+    control_plane
+}
+
+/// What kubectl prints as JSON.
+#[track_caller]
+pub(crate) fn kubectl_json(args: &[&str]) -> Value {
+    let printed = control_plane().kubectl(args).checked().unwrap_or_else(|error| panic!("{args:?}: {error:#}"));
+    serde_json::from_str(&printed).expect("JSON from kubectl")
+}
+
+/// The manifests in a folder that are of a kind.
+pub(crate) fn manifests_of(kind: &Kind, folder: &str) -> Vec<PathBuf> {
+    let mut files = manifests(folder);
+    files.retain(|file| {
+        let manifest = std::fs::read_to_string(file).expect("a manifest");
+        manifest.lines().any(|line| line.strip_prefix("kind: ") == Some(kind.name))
+    });
+    files
+}
+
+/// The definition as this crate makes it.
+pub(crate) fn definition(kind: &Kind) -> Value {
+    let definitions = definitions().expect("definitions");
+    let (_, yaml) = definitions.iter().find(|(file, _)| *file == kind.file).expect("the kind is defined");
+    serde_yaml::from_str(yaml).expect("YAML that is read back")
+}
+
+pub(crate) fn schema_of(definition: &Value) -> &Value {
+    &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+/// Visits every schema below `schema` with its path, such as `spec.instances[].name`.
+pub(crate) fn visit<'a>(at: &str, schema: &'a Value, see: &mut impl FnMut(&str, &'a Value)) {
+    see(at, schema);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let below = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        visit(&below, property, see);
+    }
+    for key in ["items", "additionalProperties"] {
+        if schema[key].is_object() {
+            visit(&format!("{at}[]"), &schema[key], see);
+        }
+    }
+}
+
+/// Runs `check` on every file, a few at once, and tells all that failed.
+pub(crate) fn for_all(files: &[PathBuf], check: impl Fn(&Path) -> Result<(), String> + Sync) {
+    let failures = std::sync::Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for some in files.chunks(files.len().div_ceil(4).max(1)) {
+            let (check, failures) = (&check, &failures);
+            scope.spawn(move || {
+                for file in some {
+                    if let Err(failure) = check(file) {
+                        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(file).display();
+                        let mut failures = failures.lock().expect("no check panicked");
+                        writeln!(failures, "{name}: {failure}").expect("written to a String");
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("no check panicked");
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// One object that the server accepts and the operator cannot read would end its watch of all others.
+pub(crate) fn understood(object: &str) -> Result<(), String> {
+    let day = Duration::from_secs(86400);
+    let within = |what: &str, found: Duration, least: Duration, most: Duration| {
+        (least..=most).contains(&found).then_some(()).ok_or_else(|| format!("{what} is {found:?}"))
+    };
+    let second = Duration::from_secs(1);
+    let value: Value = serde_json::from_str(object).map_err(|error| error.to_string())?;
+    match value["kind"].as_str() {
+        Some("DisasterRecoveryPlan") => {
+            let object: DisasterRecoveryPlan = serde_json::from_str(object).map_err(|error| error.to_string())?;
+            within("recoveryPointObjective", object.spec.recovery_point_objective.into(), second, 7 * day)
+        }
+        Some("DiskReplicaGroup") => {
+            let object: DiskReplicaGroup = serde_json::from_str(object).map_err(|error| error.to_string())?;
+            let quarter = Duration::from_secs(900);
+            within("recoveryPointObjective", object.spec.recovery_point_objective.into(), quarter, quarter)?;
+            if let Some(drill) = object.spec.drill {
+                within("keepFor", drill.keep_for.into(), second, 7 * day)?;
+            }
+            object.spec.poll_interval.map_or(Ok(()), |found| within("pollInterval", found.into(), second, day))
+        }
+        other => Err(format!("nobody understands a {other:?}")),
+    }
+}

@@ -1,0 +1,77 @@
+//! What people apply first: the samples and the default installation.
+
+use serde_json::{Value, json};
+
+use crate::common::{control_plane, kubectl_json, manifests, path, text, understood};
+
+/// In their order: a sample whose first line begins with "Changes" is for the object of one before it.
+#[test]
+fn samples_apply_as_they_are() {
+    let control_plane = control_plane();
+    let namespace = control_plane.namespace("samples");
+    let mut objects = 0;
+    for file in manifests("deploy/samples") {
+        let manifest = std::fs::read_to_string(&file).expect("a sample");
+        let file = text(&file);
+        let changes = manifest.starts_with("# Changes ");
+        assert!(manifest.starts_with("# "), "{file}: the first line does not say what it shows");
+        let answer = control_plane.kubectl(&["apply", "-n", &namespace, "-f", file]).checked();
+        let answer = answer.unwrap_or_else(|error| panic!("{file}: {error:#}"));
+        let end = if changes { " configured" } else { " created" };
+        assert!(answer.lines().all(|line| line.ends_with(end)), "{file}: does it share a name with another? {answer}");
+        objects += usize::from(!changes);
+    }
+    assert!(objects >= 8, "only {objects} objects");
+    let all = kubectl_json(&["get", "drp,drg", "-n", &namespace, "-o", "json"]);
+    let all = all["items"].as_array().expect("a list");
+    assert_eq!(all.len(), objects, "one object a file");
+    for object in all {
+        assert_eq!(understood(&object.to_string()), Ok(()));
+        for instance in object["spec"]["instances"].as_array().into_iter().flatten() {
+            let Some(secret) = instance["credentialsSecretRef"]["name"].as_str() else { continue };
+            let secret = kubectl_json(&["get", "secret", secret, "-n", &namespace, "-o", "json"]);
+            assert!(secret["data"]["username"].is_string() && secret["data"]["password"].is_string());
+        }
+    }
+}
+
+#[test]
+fn the_default_installation_is_accepted_and_asks_for_little() {
+    let control_plane = control_plane();
+    let folder = path("deploy");
+    let rendered = control_plane.kubectl(&["kustomize", text(&folder)]).checked().expect("kustomize");
+    assert!(!rendered.contains("\nkind: Secret\n"), "credentials are no part of the manifests");
+    assert!(rendered.contains("\nkind: CustomResourceDefinition\n"), "the definitions are included");
+    control_plane.kubectl(&["apply", "-k", text(&folder)]).checked().expect("applied");
+    let again = control_plane.kubectl(&["apply", "-k", text(&folder)]).checked().expect("applied again");
+    assert!(again.lines().all(|line| line.ends_with(" unchanged")), "applying it again changes something: {again}");
+
+    let name = "disaster-recovery-operator";
+    let deployment = kubectl_json(&["get", "deployment", name, "-n", "disaster-recovery-system", "-o", "json"]);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(deployment["spec"]["strategy"], json!({ "type": "Recreate" }));
+    assert_eq!(pod["serviceAccountName"], json!(name));
+    assert_eq!(pod["securityContext"]["runAsUser"], json!(65532));
+    let container = &pod["containers"][0];
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(container["image"], json!(format!("ghcr.io/{name}/{name}:{version}")), "the image of this version");
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], json!(true));
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], json!("/livez"));
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], json!("/readyz"));
+
+    // `--help` at the end is reached only when the program knows all arguments before it.
+    let args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_dr-operator")).args(args).arg("--help").output();
+    let program = program.expect("the operator's program runs");
+    let complaint = String::from_utf8_lossy(&program.stderr);
+    assert!(program.status.success(), "the program does not take {}: {complaint}", container["args"]);
+
+    // The namespace enforces the strictest pod security standard: the pod itself must be accepted there.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "the-pod", "namespace": "disaster-recovery-system" },
+        "spec": pod,
+    });
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    control_plane.kubectl_stdin(&create, &pod.to_string()).checked().expect("a pod that asks for nothing special");
+}
