@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{
-    DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, Place, Site,
+    Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Place, Site,
 };
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
@@ -304,6 +304,7 @@ impl World {
         Desired {
             spec: &subject.object.spec,
             status: &subject.status,
+            noted: None,
             uid: UID,
             name: "orders-db",
             owner: OWNER,
@@ -361,8 +362,10 @@ impl World {
         let acted = self.act(&decision, fault, most);
         let mut events = vec![];
         if !matches!(crash, Crash::AfterCalls(_)) {
-            if let Some(id) = DiskReplicaGroup::claim(&before, &seen, &acted).filter(|_| !before.deleting()) {
-                self.annotate(GROUP_ID_ANNOTATION, &id);
+            if !before.deleting() {
+                for (key, value) in DiskReplicaGroup::claim(&before, &seen, &decision, &acted) {
+                    self.annotate(key, &value);
+                }
             }
             let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
             let after = DiskReplicaGroup::report(&self.subject(), &report);
@@ -395,10 +398,8 @@ impl World {
         let mut trace = Vec::new();
         for _ in 0..most {
             let passed = self.pass();
-            let rest = matches!(
-                passed.decision.verdict,
-                Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }
-            );
+            let rest =
+                matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             if rest && passed.decision.steps.is_empty() {
                 return passed;
             }

@@ -103,6 +103,10 @@ fn drills(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Vec<Tol
     let current = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.current.clone());
     let last = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.last.clone());
     let mut told = vec![];
+    let waiting = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.waiting_for.clone());
+    if let Some(on) = waiting(new).filter(|on| waiting(old).as_ref() != Some(on)) {
+        told.push(Told::warning("DrillNotStarted", "StartDrill", format!("a drill is due and waits for {on}")));
+    }
     let begun = |run: &Option<DrillRun>| run.as_ref().and_then(|it| it.drill_id.clone());
     if let Some(id) = begun(&current(new)).filter(|id| begun(&current(old)).as_ref() != Some(id)) {
         told.push(Told::normal("DrillStarted", "StartDrill", format!("drill {id} was begun")));

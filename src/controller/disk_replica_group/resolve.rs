@@ -33,20 +33,39 @@ pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
     pair.replica_group_id.as_deref() == Some(&group.replica_group_id) || group.pair_ids.contains(&pair.replica_pair_id)
 }
 
-/// The pairs that this object has made or taken over and that the spec names no more, with their names.
+/// A pair that this object has made or taken over and that the spec names no more.
+pub struct Leftover<'a> {
+    /// The name that it had in the spec; its ID, where that is not known.
+    pub name: &'a str,
+    /// The pair's ID.
+    pub id: &'a str,
+    /// The pair, where a list shows it.
+    pub view: Option<&'a PairView>,
+}
+
+/// The pairs of this object that the spec names no more: those that status knows, and those that carry the owner's tag.
 pub fn leftovers<'a>(
     spec: &DiskReplicaGroupSpec,
     status: &'a DiskReplicaGroupStatus,
+    owner: &str,
     pairs: &'a [PairView],
-) -> Vec<(&'a str, &'a PairView)> {
+) -> Vec<Leftover<'a>> {
     let named =
         |id: &str| spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id));
-    let known = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
-    let seen = known.filter_map(|it| {
-        let id = it.replica_pair_id.as_deref()?;
-        Some((it.name.as_str(), pairs.iter().find(|pair| pair.replica_pair_id == id && !named(id))?))
+    let dropped = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
+    let known = dropped.filter_map(|it| {
+        let id = it.replica_pair_id.as_deref().filter(|id| !named(id))?;
+        Some(Leftover { name: &it.name, id, view: pairs.iter().find(|pair| pair.replica_pair_id == id) })
     });
-    seen.collect()
+    let mut all: Vec<_> = known.collect();
+    for pair in pairs.iter().filter(|pair| super::observe::owner(&pair.tags).is_some_and(|tag| tag == owner)) {
+        let id = pair.replica_pair_id.as_str();
+        let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(id));
+        if !known && !named(id) {
+            all.push(Leftover { name: id, id, view: Some(pair) });
+        }
+    }
+    all
 }
 
 /// The place of a site.

@@ -14,6 +14,10 @@ use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    if let Some(call) = draft.life.unproven() {
+        let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
+        return await_call(draft, call, work);
+    }
     let wanted = draft.want.spec.active_site;
     let kind = draft.life.running().map(|it| it.r#type);
     match (&group.status, kind) {
@@ -43,37 +47,35 @@ fn somebody_else(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let (wanted, found) = (draft.want.spec.active_site.as_str(), draft.life.active.as_str());
     draft.differs("activeSite", wanted, found);
     let text = format!(
-        "somebody else made the {} of group {} ({}) the active site: nothing is touched; set activeSite: {found} to accept \
-         that (and then {wanted} to go back), or see to the group in the console",
-        found.to_lowercase(),
+        "the active site of group {} ({}) is the {}, and nobody asked for that here: nothing is touched; look which disks \
+         are in use, and set activeSite: {found} if it is these, or see to the group in the console",
         group.replica_group_id,
-        group.status.as_str()
+        group.status.as_str(),
+        found.to_lowercase(),
     );
     draft.refuse(synced::DRIFTED, text)
 }
 
-fn span(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-/// The recovery point that a failover would go to, or why a failover of this mode is not begun.
-fn gate(draft: &Draft<'_>, group: &GroupView, mode: FailoverMode) -> Result<Timestamp, String> {
+/// The recovery point that a planned failover would go to, or why it is not begun.
+fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
+    let runs = match draft.want.spec.replication {
+        Replication::Running => "",
+        Replication::Stopped => "set replication: Running for that, or ",
+    };
     let point = draft.life.counted(group).ok_or_else(|| {
         let (from, to) = (draft.life.direction.production().as_str(), draft.life.direction.standby().as_str());
-        format!("no synchronization from {from} to {to} was completed yet, so that nothing could be failed over to")
+        format!(
+            "the recovery point is unknown, since no synchronization from {from} to {to} was completed yet: a planned failover \
+             waits for one; {runs}set failover.mode: Forced to go without"
+        )
     })?;
-    let age = draft.now.duration_since(point).as_secs().max(0);
-    let objective = std::time::Duration::from(draft.want.spec.recovery_point_objective).as_secs();
-    if mode == FailoverMode::Planned && u64::try_from(age).is_ok_and(|age| age > objective) {
+    let objective = std::time::Duration::from(draft.want.spec.recovery_point_objective);
+    let age = draft.now.duration_since(point);
+    if age.is_positive() && age.unsigned_abs() > objective {
         return Err(format!(
-            "the last recovery point is {} old, which is more than the objective of {}: a planned failover waits for a newer \
-             one; set failover.mode: Forced to lose what was written since",
-            span(age),
-            span(objective.try_into().unwrap_or(i64::MAX))
+            "the last recovery point ({point}) is older than the objective of {} min: a planned failover waits for a newer \
+             one; {runs}set failover.mode: Forced to lose what was written since",
+            objective.as_secs() / 60
         ));
     }
     Ok(point)
@@ -82,8 +84,9 @@ fn gate(draft: &Draft<'_>, group: &GroupView, mode: FailoverMode) -> Result<Time
 /// Replication goes on as the spec says, and the failover waits for what it lacks.
 fn not_yet(draft: Draft<'_>, group: &GroupView, seen: &Observed, why: String) -> Decision {
     let mut decision = steady(draft, group, seen);
-    if !matches!(decision.verdict, Verdict::Refused { .. }) {
-        decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why };
+    match &decision.verdict {
+        Verdict::Refused { reason: synced::GROUP_FAILED, .. } => {}
+        _ => decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why },
     }
     decision
 }
@@ -99,8 +102,12 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
         }
         _ => {}
     }
-    if let Err(why) = gate(&draft, group, mode) {
-        return not_yet(draft, group, seen, why);
+    if mode == FailoverMode::Planned && group.status != S::FailoverFailed {
+        let lacking = members::lacking(&draft, group, seen);
+        let lacking = (!lacking.is_empty()).then(|| format!("pairs are not replicated: {lacking}"));
+        if let Some(why) = lacking.or_else(|| gate(&draft, group).err()) {
+            return not_yet(draft, group, seen, why);
+        }
     }
     let (generation, now) = (draft.want.generation, draft.now);
     let kind = match draft.life.direction.standby() {
@@ -141,7 +148,7 @@ fn go_on(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
             }
             step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
-        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => match gate(&draft, group, FailoverMode::Planned) {
+        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => match gate(&draft, group) {
             Ok(_) => open(draft, group),
             Err(why) => {
                 give_up(&mut draft, Phase::Failed, &why);
@@ -236,7 +243,7 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
         }
         return draft.finish(Verdict::InSync);
     }
-    if draft.life.handled == wanted && kind.is_none() {
+    if draft.life.handled == wanted {
         return somebody_else(draft, group);
     }
     draft.life.handled = wanted;

@@ -7,7 +7,10 @@ use super::super::act::{Acted, Outcome};
 use super::super::diff::{Action, Decision, Step};
 use super::super::observe::Observed;
 use super::super::resolve;
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, PairStatus, PendingCall};
+use crate::api::disk_replica_group::{
+    DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillResult, PairStatus, PendingCall,
+};
+use crate::cloud::ebs::{DrillStatus, PairView};
 use crate::cloud::error::{Class, Error};
 use crate::conditions::seconds;
 
@@ -58,19 +61,23 @@ fn remember(new: &mut DiskReplicaGroupStatus, decision: &Decision) {
     new.drills = decision.drills.clone();
 }
 
-/// Whether a refused call will get the same answer for the same token, so that the next attempt needs another one. What was
-/// lost, and what is still at work, keeps its token.
-fn refused(error: &Error) -> bool {
+/// Whether a call certainly did not happen, so that the next attempt is another one. What was lost, and what is still at
+/// work, keeps its token; so does what was lost before and is only held off now.
+fn refused(step: &Step, error: &Error) -> bool {
     match error.class {
         Class::Unavailable | Class::Ambiguous => false,
+        Class::Throttled { .. } | Class::Denied => !step.again,
         Class::Conflict => !error.code.contains("LastTokenProcessing"),
-        Class::NotFound | Class::Throttled { .. } | Class::Denied | Class::Invalid => true,
+        // The token was used: by a call that happened.
+        Class::Invalid => !error.code.contains("IdempotentParameterMismatch"),
+        Class::NotFound => true,
     }
 }
 
 /// What was seen and done.
 pub(super) fn facts(
     spec: &DiskReplicaGroupSpec,
+    owner: &str,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,
@@ -78,7 +85,7 @@ pub(super) fn facts(
     now: Timestamp,
 ) {
     remember(new, decision);
-    new.pairs = pairs(spec, new, seen, acted);
+    new.pairs = pairs(spec, new, owner, seen, acted);
     let group = seen.group.group();
     if let Some(group) = group {
         new.replica_group_id = Some(group.replica_group_id.clone());
@@ -113,17 +120,22 @@ pub(super) fn facts(
                     run.drill_id = Some(id.clone());
                 }
             }
-            (Action::StartDrill, Outcome::Failed(error)) if refused(error) => {
-                if let Some(drills) =
-                    new.drills.as_mut().filter(|it| it.current.as_ref().is_some_and(|run| run.drill_id.is_none()))
+            (Action::StartDrill, Outcome::Failed(error)) if refused(step, error) => {
+                // What is only held off is tried again.
+                let lasts = !matches!(error.class, Class::Throttled { .. } | Class::Denied);
+                if let Some(drills) = new.drills.as_mut().filter(|_| lasts)
+                    && let Some(mut run) = drills.current.take_if(|run| run.drill_id.is_none())
                 {
-                    let run = drills.current.take().map(|mut run| {
-                        run.result = Some(crate::api::disk_replica_group::DrillResult::Failed);
-                        run.cleared_at = Some(seconds(now));
-                        run.message = error.to_string();
-                        run
-                    });
-                    drills.last = run.or(drills.last.take());
+                    run.result = Some(DrillResult::Failed);
+                    run.cleared_at = Some(seconds(now));
+                    run.message = error.to_string();
+                    drills.last = Some(run);
+                }
+            }
+            (Action::ClearDrill { drill_id }, Outcome::Done) => {
+                let current = new.drills.as_mut().and_then(|it| it.current.as_mut());
+                if let Some(run) = current.filter(|run| run.drill_id.as_ref() == Some(drill_id)) {
+                    run.drill_status = Some(DrillStatus::Clearing.as_str().to_owned());
                 }
             }
             _ => {}
@@ -137,7 +149,7 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
         if decision.awaited.contains(&it.call) {
             return true;
         }
-        let Some(Acted { outcome, .. }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
+        let Some(Acted { step, outcome }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
             // Its effect was seen, or it is wanted no more.
             return false;
         };
@@ -147,42 +159,47 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
                 true
             }
             // It was written down and not tried.
-            Outcome::Skipped => false,
-            Outcome::Failed(error) => !refused(error),
+            Outcome::Skipped => step.again,
+            Outcome::Failed(error) => !refused(step, error),
         }
     });
 }
 
-/// The pairs of the spec, and those removed from it that are not gone yet.
+/// The pairs of the spec, and those removed from it that are not gone yet. One that a list does not show keeps its ID until
+/// its deletion was answered: a list may be late.
 fn pairs(
     spec: &DiskReplicaGroupSpec,
     old: &DiskReplicaGroupStatus,
+    owner: &str,
     seen: &Observed,
     acted: &[Acted],
 ) -> Vec<PairStatus> {
-    let mut all: Vec<PairStatus> = spec
-        .pairs
-        .iter()
-        .map(|want| {
-            let made = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
-                (Action::CreatePair { pair, .. }, Outcome::Made(id)) if *pair == want.name => Some(id.clone()),
-                _ => None,
-            });
-            let found = resolve::pair(want, old, &seen.pairs);
-            PairStatus {
-                name: want.name.clone(),
-                replica_pair_id: found.map(|it| it.replica_pair_id.clone()).or(made),
-                pair_status: found.map(|it| it.status.as_str().to_owned()),
-                status_message: found.and_then(|it| it.status_message.clone()).filter(|it| !it.is_empty()),
-            }
+    let deleted = |id: &str| {
+        acted.iter().any(|it| match (&it.step.action, &it.outcome) {
+            (Action::DeletePair { pair_id }, Outcome::Done) => pair_id == id,
+            _ => false,
         })
-        .collect();
-    let left = resolve::leftovers(spec, old, &seen.pairs).into_iter().map(|(name, pair)| PairStatus {
+    };
+    let status = |name: &str, view: Option<&PairView>, id: Option<String>| PairStatus {
         name: name.to_owned(),
-        replica_pair_id: Some(pair.replica_pair_id.clone()),
-        pair_status: Some(pair.status.as_str().to_owned()),
-        status_message: pair.status_message.clone().filter(|it| !it.is_empty()),
-    });
-    all.extend(left);
+        replica_pair_id: view.map(|it| it.replica_pair_id.clone()).or(id),
+        pair_status: view.map(|it| it.status.as_str().to_owned()),
+        status_message: view.and_then(|it| it.status_message.clone()).filter(|it| !it.is_empty()),
+    };
+    let mut all: Vec<PairStatus> = vec![];
+    for want in &spec.pairs {
+        let made = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
+            (Action::CreatePair { pair, .. }, Outcome::Made(id)) if *pair == want.name => Some(id.clone()),
+            _ => None,
+        });
+        let known = old.pairs.iter().find(|it| it.name == want.name).and_then(|it| it.replica_pair_id.clone());
+        let known = known.filter(|id| !deleted(id));
+        all.push(status(&want.name, resolve::pair(want, old, &seen.pairs), made.or(known)));
+    }
+    for left in resolve::leftovers(spec, old, owner, &seen.pairs) {
+        if left.view.is_some() || !deleted(left.id) {
+            all.push(status(left.name, left.view, Some(left.id.to_owned())));
+        }
+    }
     all
 }
