@@ -64,8 +64,8 @@ pub(super) fn carry_on(want: &Desired<'_>, seen: &Observed, mut decision: Decisi
     if let Some(run) = drills.current.take() {
         let keep_for = want.spec.drill.as_ref().map(|it| Duration::from(it.keep_for));
         (drills.current, drills.last) = match go_on(want, seen, run, keep_for, &mut decision, now) {
-            Ok(run) => (Some(run), drills.last),
-            Err(ended) => (None, ended.or(drills.last)),
+            Course::GoesOn(run) => (Some(run), drills.last),
+            Course::Over(run) => (None, Some(run)),
         };
     } else if wanted(want, &drills, now)
         && let Some(group) = seen.group.group()
@@ -82,8 +82,8 @@ pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision,
     let mut drills = want.status.drills.clone().unwrap_or_default();
     let Some(run) = drills.current.take() else { return decision };
     match go_on(want, seen, run, None, &mut decision, now) {
-        Ok(run) => drills.current = Some(run),
-        Err(ended) => drills.last = ended.or(drills.last),
+        Course::GoesOn(run) => drills.current = Some(run),
+        Course::Over(run) => drills.last = Some(run),
     }
     decision.drills = Some(drills);
     decision
@@ -159,7 +159,15 @@ fn start(want: &Desired<'_>, group: &GroupView, decision: &mut Decision) {
     });
 }
 
-/// Carries a drill on: itself, or its end.
+/// What became of a drill.
+enum Course {
+    /// It goes on, or its clones are there still.
+    GoesOn(DrillRun),
+    /// It is over, and nothing is left of it.
+    Over(DrillRun),
+}
+
+/// Carries a drill on.
 fn go_on(
     want: &Desired<'_>,
     seen: &Observed,
@@ -167,7 +175,7 @@ fn go_on(
     keep_for: Option<Duration>,
     decision: &mut Decision,
     now: Timestamp,
-) -> Result<DrillRun, Option<DrillRun>> {
+) -> Course {
     let age = now.duration_since(run.started_at).unsigned_abs();
     let kept = keep_for.unwrap_or_default();
     decision.drill_busy = true;
@@ -184,15 +192,15 @@ fn go_on(
             if run.drill_id.is_some() && age >= kept {
                 clear_step(want, &run, decision);
             }
-            return Ok(run);
+            return Course::GoesOn(run);
         }
         // Without its group, nobody can name it any more.
         None if gone(want, seen, keep_for, now) => {
             run.cleared_at = Some(seconds(now));
             run.message = "the group is gone".into();
-            return Err(Some(run));
+            return Course::Over(run);
         }
-        None => return Ok(run),
+        None => return Course::GoesOn(run),
     };
     if run.drill_id.is_none() {
         let ours = found.iter().find(|it| {
@@ -204,14 +212,14 @@ fn go_on(
             // The call's answer was lost: made again, it names the drill that it made.
             None if let Some(group) = repeatable(want, seen, keep_for, decision) => {
                 start(want, group, decision);
-                return Ok(run);
+                return Course::GoesOn(run);
             }
-            None if in_flight(want, now) => return Ok(run),
+            None if in_flight(want, now) => return Course::GoesOn(run),
             None => {
                 run.cleared_at = Some(seconds(now));
                 run.result = Some(DrillResult::Failed);
                 run.message = "it was not begun".into();
-                return Err(Some(run));
+                return Course::Over(run);
             }
         }
     }
@@ -219,15 +227,15 @@ fn go_on(
     let Some(view) = found.iter().find(|it| it.drill_id == id) else {
         // It may not be visible yet, or a list may be late: that it is gone is believed once its clearing was answered.
         if run.drill_status.is_none() && age <= want.visibility_window * super::ANSWERED && keep_for.is_some() {
-            return Ok(run);
+            return Course::GoesOn(run);
         }
         if run.drill_status.as_deref() != Some(DrillStatus::Clearing.as_str()) {
             clear_step(want, &run, decision);
-            return Ok(run);
+            return Course::GoesOn(run);
         }
         run.cleared_at = Some(seconds(now));
         run.result = Some(if run.ready_at.is_some() { DrillResult::Succeeded } else { DrillResult::Failed });
-        return Err(Some(run));
+        return Course::Over(run);
     };
     look(&mut run, view, now);
     match &view.status {
@@ -247,7 +255,7 @@ fn go_on(
         }
         DrillStatus::Other(_) => {}
     }
-    Ok(run)
+    Course::GoesOn(run)
 }
 
 /// Whether a drill may still come of the call.
