@@ -7,5 +7,7 @@
 
 mod acting;
 mod cells;
+mod properties;
+mod trial;
 mod words;
 mod world;

@@ -146,8 +146,8 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
                 it.accepted_at = Some(seconds(now));
                 true
             }
-            // It was written down and not tried.
-            Outcome::Skipped => false,
+            // It was not tried now, but may have been before: then its answer was lost.
+            Outcome::Skipped => true,
             Outcome::Failed(error) => !refused(error),
         }
     });
