@@ -7,6 +7,7 @@
 
 mod acting;
 mod cells;
+mod operations;
 mod properties;
 mod trial;
 mod words;

@@ -221,6 +221,10 @@ fn take_back(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decisi
 /// The secondary disks are in use.
 fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let wanted = draft.want.spec.active_site;
+    if draft.life.step(StepName::Reprotect) == Some(true) {
+        // What it ended stands again: that was somebody else.
+        give_up(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
+    }
     let kind = draft.life.running().map(|it| it.r#type);
     let forward = wanted == draft.life.active;
     match kind {
