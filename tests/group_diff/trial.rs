@@ -43,6 +43,8 @@ pub enum Event {
 struct Call {
     sequence: i64,
     free: bool,
+    /// When its answer was last lost.
+    lost: Option<i64>,
 }
 
 /// A world, and what must hold in it.
@@ -224,10 +226,15 @@ impl Trial {
                     !(matches!(error.class, Class::Ambiguous | Class::Unavailable) || error.code == "LastTokenProcessing")
                 }
             };
-            // What status does not know, the next pass repeats.
+            let now = self.world.now;
+            let before = self.calls.get(&call).filter(|it| it.sequence == sequence).and_then(|it| it.lost);
+            let failed = matches!(acted.outcome, Outcome::Failed(_));
+            // What status does not know, the next pass repeats. A refusal says nothing of what was lost before.
             let free = free && crash == Crash::Never;
+            let lost = if failed && free { before } else { Some(now) };
+            let free = free && !(failed && before.is_some_and(|at| now - at <= 120_000));
             if acted.outcome != Outcome::Skipped {
-                self.calls.insert(call, Call { sequence, free });
+                self.calls.insert(call, Call { sequence, free, lost });
             }
         }
         for (call, known) in &mut self.calls {

@@ -33,20 +33,24 @@ pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
     pair.replica_group_id.as_deref() == Some(&group.replica_group_id) || group.pair_ids.contains(&pair.replica_pair_id)
 }
 
-/// The pairs that this object has made or taken over and that the spec names no more, with their names.
+/// The pairs that this object has made or taken over and that the spec names no more, with the names that status has for
+/// them: the ID, where there was none or where the spec uses the name for other disks now.
 pub fn leftovers<'a>(
     spec: &DiskReplicaGroupSpec,
     status: &'a DiskReplicaGroupStatus,
     pairs: &'a [PairView],
+    owner: &str,
 ) -> Vec<(&'a str, &'a PairView)> {
-    let named =
-        |id: &str| spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id));
-    let known = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
-    let seen = known.filter_map(|it| {
-        let id = it.replica_pair_id.as_deref()?;
-        Some((it.name.as_str(), pairs.iter().find(|pair| pair.replica_pair_id == id && !named(id))?))
+    let named: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
+    let seen = pairs.iter().filter(|pair| !named.iter().any(|it| it.replica_pair_id == pair.replica_pair_id));
+    let left = seen.filter_map(|pair| {
+        let id = pair.replica_pair_id.as_str();
+        let known = status.pairs.iter().find(|it| it.replica_pair_id.as_deref() == Some(id));
+        let name = known.map(|it| it.name.as_str()).filter(|name| !spec.pairs.iter().any(|want| want.name == *name));
+        let marked = super::observe::owner(&pair.tags).is_some_and(|it| it == owner);
+        (known.is_some() || marked).then_some((name.unwrap_or(id), pair))
     });
-    seen.collect()
+    left.collect()
 }
 
 /// The place of a site.

@@ -89,7 +89,7 @@ pub(super) fn unknown(status: &str) -> String {
 
 /// Takes out of an invalid group the pairs that the spec names no more: the API allows nothing else in it.
 fn removes(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> bool {
-    for (_, pair) in super::resolve::leftovers(draft.want.spec, draft.want.status, &seen.pairs) {
+    for (_, pair) in super::resolve::leftovers(draft.want.spec, draft.want.status, &seen.pairs, draft.want.owner) {
         let pair_id = pair.replica_pair_id.clone();
         if super::resolve::in_group(pair, group) {
             draft.actions.push(Action::RemovePair { pair_id });

@@ -1,6 +1,8 @@
 //! What a decision is made of: steps with their client tokens, what is remembered before they are made, and the verdict.
 //! Plain values.
 
+use jiff::Timestamp;
+
 use crate::api::disk_replica_group::{Direction, Drift, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
 use crate::controller::disk_replica_group::life::Life;
@@ -129,6 +131,8 @@ pub struct Step {
     pub direction: Direction,
     /// What the tokens derive from besides the object and the call.
     pub sequence: i64,
+    /// When it was last made with these tokens, where nobody knows what became of that.
+    pub lost: Option<Timestamp>,
     /// The client token.
     pub token: ClientToken,
     /// The client token where the call has to be made in the other region.

@@ -131,6 +131,7 @@ fn start(want: &Desired<'_>, group: &GroupView, decision: &mut Decision) {
         group_id: group.replica_group_id.clone(),
         direction: decision.life.direction,
         sequence,
+        lost: super::lost(want.pending(START)),
         token,
         elsewhere,
     });
@@ -264,6 +265,7 @@ fn clear_step(want: &Desired<'_>, run: &DrillRun, decision: &mut Decision) {
             Site::Source => crate::api::disk_replica_group::Direction::Reverse,
         },
         sequence: 0,
+        lost: None,
         elsewhere: token.clone(),
         token,
         action,

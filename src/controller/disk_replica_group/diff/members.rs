@@ -46,7 +46,7 @@ pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, seen: &Obser
             draft.differs(&format!("pairs[{}]", want.name), disks(want), found);
         }
     }
-    for (name, pair) in resolve::leftovers(spec, status, &seen.pairs) {
+    for (name, pair) in resolve::leftovers(spec, status, &seen.pairs, draft.want.owner) {
         draft.differs(&format!("pairs[{name}]"), "none", &pair.replica_pair_id);
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
             },
         }
     }
-    for (_, pair) in resolve::leftovers(spec, status, &seen.pairs) {
+    for (_, pair) in resolve::leftovers(spec, status, &seen.pairs, draft.want.owner) {
         let pair_id = pair.replica_pair_id.clone();
         if resolve::in_group(pair, group) {
             draft.actions.push(Action::RemovePair { pair_id });

@@ -140,7 +140,8 @@ impl<'a> Draft<'a> {
             let token = ClientToken::of(want.uid, &call, sequence);
             let elsewhere = ClientToken::of(want.uid, &format!("{call}/elsewhere"), sequence);
             let (group_id, direction) = (group_id.clone(), life.direction);
-            steps.push(Step { action, group_id, direction, sequence, token, elsewhere });
+            let lost = lost(known);
+            steps.push(Step { action, group_id, direction, sequence, lost, token, elsewhere });
         }
         let verdict = match verdict {
             Verdict::Acting(work) if steps.is_empty() && !awaited.is_empty() => {
@@ -151,6 +152,11 @@ impl<'a> Draft<'a> {
         let (drills, drill_busy, drill_overdue, drill_handled) = (want.status.drills.clone(), false, None, false);
         Decision { steps, verdict, drift, life, drills, drill_busy, drill_overdue, drill_handled, awaited, missing }
     }
+}
+
+/// When a call was last made of which nobody knows what became.
+fn lost(known: Option<&PendingCall>) -> Option<Timestamp> {
+    known.filter(|it| it.accepted_at.is_none()).map(|it| it.requested_at)
 }
 
 /// What to do for a group that should be there.

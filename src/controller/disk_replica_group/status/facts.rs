@@ -1,8 +1,11 @@
 //! What was seen and done, as status remembers it: the life of the group, its pairs, drills, and the calls that may have
 //! happened. No judgement.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
+use super::super::Subject;
 use super::super::act::{Acted, Outcome};
 use super::super::diff::{Action, Decision, Step};
 use super::super::observe::Observed;
@@ -70,15 +73,15 @@ fn refused(error: &Error) -> bool {
 
 /// What was seen and done.
 pub(super) fn facts(
-    spec: &DiskReplicaGroupSpec,
+    it: &Subject<'_>,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,
     acted: &[Acted],
-    now: Timestamp,
 ) {
+    let (spec, now) = (&it.object.spec, it.now);
     remember(new, decision);
-    new.pairs = pairs(spec, new, seen, acted);
+    new.pairs = pairs(spec, new, seen, acted, &super::super::owner(it));
     let group = seen.group.group();
     if let Some(group) = group {
         new.replica_group_id = Some(group.replica_group_id.clone());
@@ -101,7 +104,8 @@ pub(super) fn facts(
     }
     new.missing_since = decision.missing.then(|| new.missing_since.unwrap_or(seconds(now)));
     new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
-    calls(new, decision, acted, now);
+    calls(new, decision, acted, it.visibility_window, now);
+    let drilling = new.pending_calls.iter().any(|it| it.call == Action::StartDrill.call());
     for Acted { step, outcome } in acted {
         match (&step.action, outcome) {
             (Action::CreateGroup(_), Outcome::Made(id)) => {
@@ -113,7 +117,7 @@ pub(super) fn facts(
                     run.drill_id = Some(id.clone());
                 }
             }
-            (Action::StartDrill, Outcome::Failed(error)) if refused(error) => {
+            (Action::StartDrill, Outcome::Failed(error)) if refused(error) && !drilling => {
                 if let Some(drills) =
                     new.drills.as_mut().filter(|it| it.current.as_ref().is_some_and(|run| run.drill_id.is_none()))
                 {
@@ -132,12 +136,18 @@ pub(super) fn facts(
 }
 
 /// The calls that may have happened: those of this pass that were not refused, and those that are waited for.
-fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted], now: Timestamp) {
+fn calls(
+    new: &mut DiskReplicaGroupStatus,
+    decision: &Decision,
+    acted: &[Acted],
+    visibility_window: Duration,
+    now: Timestamp,
+) {
     new.pending_calls.retain_mut(|it| {
         if decision.awaited.contains(&it.call) {
             return true;
         }
-        let Some(Acted { outcome, .. }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
+        let Some(Acted { step, outcome }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
             // Its effect was seen, or it is wanted no more.
             return false;
         };
@@ -148,7 +158,12 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
             }
             // It was not tried now, but may have been before: then its answer was lost.
             Outcome::Skipped => true,
-            Outcome::Failed(error) => !refused(error),
+            Outcome::Failed(error) if !refused(error) => true,
+            // That it was refused this time says nothing of an attempt before, whose answer was lost.
+            Outcome::Failed(_) => step.lost.is_some_and(|at| {
+                it.requested_at = at;
+                now.duration_since(at).unsigned_abs() <= visibility_window
+            }),
         }
     });
 }
@@ -159,6 +174,7 @@ fn pairs(
     old: &DiskReplicaGroupStatus,
     seen: &Observed,
     acted: &[Acted],
+    owner: &str,
 ) -> Vec<PairStatus> {
     let mut all: Vec<PairStatus> = spec
         .pairs
@@ -177,7 +193,7 @@ fn pairs(
             }
         })
         .collect();
-    let left = resolve::leftovers(spec, old, &seen.pairs).into_iter().map(|(name, pair)| PairStatus {
+    let left = resolve::leftovers(spec, old, &seen.pairs, owner).into_iter().map(|(name, pair)| PairStatus {
         name: name.to_owned(),
         replica_pair_id: Some(pair.replica_pair_id.clone()),
         pair_status: Some(pair.status.as_str().to_owned()),
