@@ -7,5 +7,8 @@
 
 mod acting;
 mod cells;
+mod operations;
+mod properties;
+mod trial;
 mod words;
 mod world;

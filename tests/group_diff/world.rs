@@ -274,7 +274,8 @@ impl World {
         let wanted = spec.pairs.iter().all(|pair| resolve::pair(pair, status, &pairs).is_some());
         let mut known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
         let complete = wanted && known.all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id));
-        if self.deleting() || !complete {
+        let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
+        if self.deleting() || making || !complete {
             pairs.extend(ungrouped);
         }
         pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);

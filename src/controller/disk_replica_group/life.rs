@@ -227,7 +227,8 @@ impl Life {
                 // to have brought something, or long enough after the call was accepted. One that was refused never ends.
                 let accepted = old.pending_calls.iter().find(|it| it.call == ONE_SHOT).and_then(|it| it.accepted_at);
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
-                let brought = self.counted(group) > self.running().and_then(|it| it.recovery_point);
+                let before = self.running().and_then(|it| it.recovery_point);
+                let brought = before.is_some() && self.counted(group) > before;
                 let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
                 if *status == S::Stopped && (was_seen || brought || waited) {
                     self.complete(StepName::Synchronize, now);

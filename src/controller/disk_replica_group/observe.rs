@@ -168,7 +168,9 @@ pub async fn pairs(
         let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
         wanted && known.into_iter().all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id))
     };
-    if deleting || !found(&pairs) {
+    // What a call may have made whose answer was lost is in no group.
+    let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
+    if deleting || making || !found(&pairs) {
         pairs.extend(ebs.pairs(site, Pairs::Ungrouped).await?);
     }
     pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);

@@ -35,7 +35,7 @@ pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
 
 /// A pair that this object has made or taken over and that the spec names no more.
 pub struct Leftover<'a> {
-    /// The name that it had in the spec; its ID, where that is not known.
+    /// The name that status has for it: its ID, where there was none or where the spec uses the name for other disks now.
     pub name: &'a str,
     /// The pair's ID.
     pub id: &'a str,
@@ -50,22 +50,21 @@ pub fn leftovers<'a>(
     owner: &str,
     pairs: &'a [PairView],
 ) -> Vec<Leftover<'a>> {
-    let named =
-        |id: &str| spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id));
-    let dropped = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
-    let known = dropped.filter_map(|it| {
-        let id = it.replica_pair_id.as_deref().filter(|id| !named(id))?;
-        Some(Leftover { name: &it.name, id, view: pairs.iter().find(|pair| pair.replica_pair_id == id) })
-    });
-    let mut all: Vec<_> = known.collect();
-    for pair in pairs.iter().filter(|pair| super::observe::owner(&pair.tags).is_some_and(|tag| tag == owner)) {
+    let named: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
+    let in_spec = |name: &str| spec.pairs.iter().any(|want| want.name == name);
+    let seen = pairs.iter().filter(|pair| !named.iter().any(|it| it.replica_pair_id == pair.replica_pair_id));
+    let shown = seen.filter_map(|pair| {
         let id = pair.replica_pair_id.as_str();
-        let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(id));
-        if !known && !named(id) {
-            all.push(Leftover { name: id, id, view: Some(pair) });
-        }
-    }
-    all
+        let known = status.pairs.iter().find(|it| it.replica_pair_id.as_deref() == Some(id));
+        let name = known.map(|it| it.name.as_str()).filter(|name| !in_spec(name));
+        let marked = super::observe::owner(&pair.tags).is_some_and(|it| it == owner);
+        (known.is_some() || marked).then_some(Leftover { name: name.unwrap_or(id), id, view: Some(pair) })
+    });
+    let hidden = status.pairs.iter().filter(|it| !in_spec(&it.name)).filter_map(|it| {
+        let id = it.replica_pair_id.as_deref().filter(|id| !pairs.iter().any(|pair| pair.replica_pair_id == *id))?;
+        Some(Leftover { name: &it.name, id, view: None })
+    });
+    shown.chain(hidden).collect()
 }
 
 /// The place of a site.

@@ -135,10 +135,10 @@ pub struct Step {
     pub group_id: String,
     /// Which way the group replicates, so that each call goes to its region.
     pub direction: Direction,
-    /// Whether it may have been made before, with the same token.
-    pub again: bool,
     /// What the tokens derive from besides the object and the call.
     pub sequence: i64,
+    /// When it was last made with these tokens, where nobody knows what became of that.
+    pub lost: Option<Timestamp>,
     /// The client token.
     pub token: ClientToken,
     /// The client token where the call has to be made in the other region.

@@ -5,12 +5,14 @@ use jiff::Timestamp;
 
 use super::super::life;
 use super::super::observe::Observed;
+use super::super::resolve;
 use super::cells::{self, failed, give_up, steady};
 use super::members;
 use super::{Action, Decision, Draft, Verdict, Work, work_of};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
-use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
+use crate::controller::wording::listed;
 
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
@@ -81,6 +83,20 @@ fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
     Ok(point)
 }
 
+/// Whether every pair of the group was synchronized once: one that was added since holds nothing that could be opened.
+fn complete(draft: &Draft<'_>, group: &GroupView, seen: &Observed) -> Result<(), String> {
+    let members: Vec<_> = seen.pairs.iter().filter(|it| resolve::in_group(it, group)).collect();
+    let has_point = |it: &&&PairView| it.last_recover_point.is_some_and(|at| at > 0);
+    let told = members.iter().any(|it| has_point(&it));
+    let never = |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (told && !has_point(it));
+    let never: Vec<_> = members.iter().filter(never).map(|it| it.replica_pair_id.clone()).collect();
+    if never.is_empty() {
+        return Ok(());
+    }
+    let to = draft.life.direction.standby().as_str();
+    Err(format!("pairs were never synchronized to {to}, so that they could not be failed over: {}", listed(&never)))
+}
+
 /// Replication goes on as the spec says, and the failover waits for what it lacks.
 fn not_yet(draft: Draft<'_>, group: &GroupView, seen: &Observed, why: String) -> Decision {
     let mut decision = steady(draft, group, seen);
@@ -102,12 +118,16 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
         }
         _ => {}
     }
-    if mode == FailoverMode::Planned && group.status != S::FailoverFailed {
-        let lacking = members::lacking(&draft, group, seen);
-        let lacking = (!lacking.is_empty()).then(|| format!("pairs are not replicated: {lacking}"));
-        if let Some(why) = lacking.or_else(|| gate(&draft, group).err()) {
-            return not_yet(draft, group, seen, why);
-        }
+    // What a forced failover lacks, the API says.
+    let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
+    let lacking = members::lacking(&draft, group, seen);
+    let closed = match planned {
+        false => None,
+        true if !lacking.is_empty() => Some(format!("pairs are not replicated: {lacking}")),
+        true => gate(&draft, group).and_then(|_| complete(&draft, group, seen)).err(),
+    };
+    if let Some(why) = closed {
+        return not_yet(draft, group, seen, why);
     }
     let (generation, now) = (draft.want.generation, draft.now);
     let kind = match draft.life.direction.standby() {
@@ -212,6 +232,10 @@ fn take_back(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decisi
 /// The secondary disks are in use.
 fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let wanted = draft.want.spec.active_site;
+    if draft.life.step(StepName::Reprotect) == Some(true) {
+        // What it ended stands again: that was somebody else.
+        give_up(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
+    }
     let kind = draft.life.running().map(|it| it.r#type);
     let forward = wanted == draft.life.active;
     match kind {

@@ -138,7 +138,6 @@ impl<'a> Draft<'a> {
                 _ => want.visibility_window,
             };
             let late = |at: Timestamp| now.duration_since(at).unsigned_abs() > patience;
-            let again = known.is_some_and(|it| it.accepted_at.is_none());
             let sequence = match known {
                 Some(PendingCall { accepted_at: Some(at), .. }) if !late(*at) => {
                     awaited.push(call);
@@ -154,7 +153,8 @@ impl<'a> Draft<'a> {
             let token = ClientToken::of(want.uid, &call, sequence);
             let elsewhere = ClientToken::of(want.uid, &format!("{call}/elsewhere"), sequence);
             let (group_id, direction) = (group_id.clone(), life.direction);
-            steps.push(Step { action, group_id, direction, again, sequence, token, elsewhere });
+            let lost = lost(known);
+            steps.push(Step { action, group_id, direction, sequence, lost, token, elsewhere });
         }
         let verdict = match verdict {
             Verdict::Acting(work) if steps.is_empty() && !awaited.is_empty() => {
@@ -177,6 +177,11 @@ impl<'a> Draft<'a> {
             drill_at: None,
         }
     }
+}
+
+/// When a call was last made of which nobody knows what became.
+fn lost(known: Option<&PendingCall>) -> Option<Timestamp> {
+    known.filter(|it| it.accepted_at.is_none()).map(|it| it.requested_at)
 }
 
 /// What to do for a group that should be there.

@@ -147,13 +147,12 @@ const DELETE: &str = "DeleteDiskReplicaGroup";
 
 /// Deletes the pairs of this object that are in no group, and names those that cannot be deleted yet.
 fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
-    let (spec, status) = (draft.want.spec, draft.want.status);
+    let status = draft.want.status;
     let mut waits = vec![];
     for pair in seen.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
         let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(&pair.replica_pair_id));
-        let meant = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner)
-            && spec.pairs.iter().any(|want| resolve::pair(want, status, std::slice::from_ref(pair)).is_some());
-        if !known && !meant {
+        let marked = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner);
+        if !known && !marked {
             continue;
         }
         match deletable(&pair.status) {

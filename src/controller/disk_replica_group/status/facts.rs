@@ -1,8 +1,11 @@
 //! What was seen and done, as status remembers it: the life of the group, its pairs, drills, and the calls that may have
 //! happened. No judgement.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
+use super::super::Subject;
 use super::super::act::{Acted, Outcome};
 use super::super::diff::{Action, Decision, Step};
 use super::super::observe::Observed;
@@ -63,29 +66,27 @@ fn remember(new: &mut DiskReplicaGroupStatus, decision: &Decision) {
 
 /// Whether a call certainly did not happen, so that the next attempt is another one. What was lost, and what is still at
 /// work, keeps its token; so does what was lost before and is only held off now.
-fn refused(step: &Step, error: &Error) -> bool {
+fn refused(error: &Error) -> bool {
     match error.class {
         Class::Unavailable | Class::Ambiguous => false,
-        Class::Throttled { .. } | Class::Denied => !step.again,
         Class::Conflict => !error.code.contains("LastTokenProcessing"),
         // The token was used: by a call that happened.
         Class::Invalid => !error.code.contains("IdempotentParameterMismatch"),
-        Class::NotFound => true,
+        Class::NotFound | Class::Throttled { .. } | Class::Denied => true,
     }
 }
 
 /// What was seen and done.
 pub(super) fn facts(
-    spec: &DiskReplicaGroupSpec,
-    owner: &str,
+    it: &Subject<'_>,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,
     acted: &[Acted],
-    now: Timestamp,
 ) {
+    let (spec, now) = (&it.object.spec, it.now);
     remember(new, decision);
-    new.pairs = pairs(spec, new, owner, seen, acted);
+    new.pairs = pairs(spec, new, &super::super::owner(it), seen, acted);
     let group = seen.group.group();
     if let Some(group) = group {
         new.replica_group_id = Some(group.replica_group_id.clone());
@@ -108,7 +109,8 @@ pub(super) fn facts(
     }
     new.missing_since = decision.missing.then(|| new.missing_since.unwrap_or(seconds(now)));
     new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
-    calls(new, decision, acted, now);
+    calls(new, decision, acted, it.visibility_window, now);
+    let drilling = new.pending_calls.iter().any(|it| it.call == Action::StartDrill.call());
     for Acted { step, outcome } in acted {
         match (&step.action, outcome) {
             (Action::CreateGroup(_), Outcome::Made(id)) => {
@@ -120,7 +122,7 @@ pub(super) fn facts(
                     run.drill_id = Some(id.clone());
                 }
             }
-            (Action::StartDrill, Outcome::Failed(error)) if refused(step, error) => {
+            (Action::StartDrill, Outcome::Failed(error)) if refused(error) && !drilling => {
                 // What is only held off is tried again.
                 let lasts = !matches!(error.class, Class::Throttled { .. } | Class::Denied);
                 if let Some(drills) = new.drills.as_mut().filter(|_| lasts)
@@ -144,7 +146,13 @@ pub(super) fn facts(
 }
 
 /// The calls that may have happened: those of this pass that were not refused, and those that are waited for.
-fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted], now: Timestamp) {
+fn calls(
+    new: &mut DiskReplicaGroupStatus,
+    decision: &Decision,
+    acted: &[Acted],
+    visibility_window: Duration,
+    now: Timestamp,
+) {
     new.pending_calls.retain_mut(|it| {
         if decision.awaited.contains(&it.call) {
             return true;
@@ -158,9 +166,14 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
                 it.accepted_at = Some(seconds(now));
                 true
             }
-            // It was written down and not tried.
-            Outcome::Skipped => step.again,
-            Outcome::Failed(error) => !refused(step, error),
+            // It was not tried now, but may have been before: then its answer was lost.
+            Outcome::Skipped => true,
+            Outcome::Failed(error) if !refused(error) => true,
+            // That it was refused this time says nothing of an attempt before, whose answer was lost.
+            Outcome::Failed(_) => step.lost.is_some_and(|at| {
+                it.requested_at = at;
+                now.duration_since(at).unsigned_abs() <= visibility_window
+            }),
         }
     });
 }

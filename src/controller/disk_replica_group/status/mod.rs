@@ -52,7 +52,7 @@ fn ran(
     decision: &Decision,
     acted: &[Acted],
 ) {
-    facts::facts(&it.object.spec, &super::owner(it), new, seen, decision, acted, it.now);
+    facts::facts(it, new, seen, decision, acted);
     if decision.drill_handled || drill_ignored(it) {
         new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
     }
