@@ -238,9 +238,12 @@ impl Life {
                 }
             }
             OperationType::Cancel | OperationType::Reprotect => {
-                if *status == S::Failovered {
+                let elsewhere = kind == OperationType::Reprotect
+                    && self.step(StepName::Reprotect) == Some(true)
+                    && resolve::direction(spec, group) == Some(self.direction);
+                if *status == S::Failovered && !elsewhere {
                     // What seemed to be its end was read late.
-                    self.reopen(StepName::Reprotect);
+                    self.reopen(kind);
                 }
                 if !replicates(status) {
                     return;
@@ -322,16 +325,16 @@ impl Life {
         }
     }
 
-    fn reopen(&mut self, name: StepName) {
-        let turned =
-            self.step(name) == Some(true) && self.running().is_some_and(|it| it.r#type == OperationType::Reprotect);
-        if let Some(operation) = self.running_mut() {
-            operation.steps.retain(|it| it.name != StepName::Start);
-            operation.steps.iter_mut().filter(|it| it.name == name).for_each(|it| it.completed_at = None);
-        }
-        if turned {
+    /// The failover stands still: it is not taken back, and replication is not turned round.
+    fn reopen(&mut self, kind: OperationType) {
+        if kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true) {
             self.direction = self.direction.turned();
             self.active = self.direction.standby();
+        }
+        if let Some(operation) = self.running_mut() {
+            operation.steps.retain(|it| it.name != StepName::Start);
+            let reprotects = operation.steps.iter_mut().filter(|it| it.name == StepName::Reprotect);
+            reprotects.for_each(|it| it.completed_at = None);
         }
     }
 

@@ -118,14 +118,17 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
         }
         _ => {}
     }
-    // What a forced failover lacks, the API says.
     let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
     let lacking = members::lacking(&draft, group, seen);
     let closed = match planned {
         false => None,
-        true if !lacking.is_empty() => Some(format!("pairs are not replicated: {lacking}")),
-        true => gate(&draft, group).and_then(|_| complete(&draft, group, seen)).err(),
+        true if !lacking.is_empty() => Some(format!(
+            "pairs are not replicated: {lacking}: a planned failover waits for them (pairs are added while replication is \
+             stopped); set failover.mode: Forced to leave them behind"
+        )),
+        true => gate(&draft, group).err(),
     };
+    let closed = closed.or_else(|| complete(&draft, group, seen).err());
     if let Some(why) = closed {
         return not_yet(draft, group, seen, why);
     }

@@ -70,9 +70,7 @@ fn refused(error: &Error) -> bool {
     match error.class {
         Class::Unavailable | Class::Ambiguous => false,
         Class::Conflict => !error.code.contains("LastTokenProcessing"),
-        // The token was used: by a call that happened.
-        Class::Invalid => !error.code.contains("IdempotentParameterMismatch"),
-        Class::NotFound | Class::Throttled { .. } | Class::Denied => true,
+        Class::NotFound | Class::Throttled { .. } | Class::Denied | Class::Invalid => true,
     }
 }
 
