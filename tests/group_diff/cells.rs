@@ -25,10 +25,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("Start", "created initial_syncing syncing normal stopped"),
     ("OneShot", "created manual_syncing stopped"),
     ("Stop", "manual_syncing initial_syncing syncing normal stopping stop_failed stopped"),
-    (
-        "Failover",
-        "manual_syncing syncing normal stopping stop_failed stopped failovering failover_failed failovered",
-    ),
+    ("Failover", "manual_syncing syncing normal stopping stop_failed stopped failovering failover_failed failovered"),
     ("Reverse", "failovered"),
     ("Cancel", "failovered"),
     ("Delete", "created create_failed stopped failovered deleting delete_failed invalid"),
@@ -124,8 +121,10 @@ fn cell(status: &str, wish: &str, direction: Direction) -> Decision {
     if matches!(wish, "Delete" | "Delete, Manual" | "Retain") {
         world.delete();
     }
-    let decision =
-        disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(&world.subject(), &seen(status, direction));
+    let decision = disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(
+        &world.subject(),
+        &seen(status, direction),
+    );
     assert!(decision.steps.iter().all(|it| it.direction == direction), "{status} × {wish}: a call to the wrong site");
     decision
 }

@@ -7,6 +7,8 @@
 
 mod acting;
 mod cells;
+mod drills;
+mod members;
 mod operations;
 mod properties;
 mod trial;

@@ -1,6 +1,6 @@
 //! A failover from its beginning to its end, turned round, failed back, cancelled: each step with what the cloud shows.
 
-use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, Direction};
+use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup};
 use disaster_recovery_operator::controller::kind::Kind;
 use serde_json::{Value, json};
 

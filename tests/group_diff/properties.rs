@@ -99,7 +99,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// A world whose object is in sync, or new, and to which all of this happens.
-fn trial(rules: &disaster_recovery_operator::simulator::model::ebs::DiskRules, new: bool, events: &[Event]) -> Result<Trial, TestCaseError> {
+fn trial(
+    rules: &disaster_recovery_operator::simulator::model::ebs::DiskRules,
+    new: bool,
+    events: &[Event],
+) -> Result<Trial, TestCaseError> {
     let world = match new {
         true => World::new(spec_with(json!({})), rules.clone()),
         false => World::in_sync_with(json!({}), rules.clone()),

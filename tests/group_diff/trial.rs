@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use disaster_recovery_operator::api::disk_replica_group::{
-    DeletionPolicy, Direction, Phase, Reprotect, Site,
-};
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
+use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direction, Phase, Reprotect, Site};
 use disaster_recovery_operator::controller::disk_replica_group::act::Outcome;
 use disaster_recovery_operator::controller::disk_replica_group::diff::{Action, Step, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::OWNER_TAG;
@@ -53,6 +51,7 @@ pub struct Trial {
     calls: BTreeMap<String, Call>,
     /// Where replication comes from and what the status is, when the cloud was last looked at.
     truth: Option<(Direction, String)>,
+    looked: i64,
     /// How many sites the user asked for.
     pub asked: usize,
     /// Whether a person ended a failure in a way that the spec does not ask for.
@@ -67,7 +66,7 @@ fn name(status: ReplicaStatus) -> String {
 impl Trial {
     pub fn new(world: World) -> Trial {
         let (calls, truth) = Default::default();
-        Trial { world, calls, truth, asked: 0, meddled: false, drills: 0 }
+        Trial { world, calls, truth, looked: 0, asked: 0, meddled: false, drills: 0 }
     }
 
     /// The direction and status of our group in the model.
@@ -135,9 +134,10 @@ impl Trial {
     }
 
     pub fn pass(&mut self, faults: &[Fault], crash: Crash, stale: bool) -> Result<Option<Passed>, TestCaseError> {
-        let stale = stale && self.world.last.is_some();
+        // No list is older than a call takes to show.
+        let stale = stale && self.world.last.is_some() && self.world.now - self.looked < 100_000;
         if !stale {
-            self.truth = self.look();
+            (self.truth, self.looked) = (self.look(), self.world.now);
         }
         let mut faults = faults.iter().copied().cycle();
         let Some(passed) = self.world.faulty_pass(&mut |_| faults.next().unwrap_or(Fault::None), crash, stale) else {
@@ -171,7 +171,11 @@ impl Trial {
         let delete = deleting && spec.deletion_policy == DeletionPolicy::Delete;
         match &step.action {
             Action::FailoverGroup => {
-                prop_assert_eq!(spec.active_site, life.direction.standby(), "a failover to the site that is not asked for");
+                prop_assert_eq!(
+                    spec.active_site,
+                    life.direction.standby(),
+                    "a failover to the site that is not asked for"
+                );
                 prop_assert!(self.asked > 0 && !deleting);
             }
             Action::ReprotectGroup { reverse: true } => {
@@ -223,7 +227,8 @@ impl Trial {
                 Outcome::Done | Outcome::Made(_) | Outcome::Skipped => true,
                 Outcome::Failed(error) => {
                     use disaster_recovery_operator::cloud::error::Class;
-                    !(matches!(error.class, Class::Ambiguous | Class::Unavailable) || error.code == "LastTokenProcessing")
+                    !(matches!(error.class, Class::Ambiguous | Class::Unavailable)
+                        || error.code == "LastTokenProcessing")
                 }
             };
             let now = self.world.now;
@@ -276,10 +281,8 @@ impl Trial {
             }
             self.mend(false);
             let passed = self.pass(&[], Crash::Never, false)?.unwrap();
-            let rest = matches!(
-                passed.decision.verdict,
-                Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }
-            );
+            let rest =
+                matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             quiet = if rest && passed.decision.steps.is_empty() && !passed.decision.drill_busy { quiet + 1 } else { 0 };
             if quiet > 12 || self.world.released.is_some() {
                 return Ok(passed);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{
-    DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, Place, Site,
+    Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Place, Site,
 };
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
@@ -396,10 +396,8 @@ impl World {
         let mut trace = Vec::new();
         for _ in 0..most {
             let passed = self.pass();
-            let rest = matches!(
-                passed.decision.verdict,
-                Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }
-            );
+            let rest =
+                matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             if rest && passed.decision.steps.is_empty() {
                 return passed;
             }

@@ -104,9 +104,9 @@ impl<'a> Draft<'a> {
 
     /// Whether a call may have been made whose effect does not show yet.
     fn in_flight(&self, call: &str) -> bool {
-        self.want.pending(call).is_some_and(|it| {
-            self.now.duration_since(it.last()).unsigned_abs() <= self.want.visibility_window
-        })
+        self.want
+            .pending(call)
+            .is_some_and(|it| self.now.duration_since(it.last()).unsigned_abs() <= self.want.visibility_window)
     }
 
     /// Gives each call its token. A call whose answer was lost has the token that it had; one that was answered is not made
@@ -175,7 +175,8 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
         let hidden = match pending.call.split_once('/').unwrap_or((&pending.call, "")) {
             ("CreateDiskReplicaGroup", _) => status.is_none(),
             ("CreateDiskReplicaPair", name) => {
-                let known = want.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
+                let known =
+                    want.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
                 let want = want.spec.pairs.iter().find(|it| it.name == name);
                 let meant = want.is_some_and(|it| resolve::pair(it, &Default::default(), &seen.pairs).is_some());
                 !meant && !known.is_some_and(|id| seen.pairs.iter().any(|it| it.replica_pair_id == *id))

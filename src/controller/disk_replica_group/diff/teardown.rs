@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::super::life;
 use super::super::observe::{self, Observed, Sight};
 use super::super::resolve;
-use super::members::deletable;
 use super::failover::FAILOVER;
+use super::members::deletable;
 use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, keep_in_mind};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
@@ -43,8 +43,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
 /// The group is kept. What was stopped for a failover that has not begun is started again.
 fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
-    let owes =
-        draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
+    let owes = draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
     match &group.status {
         S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed if owes && draft.in_flight(FAILOVER) => {
             draft.wait(Work::Deleting, "the failover to show, which may have been called")
