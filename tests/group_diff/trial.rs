@@ -283,7 +283,7 @@ impl Trial {
             let passed = self.pass(&[], Crash::Never, false)?.unwrap();
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
-            quiet = if rest && passed.decision.steps.is_empty() && !passed.decision.drill_busy { quiet + 1 } else { 0 };
+            quiet = if rest && passed.decision.steps.is_empty() && passed.decision.awaited.is_empty() && !passed.decision.drill_busy { quiet + 1 } else { 0 };
             if quiet > 12 || self.world.released.is_some() {
                 return Ok(passed);
             }
