@@ -51,6 +51,7 @@ pub struct Trial {
     calls: BTreeMap<String, Call>,
     /// Where replication comes from and what the status is, when the cloud was last looked at.
     truth: Option<(Direction, String)>,
+    looked: i64,
     /// How many sites the user asked for.
     pub asked: usize,
     /// Whether a person ended a failure in a way that the spec does not ask for.
@@ -65,7 +66,7 @@ fn name(status: ReplicaStatus) -> String {
 impl Trial {
     pub fn new(world: World) -> Trial {
         let (calls, truth) = Default::default();
-        Trial { world, calls, truth, asked: 0, meddled: false, drills: 0 }
+        Trial { world, calls, truth, looked: 0, asked: 0, meddled: false, drills: 0 }
     }
 
     /// The direction and status of our group in the model.
@@ -133,9 +134,10 @@ impl Trial {
     }
 
     pub fn pass(&mut self, faults: &[Fault], crash: Crash, stale: bool) -> Result<Option<Passed>, TestCaseError> {
-        let stale = stale && self.world.last.is_some();
+        // No list is older than a call takes to show.
+        let stale = stale && self.world.last.is_some() && self.world.now - self.looked < 100_000;
         if !stale {
-            self.truth = self.look();
+            (self.truth, self.looked) = (self.look(), self.world.now);
         }
         let mut faults = faults.iter().copied().cycle();
         let Some(passed) = self.world.faulty_pass(&mut |_| faults.next().unwrap_or(Fault::None), crash, stale) else {
@@ -257,7 +259,9 @@ impl Trial {
         if crash != Crash::Never || self.world.released.is_some() {
             return Ok(());
         }
-        if let (Some((direction, status)), Some(_)) = (&self.truth, passed.seen.group.group()) {
+        // What one read does not prove is waited for.
+        let proven = passed.decision.life.unproven().is_none();
+        if let (Some((direction, status)), Some(_), true) = (&self.truth, passed.seen.group.group(), proven) {
             let known = &self.world.status;
             prop_assert_eq!(known.direction, Some(*direction), "{}", status);
             prop_assert_eq!(known.group_status.as_ref(), Some(status));
@@ -281,7 +285,15 @@ impl Trial {
             let passed = self.pass(&[], Crash::Never, false)?.unwrap();
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
-            quiet = if rest && passed.decision.steps.is_empty() && !passed.decision.drill_busy { quiet + 1 } else { 0 };
+            quiet = if rest
+                && passed.decision.steps.is_empty()
+                && passed.decision.awaited.is_empty()
+                && !passed.decision.drill_busy
+            {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet > 12 || self.world.released.is_some() {
                 return Ok(passed);
             }

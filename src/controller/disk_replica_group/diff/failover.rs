@@ -171,15 +171,17 @@ fn go_on(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
             }
             step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
-        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => match gate(&draft, group) {
-            Ok(_) => open(draft, group),
-            Err(why) => {
-                give_up(&mut draft, Phase::Failed, &why);
-                // It is still asked for.
-                draft.life.handled = target.other();
-                not_yet(draft, group, seen, why)
+        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => {
+            match gate(&draft, group) {
+                Ok(_) => open(draft, group),
+                Err(why) => {
+                    give_up(&mut draft, Phase::Failed, &why);
+                    // It is still asked for.
+                    draft.life.handled = target.other();
+                    not_yet(draft, group, seen, why)
+                }
             }
-        },
+        }
         S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => open(draft, group),
         S::Creating | S::Created | S::Reprotecting | S::Deleting | S::Failovered => {
             let on = format!("the status {} to end", status.as_str());
@@ -280,8 +282,10 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
 
 /// Replication was turned round, or the failover taken back: it is started again.
 fn start_again(draft: Draft<'_>, group: &GroupView, seen: &Observed, kind: OperationType) -> Decision {
+    // A group without pairs gets those of the spec first.
+    let empty = !seen.pairs.iter().any(|it| resolve::in_group(it, group));
     match &group.status {
-        S::Created | S::Stopped if draft.want.spec.replication == Replication::Running => {
+        S::Created | S::Stopped if draft.want.spec.replication == Replication::Running && !empty => {
             step(draft, StepName::Start, Action::StartGroup { one_shot: false })
         }
         S::StopFailed => draft.act(Action::StopGroup, work_of(kind)),
