@@ -42,7 +42,7 @@ pub fn events(
             false => Told::normal("Adopted", "Adopt", format!("took over group {id}")),
         });
     }
-    for operation in &new.operations {
+    for operation in new.operations.iter().rev() {
         let known = old.operations.iter().find(|it| it.number == operation.number);
         told.extend(operations(known, operation));
     }
