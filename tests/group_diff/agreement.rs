@@ -111,7 +111,7 @@ fn the_world_sees_what_the_operator_sees() {
         let cloud = operator(&simulator);
         let seen = world.observe().unwrap();
         let direction = world.status.direction.unwrap_or_default();
-        let binding = Binding { bound: world.bound(), owner: OWNER.into(), direction };
+        let binding = Binding { bound: world.bound(), owner: OWNER.into(), direction, forced: false };
         let (group, site) = run(observe::find_group(&cloud, &binding)).unwrap();
         assert_eq!(group, seen.group, "{name}");
         let (spec, status) = (&world.object.spec, &world.status);

@@ -62,9 +62,16 @@ pub fn leftovers<'a>(
     });
     let hidden = status.pairs.iter().filter(|it| !in_spec(&it.name)).filter_map(|it| {
         let id = it.replica_pair_id.as_deref().filter(|id| !pairs.iter().any(|pair| pair.replica_pair_id == *id))?;
+        let id = Some(id).filter(|id| !deleted(status, id))?;
         Some(Leftover { name: &it.name, id, view: None })
     });
     shown.chain(hidden).collect()
+}
+
+/// Whether a pair's deletion was answered: then what no list shows is gone.
+pub fn deleted(status: &DiskReplicaGroupStatus, pair_id: &str) -> bool {
+    let call = format!("DeleteDiskReplicaPair/{pair_id}");
+    status.pending_calls.iter().any(|it| it.call == call && it.accepted_at.is_some())
 }
 
 /// The place of a site.

@@ -217,9 +217,10 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
             ("StartDiskReplicaGroup", "OneShot") => matches!(status, Some(S::ManualSyncing | S::Other(_))),
             _ => false,
         };
-        // That it was called is what tells its end from somebody else's doing, however long it takes.
+        // That it was called is what tells its end from somebody else's doing, however long it takes. What becomes of one
+        // that failed is a person's doing.
         let lasting = pending.call.starts_with("ReprotectDiskReplicaGroup")
-            && matches!(status, Some(S::Reprotecting | S::ReprotectFailed | S::Other(_)));
+            && matches!(status, Some(S::Reprotecting | S::Other(_)));
         let due = want.visibility_window >= now.duration_since(pending.last()).unsigned_abs();
         let known = decision.awaited.contains(&pending.call)
             || decision.steps.iter().any(|it| it.action.call() == pending.call);

@@ -162,7 +162,8 @@ fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
     }
     // One that no list shows may still be there.
     let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.clone());
-    for pair_id in known.filter(|id| !seen.pairs.iter().any(|pair| pair.replica_pair_id == *id)) {
+    let hidden = |id: &String| !seen.pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    for pair_id in known.filter(|id| hidden(id) && !resolve::deleted(status, id)) {
         draft.actions.push(Action::DeletePair { pair_id });
     }
     waits

@@ -186,10 +186,11 @@ fn pairs(
     acted: &[Acted],
 ) -> Vec<PairStatus> {
     let deleted = |id: &str| {
-        acted.iter().any(|it| match (&it.step.action, &it.outcome) {
-            (Action::DeletePair { pair_id }, Outcome::Done) => pair_id == id,
-            _ => false,
-        })
+        resolve::deleted(old, id)
+            || acted.iter().any(|it| match (&it.step.action, &it.outcome) {
+                (Action::DeletePair { pair_id }, Outcome::Done) => pair_id == id,
+                _ => false,
+            })
     };
     let status = |name: &str, view: Option<&PairView>, id: Option<String>| PairStatus {
         name: name.to_owned(),
