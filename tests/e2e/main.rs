@@ -7,6 +7,7 @@ mod support;
 mod crash;
 mod drift;
 mod enumerate;
+mod groups;
 mod identity;
 mod kinds;
 mod life;
