@@ -157,13 +157,20 @@ pub struct PendingCall {
     pub call: String,
     /// What its client token derives from, besides the object's UID and the call.
     pub sequence: i64,
-    /// When it was first made (UTC).
+    /// When it was last made (UTC).
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub requested_at: Timestamp,
     /// When it was answered (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub accepted_at: Option<Timestamp>,
+}
+
+impl PendingCall {
+    /// The last that is known of it: its answer, or else when it was made.
+    pub fn last(&self) -> Timestamp {
+        self.accepted_at.unwrap_or(self.requested_at)
+    }
 }
 
 /// What is known of one pair.

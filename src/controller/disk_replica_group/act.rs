@@ -71,7 +71,8 @@ pub fn of_a_drill(action: &Action) -> bool {
     matches!(action, Action::StartDrill | Action::ClearDrill { .. })
 }
 
-fn concerns_others(action: &Action, class: Class) -> bool {
+/// Whether the steps behind one that failed so are not tried.
+pub fn concerns_others(action: &Action, class: Class) -> bool {
     match class {
         Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
         Class::NotFound | Class::Conflict | Class::Invalid => !action.stands_alone(),
@@ -94,7 +95,7 @@ async fn carry_out(cloud: &Cloud, step: &Step) -> Outcome {
 }
 
 /// Whether the service says that the call belongs to the other site.
-fn wrong_site(error: &Error) -> bool {
+pub fn wrong_site(error: &Error) -> bool {
     ["OperateNotAllowedFor", "StartDrillShouldOnDestRegion"].iter().any(|code| error.code.contains(code))
 }
 

@@ -15,6 +15,9 @@ use crate::conditions::seconds;
 const KEPT: usize = 10;
 /// The most steps of an operation that are shown: somebody who works against it must not make the object too large.
 const MOST_STEPS: usize = 20;
+/// The calls whose effect a list shows late or not at all.
+const ONE_SHOT: &str = "StartDiskReplicaGroup/OneShot";
+const REVERSE: &str = "ReprotectDiskReplicaGroup/Reverse";
 
 /// The life of a group, as status remembers it.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +56,11 @@ pub fn runs(status: &S) -> bool {
     matches!(status, S::InitialSyncing | S::Syncing | S::Normal)
 }
 
+/// Whether replication is, or was left, between the two directions.
+fn turning(status: &S) -> bool {
+    matches!(status, S::Reprotecting | S::ReprotectFailed)
+}
+
 /// The recovery point that the cloud shows. It prints 0 for none.
 pub fn shown(group: &GroupView) -> Option<Timestamp> {
     group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
@@ -84,7 +92,9 @@ impl Life {
             if life.counted(group).is_some() {
                 life.outdated = None;
             }
-            life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
+            if !turning(&group.status) {
+                life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
+            }
         }
         life
     }
@@ -114,12 +124,18 @@ impl Life {
 
     /// Turns the direction round where replication was.
     fn turn(&mut self, spec: &DiskReplicaGroupSpec, old: &DiskReplicaGroupStatus, group: &GroupView, now: Timestamp) {
+        // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
+        let called = old.pending_calls.iter().any(|it| it.call == REVERSE)
+            || old.group_status.as_deref() == Some(S::Reprotecting.as_str());
         let ours = self.running().is_some_and(|it| it.r#type == OperationType::Reprotect)
             && self.step(StepName::Reprotect) == Some(false)
+            && called
             && replicates(&group.status);
-        // By somebody else: the cloud names another source than before, and one that is not what we know.
+        // By somebody else: the cloud names another source than before, and one that is not what we know. When it names the
+        // new one while replication is being turned round is not documented: what counts is what it names at the end.
         let zone = group.source_zone_id.as_deref();
         let renamed = old.direction.is_some()
+            && !turning(&group.status)
             && zone.is_some()
             && old.reported_source_zone.as_deref().is_some_and(|known| Some(known) != zone)
             && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
@@ -175,13 +191,16 @@ impl Life {
                     self.complete(StepName::Stop, now);
                 }
                 // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
-                // to have brought something, or long enough after it was begun.
-                let begun = operation_step(self.running(), StepName::Synchronize).map(|it| it.started_at);
+                // to have brought something, or long enough after the call was accepted. One that was refused never ends.
+                let accepted = old.pending_calls.iter().find(|it| it.call == ONE_SHOT).and_then(|it| it.accepted_at);
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
                 let brought = self.counted(group) > self.running().and_then(|it| it.recovery_point);
-                let waited = begun.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
-                if (*status == S::Stopped && (was_seen || brought || waited)) || runs(status) {
+                let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
+                if *status == S::Stopped && (was_seen || brought || waited) {
                     self.complete(StepName::Synchronize, now);
+                } else if runs(status) {
+                    // Somebody started replication: what is written since is in no synchronization.
+                    self.forget(StepName::Synchronize);
                 }
             }
             OperationType::Cancel | OperationType::Reprotect => {
@@ -265,6 +284,12 @@ impl Life {
         }
     }
 
+    fn forget(&mut self, name: StepName) {
+        if let Some(operation) = self.running_mut() {
+            operation.steps.retain(|it| it.name != name);
+        }
+    }
+
     fn complete(&mut self, name: StepName, now: Timestamp) {
         let steps = self.running_mut().map(|it| it.steps.iter_mut()).into_iter().flatten();
         for step in steps.filter(|it| it.name == name && it.completed_at.is_none()) {
@@ -278,10 +303,6 @@ impl Life {
             step.completed_at = Some(seconds(now));
         }
     }
-}
-
-fn operation_step(operation: Option<&Operation>, name: StepName) -> Option<&OperationStep> {
-    operation?.steps.iter().rev().find(|it| it.name == name)
 }
 
 fn end(operation: &mut Operation, phase: Phase, message: &str, now: Timestamp) {

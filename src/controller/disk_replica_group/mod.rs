@@ -19,7 +19,8 @@ use super::kind::{self, Kind, Release, Told};
 use super::secrets::SecretError;
 use super::{Context, Next, owner};
 use crate::api::disk_replica_group::{
-    DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, ManagementPolicy, Site,
+    DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, FailoverMode, ManagementPolicy,
+    Site,
 };
 use crate::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use crate::cloud::budget::Lane;
@@ -189,6 +190,8 @@ fn binding(it: &Subject<'_>) -> Binding {
         bound: it.status.replica_group_id.clone().or(claimed).or_else(|| it.object.spec.replica_group_id.clone()),
         owner: owner(it),
         direction: it.status.direction.unwrap_or_default(),
+        forced: it.object.spec.failover.mode == FailoverMode::Forced
+            && it.status.active_site.is_some_and(|active| active != it.object.spec.active_site),
     }
 }
 
@@ -238,6 +241,13 @@ fn measures(it: &Subject<'_>, group: &crate::cloud::ebs::GroupView) -> GroupMeas
     }
 }
 
+/// Whether a refusal lasts: disks have to be detached, or half of the recovery point objective has to pass between two single
+/// synchronizations.
+fn patient(error: &Error) -> bool {
+    error.action == "ReprotectDiskReplicaGroup"
+        || ["DeviceAttached", "ManualSyncLimit"].iter().any(|code| error.code.contains(code))
+}
+
 /// When to look again.
 fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
     let drills = match &seen.drills {
@@ -246,6 +256,8 @@ fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
     };
     let synchronized = seen.group.group().is_none_or(|group| decision.life.counted(group).is_some());
     match (first_failure(acted).or(drills), &decision.verdict) {
+        // A person has to act, or some minutes have to pass.
+        (Some(error), _) if error.class == Class::Conflict && patient(error) => Next::Retry(Class::Denied),
         (Some(error), _) if error.class == Class::Conflict => Next::Soon,
         (Some(error), _) => Next::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,

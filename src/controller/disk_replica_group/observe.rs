@@ -41,6 +41,8 @@ pub struct Binding {
     pub owner: String,
     /// Which way the group replicates, as far as is known.
     pub direction: Direction,
+    /// Whether a forced failover is asked for: then the production region may be lost, and the standby region is asked first.
+    pub forced: bool,
 }
 
 /// Whether there is a group.
@@ -79,8 +81,14 @@ pub struct Observed {
 /// while a region is lost.
 pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Sight, Site), Error> {
     let ebs = cloud.toward(binding.direction);
+    if binding.forced
+        && other_region(ebs)
+        && let Ok(sight @ Sight::Found(_)) = at_site(ebs, binding, Site::Standby).await
+    {
+        return Ok((sight, Site::Standby));
+    }
     match at_site(ebs, binding, Site::Production).await {
-        Err(lost) if lost.class == Class::Unavailable && other_region(ebs) => {
+        Err(lost) if lost.class == Class::Unavailable && other_region(ebs) && !binding.forced => {
             match at_site(ebs, binding, Site::Standby).await {
                 Ok(sight @ Sight::Found(_)) => Ok((sight, Site::Standby)),
                 // A list of the other region alone does not prove that there is no group.
@@ -129,7 +137,12 @@ pub async fn pairs(
 ) -> Result<Vec<PairView>, Error> {
     let ebs = cloud.toward(direction);
     let mut pairs = match group.group() {
-        Some(group) => ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?,
+        Some(group) => {
+            let mut pairs = ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?;
+            // They were asked for as its members, whether or not they say so themselves.
+            pairs.iter_mut().for_each(|pair| pair.replica_group_id = Some(group.replica_group_id.clone()));
+            pairs
+        }
         None => vec![],
     };
     let found = |pairs: &[PairView]| {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::super::observe::Observed;
 use super::{Action, Decision, Desired, Verdict};
+use crate::api::condition::synced;
 use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
 use crate::cloud::ebs::{ClientToken, DrillStatus, DrillView, GroupView, ReplicationStatus as S};
 use crate::conditions::seconds;
@@ -80,7 +81,9 @@ pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision,
 /// Whether a drill could be begun in this state of the group. Source: the status table of the vendor's pages lists none for
 /// drills; a drill clones the last recovery point while replication goes on.
 fn possible(group: &GroupView, life: &Life, verdict: &Verdict) -> bool {
-    let calm = matches!(verdict, Verdict::InSync | Verdict::Refused { .. });
+    // What is refused otherwise is not ours, or is about to be failed over.
+    let calm =
+        matches!(verdict, Verdict::InSync | Verdict::Refused { reason: synced::REPLICATION_RUNNING, message: _ });
     calm && life.running().is_none() && matches!(group.status, S::Normal | S::Syncing) && life.counted(group).is_some()
 }
 
@@ -170,14 +173,17 @@ fn go_on(
         match ours {
             Some(view) => run.drill_id = Some(view.drill_id.clone()),
             // The call's answer was lost: made again, it names the drill that it made.
-            None if keep_for.is_some() => {
-                if let Some(group) = seen.group.group() {
-                    start(want, group, decision);
-                }
+            None if let Some(group) = repeatable(want, seen, keep_for, decision) => {
+                start(want, group, decision);
                 return Ok(run);
             }
-            None if age <= want.visibility_window => return Ok(run),
-            None => return Err(None),
+            None if in_flight(want, now) => return Ok(run),
+            None => {
+                run.cleared_at = Some(seconds(now));
+                run.result = Some(DrillResult::Failed);
+                run.message = "it was not begun".into();
+                return Err(Some(run));
+            }
         }
     }
     let id = run.drill_id.clone().unwrap_or_default();
@@ -204,6 +210,25 @@ fn go_on(
         DrillStatus::Other(_) => {}
     }
     Ok(run)
+}
+
+/// Whether a drill may still come of the call.
+fn in_flight(want: &Desired<'_>, now: Timestamp) -> bool {
+    let last = want.pending(START).map(|it| it.last());
+    last.is_some_and(|at| now.duration_since(at).unsigned_abs() <= want.visibility_window)
+}
+
+/// The group, where the call for a drill can be made again in it.
+fn repeatable<'a>(
+    want: &Desired<'_>,
+    seen: &'a Observed,
+    keep_for: Option<Duration>,
+    decision: &Decision,
+) -> Option<&'a GroupView> {
+    let run = want.status.drills.as_ref()?.current.as_ref()?;
+    let same = run.site == decision.life.direction.standby();
+    let group = seen.group.group().filter(|_| keep_for.is_some() && same)?;
+    possible(group, &decision.life, &decision.verdict).then_some(group)
 }
 
 fn gone(want: &Desired<'_>, seen: &Observed, keep_for: Option<Duration>) -> bool {

@@ -92,7 +92,7 @@ fn not_yet(draft: Draft<'_>, group: &GroupView, seen: &Observed, why: String) ->
 fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     let mode = draft.want.spec.failover.mode;
     match &group.status {
-        S::Invalid | S::FailoverFailed | S::CreateFailed | S::DeleteFailed => return failed(draft, group, seen),
+        S::Invalid | S::CreateFailed | S::DeleteFailed => return failed(draft, group, seen),
         S::Created | S::InitialSyncing => {
             let why = "the first synchronization has not ended: there is nothing that could be failed over to";
             return not_yet(draft, group, seen, why.into());
@@ -141,7 +141,7 @@ fn go_on(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
             }
             step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
-        S::Stopped if planned => match gate(&draft, group, FailoverMode::Planned) {
+        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => match gate(&draft, group, FailoverMode::Planned) {
             Ok(_) => open(draft, group),
             Err(why) => {
                 give_up(&mut draft, Phase::Failed, &why);
@@ -179,7 +179,7 @@ fn open(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     step(draft, StepName::Failover, Action::FailoverGroup)
 }
 
-const FAILOVER: &str = "FailoverDiskReplicaGroup";
+pub(super) const FAILOVER: &str = "FailoverDiskReplicaGroup";
 
 /// Waits for a call that may have been made.
 fn await_call(draft: Draft<'_>, call: &str, work: Work) -> Decision {

@@ -100,6 +100,10 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
             }
             Some(pair) if resolve::in_group(pair, group) => {}
             Some(pair) => match &pair.status {
+                // In the group, it would overwrite the disk in use.
+                _ if backward(draft, want, pair) => {
+                    broken.push(format!("{}, which is replicated the other way", describe(want, pair)));
+                }
                 S::Created | S::Stopped => {
                     draft.actions.push(Action::AddPair { pair_id: pair.replica_pair_id.clone() });
                 }
@@ -133,6 +137,15 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
         return Need::Time(format!("pairs to be ready: {}", waits.join(", ")));
     }
     Need::Nothing
+}
+
+/// Whether a pair is replicated the other way than the group.
+fn backward(draft: &Draft<'_>, want: &Pair, pair: &PairView) -> bool {
+    let from = match draft.life.direction {
+        Direction::Forward => &want.source_disk_id,
+        Direction::Reverse => &want.destination_disk_id,
+    };
+    pair.source_disk_id.as_ref().is_some_and(|disk| disk != from)
 }
 
 fn describe(want: &Pair, pair: &PairView) -> String {

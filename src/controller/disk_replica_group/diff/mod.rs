@@ -105,8 +105,7 @@ impl<'a> Draft<'a> {
     /// Whether a call may have been made whose effect does not show yet.
     fn in_flight(&self, call: &str) -> bool {
         self.want.pending(call).is_some_and(|it| {
-            let since = it.accepted_at.unwrap_or(it.requested_at);
-            self.now.duration_since(since).unsigned_abs() <= self.want.visibility_window
+            self.now.duration_since(it.last()).unsigned_abs() <= self.want.visibility_window
         })
     }
 
@@ -156,8 +155,42 @@ impl<'a> Draft<'a> {
 
 /// What to do for a group that should be there.
 pub fn diff(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
-    let decision = group(want, seen, now);
-    drills::carry_on(want, seen, decision, now)
+    let mut decision = group(want, seen, now);
+    decision = drills::carry_on(want, seen, decision, now);
+    keep_in_mind(want, seen, &mut decision, now);
+    decision
+}
+
+/// A call whose effect cannot be taken back, that may be under way still and that is not wanted any more, or not now, is
+/// not forgotten before it had time to show: what is decided next goes by it.
+fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, now: Timestamp) {
+    let status = seen.group.group().map(|group| &group.status);
+    for pending in &want.status.pending_calls {
+        let hidden = match pending.call.split_once('/').unwrap_or((&pending.call, "")) {
+            ("CreateDiskReplicaGroup", _) => status.is_none(),
+            ("CreateDiskReplicaPair", name) => {
+                let known = want.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
+                let want = want.spec.pairs.iter().find(|it| it.name == name);
+                let meant = want.is_some_and(|it| resolve::pair(it, &Default::default(), &seen.pairs).is_some());
+                !meant && !known.is_some_and(|id| seen.pairs.iter().any(|it| it.replica_pair_id == *id))
+            }
+            ("FailoverDiskReplicaGroup", _) => {
+                !matches!(status, Some(S::Failovering | S::Failovered | S::FailoverFailed))
+            }
+            ("StartReplicaGroupDrill", _) => {
+                let current = decision.drills.as_ref().and_then(|it| it.current.as_ref());
+                current.is_some_and(|run| run.drill_id.is_none())
+            }
+            ("ReprotectDiskReplicaGroup", _) => matches!(status, Some(S::Failovered | S::Other(_)) | None),
+            _ => false,
+        };
+        let due = want.visibility_window >= now.duration_since(pending.last()).unsigned_abs();
+        let known = decision.awaited.contains(&pending.call)
+            || decision.steps.iter().any(|it| it.action.call() == pending.call);
+        if hidden && due && !known {
+            decision.awaited.push(pending.call.clone());
+        }
+    }
 }
 
 fn group(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
@@ -174,6 +207,13 @@ fn group(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
             observe::OWNER_TAG
         );
         return draft.refuse(synced::OWNED_BY_ANOTHER, text);
+    }
+    if let Some(named) = want.spec.replica_group_id.as_deref().filter(|it| *it != group.replica_group_id) {
+        let text = format!(
+            "the object manages group {} and is to take over {named}: make a new object for {named}",
+            group.replica_group_id
+        );
+        return draft.refuse(synced::IMMUTABLE_FIELD, text);
     }
     if !resolve::same_zones(want.spec, group) {
         let text = format!(
@@ -216,7 +256,7 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         decision.awaited.push("CreateDiskReplicaGroup".into());
         return decision;
     }
-    if let Some(id) = bound.filter(|id| spec.replica_group_id.as_deref() == Some(id)) {
+    if let Some(id) = spec.replica_group_id.as_deref() {
         let text = format!(
             "group {id} does not exist at {} or {}: correct source and destination, or remove the object and name another \
              group",
@@ -235,8 +275,7 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         }
         draft.life.end(Phase::Failed, "the group is gone", draft.now);
     }
-    let active = if bound.is_some() { draft.life.active } else { spec.active_site };
-    if active == Site::Destination || spec.active_site == Site::Destination {
+    if draft.life.active == Site::Destination || spec.active_site == Site::Destination {
         let text = "there is no group, and the destination is the active site: to make one would overwrite the disks in use \
                     with those of the source. Make a new object whose source is the site in use; or, if the source is in \
                     use, one with activeSite: Source";

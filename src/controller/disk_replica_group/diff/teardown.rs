@@ -6,10 +6,11 @@ use super::super::life;
 use super::super::observe::{self, Observed, Sight};
 use super::super::resolve;
 use super::members::deletable;
-use super::{Action, Decision, Desired, Draft, Verdict, Work, drills};
+use super::failover::FAILOVER;
+use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, keep_in_mind};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DeletionPolicy, DiskReplicaGroupStatus, OperationType, Phase, Replication, Reprotect, StepName,
+    DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 
@@ -17,7 +18,8 @@ use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
     // The clones of a drill are billed: they go first.
     let draft = Draft::new(want, seen, now);
-    let clearing = drills::clear(want, seen, draft.wait(Work::Deleting, "the drill to be cleared"), now);
+    let mut clearing = drills::clear(want, seen, draft.wait(Work::Deleting, "the drill to be cleared"), now);
+    keep_in_mind(want, seen, &mut clearing, now);
     if clearing.drills.as_ref().is_some_and(|it| it.current.is_some()) {
         return clearing;
     }
@@ -33,13 +35,20 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
             DeletionPolicy::Delete => delete(draft, group, seen),
         },
     };
-    Decision { drills: clearing.drills, ..decision }
+    let mut decision = Decision { drills: clearing.drills, ..decision };
+    keep_in_mind(want, seen, &mut decision, now);
+    decision
 }
 
 /// The group is kept. What was stopped for a failover that has not begun is started again.
 fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
-    let owes = draft.life.running().is_some() && draft.want.spec.replication == Replication::Running;
+    let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
+    let owes =
+        draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
     match &group.status {
+        S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed if owes && draft.in_flight(FAILOVER) => {
+            draft.wait(Work::Deleting, "the failover to show, which may have been called")
+        }
         S::Stopped if owes => draft.act(Action::StartGroup { one_shot: false }, Work::Deleting),
         S::ManualSyncing | S::Stopping if owes => {
             let on = format!("the status {} to end, so that replication can be started again", group.status.as_str());
@@ -69,6 +78,10 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
             draft.act(Action::DeleteGroup, Work::Deleting)
         }
         S::Failovered if draft.want.spec.reprotect == Reprotect::Automatic => {
+            let cancel = Action::ReprotectGroup { reverse: false }.call();
+            if draft.in_flight(&cancel) {
+                return draft.wait(Work::Deleting, format!("{cancel} to show, which may have been called"));
+            }
             let (generation, now) = (draft.want.generation, draft.now);
             if draft.life.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
                 draft.life.begin(OperationType::Reprotect, None, generation, now);
@@ -164,5 +177,6 @@ fn without_group(mut draft: Draft<'_>, seen: &Observed) -> Decision {
 /// Whether something was stopped for this object's sake that runs again before it goes.
 pub fn owes(status: &DiskReplicaGroupStatus) -> bool {
     let stopped = status.group_status.as_deref().is_some_and(|it| !life::runs(&S::from(it.to_owned())));
-    status.operations.first().is_some_and(|it| it.phase == Phase::Running) && stopped
+    let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
+    status.operations.first().is_some_and(|it| it.phase == Phase::Running && failover(it)) && stopped
 }

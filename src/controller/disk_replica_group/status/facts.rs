@@ -26,7 +26,9 @@ pub fn intended(old: &DiskReplicaGroupStatus, decision: &Decision, now: Timestam
     remember(&mut new, decision);
     for Step { action, sequence, .. } in decision.steps.iter().filter(|it| it.action.has_token()) {
         let call = action.call();
-        if new.pending_calls.iter().any(|it| it.call == call && it.sequence == *sequence) {
+        if let Some(again) = new.pending_calls.iter_mut().find(|it| it.call == call && it.sequence == *sequence) {
+            // It may take effect for so long after each attempt.
+            again.requested_at = seconds(now);
             continue;
         }
         new.pending_calls.retain(|it| it.call != call);
