@@ -9,7 +9,7 @@ use crate::stage::{Stage, Tested};
 use crate::support::operator::Tripwire;
 
 /// How many worlds crash side by side.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 8;
 /// No scenario takes more calls than this.
 const MOST_CALLS: usize = 250;
 

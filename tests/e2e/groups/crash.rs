@@ -92,8 +92,7 @@ impl Scenario for Disks {
     type Kind = DiskReplicaGroup;
 
     async fn stage(self) -> Groups {
-        let mut world = Groups::with(DiskRules { delay_ms: 25, ..quick() }).await;
-        world.settings.transition_interval = Duration::from_millis(30);
+        let mut world = Groups::with(DiskRules { delay_ms: 50, ..quick() }).await;
         // Only what goes on brings the operator back, but for clones that are kept for a while.
         world.settings.poll_interval = Duration::from_millis(if self == D::Drill { 300 } else { 3_600_000 });
         world

@@ -34,7 +34,7 @@ const REGIONS: [&str; 2] = ["cn-hangzhou", "cn-shanghai"];
 
 /// Quick disks: a recovery point every 200 ms, and one-shot synchronizations as often as anybody likes.
 fn quick() -> DiskRules {
-    DiskRules { delay_ms: 30, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
+    DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
 }
 
 impl Groups {
@@ -47,7 +47,10 @@ impl Groups {
     async fn with(disk_rules: DiskRules) -> Self {
         let calls = 100_000;
         let mut world = Self::on(Config { disk_rules, ebs_rate_limit_per_second: calls, ..Config::default() }).await;
-        world.settings.transition_interval = Duration::from_millis(50);
+        // Quick enough to see what goes on in the cloud.
+        world.settings.transition_interval = Duration::from_millis(30);
+        world.settings.retry_interval = Duration::from_millis(50);
+        world.settings.poll_interval = Duration::from_millis(200);
         world.settings.visibility_window = Duration::from_secs(1);
         world
     }
