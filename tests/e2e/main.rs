@@ -6,11 +6,14 @@ mod support;
 
 mod crash;
 mod drift;
+mod enumerate;
+mod groups;
 mod identity;
 mod kinds;
 mod life;
 mod program;
 mod secrets;
+mod stage;
 mod steady;
 mod trouble;
 mod world;

@@ -50,7 +50,8 @@ pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -
         S::Stopped | S::Stopping | S::StopFailed | S::ManualSyncing if running => {
             draft.differs("replication", "Running", status.as_str());
         }
-        S::InitialSyncing | S::Syncing | S::Normal if !running => {
+        // Until it is stopped, so that the end of the difference is told.
+        S::InitialSyncing | S::Syncing | S::Normal | S::Stopping | S::StopFailed if !running => {
             draft.differs("replication", "Stopped", status.as_str());
         }
         _ => {}

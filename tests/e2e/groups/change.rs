@@ -1,0 +1,124 @@
+//! Changes of the spec of a group that runs.
+
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, Site};
+use disaster_recovery_operator::simulator::model::ebs::ReplicaStatus;
+use serde_json::json;
+
+use super::{Groups, pair, spec};
+use crate::stage::{has, message};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.cloud.clear_requests();
+    let change = json!({ "groupName": "orders", "description": "other", "enableRtc": true });
+    world.patch("db", json!({ "spec": change })).await;
+    let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("groupName, description, enableRtc") && text.contains("replication: Stopped"), "{text}");
+    assert!(has(&status, "Stalled", "True", "ReplicationRunning"), "{status:#?}");
+    let fields: Vec<_> = status.drift.iter().map(|it| (it.field.as_str(), it.wanted.as_str())).collect();
+    assert_eq!(fields, [("groupName", "orders"), ("description", "other"), ("enableRtc", "true")]);
+    world.polls(3).await;
+    assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Normal), "it goes on as it was");
+    world.event("db", "ReplicationRunning").await;
+
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    let status = world.condition("db", "Synced", "True", "InSync").await;
+    let generation = world.get("db").await.expect("it is there").metadata.generation;
+    assert_eq!(status.synced_generation, generation, "{status:#?}");
+    assert!(has(&status, "Ready", "False", "Stopped") && has(&status, "Protected", "False", "ReplicationStopped"));
+    let group = world.group();
+    assert_eq!((group.name.as_deref(), group.description.as_deref()), (Some("orders"), Some("other")));
+    assert!(group.enable_rtc);
+    assert_eq!(world.changes(), ["StopDiskReplicaGroup", "ModifyDiskReplicaGroup"]);
+
+    world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, &["data", "logs"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_are_added_and_removed_while_replication_is_stopped() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    let made = world.made(spec()).await;
+    world.patch("db", json!({ "spec": { "pairs": [pair("data"), pair("index")] } })).await;
+    let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("pairs[index]") && text.contains("pairs[logs]"), "{text}");
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"), "a pair is not replicated: {status:#?}");
+    assert_eq!(status.pairs_in_group.as_deref(), Some("1/2"));
+
+    world.cloud.clear_requests();
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    let stopped = |it: &DiskReplicaGroupStatus| has(it, "Ready", "False", "Stopped") && it.pairs.len() == 2;
+    let status = world.status("db", "it is stopped with its new pairs", stopped).await;
+    assert_eq!(status.pairs_in_group.as_deref(), Some("2/2"), "{status:#?}");
+    world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, &["data", "index"]);
+    let id = |status: &DiskReplicaGroupStatus| status.pairs[0].replica_pair_id.clone();
+    assert_eq!(id(&status), id(&made), "the pair that stays is not touched");
+    let mut changes = world.changes();
+    changes.sort();
+    let mut expected = ["StopDiskReplicaGroup", "CreateDiskReplicaPair", "AddDiskReplicaPair"].to_vec();
+    expected.extend(["RemoveDiskReplicaPair", "DeleteDiskReplicaPair", "StartDiskReplicaGroup"]);
+    expected.sort_unstable();
+    assert_eq!(changes, expected, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_is_added_while_the_destination_is_in_use() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.go_to("Destination", "Forced").await;
+    world.protected().await;
+    let pairs = [pair("data"), pair("logs"), pair("index")];
+    world.patch("db", json!({ "spec": { "replication": "Stopped", "pairs": pairs } })).await;
+    world.condition("db", "Synced", "True", "InSync").await;
+    world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    let status = world.protected().await;
+    // From Shanghai, where the disks are in use, to Hangzhou.
+    world.assert_one(&status, Site::Destination, &["data", "logs", "index"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    let mut stopped = spec();
+    stopped["replication"] = json!("Stopped");
+    world.create("db", stopped).await;
+    let rests =
+        |it: &DiskReplicaGroupStatus| has(it, "Ready", "False", "Stopped") && has(it, "Synced", "True", "InSync");
+    let status = world.status("db", "it is made and rests", rests).await;
+    assert_eq!((status.pairs_in_group.as_deref(), status.group_status.as_deref()), (Some("2/2"), Some("created")));
+    assert!(!world.changes().iter().any(|it| it == "StartDiskReplicaGroup"));
+    world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    world.protected().await;
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    world.status("db", "it rests", rests).await;
+    world.until(ReplicaStatus::Stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_group_is_failed_over_and_stays_stopped() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    world.condition("db", "Ready", "False", "Stopped").await;
+    world.go_to("Destination", "Planned").await;
+    let there =
+        |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Destination) && has(it, "Ready", "False", "Stopped");
+    let status = world.status("db", "the destination is in use, and replication stopped", there).await;
+    assert!(has(&status, "Synced", "True", "InSync"), "{status:#?}");
+    assert_eq!(world.group().status, ReplicaStatus::Stopped);
+    world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, &["data", "logs"]);
+}

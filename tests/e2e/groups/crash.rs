@@ -1,0 +1,227 @@
+//! The operator is stopped dead after every single call to the cloud and every single write to Kubernetes: there is one group
+//! with its pairs, one site is active, everything that was asked for is done once, and nothing else is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use disaster_recovery_operator::api::DRILL_ANNOTATION;
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DrillResult, OperationType, Phase, Site};
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, ReplicaStatus};
+use serde_json::json;
+
+use super::trouble::tokens;
+use super::{Groups, history, quick, spec, spec_with};
+use crate::enumerate::{Scenario, everywhere};
+
+/// What is done to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disks {
+    Create,
+    Failover,
+    Failback,
+    Forced,
+    Cancel,
+    Drill,
+    Delete,
+    DeleteWhileCreating,
+}
+
+use Disks as D;
+
+impl Disks {
+    /// The spec that it begins with.
+    fn first(self) -> serde_json::Value {
+        match self {
+            D::Cancel => spec_with(json!({ "reprotect": "Manual" })),
+            D::Drill => spec_with(json!({ "drill": { "schedule": "0 0 1 1 *", "keepFor": "1s" } })),
+            _ => spec(),
+        }
+    }
+
+    /// How many logical changes are made by each operation of the API.
+    fn changes(self) -> &'static [(&'static str, usize)] {
+        match self {
+            D::Create => &[
+                ("AddDiskReplicaPair", 2),
+                ("CreateDiskReplicaGroup", 1),
+                ("CreateDiskReplicaPair", 2),
+                ("StartDiskReplicaGroup/false", 1),
+            ],
+            D::Failover | D::Failback => &[
+                ("FailoverDiskReplicaGroup", 1),
+                ("ReprotectDiskReplicaGroup/true", 1),
+                ("StartDiskReplicaGroup/false", 1),
+                ("StartDiskReplicaGroup/true", 1),
+                ("StopDiskReplicaGroup", 1),
+            ],
+            D::Forced => &[
+                ("FailoverDiskReplicaGroup", 1),
+                ("ReprotectDiskReplicaGroup/true", 1),
+                ("StartDiskReplicaGroup/false", 1),
+            ],
+            D::Cancel => &[("ReprotectDiskReplicaGroup/false", 1), ("StartDiskReplicaGroup/false", 1)],
+            // To clear takes no token.
+            D::Drill => &[("ClearReplicaGroupDrill", 0), ("StartReplicaGroupDrill", 1)],
+            D::Delete => &[
+                ("DeleteDiskReplicaGroup", 1),
+                ("DeleteDiskReplicaPair", 2),
+                ("RemoveDiskReplicaPair", 2),
+                ("StopDiskReplicaGroup", 1),
+            ],
+            // It depends on when.
+            D::DeleteWhileCreating => &[],
+        }
+    }
+
+    /// The operations that status tells of in the end, the oldest first.
+    fn operations(self) -> Vec<(OperationType, Site, Phase)> {
+        use OperationType::{Cancel, Failback, Failover, Reprotect};
+        let there = [(Failover, Site::Destination), (Reprotect, Site::Destination)];
+        let back = [(Failback, Site::Source), (Reprotect, Site::Source)];
+        let all = match self {
+            D::Create | D::Drill | D::Delete | D::DeleteWhileCreating => vec![],
+            D::Failover | D::Forced => there.to_vec(),
+            D::Failback => [there, back].concat(),
+            D::Cancel => vec![(Failover, Site::Destination), (Cancel, Site::Source)],
+        };
+        all.into_iter().map(|it| (it.0, it.1, Phase::Succeeded)).collect()
+    }
+}
+
+impl Scenario for Disks {
+    type Kind = DiskReplicaGroup;
+
+    async fn stage(self) -> Groups {
+        let mut world = Groups::with(DiskRules { delay_ms: 50, ..quick() }).await;
+        // Only what goes on brings the operator back, but for clones that are kept for a while.
+        world.settings.poll_interval = Duration::from_millis(if self == D::Drill { 300 } else { 3_600_000 });
+        world
+    }
+
+    async fn begin(self, world: &Groups) {
+        world.create("db", self.first()).await;
+        if matches!(self, D::Create | D::DeleteWhileCreating) {
+            return;
+        }
+        let operator = world.operator().await;
+        world.protected().await;
+        match self {
+            D::Failback => {
+                world.go_to("Destination", "Forced").await;
+                world.protected().await;
+            }
+            D::Cancel => {
+                world.go_to("Destination", "Forced").await;
+                world.condition("db", "Ready", "True", "FailedOver").await;
+            }
+            _ => {}
+        }
+        operator.stop().await;
+        world.cloud.clear_requests();
+        match self {
+            D::Failover => world.go_to("Destination", "Planned").await,
+            D::Failback | D::Cancel => world.go_to("Source", "Planned").await,
+            D::Forced => world.go_to("Destination", "Forced").await,
+            D::Drill => world.annotate("db", DRILL_ANNOTATION, "now").await,
+            D::Delete => world.delete("db").await,
+            D::Create | D::DeleteWhileCreating => {}
+        }
+    }
+
+    async fn end(self, world: &Groups) {
+        match self {
+            D::Delete => world.gone("db").await,
+            D::Drill => {
+                let ended = |drills: &disaster_recovery_operator::api::disk_replica_group::DrillsStatus| {
+                    drills.current.is_none() && drills.last.is_some()
+                };
+                world.status("db", "the drill was cleared", |it| it.drills.as_ref().is_some_and(ended)).await;
+            }
+            D::Create | D::Failover | D::Failback | D::Forced | D::Cancel | D::DeleteWhileCreating => {
+                world.protected().await;
+            }
+        }
+    }
+
+    async fn meanwhile(self, world: &Groups) -> bool {
+        if self == D::DeleteWhileCreating {
+            world.delete("db").await;
+        }
+        self == D::DeleteWhileCreating
+    }
+
+    async fn end_again(self, world: &Groups) {
+        match self {
+            D::DeleteWhileCreating => world.gone("db").await,
+            _ => self.end(world).await,
+        }
+    }
+
+    async fn check(self, world: &Groups) {
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        for (call, tokens) in tokens(world) {
+            let (operation, about) = call.split_once('/').unwrap_or((&call, ""));
+            let flag = if ["true", "false"].contains(&about) { format!("/{about}") } else { String::new() };
+            *found.entry(format!("{operation}{flag}")).or_default() += tokens.len();
+        }
+        let found: Vec<_> = found.iter().map(|(call, times)| (call.as_str(), *times)).collect();
+        if self != D::DeleteWhileCreating {
+            assert_eq!(found, self.changes(), "{:#?}", world.cloud.requests());
+        }
+        if matches!(self, D::Delete | D::DeleteWhileCreating) {
+            world.assert_nothing();
+            return;
+        }
+        let status = world.get("db").await.and_then(|it| it.status).expect("a status");
+        assert_eq!(history(&status), self.operations(), "{status:#?}");
+        let site = if matches!(self, D::Failover | D::Forced) { Site::Destination } else { Site::Source };
+        world.assert_one(&status, site, &["data", "logs"]);
+        assert_eq!(world.group().status, ReplicaStatus::Normal);
+        assert!(world.disks().drills.is_empty(), "{:#?}", world.disks());
+        if self == D::Drill {
+            let last = status.drills.and_then(|it| it.last).expect("a drill");
+            assert_eq!(last.result, Some(DrillResult::Succeeded), "{last:#?}");
+            assert!(last.recovery_point.is_some() && last.cleared_at.is_some(), "{last:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_creation_leaves_one_group() {
+    everywhere(D::Create).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_a_planned_failover_goes_through_once() {
+    everywhere(D::Failover).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_a_failback_goes_through_once() {
+    everywhere(D::Failback).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_a_forced_failover_goes_through_once() {
+    everywhere(D::Forced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_taking_a_failover_back_takes_it_back_once() {
+    everywhere(D::Cancel).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_a_drill_clears_it() {
+    everywhere(D::Drill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_anywhere_in_deletion_leaves_nothing() {
+    everywhere(D::Delete).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_after_a_crash_anywhere_in_creation_leaves_nothing() {
+    everywhere(D::DeleteWhileCreating).await;
+}

@@ -1,0 +1,172 @@
+//! What somebody else does in the console.
+
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, Site};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus};
+use serde_json::json;
+
+use super::{Groups, REGIONS, spec, spec_with};
+use crate::stage::{has, message};
+
+const NAMES: &[&str] = &["data", "logs"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_that_is_stopped_in_the_console_is_started_again() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.by_hand(|disks, id, now| disks.stop_group(REGIONS[0], id, now)).expect("it is stopped");
+    world.event("db", "DriftFound").await;
+    world.event("db", "DriftCorrected").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_that_is_started_in_the_console_is_stopped_again() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    world.condition("db", "Ready", "False", "Stopped").await;
+    world.by_hand(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
+    world.event("db", "DriftCorrected").await;
+    world.until(ReplicaStatus::Stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec_with(json!({ "groupName": "orders" }))).await;
+    world.edit(DiskGroupEdit { group_name: Some("by hand".into()), ..DiskGroupEdit::default() });
+    let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
+    assert_eq!(status.drift[0].found, "by hand", "{status:#?}");
+    assert!(has(&status, "Ready", "True", "Available"), "it works all the same: {status:#?}");
+    world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
+    world.condition("db", "Synced", "True", "InSync").await;
+    assert_eq!(world.group().name.as_deref(), Some("orders"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.cloud.clear_requests();
+    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    let status = world.condition("db", "Synced", "False", "Drifted").await;
+    let found = |it: &DiskReplicaGroupStatus| it.drift.iter().any(|it| it.field == "activeSite");
+    assert!(found(&status) && message(&status, "Synced").contains("somebody else"), "{status:#?}");
+    let status = world.condition("db", "Ready", "False", "NotReady").await;
+    assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Failovered), "nothing is touched");
+    world.event("db", "DriftFound").await;
+    // It is accepted: the site in use is protected.
+    world.go_to("Destination", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_failover_by_somebody_else_is_left_alone_and_gone_back_from() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    world.until(ReplicaStatus::Failovered).await;
+    world.condition("db", "Synced", "False", "Drifted").await;
+    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, true, now)).expect("it is turned round");
+    world.until(ReplicaStatus::Stopped).await;
+    world.by_hand(|disks, id, now| disks.start_group(REGIONS[1], id, false, now)).expect("it is started");
+    world.until(ReplicaStatus::Normal).await;
+    let turned = |it: &DiskReplicaGroupStatus| it.group_status.as_deref() == Some("normal");
+    let status = world.status("db", "what somebody else did is seen", turned).await;
+    assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
+    assert!(has(&status, "Synced", "False", "Drifted"), "{status:#?}");
+    assert_eq!(status.operations, []);
+    world.go_to("Destination", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+    world.go_to("Source", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_somebody_else_takes_back_while_disks_are_attached_is_not_taken_for_a_reversal() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.attach("d-hangzhou-logs", true);
+    world.go_to("Destination", "Forced").await;
+    world.condition("db", "Synced", "False", "DisksAttached").await;
+    world.cloud.clear_requests();
+    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, false, now)).expect("it is taken back");
+    let told =
+        |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Source) && has(it, "Synced", "False", "Drifted");
+    let status = world.status("db", "the source is active again, by somebody else", told).await;
+    assert_eq!(status.direction, Some(Default::default()), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!(world.group().source.region, REGIONS[0]);
+    let overwrites = |it: &String| it == "FailoverDiskReplicaGroup";
+    assert!(!world.changes().iter().any(overwrites), "{:?}", world.changes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_deleted_in_the_console_is_made_again() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    let made = world.made(spec()).await;
+    world.by_hand(|disks, id, _| {
+        let pairs: Vec<_> = disks.inspect().pairs.into_iter().map(|it| it.replica_pair_id).collect();
+        pairs.iter().for_each(|pair| disks.drop_pair(pair).expect("it goes"));
+        disks.drop_group(id).expect("it goes");
+    });
+    world.event("db", "GroupGone").await;
+    let other =
+        |it: &DiskReplicaGroupStatus| it.replica_group_id.is_some() && it.replica_group_id != made.replica_group_id;
+    world.status("db", "another group", other).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_pairs_were_left_gets_them_back() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.by_hand(|disks, id, _| {
+        let stopped = DiskGroupEdit { status: Some(ReplicaStatus::Stopped), ..DiskGroupEdit::default() };
+        disks.edit_group(id, stopped).expect("it is stopped");
+        disks.drop_group(id).expect("it goes");
+    });
+    world.event("db", "GroupGone").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_group_is_made_over_disks_that_are_in_use_at_the_destination() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.go_to("Destination", "Forced").await;
+    world.protected().await;
+    world.by_hand(|disks, id, _| disks.drop_group(id)).expect("it goes");
+    world.cloud.clear_requests();
+    let status = world.condition("db", "Synced", "False", "GroupNotFound").await;
+    assert!(message(&status, "Synced").contains("would overwrite"), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+    // Nor because the spec forgets it.
+    world.go_to("Source", "Planned").await;
+    let generation = world.get("db").await.expect("it is there").metadata.generation;
+    let looked = |it: &DiskReplicaGroupStatus| {
+        it.observed_generation == generation && has(it, "Synced", "False", "GroupNotFound")
+    };
+    world.status("db", "it is refused still", looked).await;
+    world.polls(2).await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+}

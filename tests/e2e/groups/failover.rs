@@ -1,0 +1,205 @@
+//! Failovers, failbacks, and replication turned round.
+
+use disaster_recovery_operator::api::disk_replica_group::{
+    DiskReplicaGroupStatus, FailoverMode, Operation, OperationType, Phase, Site, StepName,
+};
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
+use serde_json::json;
+
+use super::{Groups, REGIONS, history, quick, spec, spec_with, steps};
+use crate::stage::{has, message};
+
+const NAMES: &[&str] = &["data", "logs"];
+
+/// A failover that ended well, with everything that is told of it.
+fn assert_measured(operation: &Operation, mode: FailoverMode, wanted: &[StepName]) {
+    assert_eq!((operation.phase, operation.mode), (Phase::Succeeded, Some(mode)), "{operation:#?}");
+    assert_eq!(steps(operation), wanted, "{operation:#?}");
+    let mut times = vec![operation.started_at];
+    for step in &operation.steps {
+        times.extend([step.started_at, step.completed_at.expect("it ended")]);
+    }
+    times.push(operation.completed_at.expect("it ended"));
+    assert!(times.is_sorted(), "{operation:#?}");
+    let point = operation.recovery_point.expect("a recovery point");
+    assert!(point <= operation.completed_at.expect("it ended"), "{operation:#?}");
+    let age = operation.recovery_point_age_seconds.expect("an age");
+    let took = operation.recovery_time_seconds.expect("a time");
+    assert!((0..900).contains(&age) && (0..600).contains(&took), "{operation:#?}");
+}
+
+/// Two whole round trips.
+async fn round_trips(rules: DiskRules) {
+    use OperationType::{Failback, Failover, Reprotect};
+    let world = Groups::with(rules).await;
+    let operator = world.operator().await;
+    world.made(spec()).await;
+    let mut all = vec![];
+    for _ in 0..2 {
+        for (site, name, kind) in [(Site::Destination, "Destination", Failover), (Site::Source, "Source", Failback)] {
+            world.go_to(name, "Planned").await;
+            let status = world.protected().await;
+            world.assert_one(&status, site, NAMES);
+            all.extend([(kind, site, Phase::Succeeded), (Reprotect, site, Phase::Succeeded)]);
+            assert_eq!(history(&status), all, "{status:#?}");
+            let [turned, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
+            assert_measured(moved, FailoverMode::Planned, &[StepName::Stop, StepName::Synchronize, StepName::Failover]);
+            assert_eq!(steps(turned), [StepName::Reprotect, StepName::Start], "{turned:#?}");
+            assert!(turned.steps.iter().all(|it| it.completed_at.is_some()) && turned.completed_at.is_some());
+            assert!(status.pending_calls.is_empty(), "{status:#?}");
+        }
+    }
+    for reason in
+        ["FailoverStarted", "FailoverCompleted", "FailbackCompleted", "ReprotectStarted", "ReprotectCompleted"]
+    {
+        world.event("db", reason).await;
+    }
+    let labels = format!("namespace=\"{}\",name=\"db\"", world.namespace);
+    let text = operator.metrics.text();
+    for name in ["last_failover_recovery_time_seconds", "last_failover_recovery_point_age_seconds"] {
+        assert!(text.contains(&format!("disaster_recovery_disk_group_{name}{{{labels}}} ")), "{name}: {text}");
+    }
+    world.delete("db").await;
+    world.gone("db").await;
+    world.assert_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_goes_there_and_back_twice() {
+    round_trips(quick()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_there_and_back_where_the_production_region_stays_what_it_was() {
+    round_trips(DiskRules { production: Production::Primary, ..quick() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_replicates_back_can_be_deleted() {
+    for production in [Production::Source, Production::Primary] {
+        let world = Groups::with(DiskRules { production, ..quick() }).await;
+        let _operator = world.operator().await;
+        world.made(spec()).await;
+        world.go_to("Destination", "Forced").await;
+        world.protected().await;
+        world.delete("db").await;
+        world.gone("db").await;
+        world.assert_nothing();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_failover_goes_at_once() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.cloud.clear_requests();
+    world.go_to("Destination", "Forced").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+    assert_measured(&status.operations[1], FailoverMode::Forced, &[StepName::Failover]);
+    let calls = ["FailoverDiskReplicaGroup", "ReprotectDiskReplicaGroup", "StartDiskReplicaGroup"];
+    assert_eq!(world.changes(), calls, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_failover_goes_also_while_the_production_region_is_lost() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
+    world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
+    world.go_to("Destination", "Forced").await;
+    let status = world.condition("db", "Ready", "True", "FailedOver").await;
+    assert_eq!(status.active_site, Some(Site::Destination));
+    assert_measured(&status.operations[0], FailoverMode::Forced, &[StepName::Failover]);
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
+    world.cloud.clear_faults();
+    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_that_cannot_stop_becomes_a_forced_one() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
+    world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
+    world.go_to("Destination", "Planned").await;
+    let unavailable = |it: &DiskReplicaGroupStatus| {
+        has(it, "Synced", "Unknown", "CloudUnavailable") && message(it, "Synced").contains("StopDiskReplicaGroup")
+    };
+    world.status("db", "production cannot be stopped", unavailable).await;
+    world.go_to("Destination", "Forced").await;
+    let status = world.status("db", "the destination is active", |it| it.active_site == Some(Site::Destination)).await;
+    let moved = status.operations.iter().find(|it| it.r#type == OperationType::Failover).expect("the failover");
+    assert_measured(moved, FailoverMode::Forced, &[StepName::Stop, StepName::Failover]);
+    world.cloud.clear_faults();
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_is_turned_round_when_a_person_says_so() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.go_to("Destination", "Planned").await;
+    let status = world.condition("db", "Ready", "True", "FailedOver").await;
+    assert!(has(&status, "Synced", "True", "InSync") && has(&status, "Protected", "False", "ReplicationStopped"));
+    assert_eq!((status.active_site, status.group_status.as_deref()), (Some(Site::Destination), Some("failovered")));
+    world.cloud.clear_requests();
+    world.polls(3).await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+    assert_eq!(world.changes(), ["ReprotectDiskReplicaGroup", "StartDiskReplicaGroup"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_is_cancelled_before_replication_is_turned_round() {
+    use OperationType::{Cancel, Failover};
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.go_to("Destination", "Forced").await;
+    world.condition("db", "Ready", "True", "FailedOver").await;
+    world.cloud.clear_requests();
+    world.go_to("Source", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+    let all = [(Failover, Site::Destination, Phase::Succeeded), (Cancel, Site::Source, Phase::Succeeded)];
+    assert_eq!(history(&status), all, "{status:#?}");
+    let reprotect = world.cloud.requests().into_iter().find(|it| it.action == "ReprotectDiskReplicaGroup");
+    let reverse = ("ReverseReplicate".to_owned(), "false".to_owned());
+    assert!(reprotect.is_some_and(|it| it.query.contains(&reverse)));
+    assert_eq!(world.changes(), ["ReprotectDiskReplicaGroup", "StartDiskReplicaGroup"]);
+    world.event("db", "CancelCompleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_is_given_up_before_the_disks_were_opened() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    // It stays stopped before the synchronization.
+    let limit = super::refusal("OperationDenied.ManualSyncLimit");
+    let one_shot = super::fault("StartDiskReplicaGroup", limit, None);
+    world.cloud.add_fault(one_shot);
+    world.go_to("Destination", "Planned").await;
+    world.until(ReplicaStatus::Stopped).await;
+    let refused = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("ManualSyncLimit");
+    world.status("db", "the cloud wants to wait", refused).await;
+    world.go_to("Source", "Planned").await;
+    let cancelled = |it: &DiskReplicaGroupStatus| history(it).first().is_some_and(|it| it.2 == Phase::Cancelled);
+    world.status("db", "it is given up", cancelled).await;
+    world.cloud.clear_faults();
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+    assert!(!world.changes().iter().any(|it| it == "FailoverDiskReplicaGroup"));
+    world.event("db", "OperationCancelled").await;
+}

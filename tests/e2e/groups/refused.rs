@@ -1,0 +1,170 @@
+//! What has to wait: for a newer recovery point, for disks to be detached.
+
+use disaster_recovery_operator::api::disk_replica_group::{
+    DiskReplicaGroupStatus, OperationType, Phase, Site, StepName,
+};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus};
+use serde_json::json;
+
+use super::{Groups, fault, history, refusal, spec, spec_with};
+use crate::stage::{has, message};
+
+/// The last recovery point becomes so many seconds old, and no newer one is made.
+fn age(world: &Groups, seconds: i64) {
+    world.by_hand(|disks, id, now| {
+        disks.freeze(true);
+        let last_recover_point = Some(now / 1000 - seconds);
+        disks.edit_group(id, DiskGroupEdit { last_recover_point, ..DiskGroupEdit::default() }).expect("it is edited");
+    });
+}
+
+fn thaw(world: &Groups) {
+    world.cloud.with_disks(|disks, _| disks.freeze(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_waits_for_a_recovery_point_that_is_young_enough() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    age(&world, 3600);
+    let status = world.condition("db", "Protected", "False", "ObjectiveExceeded").await;
+    assert!(has(&status, "Ready", "True", "Available"), "{status:#?}");
+    world.event("db", "ObjectiveExceeded").await;
+    world.cloud.clear_requests();
+    world.go_to("Destination", "Planned").await;
+    let status = world.condition("db", "Synced", "False", "FailoverRefused").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("60 min") && text.contains("objective of 15 min") && text.contains("Forced"), "{text}");
+    assert!(has(&status, "Ready", "False", "NotReady"), "{status:#?}");
+    assert_eq!((status.active_site, status.operations.len()), (Some(Site::Source), 0), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Normal), "replication goes on");
+    world.event("db", "FailoverRefused").await;
+    thaw(&world);
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, &["data", "logs"]);
+    world.event("db", "ObjectiveMet").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_failover_is_forced_or_not_asked_for_any_more() {
+    for site in ["Destination", "Source"] {
+        let world = Groups::quick().await;
+        let _operator = world.operator().await;
+        world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+        age(&world, 3600);
+        world.go_to("Destination", "Planned").await;
+        world.condition("db", "Synced", "False", "FailoverRefused").await;
+        world.go_to(site, "Forced").await;
+        if site == "Destination" {
+            let status = world.condition("db", "Ready", "True", "FailedOver").await;
+            let [failover] = &status.operations[..] else { panic!("one operation: {status:#?}") };
+            assert!(failover.recovery_point_age_seconds.is_some_and(|it| it >= 3600), "{failover:#?}");
+        } else {
+            world.condition("db", "Synced", "True", "InSync").await;
+            thaw(&world);
+            let status = world.protected().await;
+            assert_eq!(status.operations, []);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_is_not_turned_round_before_a_point_that_counts_is_there() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 300);
+    // A failback right after the failover has nothing yet to go to, or goes on by itself.
+    world.go_to("Destination", "Forced").await;
+    world.status("db", "it is failed over", |it| it.active_site == Some(Site::Destination)).await;
+    let turned = |it: &DiskReplicaGroupStatus| {
+        history(it).contains(&(OperationType::Reprotect, Site::Destination, Phase::Succeeded))
+    };
+    world.status("db", "it is turned round", turned).await;
+    world.go_to("Source", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, &["data", "logs"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_that_are_attached_at_the_former_site_are_named_and_waited_for() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    for (site, name, former) in [(Site::Destination, "Destination", "hangzhou"), (Site::Source, "Source", "shanghai")] {
+        let disk = format!("d-{former}-logs");
+        world.attach(&disk, true);
+        world.go_to(name, "Forced").await;
+        let status = world.condition("db", "Synced", "False", "DisksAttached").await;
+        let text = message(&status, "Synced");
+        assert!(text.contains(&format!("detach d-{former}-data, {disk}")) && text.contains("turned round"), "{text}");
+        assert_eq!(status.active_site, Some(site), "{status:#?}");
+        assert!(has(&status, "Stalled", "True", "DisksAttached"), "{status:#?}");
+        assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
+        world.polls(3).await;
+        world.attach(&disk, false);
+        let status = world.protected().await;
+        world.assert_one(&status, site, &["data", "logs"]);
+        assert!(!has(&status, "Stalled", "True", "DisksAttached"), "{status:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_is_cancelled_while_disks_are_attached() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.attach("d-hangzhou-logs", true);
+    world.go_to("Destination", "Forced").await;
+    world.condition("db", "Synced", "False", "DisksAttached").await;
+    world.go_to("Source", "Planned").await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, &["data", "logs"]);
+    let kinds: Vec<_> = history(&status).into_iter().map(|it| (it.0, it.2)).collect();
+    use OperationType::{Cancel, Failover, Reprotect};
+    let all = [(Failover, Phase::Succeeded), (Reprotect, Phase::Cancelled), (Cancel, Phase::Succeeded)];
+    assert_eq!(kinds, all, "{status:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_failover_never_goes_without_its_last_synchronization() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.made(spec()).await;
+    world.cloud.add_fault(fault("StartDiskReplicaGroup", refusal("OperationDenied.ManualSyncLimit"), None));
+    world.go_to("Destination", "Planned").await;
+    // Long after a synchronization that was not refused would have been taken for ended.
+    let long = world.settings.visibility_window * 3;
+    let began = |it: &DiskReplicaGroupStatus| {
+        let step = it.operations.first()?.steps.iter().find(|it| it.name == StepName::Synchronize)?;
+        (jiff::Timestamp::now().duration_since(step.started_at).unsigned_abs() > long).then_some(())
+    };
+    let status = world.status("db", "it is refused for long", |it| began(it).is_some()).await;
+    assert_eq!(status.active_site, Some(Site::Source), "{status:#?}");
+    assert!(!world.changes().iter().any(|it| it == "FailoverDiskReplicaGroup"));
+    world.cloud.clear_faults();
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, &["data", "logs"]);
+    let changes: Vec<_> = world.cloud.requests().into_iter().filter(|it| it.changing && it.status == 200).collect();
+    let at = |action: &str, about: (&str, &str)| {
+        let about = (about.0.to_owned(), about.1.to_owned());
+        changes.iter().position(|it| it.action == action && it.query.contains(&about)).expect("it was called")
+    };
+    let group = status.replica_group_id.as_deref().expect("its ID");
+    let synchronized = at("StartDiskReplicaGroup", ("OneShot", "true"));
+    assert!(synchronized < at("FailoverDiskReplicaGroup", ("ReplicaGroupId", group)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_attached_is_named_before_replication_is_started() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.attach("d-shanghai-data", true);
+    world.create("db", spec()).await;
+    let status = world.condition("db", "Synced", "False", "DisksAttached").await;
+    assert!(message(&status, "Synced").contains("detach d-shanghai-data"), "{status:#?}");
+    world.attach("d-shanghai-data", false);
+    world.protected().await;
+}
