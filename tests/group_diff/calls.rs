@@ -126,7 +126,8 @@ fn each_call_has_a_token_of_its_own_in_each_region() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.edit(json!({"groupName": "other", "pairs": [pair("data"), pair("logs"), pair("temp")]}));
     let decision = world.decide();
-    let mut tokens: Vec<_> = decision.steps.iter().flat_map(|it| [it.token.to_string(), it.elsewhere.to_string()]).collect();
+    let mut tokens: Vec<_> =
+        decision.steps.iter().flat_map(|it| [it.token.to_string(), it.elsewhere.to_string()]).collect();
     tokens.sort();
     let all = tokens.len();
     tokens.dedup();

@@ -96,7 +96,7 @@ impl Kind for DiskReplicaGroup {
                 // A drill stays where it was begun, though replication was turned round since.
                 let current = it.status.drills.as_ref().and_then(|it| it.current.as_ref());
                 let direction = current.map_or(binding.direction, |run| toward(run.site));
-                Some(cloud.toward(direction).drills(&group.replica_group_id).await)
+                Some(observe::drills(cloud, direction, &group.replica_group_id, current).await)
             }
             Some(_) | None => None,
         };
