@@ -80,7 +80,7 @@ fn a_group_that_is_gone_is_made_again_when_a_second_look_agrees() {
 fn a_group_that_was_missed_only_once_is_not_made_again() {
     let mut world = World::in_sync(json!({}));
     let there = world.last.clone();
-    let mut gone = there.clone().unwrap();
+    let mut gone = there.unwrap();
     (gone.group, gone.pairs) = (Sight::Absent(Some(world.group_id())), vec![]);
     world.last = Some(gone);
     world.faulty_pass(&mut |_| Fault::None, Crash::Never, true);

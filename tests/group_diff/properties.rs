@@ -134,6 +134,8 @@ proptest! {
                     "ReplicationRunning" => true,
                     "FailoverRefused" => spec.replication == Replication::Stopped,
                     "Drifted" => trial.meddled,
+                    // A pair that broke, and that a person has to delete.
+                    "GroupFailed" => message.contains("pairs cannot be added") && message.contains("invalid"),
                     "GroupNotFound" => spec.active_site == Site::Destination,
                     _ => false,
                 };

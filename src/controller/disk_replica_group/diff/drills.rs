@@ -54,7 +54,7 @@ pub(super) fn carry_on(want: &Desired<'_>, seen: &Observed, mut decision: Decisi
         let keep_for = want.spec.drill.as_ref().map(|it| Duration::from(it.keep_for));
         (drills.current, drills.last) = match go_on(want, seen, run, keep_for, &mut decision, now) {
             Ok(run) => (Some(run), drills.last),
-            Err(ended) => (None, ended.or(drills.last)),
+            Err(ended) => (None, Some(*ended)),
         };
     } else if wanted(want, &drills, now)
         && let Some(group) = seen.group.group()
@@ -72,7 +72,7 @@ pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision,
     let Some(run) = drills.current.take() else { return decision };
     match go_on(want, seen, run, None, &mut decision, now) {
         Ok(run) => drills.current = Some(run),
-        Err(ended) => drills.last = ended.or(drills.last),
+        Err(ended) => drills.last = Some(*ended),
     }
     decision.drills = Some(drills);
     decision
@@ -145,7 +145,7 @@ fn go_on(
     keep_for: Option<Duration>,
     decision: &mut Decision,
     now: Timestamp,
-) -> Result<DrillRun, Option<DrillRun>> {
+) -> Result<DrillRun, Box<DrillRun>> {
     let age = now.duration_since(run.started_at).unsigned_abs();
     let kept = keep_for.unwrap_or_default();
     decision.drill_busy = true;
@@ -162,7 +162,7 @@ fn go_on(
         None if gone(want, seen, keep_for) => {
             run.cleared_at = Some(seconds(now));
             run.message = "the group is gone".into();
-            return Err(Some(run));
+            return Err(Box::new(run));
         }
         None => return Ok(run),
     };
@@ -183,7 +183,7 @@ fn go_on(
                 run.cleared_at = Some(seconds(now));
                 run.result = Some(DrillResult::Failed);
                 run.message = "it was not begun".into();
-                return Err(Some(run));
+                return Err(Box::new(run));
             }
         }
     }
@@ -195,7 +195,7 @@ fn go_on(
         }
         run.cleared_at = Some(seconds(now));
         run.result = Some(if run.ready_at.is_some() { DrillResult::Succeeded } else { DrillResult::Failed });
-        return Err(Some(run));
+        return Err(Box::new(run));
     };
     look(&mut run, view, now);
     match &view.status {

@@ -66,7 +66,7 @@ fn ran(
     }
     match not_cleared(decision, acted) {
         Some(text) => {
-            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text))
+            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text));
         }
         None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
     }
