@@ -69,8 +69,11 @@ impl World {
     pub fn carry_out(&mut self, step: &Step) -> Outcome {
         let outcome = self.send(step, step.direction, &step.token);
         match &outcome {
-            Outcome::Failed(error) if act::wrong_site(error) => {
-                self.send(step, step.direction.turned(), &step.elsewhere)
+            Outcome::Failed(error) if act::wrong_site(error) || unknown_drill(error) => {
+                match self.send(step, step.direction.turned(), &step.elsewhere) {
+                    Outcome::Failed(error) if unknown_drill(&error) => Outcome::Done,
+                    other => other,
+                }
             }
             _ => outcome,
         }
@@ -100,7 +103,7 @@ impl World {
         let result = self.disks.once((&region, name, token), request, |disks| {
             perform(disks, &step.action, &step.group_id, (&region, &other), now)
         });
-        let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup | Action::ClearDrill { .. });
+        let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup);
         match result {
             Ok(Value::String(id)) => Outcome::Made(id),
             Ok(_) => Outcome::Done,
@@ -110,6 +113,10 @@ impl World {
             }
         }
     }
+}
+
+fn unknown_drill(error: &Error) -> bool {
+    error.action == "ClearReplicaGroupDrill" && error.class == Class::NotFound
 }
 
 fn tags(tags: &[Tag]) -> BTreeMap<String, String> {

@@ -118,7 +118,8 @@ fn the_world_sees_what_the_operator_sees() {
         let pairs = run(observe::pairs(&cloud, (&group, site), direction, spec, status, world.deleting())).unwrap();
         assert_eq!(pairs, seen.pairs, "{name}");
         if let (Some(group), Some(drills)) = (group.group(), &seen.drills) {
-            let found = run(cloud.toward(direction).drills(&group.replica_group_id));
+            let current = status.drills.as_ref().and_then(|it| it.current.as_ref());
+            let found = run(observe::drills(&cloud, direction, &group.replica_group_id, current));
             assert_eq!(&found, drills, "{name}");
         }
     }

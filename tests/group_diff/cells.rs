@@ -70,7 +70,7 @@ pub fn seen(status: &str, direction: Direction) -> Observed {
     }))
     .unwrap();
     let pair: PairView = serde_json::from_value(json!({
-        "ReplicaPairId": "pair-1", "Status": status, "ReplicaGroupId": "pg-1", "SourceDiskId": disks.0,
+        "ReplicaPairId": "pair-1", "LastRecoverPoint": T0 / 1000 - 60, "Status": status, "ReplicaGroupId": "pg-1", "SourceDiskId": disks.0,
         "DestinationDiskId": disks.1, "Tags": [{"TagKey": OWNER_TAG, "TagValue": OWNER}],
     }))
     .unwrap();

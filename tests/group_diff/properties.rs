@@ -137,6 +137,8 @@ proptest! {
                         spec.replication == Replication::Stopped || lacking
                     }
                     "Drifted" => trial.meddled,
+                    // A pair that broke, and that a person has to delete.
+                    "GroupFailed" => message.contains("pairs cannot be added") && message.contains("invalid"),
                     "GroupNotFound" => spec.active_site == Site::Destination,
                     _ => false,
                 };

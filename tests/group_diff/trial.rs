@@ -7,7 +7,7 @@ use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direct
 use disaster_recovery_operator::controller::disk_replica_group::act::Outcome;
 use disaster_recovery_operator::controller::disk_replica_group::diff::{Action, Step, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::OWNER_TAG;
-use disaster_recovery_operator::simulator::model::ebs::{DiskRules, ReplicaStatus};
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -283,6 +283,15 @@ impl Trial {
             }
             self.mend(false);
             let passed = self.pass(&[], Crash::Never, false)?.unwrap();
+            let stuck = passed
+                .acted
+                .iter()
+                .any(|it| it.step.action == Action::FailoverGroup && matches!(it.outcome, Outcome::Failed(_)));
+            // A forced failover to a disk that was never synchronized: the user sees the cloud's refusal, and sets it back.
+            if stuck {
+                let back = passed.decision.life.direction.production();
+                self.happen(&Event::Edit(json!({"activeSite": back.as_str()})))?;
+            }
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             quiet = if rest
@@ -329,11 +338,13 @@ impl Trial {
     }
 }
 
-/// Rules of clouds that differ in how long things take.
+/// Rules of clouds that differ in how long things take, and in which site counts as production after a reversal.
 pub fn rules() -> impl Strategy<Value = DiskRules> {
-    (proptest::sample::select(vec![0, 4_000, 40_000]), any::<bool>()).prop_map(|(delay_ms, slow)| DiskRules {
+    let delays = proptest::sample::select(vec![0, 4_000, 40_000]);
+    (delays, any::<bool>(), any::<bool>()).prop_map(|(delay_ms, slow, stays)| DiskRules {
         delay_ms,
         initial_sync_ms: slow.then_some(150_000),
+        production: if stays { Production::Primary } else { Production::Source },
         ..DiskRules::default()
     })
 }

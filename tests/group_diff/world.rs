@@ -5,27 +5,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{
-    Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Place, Site,
+    Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillRun, Place, Site,
 };
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
 use disaster_recovery_operator::cloud::error::{Class, Error};
-use disaster_recovery_operator::conditions;
 use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acted, Outcome};
 use disaster_recovery_operator::controller::disk_replica_group::diff::{self, Decision, Desired, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::{self, Observed, Sight};
 use disaster_recovery_operator::controller::disk_replica_group::resolve;
 use disaster_recovery_operator::controller::kind::{Kind, Release, Report, Subject, Told};
-use disaster_recovery_operator::simulator::model::ebs::{
-    DiskGroup, DiskGroupEdit, DiskRules, Disks, EbsPaging, GroupFilter, PairFilter,
-};
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Disks, EbsPaging, GroupFilter, PairFilter};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::acting::{Delayed, Fault};
+use super::setup::merge;
+pub use super::setup::{pair, spec_with, wire};
 use super::words;
 
 /// When every world begins, in ms: a Friday, 2025-02-28 06:28.
@@ -83,42 +80,6 @@ pub struct World {
     pub last: Option<Observed>,
     /// Calls that arrive late.
     pub delayed: Vec<Delayed>,
-}
-
-/// Something as the wire carries it.
-pub fn wire<T: DeserializeOwned>(value: &impl Serialize) -> T {
-    serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
-}
-
-fn merge(value: &mut Value, patch: Value) {
-    match (value, patch) {
-        (Value::Object(fields), Value::Object(patch)) => {
-            for (name, part) in patch {
-                if part.is_null() {
-                    fields.remove(&name);
-                } else {
-                    merge(fields.entry(name).or_insert(Value::Null), part);
-                }
-            }
-        }
-        (value, patch) => *value = patch,
-    }
-}
-
-/// A pair of the disks `d-<name>-s` and `d-<name>-d`.
-pub fn pair(name: &str) -> Value {
-    json!({"name": name, "sourceDiskId": format!("d-{name}-s"), "destinationDiskId": format!("d-{name}-d")})
-}
-
-/// A group of one pair, `data`, with changes by JSON merge patch (lists are replaced).
-pub fn spec_with(patch: Value) -> DiskReplicaGroupSpec {
-    let mut spec = json!({
-        "source": {"regionId": SOURCE, "zoneId": "cn-hangzhou-h"},
-        "destination": {"regionId": DESTINATION, "zoneId": "cn-shanghai-b"},
-        "pairs": [pair("data")],
-    });
-    merge(&mut spec, patch);
-    serde_json::from_value(spec).unwrap()
 }
 
 impl World {
@@ -287,13 +248,25 @@ impl World {
         let group = group.group()?;
         let subject = self.subject();
         diff::matter(&self.desired(&subject), self.timestamp()).then(|| {
-            let current = self.status.drills.as_ref().and_then(|it| it.current.as_ref());
-            let region =
-                current.map_or_else(|| self.region(direction, true), |run| self.place(run.site).region_id.clone());
-            self.reach(&region)?;
-            let found = self.disks.describe_drills(&region, (&group.replica_group_id, None), &all(), self.now);
-            Ok(found.map(|page| wire(&page.list)).unwrap_or_default())
+            let current = self.status.drills.as_ref().and_then(|it| it.current.clone());
+            let site = current.as_ref().map_or(direction.standby(), |run| run.site);
+            let mut found = self.drills_at(site, &group.replica_group_id)?;
+            let listed =
+                |run: &DrillRun| found.iter().any(|it: &DrillView| Some(&it.drill_id) == run.drill_id.as_ref());
+            if current.as_ref().is_some_and(|run| !listed(run)) {
+                found.extend(self.drills_at(site.other(), &group.replica_group_id)?);
+                found.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
+                found.dedup_by(|a, b| a.drill_id == b.drill_id);
+            }
+            Ok(found)
         })
+    }
+
+    fn drills_at(&mut self, site: Site, group: &str) -> Result<Vec<DrillView>, Error> {
+        let region = self.place(site).region_id.clone();
+        self.reach(&region)?;
+        let found = self.disks.describe_drills(&region, (group, None), &all(), self.now);
+        Ok(found.map(|page| wire(&page.list)).unwrap_or_default())
     }
 
     pub fn deleting(&self) -> bool {
@@ -407,36 +380,6 @@ impl World {
             trace.push((passed.told(), passed.acted));
         }
         panic!("not at rest after {most} passes: {:#?}", trace.split_off(trace.len().saturating_sub(3)));
-    }
-
-    /// The condition of a type as `status/reason`.
-    pub fn condition(&self, kind: &str) -> String {
-        let found = conditions::find(&self.status.conditions, kind);
-        found.map(|it| format!("{}/{}", it.status, it.reason)).unwrap_or_default()
-    }
-
-    /// What a condition says to people.
-    pub fn message(&self, kind: &str) -> String {
-        conditions::find(&self.status.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
-    }
-
-    /// The ID of the one group.
-    pub fn group_id(&self) -> String {
-        let groups = self.disks.inspect().groups;
-        assert_eq!(groups.len(), 1, "groups");
-        groups[0].replica_group_id.clone()
-    }
-
-    /// The one group.
-    pub fn group(&self) -> DiskGroup {
-        self.disks.group(&self.group_id()).unwrap().clone()
-    }
-
-    /// Edits the one group behind the operator's back.
-    pub fn console(&mut self, edit: Value) {
-        let edit: DiskGroupEdit = serde_json::from_value(edit).unwrap();
-        let id = self.group_id();
-        self.disks.edit_group(&id, edit).unwrap();
     }
 }
 

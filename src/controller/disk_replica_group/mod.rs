@@ -93,7 +93,12 @@ impl Kind for DiskReplicaGroup {
         let pairs = observe::pairs(cloud, (&group, site), binding.direction, spec, &it.status, it.deleting()).await?;
         let want = desired(it, &binding.owner);
         let drills = match group.group() {
-            Some(group) if diff::matter(&want, it.now) => Some(observe::drills(cloud, &group.replica_group_id).await),
+            Some(group) if diff::matter(&want, it.now) => {
+                // A drill stays where it was begun, though replication was turned round since.
+                let current = it.status.drills.as_ref().and_then(|it| it.current.as_ref());
+                let direction = current.map_or(binding.direction, |run| diff::toward(run.site));
+                Some(observe::drills(cloud, direction, &group.replica_group_id, current).await)
+            }
             Some(_) | None => None,
         };
         Ok(Observed { group, pairs, drills })

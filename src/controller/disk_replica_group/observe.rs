@@ -1,6 +1,6 @@
 //! Reads what a pass decides on: the group, its pairs, and its drills where they matter.
 
-use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus};
+use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillRun};
 use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, Site};
 use crate::cloud::error::{Class, Error};
 
@@ -127,21 +127,28 @@ async fn at_site(ebs: &Ebs, binding: &Binding, site: Site) -> Result<Sight, Erro
     Ok(found.map_or_else(|| Sight::Absent(binding.bound.clone()), |group| Sight::Found(Box::new(group))))
 }
 
-/// Reads the drills of a group at both sites: a drill stays where it was begun, though replication was turned round since.
-pub async fn drills(cloud: &Cloud, group_id: &str) -> Result<Vec<DrillView>, Error> {
-    let (forward, reverse) = (cloud.toward(Direction::Forward), cloud.toward(Direction::Reverse));
-    let mut all = forward.drills(group_id).await?;
-    if other_region(forward) {
-        all.extend(reverse.drills(group_id).await?);
-    }
-    all.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
-    all.dedup_by(|a, b| a.drill_id == b.drill_id);
-    Ok(all)
-}
-
 /// Whose tag is among these.
 pub fn owner(tags: &[crate::cloud::ebs::Tag]) -> Option<&String> {
     tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
+}
+
+/// Reads the drills of a group where they are begun; where the one under way is not among them, in the other region too:
+/// which one begins them after a reversal is not documented, and clones that nobody sees are billed.
+pub async fn drills(
+    cloud: &Cloud,
+    direction: Direction,
+    group_id: &str,
+    current: Option<&DrillRun>,
+) -> Result<Vec<DrillView>, Error> {
+    let ebs = cloud.toward(direction);
+    let mut found = ebs.drills(group_id).await?;
+    let listed = |run: &DrillRun| found.iter().any(|it| Some(&it.drill_id) == run.drill_id.as_ref());
+    if other_region(ebs) && current.is_some_and(|run| !listed(run)) {
+        found.extend(cloud.toward(direction.turned()).drills(group_id).await?);
+        found.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
+        found.dedup_by(|a, b| a.drill_id == b.drill_id);
+    }
+    Ok(found)
 }
 
 /// Reads the pairs in the group, and those in no group where one that the object means is not in it.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::super::observe::Observed;
 use super::{Action, Decision, Desired, Verdict};
 use crate::api::condition::synced;
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
+use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
 use crate::cloud::ebs::{ClientToken, DrillStatus, DrillView, GroupView, ReplicationStatus as S};
 use crate::conditions::seconds;
 
@@ -300,6 +300,14 @@ fn look(run: &mut DrillRun, view: &DrillView, now: Timestamp) {
     }
 }
 
+/// The direction whose standby site a site is.
+pub fn toward(standby: Site) -> Direction {
+    match standby {
+        Site::Destination => Direction::Forward,
+        Site::Source => Direction::Reverse,
+    }
+}
+
 fn clear_step(want: &Desired<'_>, run: &DrillRun, decision: &mut Decision) {
     let drill_id = run.drill_id.clone().unwrap_or_default();
     let action = Action::ClearDrill { drill_id };
@@ -307,10 +315,7 @@ fn clear_step(want: &Desired<'_>, run: &DrillRun, decision: &mut Decision) {
     let token = ClientToken::of(want.uid, &action.call(), 0);
     decision.steps.push(super::Step {
         group_id: want.status.replica_group_id.clone().unwrap_or_default(),
-        direction: match run.site {
-            Site::Destination => crate::api::disk_replica_group::Direction::Forward,
-            Site::Source => crate::api::disk_replica_group::Direction::Reverse,
-        },
+        direction: toward(run.site),
         sequence: 0,
         lost: None,
         elsewhere: token.clone(),

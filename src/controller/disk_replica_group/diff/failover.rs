@@ -86,8 +86,13 @@ fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
 /// Whether every pair of the group was synchronized once: one that was added since holds nothing that could be opened.
 fn complete(draft: &Draft<'_>, group: &GroupView, seen: &Observed) -> Result<(), String> {
     let members: Vec<_> = seen.pairs.iter().filter(|it| resolve::in_group(it, group)).collect();
+    if members.is_empty() && group.pair_ids.is_empty() {
+        return Err("the group has no pairs that could be failed over".into());
+    }
     let has_point = |it: &&&PairView| it.last_recover_point.is_some_and(|at| at > 0);
-    let told = members.iter().any(|it| has_point(&it));
+    // A forced failover is not held up by a point that the cloud may not tell of pairs: the cloud says whether it can be.
+    let planned = draft.want.spec.failover.mode == FailoverMode::Planned;
+    let told = planned || members.iter().any(|it| has_point(&it));
     let never = |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (told && !has_point(it));
     let never: Vec<_> = members.iter().filter(never).map(|it| it.replica_pair_id.clone()).collect();
     if never.is_empty() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::decision::{Action, Decision, Step, Verdict, Work};
-pub use self::drills::{due, matter};
+pub use self::drills::{due, matter, toward};
 pub use self::teardown::{owes, teardown};
 use super::life::Life;
 use super::observe::{self, Observed, Sight};
