@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::secrets::SecretError;
+use super::verdict::Verdict;
 use super::{Context, Next};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::Error;
@@ -107,9 +108,9 @@ pub trait Kind:
     /// Decides what the pass does, for objects that are being deleted too.
     fn decide(it: &Subject<'_, Self>, seen: &Self::Seen) -> Self::Decision;
 
-    /// Whether the decision lets an object go that is being deleted: then nothing of it is carried out, and the finalizer is
-    /// removed. As long as something is to be cleared first, it does not.
-    fn released(decision: &Self::Decision) -> Option<Release>;
+    /// What a decision comes to. [`Verdict::Released`] lets an object go that is being deleted: then nothing of the decision is
+    /// carried out, and the finalizer is removed. As long as something is to be cleared first, it is another one.
+    fn verdict(decision: &Self::Decision) -> &Verdict;
 
     /// The status with the intents of calls whose loss must not go unnoticed, if there are any. It is written before
     /// [`act`](Self::act), against the version that the pass is about: of two passes, one gets through. `nonce` is a random

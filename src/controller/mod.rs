@@ -10,6 +10,7 @@ pub mod secrets;
 mod session;
 pub mod standing;
 pub mod telling;
+pub mod verdict;
 pub mod wording;
 
 use std::collections::HashMap;

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Told};
 use super::secrets::SecretError;
 use super::session::Session;
+use super::verdict::Verdict;
 use super::{Context, Error, Next, wording};
 use crate::api::condition::synced;
 use crate::cloud::budget::Lane;
@@ -93,8 +94,8 @@ async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::S
     }
     let before = session.subject();
     let decision = K::decide(&before, &seen);
-    if let Some(how) = K::released(&decision) {
-        return release(session, how).await;
+    if let Verdict::Released { left } = K::verdict(&decision) {
+        return release(session, left.clone().map_or(Release::Gone, Release::Kept)).await;
     }
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     if let Some(status) = K::intents(&before, &decision, &nonce) {

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::verdict::Verdict;
 use crate::api::condition::{kind, ready, synced};
 use crate::conditions::{self, Statement};
 
@@ -91,10 +92,11 @@ impl Standing<'_> {
         self.progress(all, reconciling, stalled);
     }
 
-    /// The pass is over: `Synced`, and by it whether work goes on (for which reason of `Ready`) or a person has to act.
-    pub fn conclude(&self, all: &mut Vec<Condition>, synced: Statement, working: Option<&'static str>, stalled: bool) {
-        let message = synced.message.clone();
-        let reconciling = working.filter(|_| !stalled).map(|reason| (reason, message.as_str()));
+    /// The pass is over: `Synced`, and by the verdict whether work goes on or a person has to act, which `stalled` may say too.
+    pub fn conclude(&self, all: &mut Vec<Condition>, synced: Statement, verdict: &Verdict, stalled: bool) {
+        let (message, stalled) = (synced.message.clone(), stalled || verdict.refuses());
+        let working = verdict.work().filter(|_| !stalled);
+        let reconciling = working.map(|work| (work.reason(), message.as_str()));
         let stalled = stalled.then_some((synced.reason, message.as_str()));
         self.progress(all, reconciling, stalled);
         self.set(all, kind::SYNCED, synced);

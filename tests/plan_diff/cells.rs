@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use disaster_recovery_operator::cloud::rocketmq::ItemView;
-use disaster_recovery_operator::controller::plan::diff::{Phase, Step, Verdict};
+use disaster_recovery_operator::controller::plan::diff::{Step, Verdict, Work};
 use serde_json::json;
 
 use super::world::*;
@@ -53,11 +53,12 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("MIGRATING", "deleting", "DeleteItem Acting(Deleting)"),
 ];
 
-fn phase(phase: Phase) -> &'static str {
+fn phase(phase: Work) -> &'static str {
     match phase {
-        Phase::Creating => "Creating",
-        Phase::Updating => "Updating",
-        Phase::Deleting => "Deleting",
+        Work::Creating => "Creating",
+        Work::Updating => "Updating",
+        Work::Deleting => "Deleting",
+        other => panic!("no plan is {other:?}"),
     }
 }
 
@@ -96,7 +97,7 @@ fn cell(status: &str, wanted: &str) -> String {
     words.push(match &decision.verdict {
         Verdict::InSync => "InSync".into(),
         Verdict::Acting(it) => format!("Acting({})", phase(*it)),
-        Verdict::Waiting { phase: it, on } => {
+        Verdict::Waiting { work: it, on } => {
             assert!(on.contains('7') && on.contains(status), "{on}");
             format!("Waiting({})", phase(*it))
         }

@@ -14,10 +14,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::act::{Acted, Outcome, first_failure};
-use self::diff::{Action, Decision, Desired, Verdict};
+use self::diff::{Action, Decision, Desired};
 use self::observe::{Binding, Cloud, Observed};
-use super::kind::{self, Kind, Release, Told};
+use super::kind::{self, Kind, Told};
+
 use super::secrets::SecretError;
+use super::verdict::Verdict;
 use super::{Context, Next, owner};
 use crate::api::disk_replica_group::{
     DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, FailoverMode, ManagementPolicy,
@@ -113,11 +115,8 @@ impl Kind for DiskReplicaGroup {
         }
     }
 
-    fn released(decision: &Decision) -> Option<Release> {
-        match &decision.verdict {
-            Verdict::Released { left } => Some(left.clone().map_or(Release::Gone, Release::Kept)),
-            Verdict::InSync | Verdict::Acting(_) | Verdict::Waiting { .. } | Verdict::Refused { .. } => None,
-        }
+    fn verdict(decision: &Decision) -> &Verdict {
+        &decision.verdict
     }
 
     /// Those of all calls that have a client token.

@@ -13,12 +13,14 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::act::Acted;
-use self::diff::{Decision, Desired, Verdict};
+use self::diff::{Decision, Desired};
 use self::observe::{Binding, Observed, Sight};
 use self::status::{Pass, Report};
-use super::kind::{self, Kind, Release, Told};
+use super::kind::{self, Kind, Told};
+
 use super::owner::{self, Owner};
 use super::secrets::SecretError;
+use super::verdict::Verdict;
 use super::{Context, Next};
 use crate::api::plan::{
     DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
@@ -122,11 +124,8 @@ impl Kind for DisasterRecoveryPlan {
         }
     }
 
-    fn released(decision: &Decision) -> Option<Release> {
-        match &decision.verdict {
-            Verdict::Released { left } => Some(left.clone().map_or(Release::Gone, Release::Kept)),
-            Verdict::InSync | Verdict::Acting(_) | Verdict::Waiting { .. } | Verdict::Refused { .. } => None,
-        }
+    fn verdict(decision: &Decision) -> &Verdict {
+        &decision.verdict
     }
 
     /// Those of calls that have no client token.

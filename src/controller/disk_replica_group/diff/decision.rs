@@ -7,6 +7,7 @@ use crate::api::disk_replica_group::{Direction, Drift, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
 use crate::cloud::sign::payload_hash;
 use crate::controller::disk_replica_group::life::Life;
+use crate::controller::verdict::Verdict;
 
 /// A call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,51 +144,6 @@ pub struct Step {
     pub token: ClientToken,
     /// The client token where the call has to be made in the other region.
     pub elsewhere: ClientToken,
-}
-
-/// What kind of work goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// The group or a pair is being made, or synchronized for the first time.
-    Creating,
-    /// The group is being changed, started or stopped.
-    Updating,
-    /// The other site is becoming the active one.
-    FailingOver,
-    /// Replication is being turned round.
-    Reprotecting,
-    /// A failover is being taken back.
-    Cancelling,
-    /// The group is being deleted.
-    Deleting,
-}
-
-/// What a pass comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The cloud matches the spec.
-    InSync,
-    /// The steps carry the work on.
-    Acting(Work),
-    /// There is nothing to do but to wait for the cloud.
-    Waiting {
-        /// The work that goes on.
-        work: Work,
-        /// What is waited for.
-        on: String,
-    },
-    /// A person has to act.
-    Refused {
-        /// A reason of the condition `Synced`.
-        reason: &'static str,
-        /// What is wrong and what to do.
-        message: String,
-    },
-    /// Nothing is left to delete: the finalizer may go.
-    Released {
-        /// What was left in the cloud, where something was.
-        left: Option<String>,
-    },
 }
 
 /// What a pass does.

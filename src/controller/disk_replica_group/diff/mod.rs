@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::decision::{Action, Decision, Step, Verdict, Work};
+pub use self::decision::{Action, Decision, Step};
 pub use self::drills::{due, matter, toward};
 pub use self::teardown::{owes, teardown};
 use super::life::Life;
@@ -26,6 +26,7 @@ use crate::api::disk_replica_group::{
     Phase, Replication, Site,
 };
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
+pub use crate::controller::verdict::{Verdict, Work};
 
 /// What is wanted, and what is known from before.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@ mod facts;
 mod verdicts;
 
 pub use self::facts::intended;
-use self::verdicts::{protection, readiness, reason_of, synchrony};
+use self::verdicts::{protection, readiness, synchrony};
 use super::Subject;
 use super::act::{Acted, Outcome, first_failure};
-use super::diff::{Action, Decision, Verdict};
+use super::diff::{Action, Decision};
 use super::observe::Observed;
 use crate::api::condition::{drill, kind, protected};
 use crate::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus};
@@ -70,12 +70,7 @@ fn ran(
         }
         None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
     }
-    let stalled = by_failure || matches!(decision.verdict, Verdict::Refused { .. });
-    let working = match &decision.verdict {
-        Verdict::Acting(work) | Verdict::Waiting { work, .. } => Some(reason_of(*work)),
-        Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. } => None,
-    };
-    standing.conclude(&mut new.conditions, synced, working, stalled);
+    standing.conclude(&mut new.conditions, synced, &decision.verdict, by_failure);
 }
 
 /// Whether a drill is asked for that this object never makes.

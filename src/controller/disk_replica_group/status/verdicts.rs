@@ -13,18 +13,6 @@ use crate::conditions::Statement;
 use crate::controller::kind::Kind;
 use crate::controller::wording::{failure, listed};
 
-/// The reason of `Ready` for work that goes on.
-pub(super) fn reason_of(work: Work) -> &'static str {
-    match work {
-        Work::Creating => ready::CREATING,
-        Work::Updating => ready::UPDATING,
-        Work::FailingOver => ready::FAILING_OVER,
-        Work::Reprotecting => ready::REPROTECTING,
-        Work::Cancelling => ready::CANCELLING,
-        Work::Deleting => ready::DELETING,
-    }
-}
-
 /// Pairs of the spec that are not in the group, or that the cloud says something is wrong with.
 fn lacking(it: &Subject<'_>, seen: &Observed, decision: &Decision) -> Vec<String> {
     let mut all = vec![];
@@ -100,9 +88,9 @@ pub(super) fn readiness(
     }
     match &decision.verdict {
         Verdict::Acting(work) => {
-            return Statement::no(reason_of(*work), doing(*work));
+            return Statement::no(work.reason(), doing(*work));
         }
-        Verdict::Waiting { work, on } => return Statement::no(reason_of(*work), format!("waiting for {on}")),
+        Verdict::Waiting { work, on } => return Statement::no(work.reason(), format!("waiting for {on}")),
         Verdict::Refused { reason, message } => {
             let current = it.status.synced_generation == it.generation();
             let harmless = *reason == synced::REPLICATION_RUNNING && current;

@@ -2,6 +2,7 @@
 
 use crate::api::plan::{DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::rocketmq::{ItemTopic, Plan};
+use crate::controller::verdict::Verdict;
 
 /// One call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,45 +107,6 @@ impl Step {
             Self::SyncCheckpoints { .. } => "SyncCheckpoints",
         }
     }
-}
-
-/// What kind of work goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The plan or a mapping is being made.
-    Creating,
-    /// The plan or a mapping is being changed.
-    Updating,
-    /// The plan is being deleted.
-    Deleting,
-}
-
-/// What a pass comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The cloud matches the spec.
-    InSync,
-    /// The steps carry the work on.
-    Acting(Phase),
-    /// There is nothing to do but to wait for the cloud.
-    Waiting {
-        /// The work that goes on.
-        phase: Phase,
-        /// What is waited for.
-        on: String,
-    },
-    /// A person has to act.
-    Refused {
-        /// A reason of the condition `Synced`.
-        reason: &'static str,
-        /// What is wrong and what to do.
-        message: String,
-    },
-    /// Nothing is left to delete: the finalizer may go.
-    Released {
-        /// What was left in the cloud, where something was.
-        left: Option<String>,
-    },
 }
 
 /// What a pass does.

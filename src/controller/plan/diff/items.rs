@@ -21,7 +21,7 @@ pub(super) struct Mode {
 
 /// What the items need.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct Chores {
     /// The steps, each for another item.
     pub(super) steps: Vec<Step>,
     /// What is waited for.
@@ -40,8 +40,8 @@ pub(super) fn work(
     items: &Items<'_>,
     mode: Mode,
     now: Timestamp,
-) -> Work {
-    let mut work = Work::default();
+) -> Chores {
+    let mut work = Chores::default();
     for mapping in &want.spec.topic_mappings {
         let topics = resolve::topics(want.spec, mapping, instances);
         match items.mapped.get(mapping.name.as_str()) {
@@ -64,7 +64,7 @@ pub(super) fn work(
 }
 
 /// Leaves as many additions as one pass makes, each time others, so that those which fail do not keep the rest waiting.
-fn few_at_a_time(work: &mut Work, now: Timestamp) {
+fn few_at_a_time(work: &mut Chores, now: Timestamp) {
     let (mut added, others): (Vec<_>, Vec<_>) =
         std::mem::take(&mut work.steps).into_iter().partition(|step| matches!(step, Step::AddItem { .. }));
     if added.len() > MOST_ADDED {
@@ -105,7 +105,7 @@ fn missing(
     mapping: &TopicMapping,
     topics: Vec<ItemTopic>,
     now: Timestamp,
-    work: &mut Work,
+    work: &mut Chores,
 ) {
     work.creating = true;
     let known = want.status.topic_mappings.iter().find(|it| it.name == mapping.name);
@@ -130,7 +130,7 @@ fn existing(
     topics: Vec<ItemTopic>,
     item: &ItemView,
     mode: Mode,
-    work: &mut Work,
+    work: &mut Chores,
 ) {
     let item_id = item.item_id;
     let field = |name: &str| format!("topicMappings[{}].{name}", mapping.name);
@@ -179,7 +179,7 @@ fn existing(
 }
 
 /// What removing an item takes next: stop, wait, delete.
-pub(super) fn removal(plan_id: i64, item: &ItemView, work: &mut Work) {
+pub(super) fn removal(plan_id: i64, item: &ItemView, work: &mut Chores) {
     let item_id = item.item_id;
     match &item.item_status {
         ItemStatus::Running => work.steps.push(Step::StopItem { plan_id, item_id }),

@@ -21,7 +21,8 @@ use crate::cloud::rocketmq::{ItemView, PlanView};
 use crate::controller::kind::LONGEST_PAUSE;
 use crate::controller::owner::Owner;
 
-pub use decision::{Decision, Phase, Step, Verdict};
+pub use crate::controller::verdict::{Verdict, Work};
+pub use decision::{Decision, Step};
 pub use teardown::teardown;
 
 /// What the object asks for, and what is remembered of earlier passes.
@@ -79,7 +80,7 @@ fn absent(
     let name = &binding.plan_name;
     let drift = missing.map(|id| difference("planId", id, "absent")).into_iter().collect();
     let refused = |reason, message| Decision::refused(reason, message, vec![], status);
-    let waiting = |on| Decision::of(vec![], Verdict::Waiting { phase: Phase::Creating, on });
+    let waiting = |on| Decision::of(vec![], Verdict::Waiting { work: Work::Creating, on });
     let answered = status.plan_id.is_some();
     if let Some(until) = still_invisible(status.creation.as_ref(), want.window(answered), now) {
         let what = if answered { "does not show yet" } else { "may have been created by a call without answer" };
@@ -120,7 +121,7 @@ fn absent(
         Err(error) => refused(synced::CREDENTIALS_NOT_FOUND, error.to_string()),
         Ok(credentials) => {
             let steps = vec![Step::CreatePlan { plan: plan::creation(spec, binding, credentials) }];
-            Decision { drift, ..Decision::of(steps, Verdict::Acting(Phase::Creating)) }
+            Decision { drift, ..Decision::of(steps, Verdict::Acting(Work::Creating)) }
         }
     }
 }
@@ -147,7 +148,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         && !observing
     {
         let on = format!("whether an earlier call created another plan is known at {until}");
-        return Decision::of(vec![], Verdict::Waiting { phase: Phase::Creating, on });
+        return Decision::of(vec![], Verdict::Waiting { work: Work::Creating, on });
     }
     let instances = resolve::instances(spec, plan);
     let items = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
@@ -225,7 +226,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
     if observing {
         steps.clear();
     }
-    let phase = if work.creating { Phase::Creating } else { Phase::Updating };
+    let phase = if work.creating { Work::Creating } else { Work::Updating };
     let only_sync = steps.iter().all(|step| matches!(step, Step::SyncCheckpoints { .. }));
     let stuck = missing_secret.map(|message| (synced::CREDENTIALS_NOT_FOUND, message));
     let stuck = stuck.or(refusal.map(|message| (synced::INVALID_SPEC, message)));
@@ -233,7 +234,7 @@ fn present(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp)
         _ if observing => Verdict::InSync,
         (Some((reason, message)), _) => Verdict::Refused { reason, message },
         (None, _) if !only_sync => Verdict::Acting(phase),
-        (None, Some(on)) => Verdict::Waiting { phase, on },
+        (None, Some(on)) => Verdict::Waiting { work: phase, on },
         (None, None) => Verdict::InSync,
     };
     let pause_for_update = pausing || items::unfinished(&status.paused_items, &seen.items, &steps);

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::items::{self, Work};
-use super::{Decision, Desired, Phase, Step, Verdict, pause_is_over, still_hidden, still_invisible};
+use super::items::{self, Chores};
+use super::{Decision, Desired, Step, Verdict, Work, pause_is_over, still_hidden, still_invisible};
 use crate::api::plan::{DeletionPolicy, ManagementPolicy};
 use crate::cloud::rocketmq::{Plan, PlanView};
 use crate::controller::kind::LONGEST_PAUSE;
@@ -58,17 +58,17 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
 
 fn delete(plan: &PlanView, seen: &Observed) -> Decision {
     let plan_id = plan.plan_id;
-    let mut work = Work::default();
+    let mut work = Chores::default();
     for item in &seen.items {
         items::removal(plan_id, item, &mut work);
     }
-    let Work { mut steps, waits, .. } = work;
+    let Chores { mut steps, waits, .. } = work;
     if seen.items.is_empty() {
         steps.push(Step::DeletePlan { plan_id });
     }
     match (steps.is_empty(), waits.into_iter().next()) {
         (true, Some(on)) => waiting(on, false),
-        _ => Decision::of(steps, Verdict::Acting(Phase::Deleting)),
+        _ => Decision::of(steps, Verdict::Acting(Work::Deleting)),
     }
 }
 
@@ -81,8 +81,7 @@ fn retain(want: &Desired<'_>, seen: &Observed, plan: &PlanView, now: Timestamp) 
     let marked = owner::owner(found, &binding.mark) == Owner::Us;
     let instances = resolve::instances(spec, plan);
     let resolved = resolve::items(spec, &status.topic_mappings, &instances, &seen.items);
-    let acting =
-        |steps| Decision { pause_for_update: pausing, ..Decision::of(steps, Verdict::Acting(Phase::Deleting)) };
+    let acting = |steps| Decision { pause_for_update: pausing, ..Decision::of(steps, Verdict::Acting(Work::Deleting)) };
     if !marked {
         return resumed(want, seen, plan_id, format!("plan {plan_id} was kept, as deletionPolicy Retain says"));
     }
@@ -119,14 +118,14 @@ fn resumed(want: &Desired<'_>, seen: &Observed, plan_id: i64, left: String) -> D
     let steps = items::resume(paused, plan_id, &seen.items);
     let waits = items::transitional(&seen.items).into_iter().next().filter(|_| !paused.is_empty());
     match (steps.is_empty(), waits) {
-        (false, _) => Decision { pause_for_update: true, ..Decision::of(steps, Verdict::Acting(Phase::Deleting)) },
+        (false, _) => Decision { pause_for_update: true, ..Decision::of(steps, Verdict::Acting(Work::Deleting)) },
         (true, Some(on)) => waiting(on, true),
         (true, None) => released(Some(left)),
     }
 }
 
 fn waiting(on: String, pause_for_update: bool) -> Decision {
-    let verdict = Verdict::Waiting { phase: Phase::Deleting, on };
+    let verdict = Verdict::Waiting { work: Work::Deleting, on };
     Decision { pause_for_update, ..Decision::of(vec![], verdict) }
 }
 

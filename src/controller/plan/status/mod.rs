@@ -11,10 +11,10 @@ use self::facts::{identity, mappings, pauses, plan_of, sent_credentials, update_
 pub use self::verdicts::objective_ms;
 use self::verdicts::{coverage, readiness, synchrony};
 use super::act::{Acted, Outcome};
-use super::diff::{Decision, Phase, Step, Verdict};
+use super::diff::{Decision, Step, Verdict};
 use super::observe::{Binding, Observed};
 use super::resolve;
-use crate::api::condition::{kind, offsets, protected, ready, synced};
+use crate::api::condition::{kind, offsets, protected, synced};
 use crate::api::plan::{
     CreationStatus, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus,
     ManagementPolicy,
@@ -175,16 +175,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     if !pass.deleting && reached {
         new.synced_generation = pass.generation;
     }
-    let phase = |phase: Phase| match phase {
-        Phase::Creating => ready::CREATING,
-        Phase::Updating => ready::UPDATING,
-        Phase::Deleting => ready::DELETING,
-    };
     let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
-    let stalled = stalled_by_failure || blocked_by.is_some() || matches!(decision.verdict, Verdict::Refused { .. });
-    let working = match &decision.verdict {
-        Verdict::Acting(it) | Verdict::Waiting { phase: it, .. } => Some(phase(*it)),
-        Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. } => None,
-    };
-    standing(pass).conclude(&mut new.conditions, synced, working, stalled);
+    let stalled = stalled_by_failure || blocked_by.is_some();
+    standing(pass).conclude(&mut new.conditions, synced, &decision.verdict, stalled);
 }

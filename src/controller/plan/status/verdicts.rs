@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::diff::{Decision, Phase, Verdict};
+use super::super::diff::{Decision, Verdict, Work};
 use super::super::lag::{self, GroupLag};
 use super::super::observe::{Observed, Sight};
 use super::super::resolve::Items;
@@ -35,8 +35,8 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
     let current = current || pass.spec.topic_mappings.iter().any(overdue);
     match &decision.verdict {
         Verdict::Refused { message, .. } if !current => return Statement::no(ready::NOT_READY, message.clone()),
-        Verdict::Acting(Phase::Creating) => return Statement::no(ready::CREATING, "topic mappings are being added"),
-        Verdict::Waiting { phase: Phase::Creating, on } => return Statement::no(ready::CREATING, on.clone()),
+        Verdict::Acting(Work::Creating) => return Statement::no(ready::CREATING, "topic mappings are being added"),
+        Verdict::Waiting { work: Work::Creating, on } => return Statement::no(ready::CREATING, on.clone()),
         Verdict::Acting(_) if !current => return Statement::no(ready::UPDATING, "a change of the spec is carried out"),
         Verdict::Waiting { on, .. } => return Statement::no(ready::UPDATING, on.clone()),
         Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::InSync | Verdict::Released { .. } => {}
