@@ -25,6 +25,14 @@ macro_rules! clock {
     };
 }
 
+const ONE_WAY: &str = "data goes one way: what is seen does not depend on what is done about it";
+const DIFFERENCE: &str = "the difference is a function of (desired, observed, now)";
+const PART_OF_IT: &str = "it is a part of the difference";
+const STEPS: &str = "a step carries every detail it needs";
+const STATUS: &str = "status is computed from data";
+const EVENTS: &str = "events are told by comparing data";
+const SHARED_DATA: &str = "it is a part of status or of events, which are computed from data";
+
 const RULES: &[Rule] = &[
     Rule {
         module: "crate::api",
@@ -68,47 +76,78 @@ const RULES: &[Rule] = &[
             "crate::controller::plan::diff",
             "crate::controller::plan::act",
             "crate::controller::plan::status",
+            "crate::controller::plan::events",
         ],
         allowed: &[],
-        why: "data goes one way: what is seen does not depend on what is done about it",
+        why: ONE_WAY,
     },
-    Rule {
-        module: "crate::controller::plan::diff",
-        forbidden: PURE,
-        allowed: &[],
-        why: "the difference is a function of (desired, observed, now)",
-    },
-    Rule {
-        module: "crate::controller::plan::resolve",
-        forbidden: PURE,
-        allowed: &[],
-        why: "it is a part of the difference",
-    },
-    Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: "it is a part of the difference" },
-    Rule {
-        module: "crate::controller::wording",
-        forbidden: PURE,
-        allowed: &[],
-        why: "it is a part of status, which is computed from data",
-    },
+    Rule { module: "crate::controller::plan::diff", forbidden: PURE, allowed: &[], why: DIFFERENCE },
+    Rule { module: "crate::controller::plan::resolve", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule { module: "crate::controller::plan::lag", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule {
         module: "crate::controller::plan::act",
-        forbidden: &["crate::api", "kube", "k8s_openapi", "crate::controller::plan::status"],
+        forbidden: &[
+            "crate::api",
+            "kube",
+            "k8s_openapi",
+            "crate::controller::plan::status",
+            "crate::controller::plan::events",
+        ],
         allowed: &[],
-        why: "a step carries every detail it needs",
+        why: STEPS,
     },
+    Rule { module: "crate::controller::plan::status", forbidden: DATA, allowed: &[], why: STATUS },
+    Rule { module: "crate::controller::plan::events", forbidden: DATA, allowed: &[], why: EVENTS },
     Rule {
-        module: "crate::controller::plan::status",
+        module: "crate::controller::disk_replica_group::observe",
+        forbidden: &[
+            "crate::controller::disk_replica_group::diff",
+            "crate::controller::disk_replica_group::act",
+            "crate::controller::disk_replica_group::status",
+            "crate::controller::disk_replica_group::events",
+        ],
+        allowed: &[],
+        why: ONE_WAY,
+    },
+    Rule { module: "crate::controller::disk_replica_group::diff", forbidden: PURE, allowed: &[], why: DIFFERENCE },
+    Rule { module: "crate::controller::disk_replica_group::resolve", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule { module: "crate::controller::disk_replica_group::life", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule {
+        module: "crate::controller::disk_replica_group::act",
+        forbidden: &[
+            "crate::api",
+            "kube",
+            "k8s_openapi",
+            "crate::controller::disk_replica_group::status",
+            "crate::controller::disk_replica_group::events",
+        ],
+        allowed: &[],
+        why: STEPS,
+    },
+    Rule { module: "crate::controller::disk_replica_group::status", forbidden: DATA, allowed: &[], why: STATUS },
+    Rule { module: "crate::controller::disk_replica_group::events", forbidden: DATA, allowed: &[], why: EVENTS },
+    Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule { module: "crate::controller::standing", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::telling", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::wording", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule {
+        module: "crate::controller::kind",
         forbidden: clock![
-            "crate::cloud::client",
             "kube::Client",
             "kube::Api",
             "kube::api::Api",
             "kube::client",
-            "kube::runtime"
+            "kube::runtime",
+            "crate::cloud::client",
+            "crate::controller::pipeline",
+            "crate::controller::session",
+            "crate::controller::secrets::read",
+            "tracing",
+            "std::env",
+            "std::fs",
         ],
         allowed: &[],
-        why: "status is computed from data",
+        why: "it says what a kind is asked, and does nothing itself",
     },
     Rule {
         module: "crate",
@@ -118,27 +157,43 @@ const RULES: &[Rule] = &[
     },
 ];
 
-const PURE: &[&str] = clock![
-    "kube::Client",
-    "kube::Api",
-    "kube::api::Api",
-    "kube::client",
-    "kube::runtime",
-    "kube::Config",
-    "crate::cloud::client",
-    "crate::cloud::credentials",
+/// What asks nobody: data in, data out.
+macro_rules! data {
+    ($($more:literal),* $(,)?) => {
+        clock![
+            "kube::Client",
+            "kube::Api",
+            "kube::api::Api",
+            "kube::client",
+            "kube::runtime",
+            "kube::Config",
+            "crate::cloud::client",
+            "crate::cloud::credentials",
+            "crate::controller::pipeline",
+            "crate::controller::run",
+            "crate::controller::secrets::read",
+            "crate::controller::session",
+            "crate::telemetry",
+            "tracing",
+            "futures",
+            "rand",
+            "uuid",
+            "std::env",
+            "std::fs",
+            $($more),*
+        ]
+    };
+}
+
+const DATA: &[&str] = data![];
+/// Nor does it know what will be done about it.
+const PURE: &[&str] = data![
     "crate::controller::plan::act",
     "crate::controller::plan::status",
-    "crate::controller::pipeline",
-    "crate::controller::secrets::read",
-    "crate::controller::session",
-    "crate::telemetry",
-    "tracing",
-    "futures",
-    "rand",
-    "uuid",
-    "std::env",
-    "std::fs",
+    "crate::controller::plan::events",
+    "crate::controller::disk_replica_group::act",
+    "crate::controller::disk_replica_group::status",
+    "crate::controller::disk_replica_group::events",
 ];
 
 /// The kinds, each with a module of its own. None names another, so that what two of them need is one piece of code; and
@@ -664,6 +719,27 @@ fn what_is_forbidden_is_caught() {
             "use super::disk_replica_group::status;",
             "crate::controller::disk_replica_group::status",
         ),
+        (
+            "crate::controller::disk_replica_group::diff::drills",
+            "use jiff::Timestamp; fn f() { Timestamp::now(); }",
+            "jiff::Timestamp::now",
+        ),
+        ("crate::controller::disk_replica_group::life", "use tracing::info;", "tracing::info"),
+        (
+            "crate::controller::disk_replica_group::life",
+            "use super::status::facts;",
+            "crate::controller::disk_replica_group::status::facts",
+        ),
+        (
+            "crate::controller::disk_replica_group::act",
+            "use crate::api::disk_replica_group::Direction;",
+            "crate::api::disk_replica_group::Direction",
+        ),
+        ("crate::controller::disk_replica_group::events", "use kube::Client;", "kube::Client"),
+        ("crate::controller::standing", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
+        ("crate::controller::telling", "use kube::runtime::events::Event;", "kube::runtime::events::Event"),
+        ("crate::controller::kind", "use super::session::Session;", "crate::controller::session::Session"),
+        ("crate::controller::telling", "use super::plan::events;", "crate::controller::plan::events"),
         ("crate::controller::pipeline", "use super::{Context, plan::diff};", "crate::controller::plan::diff"),
         ("crate::controller", "fn f() { plan::claim(); }", "crate::controller::plan::claim"),
         ("crate::controller", "fn f() { crate::simulator::run(); }", "crate::simulator::run"),
@@ -712,6 +788,15 @@ fn what_is_allowed_passes() {
             "use super::diff::Verdict; use crate::conditions; use kube::core::Duration;",
         ),
         ("crate::controller::plan::diff", "use crate::controller::plan::resolve; use super::super::owner::Owner;"),
+        (
+            "crate::controller::disk_replica_group::act",
+            "use super::diff::{Action, Step}; use super::observe::Cloud; use crate::cloud::ebs::Ebs; use tracing::Instrument;",
+        ),
+        (
+            "crate::controller::disk_replica_group::events",
+            "use super::act::Acted; use super::status::drill_ignored; use crate::controller::telling::Change;",
+        ),
+        ("crate::controller::kind", "use super::{Context, Next}; use crate::telemetry::metrics::Metrics;"),
         ("crate::controller::run", "use super::pipeline; use crate::api::plan::DisasterRecoveryPlan;"),
         ("crate::controller", "pub mod plan; pub mod owner;"),
         ("bin::cloud_simulator", "use disaster_recovery_operator::simulator::Simulator; fn main() {}"),

@@ -134,21 +134,43 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     assert_eq!(named, constants("kind").iter().map(String::as_str).collect());
 }
 
+/// The events that a source tells: where one is made, and where a table in it has two for the beginning and the end.
+fn events(source: &str) -> BTreeSet<String> {
+    let source = read(source);
+    let mut told = BTreeSet::new();
+    let quoted = |text: &str| text.trim_start().strip_prefix('"')?.split_once('"').map(|it| it.0.to_owned());
+    for start in ["normal(", "warning("] {
+        told.extend(source.split(start).skip(1).filter_map(quoted));
+    }
+    for rest in source.split("=> (").skip(1) {
+        let row = rest.split_once(')').map_or(rest, |it| it.0);
+        told.extend(row.split(',').take(2).filter_map(quoted));
+    }
+    assert!(!told.is_empty(), "no event was found in\n{source}");
+    told
+}
+
 #[test]
 fn every_event_is_documented_and_no_other() {
-    let source = read("src/controller/plan/events.rs") + &read("src/controller/pipeline.rs");
-    let mut told = BTreeSet::new();
-    for start in ["normal(", "warning(", "reason: "] {
-        for rest in source.split(start).skip(1) {
-            if let Some((name, _)) = rest.trim_start().strip_prefix('"').and_then(|it| it.split_once('"')) {
-                told.insert(name.to_owned());
-            }
-        }
-    }
     let page = read("docs/conditions.md");
     let section = page.split_once("\n## Events\n").expect("a section of events").1;
-    let documented: BTreeSet<_> = rows(section).iter().map(|row| unquoted(row[0]).to_owned()).collect();
-    assert_eq!(documented, told);
+    let rows = rows(section);
+    for row in &rows {
+        assert!(["Normal", "Warning"].contains(&row[2]), "docs/conditions.md: the type of {row:?}");
+    }
+    let documented = |of: &str| -> BTreeSet<String> {
+        let rows = rows.iter().filter(|row| [of, "both"].contains(&row[1]));
+        rows.flat_map(|row| row[0].split(", ").map(|name| unquoted(name).to_owned())).collect()
+    };
+    let shared = events("src/controller/pipeline.rs").into_iter().chain(events("src/controller/telling.rs"));
+    let shared: BTreeSet<_> = shared.collect();
+    for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
+        let mut told = events(&format!("src/controller/{kind}/events.rs"));
+        told.extend(shared.iter().cloned());
+        assert_eq!(documented(of), told, "docs/conditions.md: the events of {of}");
+    }
+    let whose: BTreeSet<_> = rows.iter().map(|row| row[1]).collect();
+    assert_eq!(whose, BTreeSet::from(["both", "drg", "drp"]));
 }
 
 /// What `/metrics` shows once everything happened.

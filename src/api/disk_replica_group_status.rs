@@ -225,6 +225,10 @@ pub struct DrillRun {
     /// How long the cloning took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
+    /// When it was to be cleared (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub clearing_since: Option<Timestamp>,
     /// When the clones were gone (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -246,6 +250,12 @@ pub struct DrillsStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_schedule_time: Option<Timestamp>,
+    /// The schedule that this time is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Why a drill that is due does not begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// The drill under way: its clones exist and are billed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<DrillRun>,

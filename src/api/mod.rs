@@ -18,6 +18,9 @@ pub const PLAN_ID_ANNOTATION: &str = "disasterrecovery.dev/plan-id";
 /// The annotation that names the bound replication group and survives a backup that drops status.
 pub const GROUP_ID_ANNOTATION: &str = "disasterrecovery.dev/replica-group-id";
 
+/// The annotation that says which way the bound group replicates, where a backup that drops status keeps it.
+pub const DIRECTION_ANNOTATION: &str = "disasterrecovery.dev/direction";
+
 /// The annotation whose new value asks for one drill now; it is echoed in `status.lastHandledDrillAt`.
 pub const DRILL_ANNOTATION: &str = "disasterrecovery.dev/drill-requested-at";
 

@@ -32,6 +32,9 @@ struct Arguments {
     /// How long items stay CREATING or CHANGING, and groups of disks in every status that passes: milliseconds, or a number with ms, s or m.
     #[arg(long, env = "CLOUD_SIMULATOR_DELAY", default_value = "2s", value_parser = milliseconds)]
     delay: i64,
+    /// The least time between two single synchronizations of a group of disks, as each planned failover makes one.
+    #[arg(long, env = "CLOUD_SIMULATOR_ONE_SHOT_INTERVAL", default_value = "450s", value_parser = milliseconds)]
+    one_shot_interval: i64,
     /// How stored passwords come back.
     #[arg(long, env = "CLOUD_SIMULATOR_PASSWORD_ECHO", value_enum, default_value_t = Echo::Masked)]
     password_echo: Echo,
@@ -73,7 +76,11 @@ async fn main() -> anyhow::Result<()> {
         keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
         default_region: arguments.region,
         rules: Rules { delay_ms: arguments.delay, password_echo, ..Rules::default() },
-        disk_rules: DiskRules { delay_ms: arguments.delay, ..DiskRules::default() },
+        disk_rules: DiskRules {
+            delay_ms: arguments.delay,
+            one_shot_interval_ms: arguments.one_shot_interval,
+            ..DiskRules::default()
+        },
         ..Config::default()
     });
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

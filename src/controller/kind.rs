@@ -124,8 +124,13 @@ pub trait Kind:
     /// The first failure among what was done.
     fn first_failure(acted: &Self::Acted) -> Option<&Error>;
 
-    /// The ID for the annotation, of what is certainly this object's.
-    fn claim(it: &Subject<'_, Self>, seen: &Self::Seen, acted: &Self::Acted) -> Option<String>;
+    /// The annotations that keep what a backup without status would lose, of what is certainly this object's: its ID first.
+    fn claim(
+        it: &Subject<'_, Self>,
+        seen: &Self::Seen,
+        decision: &Self::Decision,
+        acted: &Self::Acted,
+    ) -> Vec<(&'static str, String)>;
 
     /// The status after the pass. `it.status` holds the intents of the pass.
     fn report(it: &Subject<'_, Self>, report: &Report<'_, Self>) -> Self::Status;

@@ -135,6 +135,8 @@ pub enum Error {
 pub enum Next {
     /// At the next poll.
     Poll,
+    /// At the next poll, or after so long where that comes first.
+    PollWithin(Duration),
     /// While something goes on in the cloud.
     Soon,
     /// After a failure of this class.
@@ -156,6 +158,7 @@ pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) 
     match next {
         Next::AwaitChange => None,
         Next::Poll => Some(poll),
+        Next::PollWithin(most) => Some(poll.min(*most)),
         Next::Soon => {
             let over = memory.busy.saturating_sub(QUICK_PASSES);
             Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
@@ -222,7 +225,7 @@ impl Context {
         }
         let memory = self.remember(key, |memory| {
             match next {
-                Next::Poll | Next::AwaitChange => (memory.failures, memory.busy) = (0, 0),
+                Next::Poll | Next::PollWithin(_) | Next::AwaitChange => (memory.failures, memory.busy) = (0, 0),
                 Next::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
                 Next::Retry(_) => memory.failures += 1,
             }

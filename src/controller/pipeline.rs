@@ -60,7 +60,9 @@ async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
         return Ok(Next::AwaitChange);
     }
     if deleting && observing {
-        return release(session, Release::Gone).await;
+        let held = K::holds(&session.subject());
+        let left = Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::NOUN));
+        return release(session, if held { left } else { Release::Gone }).await;
     }
     if !observing && !deleting && !session.has_finalizer() {
         session.add_finalizer().await?;
@@ -99,10 +101,8 @@ async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::S
         session.write_status(status).await?;
     }
     let acted = K::act(cloud, &decision).await;
-    if let Some(id) = K::claim(&before, &seen, &acted)
-        && !before.deleting()
-    {
-        session.annotate(&id).await?;
+    if !before.deleting() {
+        session.annotate(&K::claim(&before, &seen, &decision, &acted)).await?;
     }
     let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
     let after = write(session, &report).await?;

@@ -1,6 +1,7 @@
 //! One object during one pass: its newest version, and every write to Kubernetes. Each write is made against the version
 //! that was read, so that a pass that worked with an old one fails instead of undoing what another wrote.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -108,11 +109,12 @@ impl<'a, K: Kind> Session<'a, K> {
     }
 
     /// Keeps the cloud's ID where a backup without status keeps it.
-    pub(super) async fn annotate(&mut self, id: &str) -> Result<(), Error> {
-        if self.object.annotations().get(K::ID_ANNOTATION).is_some_and(|it| it == id) {
+    pub(super) async fn annotate(&mut self, all: &[(&'static str, String)]) -> Result<(), Error> {
+        if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
             return Ok(());
         }
-        let metadata = json!({ "annotations": { K::ID_ANNOTATION: id }, "resourceVersion": self.version() });
+        let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
+        let metadata = json!({ "annotations": annotations, "resourceVersion": self.version() });
         self.patch_metadata("write the cloud's ID", metadata).await
     }
 

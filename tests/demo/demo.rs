@@ -1,4 +1,5 @@
-//! `make demo`: one plan from its creation to its end, on a real Kubernetes API and a simulated cloud, in under two minutes.
+//! `make demo`: one plan and one group of disks from their creation to their end, on a real Kubernetes API and a simulated
+//! cloud, in under two minutes.
 //!
 //! Every step is checked: one that does not happen in its deadline ends the demo with an error.
 
@@ -12,6 +13,7 @@ mod support;
 )]
 mod watchdog;
 
+mod disks;
 mod stage;
 mod terminal;
 
@@ -27,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use stage::{Cluster, Stage};
 use terminal::{heading, say, typed, until};
 
-/// Shows a disaster-recovery plan from its creation to its end, on a real Kubernetes API and a simulated cloud.
+/// Shows a disaster-recovery plan and a group of disks from their creation to their end, on a real Kubernetes API and a simulated cloud.
 #[derive(Parser)]
 struct Arguments {
     /// Uses the cluster of this context of KUBECONFIG instead of a control plane of the demo's own.
@@ -36,7 +38,7 @@ struct Arguments {
     /// Uses the cluster of KUBECONFIG's current context.
     #[arg(long)]
     use_kubeconfig: bool,
-    /// Keeps everything running, with the plan, until Ctrl-C.
+    /// Keeps everything running, with the plan and the group, until Ctrl-C.
     #[arg(long)]
     keep: bool,
 }
@@ -44,7 +46,9 @@ struct Arguments {
 /// All conditions, one a line.
 const CONDITIONS: &str = r#"jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}"#;
 const NOTE: &str = "custom-columns=TYPE:.type,REASON:.reason,NOTE:.message";
-const EVENTS: [&str; 5] = ["get", "events", "--sort-by=.metadata.creationTimestamp", "-o", NOTE];
+const EVENTS: [&str; 6] = ["get", "events", "--sort-by=.metadata.creationTimestamp", OF_THE_PLAN, "-o", NOTE];
+const OF_THE_PLAN: &str = "--field-selector=involvedObject.kind=DisasterRecoveryPlan";
+const OF_THE_GROUP: &str = "--field-selector=involvedObject.kind=DiskReplicaGroup";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,9 +85,9 @@ fn play(arguments: &Arguments, runtime: tokio::runtime::Handle) -> anyhow::Resul
         None if !arguments.use_kubeconfig => Cluster::Own,
         context => Cluster::Foreign(context.clone()),
     };
-    heading("1/7 A Kubernetes control plane, a simulated cloud, and the operator");
+    heading("1/11 A Kubernetes control plane, a simulated cloud, and the operator");
     if let Cluster::Foreign(_) = cluster {
-        say("your cluster gets the custom resource definition and one namespace, and nothing else");
+        say("your cluster gets the custom resource definitions and one namespace, and nothing else");
     }
     let mut stage = Stage::set(&cluster, runtime)?;
     let played = scenes(&mut stage, &cluster, arguments.keep);
@@ -98,17 +102,19 @@ fn play(arguments: &Arguments, runtime: tokio::runtime::Handle) -> anyhow::Resul
             "\nAll of it happened as it should, in {} s. Nothing of it runs any more.",
             start.elapsed().as_secs()
         ));
-        say("`make demo KEEP=1` keeps it running, with the plan, until Ctrl-C.");
+        say("`make demo KEEP=1` keeps it running, with the plan and the group, until Ctrl-C.");
     }
     Ok(())
 }
 
 /// What helps to see why a step did not happen.
 fn tell_all(stage: &Stage) {
-    if let Ok(found) = stage.kubectl.quiet(&["get", "drp", "orders", "--ignore-not-found", "-o", CONDITIONS]) {
-        say(format_args!("\nNot as it should be. The plan's conditions:\n{}", found.trim_end()));
+    for (kind, name) in [("drp", "orders"), ("drg", "orders-db")] {
+        if let Ok(found) = stage.kubectl.quiet(&["get", kind, name, "--ignore-not-found", "-o", CONDITIONS]) {
+            say(format_args!("\nNot as it should be. The conditions of {kind}/{name}:\n{}", found.trim_end()));
+        }
     }
-    if let Ok(found) = stage.kubectl.quiet(&EVENTS) {
+    if let Ok(found) = stage.kubectl.quiet(&["get", "events", "--sort-by=.metadata.creationTimestamp", "-o", NOTE]) {
         say(format_args!("the events:\n{}", found.trim_end()));
     }
     if let Some(log) = stage.operator_log() {
@@ -124,7 +130,7 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
     if let Cluster::Foreign(_) = cluster {
         stage.refuse_a_second_operator()?;
     }
-    stage.prepare(&file("crds/disasterrecoveryplans.yaml"))?;
+    stage.prepare(&file("crds"))?;
     stage.start_simulator()?;
     stage.start_operator()?;
 
@@ -133,8 +139,14 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
     protect(stage)?;
     drift(stage)?;
     lag(stage)?;
-    heading("6/7 What the operator told");
+    disks::create(stage, &file("deploy/samples/07-disk-group.yaml"))?;
+    disks::fail_over(stage, &file("deploy/samples/08-failover.yaml"))?;
+    disks::fail_back(stage)?;
+    disks::drill(stage)?;
+    heading("10/11 What the operator told of the plan and of the group");
     stage.kubectl.show(&EVENTS)?;
+    say("");
+    stage.kubectl.show(&EVENTS.map(|word| if word == OF_THE_PLAN { OF_THE_GROUP } else { word }))?;
     if keep {
         heading("Running until Ctrl-C");
         say(stage.addresses()?);
@@ -147,7 +159,7 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
 }
 
 fn create(stage: &Stage, sample: &str) -> anyhow::Result<()> {
-    heading("2/7 A plan is applied; the operator makes it in the cloud");
+    heading("2/11 A plan is applied; the operator makes it in the cloud");
     say("One consumer group, GID_BILLING, has no consumer in Shanghai yet:");
     group(stage, false)?;
     stage.kubectl.show(&["apply", "-f", sample])?;
@@ -160,7 +172,7 @@ fn create(stage: &Stage, sample: &str) -> anyhow::Result<()> {
 }
 
 fn protect(stage: &Stage) -> anyhow::Result<()> {
-    heading("3/7 Ready is not Protected: could we fail over now?");
+    heading("3/11 Ready is not Protected: could we fail over now?");
     say("The cloud carries consumer progress over every 10 s, but not that of groups without a consumer over there.");
     await_condition(stage, 30, "Protected", "NeverSynced", |conditions| {
         // The other group is covered by then.
@@ -185,7 +197,7 @@ fn protect(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn drift(stage: &Stage) -> anyhow::Result<()> {
-    heading("4/7 Somebody works in the console: a topic's replication is stopped, then the description is rewritten");
+    heading("4/11 Somebody works in the console: a topic's replication is stopped, then the description is rewritten");
     let plan = plan(stage)?;
     let id = &plan["planId"];
     let items = plan["items"].as_array().context("the plan has no items")?;
@@ -210,7 +222,7 @@ fn drift(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn lag(stage: &Stage) -> anyhow::Result<()> {
-    heading("5/7 A consumer group falls 20 minutes behind; the objective is 5");
+    heading("5/11 A consumer group falls 20 minutes behind; the objective is 5");
     let plan = plan(stage)?;
     let checkpoint = plan["items"][0]["checkpoints"][0]["checkpointId"].clone();
     let now = jiff::Timestamp::now();
@@ -236,15 +248,15 @@ fn lag(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn delete(stage: &Stage) -> anyhow::Result<()> {
-    heading("7/7 The object is deleted, and with it the plan in the cloud");
-    say("(items are stopped, then deleted, then the plan)");
-    stage.kubectl.show_within(Duration::from_secs(50), &["delete", "drp", "orders", "--timeout=40s"])?;
+    heading("11/11 The objects are deleted, and with them the plan and the group in the cloud");
+    say("(items are stopped, then deleted, then the plan; replication is stopped, then pairs and group are deleted)");
+    stage.kubectl.show_within(Duration::from_secs(50), &["delete", "drp/orders", "drg/orders-db", "--timeout=40s"])?;
     let url = format!("{}/_simulator/plans", stage.cloud);
     typed(&format!("curl -sS {url}"));
     let left = stage.http.get(&url)?;
     say(&left);
     ensure!(left.trim() == "[]", "something is left in the cloud");
-    Ok(())
+    disks::gone(stage)
 }
 
 /// Takes a consumer group on- or offline at the destination.

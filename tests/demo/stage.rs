@@ -11,8 +11,11 @@ use crate::support::{ControlPlane, Options};
 use crate::terminal::{Http, Kubectl, on_path, say, typed, until};
 use crate::watchdog::{Folder, Server};
 
-/// The definition of the plan.
-const CRD: &str = "disasterrecoveryplans.disasterrecovery.dev";
+/// The definitions: the file below crds/, and the name.
+const CRDS: [(&str, &str); 2] = [
+    ("disasterrecoveryplans.yaml", "disasterrecoveryplans.disasterrecovery.dev"),
+    ("diskreplicagroups.yaml", "diskreplicagroups.disasterrecovery.dev"),
+];
 /// What the operator of an installation carries.
 const INSTALLED: &str = "app.kubernetes.io/name=disaster-recovery-operator";
 /// The simulator's own, which no other cloud knows.
@@ -42,7 +45,8 @@ pub(crate) struct Stage {
     pub(crate) cloud: String,
     /// Where the operator's pages are.
     pub(crate) operator_url: String,
-    crd_was_there: bool,
+    /// The definitions that the demo made.
+    crds: Vec<&'static str>,
 }
 
 impl Stage {
@@ -81,7 +85,7 @@ impl Stage {
             namespace: None,
             cloud: String::new(),
             operator_url: String::new(),
-            crd_was_there: false,
+            crds: vec![],
         };
         let version = stage.kubectl.quiet(&["version", "-o", "json"]).context("the cluster does not answer")?;
         let version: Value = serde_json::from_str(&version).context("kubectl version printed no JSON")?;
@@ -89,28 +93,32 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Refuses a cluster in which another operator would work on the demo's plan too, with real keys.
+    /// Refuses a cluster in which another operator would work on the demo's objects too, with real keys.
     pub(crate) fn refuse_a_second_operator(&self) -> anyhow::Result<()> {
         let found = self.kubectl.quiet(&["get", "deployments", "-A", "-l", INSTALLED, "-o", "name"])?;
         ensure!(
             found.trim().is_empty(),
-            "this cluster has an operator already ({}), which would work on the demo's plan too, in the real cloud: use \
+            "this cluster has an operator already ({}), which would work on the demo's objects too, in the real cloud: use \
              another cluster",
             found.trim()
         );
         Ok(())
     }
 
-    /// The definition, the namespace and, in it, nothing.
+    /// The definitions, the namespace and, in it, nothing. `crds` is their folder.
     pub(crate) fn prepare(&mut self, crds: &Path) -> anyhow::Result<()> {
-        let found = self.kubectl.quiet(&["get", "crd", CRD, "--ignore-not-found", "-o", "name"])?;
-        self.crd_was_there = !found.trim().is_empty();
-        if self.crd_was_there {
-            say("the custom resource definition is there already and stays as it is");
-        } else {
-            self.kubectl.show(&["apply", "-f", &text(crds)?])?;
+        for (file, crd) in CRDS {
+            let found = self.kubectl.quiet(&["get", "crd", crd, "--ignore-not-found", "-o", "name"])?;
+            if found.trim().is_empty() {
+                self.kubectl.show(&["apply", "-f", &text(&crds.join(file))?])?;
+                self.crds.push(crd);
+            } else {
+                say(format_args!("the definition {crd} is there already and stays as it is"));
+            }
         }
-        self.kubectl.show(&["wait", "--for=condition=Established", &format!("crd/{CRD}"), "--timeout=30s"])?;
+        let mut wait = vec!["wait", "--for=condition=Established", "crd"];
+        wait.extend(CRDS.iter().map(|it| it.1));
+        self.kubectl.show(&wait)?;
         let random = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("dr-demo-{}", &random[..6]);
         self.kubectl.show(&["create", "namespace", &name])?;
@@ -121,7 +129,8 @@ impl Stage {
 
     /// The cloud, on a free port.
     pub(crate) fn start_simulator(&mut self) -> anyhow::Result<()> {
-        let arguments = ["--listen", "127.0.0.1:0", "--delay", "1s"];
+        // Quick, so that nobody waits; the cloud itself lets a group be synchronized by hand every 7.5 minutes only.
+        let arguments = ["--listen", "127.0.0.1:0", "--delay", "500ms", "--one-shot-interval", "0s"];
         typed(&format!("cloud-simulator {}", arguments.join(" ")));
         let mut server = self.start("cloud-simulator", &[], &arguments)?;
         let log = self.log("cloud-simulator");
@@ -148,6 +157,7 @@ impl Stage {
         let intervals = ["--poll-interval", "2s", "--transition-interval", "500ms", "--retry-interval", "1s"];
         let rest = ["--create-visibility-window", "5s", "--metrics-address", "127.0.0.1:0"];
         let mut arguments = vec!["run", "--namespace", &namespace, "--rocketmq-endpoint", &self.cloud];
+        arguments.extend(["--ebs-endpoint", &self.cloud]);
         arguments.extend(intervals);
         arguments.extend(rest);
         typed(&format!("{} \\\n  dr-operator {}", environment[1..].join(" "), arguments.join(" ")));
@@ -211,6 +221,7 @@ impl Stage {
             lines.push(format!("export PATH=$PATH:{}", text(folder)?));
         }
         lines.push(format!("cloud simulator:  {}/_simulator/plans", self.cloud));
+        lines.push(format!("                  {}/_simulator/disk-groups", self.cloud));
         lines.push(format!("operator metrics: {}/metrics", self.operator_url));
         lines.push(format!("operator log:     {}", self.log("dr-operator").display()));
         Ok(lines.join("\n"))
@@ -223,16 +234,16 @@ impl Stage {
         Some(lines[lines.len().saturating_sub(15)..].join("\n"))
     }
 
-    /// Takes the plans and the namespace out of a foreign cluster again, while the operator still runs. A cluster of the
+    /// Takes the objects and the namespace out of a foreign cluster again, while the operator still runs. A cluster of the
     /// demo's own simply ends.
     pub(crate) fn strike(self) -> anyhow::Result<()> {
         let Some(namespace) = self.namespace.clone().filter(|_| !self.owns_its_cluster()) else { return Ok(()) };
         say(format_args!("removing the namespace {namespace}"));
         let kubectl = |seconds, arguments: &[&str]| self.kubectl.at_the_end(Duration::from_secs(seconds), arguments);
-        let gone = kubectl(25, &["delete", "drp", "--all", "-n", &namespace, "--timeout=20s"]);
+        let gone = kubectl(25, &["delete", "drp,drg", "--all", "-n", &namespace, "--timeout=20s"]);
         if gone.is_err() {
             // The cloud ends with the demo: the finalizer protects nothing any more.
-            let left = kubectl(10, &["get", "drp", "-n", &namespace, "-o", "name"])?;
+            let left = kubectl(10, &["get", "drp,drg", "-n", &namespace, "-o", "name"])?;
             for object in left.lines() {
                 let nothing = r#"{"metadata":{"finalizers":null}}"#;
                 kubectl(10, &["patch", object, "-n", &namespace, "--type=merge", "-p", nothing])?;
@@ -241,8 +252,8 @@ impl Stage {
         kubectl(70, &["delete", "namespace", &namespace, "--timeout=60s"]).with_context(|| {
             format!("the namespace {namespace} is left behind: kubectl delete namespace {namespace}")
         })?;
-        if !self.crd_was_there {
-            say(format_args!("the definition stays; to remove it: kubectl delete crd {CRD}"));
+        if !self.crds.is_empty() {
+            say(format_args!("the definitions stay; to remove them: kubectl delete crd {}", self.crds.join(" ")));
         }
         Ok(())
     }

@@ -100,10 +100,7 @@ impl World {
         let result = self.disks.once((&region, name, token), request, |disks| {
             perform(disks, &step.action, &step.group_id, (&region, &other), now)
         });
-        let gone = matches!(
-            step.action,
-            Action::DeletePair { .. } | Action::DeleteGroup | Action::ClearDrill { .. }
-        );
+        let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup | Action::ClearDrill { .. });
         match result {
             Ok(Value::String(id)) => Outcome::Made(id),
             Ok(_) => Outcome::Done,

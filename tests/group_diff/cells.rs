@@ -25,10 +25,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("Start", "created initial_syncing syncing normal stopped"),
     ("OneShot", "created manual_syncing stopped"),
     ("Stop", "manual_syncing initial_syncing syncing normal stopping stop_failed stopped"),
-    (
-        "Failover",
-        "manual_syncing syncing normal stopping stop_failed stopped failovering failover_failed failovered",
-    ),
+    ("Failover", "manual_syncing syncing normal stopping stop_failed stopped failovering failover_failed failovered"),
     ("Reverse", "failovered"),
     ("Cancel", "failovered"),
     ("Delete", "created create_failed stopped failovered deleting delete_failed invalid"),
@@ -102,6 +99,14 @@ pub fn knowing(direction: Direction, patch: Value) -> World {
 
 const WISHES: [&str; 7] = ["Running", "Stopped", "Planned", "Forced", "Delete", "Delete, Manual", "Retain"];
 
+/// The rows of a table with these columns, by their first cell.
+pub fn table(text: &str, columns: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let mut rows = text.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    assert_eq!(&cells(rows.next().unwrap())[1..], columns, "the columns");
+    rows.map(|row| (cells(row)[0].clone(), cells(row)[1..].to_vec())).collect()
+}
+
 /// The decision of one cell.
 fn cell(status: &str, wish: &str, direction: Direction) -> Decision {
     let other = direction.standby().as_str();
@@ -116,8 +121,10 @@ fn cell(status: &str, wish: &str, direction: Direction) -> Decision {
     if matches!(wish, "Delete" | "Delete, Manual" | "Retain") {
         world.delete();
     }
-    let decision =
-        disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(&world.subject(), &seen(status, direction));
+    let decision = disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(
+        &world.subject(),
+        &seen(status, direction),
+    );
     assert!(decision.steps.iter().all(|it| it.direction == direction), "{status} × {wish}: a call to the wrong site");
     decision
 }
@@ -130,10 +137,7 @@ pub fn statuses() -> Vec<String> {
 
 #[test]
 fn every_status_has_its_answer_to_everything_that_may_be_wanted_in_both_directions() {
-    let mut rows = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
-    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
-    assert_eq!(cells(rows.next().unwrap())[1..], WISHES, "the columns");
-    let table: BTreeMap<_, _> = rows.map(|row| (cells(row)[0].clone(), cells(row)[1..].to_vec())).collect();
+    let table = table(TABLE, &WISHES);
     let mut wrong = vec![];
     for direction in [Direction::Forward, Direction::Reverse] {
         for status in statuses() {

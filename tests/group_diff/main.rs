@@ -6,6 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod acting;
+mod agreement;
+mod calls;
 mod cells;
+mod drills;
+mod lives;
+mod members;
+mod operations;
+mod properties;
+mod status;
+mod trial;
 mod words;
 mod world;

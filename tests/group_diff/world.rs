@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{
-    DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Direction, Place, Site,
+    Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Place, Site,
 };
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
@@ -274,7 +274,8 @@ impl World {
         let wanted = spec.pairs.iter().all(|pair| resolve::pair(pair, status, &pairs).is_some());
         let mut known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
         let complete = wanted && known.all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id));
-        if self.deleting() || !complete {
+        let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
+        if self.deleting() || making || !complete {
             pairs.extend(ungrouped);
         }
         pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);
@@ -304,6 +305,7 @@ impl World {
         Desired {
             spec: &subject.object.spec,
             status: &subject.status,
+            noted: None,
             uid: UID,
             name: "orders-db",
             owner: OWNER,
@@ -361,8 +363,10 @@ impl World {
         let acted = self.act(&decision, fault, most);
         let mut events = vec![];
         if !matches!(crash, Crash::AfterCalls(_)) {
-            if let Some(id) = DiskReplicaGroup::claim(&before, &seen, &acted).filter(|_| !before.deleting()) {
-                self.annotate(GROUP_ID_ANNOTATION, &id);
+            if !before.deleting() {
+                for (key, value) in DiskReplicaGroup::claim(&before, &seen, &decision, &acted) {
+                    self.annotate(key, &value);
+                }
             }
             let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
             let after = DiskReplicaGroup::report(&self.subject(), &report);
@@ -395,10 +399,8 @@ impl World {
         let mut trace = Vec::new();
         for _ in 0..most {
             let passed = self.pass();
-            let rest = matches!(
-                passed.decision.verdict,
-                Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }
-            );
+            let rest =
+                matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             if rest && passed.decision.steps.is_empty() {
                 return passed;
             }

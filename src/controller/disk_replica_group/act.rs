@@ -85,13 +85,23 @@ async fn carry_out(cloud: &Cloud, step: &Step) -> Outcome {
     let ebs = cloud.toward(step.direction);
     let outcome = call(ebs, step, &step.token).await;
     let two_regions = ebs.region(Site::Production) != ebs.region(Site::Standby);
-    match &outcome {
-        Outcome::Failed(error) if two_regions && wrong_site(error) => {
+    let outcome = match &outcome {
+        Outcome::Failed(error) if two_regions && (wrong_site(error) || unknown_drill(step, error)) => {
             let elsewhere = cloud.toward(step.direction.turned());
             call(elsewhere, step, &step.elsewhere).await
         }
         _ => outcome,
+    };
+    match outcome {
+        // What is to be gone and is gone is done.
+        Outcome::Failed(error) if unknown_drill(step, &error) => Outcome::Done,
+        other => other,
     }
+}
+
+/// Whether a drill is not known in the region that was asked. It stays where it was begun, which is not always known.
+fn unknown_drill(step: &Step, error: &Error) -> bool {
+    matches!(step.action, Action::ClearDrill { .. }) && error.class == Class::NotFound
 }
 
 /// Whether the service says that the call belongs to the other site.
@@ -121,6 +131,6 @@ async fn call(ebs: &Ebs, step: &Step, token: &ClientToken) -> Outcome {
         Action::ReprotectGroup { reverse } => done(ebs.reprotect_group(group, *reverse, token).await),
         Action::DeleteGroup => gone(ebs.delete_group(group, token).await),
         Action::StartDrill => made(ebs.start_drill(group, token).await),
-        Action::ClearDrill { drill_id } => gone(ebs.clear_drill(group, drill_id).await),
+        Action::ClearDrill { drill_id } => done(ebs.clear_drill(group, drill_id).await),
     }
 }

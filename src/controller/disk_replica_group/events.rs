@@ -6,7 +6,7 @@ use super::diff::{Action, Decision, Verdict};
 use super::observe::{Observed, Sight};
 use super::status::drill_ignored;
 use crate::api::DRILL_ANNOTATION;
-use crate::api::condition::kind;
+use crate::api::condition::{kind, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase};
 use crate::conditions;
 use crate::controller::kind::{Kind, Told};
@@ -42,7 +42,7 @@ pub fn events(
             false => Told::normal("Adopted", "Adopt", format!("took over group {id}")),
         });
     }
-    for operation in &new.operations {
+    for operation in new.operations.iter().rev() {
         let known = old.operations.iter().find(|it| it.number == operation.number);
         told.extend(operations(known, operation));
     }
@@ -60,7 +60,13 @@ pub fn events(
         corrected: old.synced_generation == new.synced_generation,
     };
     told.extend(change.drift());
-    if let Verdict::Refused { reason, message } = &decision.verdict {
+    if change.entered(kind::SYNCED, synced::DISKS_ATTACHED) {
+        told.push(Told::warning(synced::DISKS_ATTACHED, "Observe", change.message(kind::SYNCED)));
+    }
+    if let Verdict::Refused { reason, message } = &decision.verdict
+        // That is told as drift.
+        && *reason != synced::DRIFTED
+    {
         told.extend(change.refused(reason, message));
     }
     told.extend(change.objective());
@@ -103,6 +109,10 @@ fn drills(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Vec<Tol
     let current = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.current.clone());
     let last = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.last.clone());
     let mut told = vec![];
+    let waiting = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.waiting_for.clone());
+    if let Some(on) = waiting(new).filter(|on| waiting(old).as_ref() != Some(on)) {
+        told.push(Told::warning("DrillNotStarted", "StartDrill", format!("a drill is due and waits for {on}")));
+    }
     let begun = |run: &Option<DrillRun>| run.as_ref().and_then(|it| it.drill_id.clone());
     if let Some(id) = begun(&current(new)).filter(|id| begun(&current(old)).as_ref() != Some(id)) {
         told.push(Told::normal("DrillStarted", "StartDrill", format!("drill {id} was begun")));

@@ -17,7 +17,8 @@ const KEPT: usize = 10;
 const MOST_STEPS: usize = 20;
 /// The calls whose effect a list shows late or not at all.
 const ONE_SHOT: &str = "StartDiskReplicaGroup/OneShot";
-const REVERSE: &str = "ReprotectDiskReplicaGroup/Reverse";
+pub(super) const REVERSE: &str = "ReprotectDiskReplicaGroup/Reverse";
+pub(super) const CANCEL: &str = "ReprotectDiskReplicaGroup/Cancel";
 
 /// The life of a group, as status remembers it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,7 @@ pub struct Life {
     pub handled: Site,
     /// The operations, the newest first.
     pub operations: Vec<Operation>,
+    unproven: Option<&'static str>,
 }
 
 /// Whether disks are, or can at once be, replicated in the present direction: no failover stands.
@@ -56,27 +58,23 @@ pub fn runs(status: &S) -> bool {
     matches!(status, S::InitialSyncing | S::Syncing | S::Normal)
 }
 
-/// Whether replication is, or was left, between the two directions.
-fn turning(status: &S) -> bool {
-    matches!(status, S::Reprotecting | S::ReprotectFailed)
-}
-
 /// The recovery point that the cloud shows. It prints 0 for none.
 pub fn shown(group: &GroupView) -> Option<Timestamp> {
     group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
 }
 
 impl Life {
-    /// What the last pass knew, carried on by what is seen. `settled_ms` is how long a synchronization may take to show.
+    /// What the last pass knew, carried on by what is seen. `noted` is the direction that a backup without status kept.
     pub fn new(
         spec: &DiskReplicaGroupSpec,
         old: &DiskReplicaGroupStatus,
+        noted: Option<Direction>,
         group: Option<&GroupView>,
         visibility_window: std::time::Duration,
         now: Timestamp,
     ) -> Self {
         let seen = group.and_then(|group| resolve::direction(spec, group));
-        let direction = old.direction.or(seen).unwrap_or_default();
+        let direction = old.direction.or(noted).or(seen).unwrap_or_default();
         let mut life = Self {
             direction,
             active: old.active_site.unwrap_or(direction.production()),
@@ -84,17 +82,19 @@ impl Life {
             outdated: old.outdated_recovery_point,
             handled: old.last_handled_active_site.unwrap_or(spec.active_site),
             operations: old.operations.clone(),
+            unproven: None,
         };
-        if let Some(group) = group {
-            life.turn(spec, old, group, now);
+        let Some(group) = group else { return life };
+        life.turn(spec, old, group, visibility_window, now);
+        if life.unproven().is_none() {
             life.site(group);
             life.advance(spec, old, group, visibility_window, now);
             if life.counted(group).is_some() {
                 life.outdated = None;
             }
-            if !turning(&group.status) {
-                life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
-            }
+        }
+        if replicates(&group.status) || life.reported_source_zone.is_none() {
+            life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
         }
         life
     }
@@ -122,32 +122,63 @@ impl Life {
         Some(step.completed_at.is_some())
     }
 
+    /// The call whose effect a read seems to show and does not prove: what is read may be older than the call.
+    pub fn unproven(&self) -> Option<&'static str> {
+        self.unproven
+    }
+
     /// Turns the direction round where replication was.
-    fn turn(&mut self, spec: &DiskReplicaGroupSpec, old: &DiskReplicaGroupStatus, group: &GroupView, now: Timestamp) {
-        // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
-        let called = old.pending_calls.iter().any(|it| it.call == REVERSE)
-            || old.group_status.as_deref() == Some(S::Reprotecting.as_str());
-        let ours = self.running().is_some_and(|it| it.r#type == OperationType::Reprotect)
-            && self.step(StepName::Reprotect) == Some(false)
-            && called
-            && replicates(&group.status);
-        // By somebody else: the cloud names another source than before, and one that is not what we know. When it names the
-        // new one while replication is being turned round is not documented: what counts is what it names at the end.
+    fn turn(
+        &mut self,
+        spec: &DiskReplicaGroupSpec,
+        old: &DiskReplicaGroupStatus,
+        group: &GroupView,
+        visibility_window: std::time::Duration,
+        now: Timestamp,
+    ) {
+        if !replicates(&group.status) {
+            // When the cloud names the new source while replication is being turned round is not documented: what counts
+            // is what it names at the end.
+            return;
+        }
         let zone = group.source_zone_id.as_deref();
         let renamed = old.direction.is_some()
-            && !turning(&group.status)
             && zone.is_some()
             && old.reported_source_zone.as_deref().is_some_and(|known| Some(known) != zone)
             && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
-        if ours || renamed {
-            self.direction = self.direction.turned();
-            self.outdated = self.outdated.max(shown(group));
+        let call = match self.running().map(|it| it.r#type) {
+            Some(OperationType::Reprotect) if self.step(StepName::Reprotect) == Some(false) => REVERSE,
+            Some(OperationType::Cancel) if self.step(StepName::Reprotect) == Some(false) => CANCEL,
+            // What is renamed while a failover goes on is said of the failover's end.
+            Some(_) => return,
+            None if renamed => return self.turn_round(group),
+            None => return,
+        };
+        // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
+        let Some(pending) = old.pending_calls.iter().find(|it| it.call == call) else {
+            if renamed {
+                self.turn_round(group);
+                self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
+            }
+            return;
+        };
+        let seen = old.group_status.as_deref() == Some(S::Reprotecting.as_str());
+        let waited = now.duration_since(pending.last()).unsigned_abs() > visibility_window;
+        let at_rest = matches!(group.status, S::Stopped | S::Created);
+        match call {
+            REVERSE if seen || renamed || waited => {
+                self.turn_round(group);
+                self.complete(StepName::Reprotect, now);
+            }
+            // It ends at rest. What runs was read before the failover, or was started by somebody.
+            CANCEL if at_rest || seen || waited => {}
+            _ => self.unproven = Some(call),
         }
-        if ours {
-            self.complete(StepName::Reprotect, now);
-        } else if renamed && let Some(operation) = self.running_mut() {
-            end(operation, Phase::Cancelled, "replication was turned round by somebody else", now);
-        }
+    }
+
+    fn turn_round(&mut self, group: &GroupView) {
+        self.direction = self.direction.turned();
+        self.outdated = self.outdated.max(shown(group));
     }
 
     /// The site whose disks are in use.
@@ -181,7 +212,9 @@ impl Life {
                 if self.active == target {
                     let began = operation.started_at;
                     self.complete_all(now);
+                    let newer = shown(group).filter(|it| old.outdated_recovery_point.is_none_or(|old| *it > old));
                     if let Some(operation) = self.running_mut() {
+                        operation.recovery_point = operation.recovery_point.max(newer);
                         operation.recovery_time_seconds = Some(now.duration_since(began).as_secs().max(0));
                         end(operation, Phase::Succeeded, "", now);
                     }
@@ -194,7 +227,8 @@ impl Life {
                 // to have brought something, or long enough after the call was accepted. One that was refused never ends.
                 let accepted = old.pending_calls.iter().find(|it| it.call == ONE_SHOT).and_then(|it| it.accepted_at);
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
-                let brought = self.counted(group) > self.running().and_then(|it| it.recovery_point);
+                let before = self.running().and_then(|it| it.recovery_point);
+                let brought = before.is_some() && self.counted(group) > before;
                 let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
                 if *status == S::Stopped && (was_seen || brought || waited) {
                     self.complete(StepName::Synchronize, now);
@@ -204,6 +238,13 @@ impl Life {
                 }
             }
             OperationType::Cancel | OperationType::Reprotect => {
+                let elsewhere = kind == OperationType::Reprotect
+                    && self.step(StepName::Reprotect) == Some(true)
+                    && resolve::direction(spec, group) == Some(self.direction);
+                if *status == S::Failovered && !elsewhere {
+                    // What seemed to be its end was read late.
+                    self.reopen(kind);
+                }
                 if !replicates(status) {
                     return;
                 }
@@ -281,6 +322,19 @@ impl Life {
     pub fn end(&mut self, phase: Phase, message: &str, now: Timestamp) {
         if let Some(operation) = self.running_mut() {
             end(operation, phase, message, now);
+        }
+    }
+
+    /// The failover stands still: it is not taken back, and replication is not turned round.
+    fn reopen(&mut self, kind: OperationType) {
+        if kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true) {
+            self.direction = self.direction.turned();
+            self.active = self.direction.standby();
+        }
+        if let Some(operation) = self.running_mut() {
+            operation.steps.retain(|it| it.name != StepName::Start);
+            let reprotects = operation.steps.iter_mut().filter(|it| it.name == StepName::Reprotect);
+            reprotects.for_each(|it| it.completed_at = None);
         }
     }
 

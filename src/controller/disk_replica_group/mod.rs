@@ -10,6 +10,7 @@ pub mod status;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::act::{Acted, Outcome, first_failure};
@@ -20,9 +21,8 @@ use super::secrets::SecretError;
 use super::{Context, Next, owner};
 use crate::api::disk_replica_group::{
     DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, FailoverMode, ManagementPolicy,
-    Site,
 };
-use crate::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
+use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{Class, Error};
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
@@ -93,12 +93,7 @@ impl Kind for DiskReplicaGroup {
         let pairs = observe::pairs(cloud, (&group, site), binding.direction, spec, &it.status, it.deleting()).await?;
         let want = desired(it, &binding.owner);
         let drills = match group.group() {
-            Some(group) if diff::matter(&want, it.now) => {
-                // A drill stays where it was begun, though replication was turned round since.
-                let current = it.status.drills.as_ref().and_then(|it| it.current.as_ref());
-                let direction = current.map_or(binding.direction, |run| toward(run.site));
-                Some(cloud.toward(direction).drills(&group.replica_group_id).await)
-            }
+            Some(group) if diff::matter(&want, it.now) => Some(observe::drills(cloud, &group.replica_group_id).await),
             Some(_) | None => None,
         };
         Ok(Observed { group, pairs, drills })
@@ -133,9 +128,15 @@ impl Kind for DiskReplicaGroup {
         first_failure(acted)
     }
 
-    fn claim(it: &Subject<'_>, seen: &Observed, acted: &Vec<Acted>) -> Option<String> {
+    /// The group's ID, and which way it replicates.
+    fn claim(
+        it: &Subject<'_>,
+        seen: &Observed,
+        decision: &Decision,
+        acted: &Vec<Acted>,
+    ) -> Vec<(&'static str, String)> {
         if it.object.observing() {
-            return None;
+            return vec![];
         }
         let created = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
             (Action::CreateGroup(_), Outcome::Made(id)) => Some(id.clone()),
@@ -143,7 +144,9 @@ impl Kind for DiskReplicaGroup {
         });
         let mine = owner(it);
         let found = seen.group.group().filter(|group| observe::owner(&group.tags).is_none_or(|owner| *owner == mine));
-        created.or_else(|| found.map(|group| group.replica_group_id.clone()))
+        let id = created.or_else(|| found.map(|group| group.replica_group_id.clone()));
+        let direction = decision.life.direction.as_str().to_owned();
+        id.map(|id| vec![(GROUP_ID_ANNOTATION, id), (DIRECTION_ANNOTATION, direction)]).unwrap_or_default()
     }
 
     fn report(it: &Subject<'_>, report: &kind::Report<'_, Self>) -> DiskReplicaGroupStatus {
@@ -167,16 +170,8 @@ impl Kind for DiskReplicaGroup {
         metrics.disk_group(&it.namespace(), &it.name(), measures.as_ref());
     }
 
-    fn next(_before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {
-        next(seen, decision, acted)
-    }
-}
-
-/// The direction whose standby site a site is.
-fn toward(standby: Site) -> Direction {
-    match standby {
-        Site::Destination => Direction::Forward,
-        Site::Source => Direction::Reverse,
+    fn next(before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {
+        next(seen, decision, acted, before.now)
     }
 }
 
@@ -189,9 +184,18 @@ fn binding(it: &Subject<'_>) -> Binding {
     Binding {
         bound: it.status.replica_group_id.clone().or(claimed).or_else(|| it.object.spec.replica_group_id.clone()),
         owner: owner(it),
-        direction: it.status.direction.unwrap_or_default(),
+        direction: it.status.direction.or(noted(it)).unwrap_or_default(),
         forced: it.object.spec.failover.mode == FailoverMode::Forced
             && it.status.active_site.is_some_and(|active| active != it.object.spec.active_site),
+    }
+}
+
+/// The direction that the annotation keeps.
+fn noted(it: &Subject<'_>) -> Option<Direction> {
+    match it.annotation(DIRECTION_ANNOTATION)? {
+        "Forward" => Some(Direction::Forward),
+        "Reverse" => Some(Direction::Reverse),
+        _ => None,
     }
 }
 
@@ -204,6 +208,7 @@ fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
     Desired {
         spec: &it.object.spec,
         status: &it.status,
+        noted: noted(it),
         uid: it.object.metadata.uid.as_deref().unwrap_or_default(),
         name: it.object.metadata.name.as_deref().unwrap_or_default(),
         owner,
@@ -215,7 +220,7 @@ fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
 
 fn measures(it: &Subject<'_>, group: &crate::cloud::ebs::GroupView) -> GroupMeasures {
     let status = &it.status;
-    let seconds = |at: jiff::Timestamp| at.as_millisecond() as f64 / 1000.0;
+    let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
     let point = life::shown(group).filter(|point| {
         status.recovery_point.is_some() && status.outdated_recovery_point.is_none_or(|outdated| *point > outdated)
     });
@@ -249,7 +254,7 @@ fn patient(error: &Error) -> bool {
 }
 
 /// When to look again.
-fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted], now: Timestamp) -> Next {
     let drills = match &seen.drills {
         Some(Err(error)) => Some(error),
         Some(Ok(_)) | None => None,
@@ -266,6 +271,9 @@ fn next(seen: &Observed, decision: &Decision, acted: &[Acted]) -> Next {
         (None, Verdict::InSync) if !synchronized && seen.group.group().is_some_and(|it| life::runs(&it.status)) => {
             Next::Soon
         }
-        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => match decision.drill_at {
+            Some(at) => Next::PollWithin(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+            None => Next::Poll,
+        },
     }
 }

@@ -87,16 +87,22 @@ pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Sight, Site
     {
         return Ok((sight, Site::Standby));
     }
-    match at_site(ebs, binding, Site::Production).await {
-        Err(lost) if lost.class == Class::Unavailable && other_region(ebs) && !binding.forced => {
-            match at_site(ebs, binding, Site::Standby).await {
-                Ok(sight @ Sight::Found(_)) => Ok((sight, Site::Standby)),
-                // A list of the other region alone does not prove that there is no group.
-                Ok(Sight::Absent(_)) | Err(_) => Err(lost),
-            }
-        }
-        other => other.map(|sight| (sight, Site::Production)),
+    let first = at_site(ebs, binding, Site::Production).await;
+    let unsure = match &first {
+        Ok(Sight::Found(_)) => false,
+        // A region that is lost may answer anything.
+        Err(_) => true,
+        // A list may be late, and which region shows a group that was turned round is not documented.
+        Ok(Sight::Absent(bound)) => bound.is_some(),
+    };
+    if unsure
+        && !binding.forced
+        && other_region(ebs)
+        && let Ok(sight @ Sight::Found(_)) = at_site(ebs, binding, Site::Standby).await
+    {
+        return Ok((sight, Site::Standby));
     }
+    first.map(|sight| (sight, Site::Production))
 }
 
 fn other_region(ebs: &Ebs) -> bool {
@@ -119,6 +125,18 @@ async fn at_site(ebs: &Ebs, binding: &Binding, site: Site) -> Result<Sight, Erro
         None => groups.into_iter().find(|group| owner(&group.tags) == Some(&binding.owner)),
     };
     Ok(found.map_or_else(|| Sight::Absent(binding.bound.clone()), |group| Sight::Found(Box::new(group))))
+}
+
+/// Reads the drills of a group at both sites: a drill stays where it was begun, though replication was turned round since.
+pub async fn drills(cloud: &Cloud, group_id: &str) -> Result<Vec<DrillView>, Error> {
+    let (forward, reverse) = (cloud.toward(Direction::Forward), cloud.toward(Direction::Reverse));
+    let mut all = forward.drills(group_id).await?;
+    if other_region(forward) {
+        all.extend(reverse.drills(group_id).await?);
+    }
+    all.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
+    all.dedup_by(|a, b| a.drill_id == b.drill_id);
+    Ok(all)
 }
 
 /// Whose tag is among these.
@@ -150,7 +168,9 @@ pub async fn pairs(
         let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
         wanted && known.into_iter().all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id))
     };
-    if deleting || !found(&pairs) {
+    // What a call may have made whose answer was lost is in no group.
+    let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
+    if deleting || making || !found(&pairs) {
         pairs.extend(ebs.pairs(site, Pairs::Ungrouped).await?);
     }
     pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);

@@ -33,20 +33,45 @@ pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
     pair.replica_group_id.as_deref() == Some(&group.replica_group_id) || group.pair_ids.contains(&pair.replica_pair_id)
 }
 
-/// The pairs that this object has made or taken over and that the spec names no more, with their names.
+/// A pair that this object has made or taken over and that the spec names no more.
+pub struct Leftover<'a> {
+    /// The name that status has for it: its ID, where there was none or where the spec uses the name for other disks now.
+    pub name: &'a str,
+    /// The pair's ID.
+    pub id: &'a str,
+    /// The pair, where a list shows it.
+    pub view: Option<&'a PairView>,
+}
+
+/// The pairs of this object that the spec names no more: those that status knows, and those that carry the owner's tag.
 pub fn leftovers<'a>(
     spec: &DiskReplicaGroupSpec,
     status: &'a DiskReplicaGroupStatus,
+    owner: &str,
     pairs: &'a [PairView],
-) -> Vec<(&'a str, &'a PairView)> {
-    let named =
-        |id: &str| spec.pairs.iter().any(|want| pair(want, status, pairs).is_some_and(|it| it.replica_pair_id == id));
-    let known = status.pairs.iter().filter(|it| !spec.pairs.iter().any(|want| want.name == it.name));
-    let seen = known.filter_map(|it| {
-        let id = it.replica_pair_id.as_deref()?;
-        Some((it.name.as_str(), pairs.iter().find(|pair| pair.replica_pair_id == id && !named(id))?))
+) -> Vec<Leftover<'a>> {
+    let named: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
+    let in_spec = |name: &str| spec.pairs.iter().any(|want| want.name == name);
+    let seen = pairs.iter().filter(|pair| !named.iter().any(|it| it.replica_pair_id == pair.replica_pair_id));
+    let shown = seen.filter_map(|pair| {
+        let id = pair.replica_pair_id.as_str();
+        let known = status.pairs.iter().find(|it| it.replica_pair_id.as_deref() == Some(id));
+        let name = known.map(|it| it.name.as_str()).filter(|name| !in_spec(name));
+        let marked = super::observe::owner(&pair.tags).is_some_and(|it| it == owner);
+        (known.is_some() || marked).then_some(Leftover { name: name.unwrap_or(id), id, view: Some(pair) })
     });
-    seen.collect()
+    let hidden = status.pairs.iter().filter(|it| !in_spec(&it.name)).filter_map(|it| {
+        let id = it.replica_pair_id.as_deref().filter(|id| !pairs.iter().any(|pair| pair.replica_pair_id == *id))?;
+        let id = Some(id).filter(|id| !deleted(status, id))?;
+        Some(Leftover { name: &it.name, id, view: None })
+    });
+    shown.chain(hidden).collect()
+}
+
+/// Whether a pair's deletion was answered: then what no list shows is gone.
+pub fn deleted(status: &DiskReplicaGroupStatus, pair_id: &str) -> bool {
+    let call = format!("DeleteDiskReplicaPair/{pair_id}");
+    status.pending_calls.iter().any(|it| it.call == call && it.accepted_at.is_some())
 }
 
 /// The place of a site.

@@ -142,8 +142,14 @@ impl Kind for DisasterRecoveryPlan {
         status::first_failure(acted)
     }
 
-    fn claim(it: &Subject<'_>, seen: &Observed, acted: &Vec<Acted>) -> Option<String> {
-        claim(&binding(it), seen, acted, &it.object.spec)
+    fn claim(
+        it: &Subject<'_>,
+        seen: &Observed,
+        _decision: &Decision,
+        acted: &Vec<Acted>,
+    ) -> Vec<(&'static str, String)> {
+        let id = claim(&binding(it), seen, acted, &it.object.spec);
+        id.map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect()
     }
 
     fn report(it: &Subject<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {

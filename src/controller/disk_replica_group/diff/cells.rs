@@ -90,14 +90,7 @@ pub(super) fn unknown(status: &str) -> String {
 
 /// Takes out of an invalid group the pairs that the spec names no more: the API allows nothing else in it.
 fn removes(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> bool {
-    for (_, pair) in super::resolve::leftovers(draft.want.spec, draft.want.status, &seen.pairs) {
-        let pair_id = pair.replica_pair_id.clone();
-        if super::resolve::in_group(pair, group) {
-            draft.actions.push(Action::RemovePair { pair_id });
-        } else if members::deletable(&pair.status) {
-            draft.actions.push(Action::DeletePair { pair_id });
-        }
-    }
+    members::remove(draft, group, seen);
     !draft.actions.is_empty()
 }
 
@@ -111,6 +104,11 @@ fn at_rest(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision
         Need::Person(text) => draft.refuse(synced::GROUP_FAILED, text),
         Need::Nothing if draft.want.spec.replication == Replication::Running => {
             draft.act(Action::StartGroup { one_shot: false }, work)
+        }
+        Need::Nothing if members::differ(&draft) => {
+            let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
+            let text = format!("the API accepted the change of {} and does not keep it", fields.join(", "));
+            draft.refuse(synced::INVALID_SPEC, text)
         }
         Need::Nothing => draft.finish(Verdict::InSync),
     }

@@ -1,8 +1,11 @@
 //! What a decision is made of: steps with their client tokens, what is remembered before they are made, and the verdict.
 //! Plain values.
 
+use jiff::Timestamp;
+
 use crate::api::disk_replica_group::{Direction, Drift, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
+use crate::cloud::sign::payload_hash;
 use crate::controller::disk_replica_group::life::Life;
 
 /// A call that changes the cloud.
@@ -81,7 +84,13 @@ impl Action {
 
     /// The call as status names it: the operation and what it is about.
     pub fn call(&self) -> String {
+        let change;
         let about = match self {
+            // Another change is another call.
+            Self::ModifyGroup(wanted) => {
+                change = payload_hash(format!("{wanted:?}").as_bytes())[..8].to_owned();
+                &change
+            }
             Self::CreatePair { pair, .. } => pair,
             Self::AddPair { pair_id } | Self::RemovePair { pair_id } | Self::DeletePair { pair_id } => pair_id,
             Self::ClearDrill { drill_id } => drill_id,
@@ -89,7 +98,6 @@ impl Action {
             Self::ReprotectGroup { reverse: true } => "Reverse",
             Self::ReprotectGroup { reverse: false } => "Cancel",
             Self::CreateGroup(_)
-            | Self::ModifyGroup(_)
             | Self::StartGroup { one_shot: false }
             | Self::StopGroup
             | Self::FailoverGroup
@@ -129,6 +137,8 @@ pub struct Step {
     pub direction: Direction,
     /// What the tokens derive from besides the object and the call.
     pub sequence: i64,
+    /// When it was last made with these tokens, where nobody knows what became of that.
+    pub lost: Option<Timestamp>,
     /// The client token.
     pub token: ClientToken,
     /// The client token where the call has to be made in the other region.
@@ -203,4 +213,6 @@ pub struct Decision {
     pub awaited: Vec<String>,
     /// Whether the bound group was looked for and is not there.
     pub missing: bool,
+    /// When a drill is due next, or is to be cleared.
+    pub drill_at: Option<Timestamp>,
 }

@@ -13,7 +13,6 @@ use crate::api::condition::synced;
 use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DrillResult, DrillRun, DrillsStatus, Site};
 use crate::cloud::ebs::{ClientToken, DrillStatus, DrillView, GroupView, ReplicationStatus as S};
 use crate::conditions::seconds;
-use crate::controller::disk_replica_group::life::Life;
 
 /// A drill that outlives its time by this is said to be overdue, whatever the cloud says of it.
 const GRACE: Duration = Duration::from_secs(600);
@@ -42,19 +41,31 @@ pub fn matter(want: &Desired<'_>, now: Timestamp) -> bool {
 
 /// Adds to a decision what the drills need.
 pub(super) fn carry_on(want: &Desired<'_>, seen: &Observed, mut decision: Decision, now: Timestamp) -> Decision {
+    let mut drills = want.status.drills.clone().unwrap_or_default();
     if want.observing() {
+        let left = drills.current.as_ref().map(name);
+        decision.drill_overdue = left.map(|it| format!("{it} is not cleared, since managementPolicy is Observe"));
         return decision;
     }
-    let mut drills = want.status.drills.clone().unwrap_or_default();
-    match want.spec.drill {
-        Some(_) => drills.last_schedule_time = drills.last_schedule_time.or(Some(seconds(now))),
-        None => drills.last_schedule_time = None,
+    // What was due by another schedule, or before there was one, is not made up for.
+    let schedule = want.spec.drill.as_ref().map(|it| it.schedule.clone());
+    if drills.schedule != schedule {
+        drills.last_schedule_time = schedule.as_ref().map(|_| seconds(now));
+        drills.schedule = schedule;
     }
+    drills.waiting_for = want.spec.drill.as_ref().and_then(|drill| {
+        let error = Cron::from_str(&drill.schedule).err()?;
+        Some(format!("a schedule that can be understood: {error}"))
+    });
+    decision.drill_at = want.spec.drill.as_ref().and_then(|drill| {
+        let schedule = Cron::from_str(&drill.schedule).ok()?;
+        Some(schedule.find_next_occurrence(&now.to_zoned(TimeZone::UTC), false).ok()?.timestamp())
+    });
     if let Some(run) = drills.current.take() {
         let keep_for = want.spec.drill.as_ref().map(|it| Duration::from(it.keep_for));
         (drills.current, drills.last) = match go_on(want, seen, run, keep_for, &mut decision, now) {
-            Ok(run) => (Some(run), drills.last),
-            Err(ended) => (None, ended.or(drills.last)),
+            Course::GoesOn(run) => (Some(run), drills.last),
+            Course::Over(run) => (None, Some(run)),
         };
     } else if wanted(want, &drills, now)
         && let Some(group) = seen.group.group()
@@ -71,8 +82,8 @@ pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision,
     let mut drills = want.status.drills.clone().unwrap_or_default();
     let Some(run) = drills.current.take() else { return decision };
     match go_on(want, seen, run, None, &mut decision, now) {
-        Ok(run) => drills.current = Some(run),
-        Err(ended) => drills.last = ended.or(drills.last),
+        Course::GoesOn(run) => drills.current = Some(run),
+        Course::Over(run) => drills.last = Some(run),
     }
     decision.drills = Some(drills);
     decision
@@ -80,11 +91,15 @@ pub(super) fn clear(want: &Desired<'_>, seen: &Observed, mut decision: Decision,
 
 /// Whether a drill could be begun in this state of the group. Source: the status table of the vendor's pages lists none for
 /// drills; a drill clones the last recovery point while replication goes on.
-fn possible(group: &GroupView, life: &Life, verdict: &Verdict) -> bool {
+fn possible(group: &GroupView, decision: &Decision) -> bool {
+    let Decision { life, verdict, steps, .. } = decision;
     // What is refused otherwise is not ours, or is about to be failed over.
     let calm =
         matches!(verdict, Verdict::InSync | Verdict::Refused { reason: synced::REPLICATION_RUNNING, message: _ });
-    calm && life.running().is_none() && matches!(group.status, S::Normal | S::Syncing) && life.counted(group).is_some()
+    calm && steps.is_empty()
+        && life.running().is_none()
+        && matches!(group.status, S::Normal | S::Syncing)
+        && life.counted(group).is_some()
 }
 
 fn begin(
@@ -95,8 +110,14 @@ fn begin(
     decision: &mut Decision,
     now: Timestamp,
 ) {
-    if !possible(group, &decision.life, &decision.verdict) || !found.is_empty() {
-        // It stays due. One at a time: another one's drill is waited for too.
+    // It stays due. One at a time: another one's drill is waited for too.
+    if let Some(other) = found.first() {
+        let text = format!("drill {} of this group is there, which this object has not begun", other.drill_id);
+        drills.waiting_for = Some(text);
+        return;
+    }
+    if !possible(group, decision) {
+        drills.waiting_for = Some("the group to replicate, with a recovery point and nothing else under way".into());
         return;
     }
     drills.last_schedule_time =
@@ -109,6 +130,7 @@ fn begin(
         recovery_point: None,
         ready_at: None,
         duration_seconds: None,
+        clearing_since: None,
         cleared_at: None,
         result: None,
         message: String::new(),
@@ -131,12 +153,21 @@ fn start(want: &Desired<'_>, group: &GroupView, decision: &mut Decision) {
         group_id: group.replica_group_id.clone(),
         direction: decision.life.direction,
         sequence,
+        lost: super::lost(want.pending(START)),
         token,
         elsewhere,
     });
 }
 
-/// Carries a drill on: itself, or its end.
+/// What became of a drill.
+enum Course {
+    /// It goes on, or its clones are there still.
+    GoesOn(DrillRun),
+    /// It is over, and nothing is left of it.
+    Over(DrillRun),
+}
+
+/// Carries a drill on.
 fn go_on(
     want: &Desired<'_>,
     seen: &Observed,
@@ -144,63 +175,78 @@ fn go_on(
     keep_for: Option<Duration>,
     decision: &mut Decision,
     now: Timestamp,
-) -> Result<DrillRun, Option<DrillRun>> {
+) -> Course {
     let age = now.duration_since(run.started_at).unsigned_abs();
     let kept = keep_for.unwrap_or_default();
     decision.drill_busy = true;
-    if age > kept + GRACE {
+    if age >= kept {
+        run.clearing_since.get_or_insert(seconds(now));
+    }
+    if run.clearing_since.is_some_and(|since| now.duration_since(since).unsigned_abs() > GRACE) {
         decision.drill_overdue = Some(format!("{} is kept longer than it should be", name(&run)));
     }
     let found = match &seen.drills {
         Some(Ok(found)) => found,
         Some(Err(error)) => {
-            run.message = error.to_string();
-            return Ok(run);
+            run.message = format!("{} failed: {}", error.action, error.code);
+            if run.drill_id.is_some() && age >= kept {
+                clear_step(want, &run, decision);
+            }
+            return Course::GoesOn(run);
         }
         // Without its group, nobody can name it any more.
-        None if gone(want, seen, keep_for) => {
+        None if gone(want, seen, keep_for, now) => {
             run.cleared_at = Some(seconds(now));
             run.message = "the group is gone".into();
-            return Err(Some(run));
+            return Course::Over(run);
         }
-        None => return Ok(run),
+        None => return Course::GoesOn(run),
     };
     if run.drill_id.is_none() {
         let ours = found.iter().find(|it| {
             let began = it.start_at.and_then(|at| Timestamp::from_second(at).ok());
-            began.is_none_or(|at| at + SKEW >= run.started_at)
+            began.map_or(found.len() == 1, |at| at + SKEW >= run.started_at)
         });
         match ours {
             Some(view) => run.drill_id = Some(view.drill_id.clone()),
             // The call's answer was lost: made again, it names the drill that it made.
             None if let Some(group) = repeatable(want, seen, keep_for, decision) => {
                 start(want, group, decision);
-                return Ok(run);
+                return Course::GoesOn(run);
             }
-            None if in_flight(want, now) => return Ok(run),
+            None if in_flight(want, now) => return Course::GoesOn(run),
             None => {
                 run.cleared_at = Some(seconds(now));
                 run.result = Some(DrillResult::Failed);
                 run.message = "it was not begun".into();
-                return Err(Some(run));
+                return Course::Over(run);
             }
         }
     }
     let id = run.drill_id.clone().unwrap_or_default();
     let Some(view) = found.iter().find(|it| it.drill_id == id) else {
-        // It may not be visible yet.
-        if run.drill_status.is_none() && age <= want.visibility_window && seen.group.group().is_some() {
-            return Ok(run);
+        // It may not be visible yet, or a list may be late: that it is gone is believed once its clearing was answered.
+        if run.drill_status.is_none() && age <= want.visibility_window * super::ANSWERED && keep_for.is_some() {
+            return Course::GoesOn(run);
+        }
+        if run.drill_status.as_deref() != Some(DrillStatus::Clearing.as_str()) {
+            clear_step(want, &run, decision);
+            return Course::GoesOn(run);
         }
         run.cleared_at = Some(seconds(now));
         run.result = Some(if run.ready_at.is_some() { DrillResult::Succeeded } else { DrillResult::Failed });
-        return Err(Some(run));
+        return Course::Over(run);
     };
     look(&mut run, view, now);
     match &view.status {
         DrillStatus::Executing | DrillStatus::Clearing => {}
-        DrillStatus::Executed if age < kept => decision.drill_busy = false,
+        DrillStatus::Executed if age < kept => {
+            decision.drill_busy = false;
+            let ends = run.started_at.checked_add(kept).ok();
+            decision.drill_at = [decision.drill_at, ends].into_iter().flatten().min();
+        }
         DrillStatus::Executed | DrillStatus::ExecuteFailed | DrillStatus::ClearFailed => {
+            run.clearing_since.get_or_insert(seconds(now));
             if view.status == DrillStatus::ClearFailed {
                 let text = format!("{} could not be cleared: {}", name(&run), run.message);
                 decision.drill_overdue = Some(text);
@@ -209,7 +255,7 @@ fn go_on(
         }
         DrillStatus::Other(_) => {}
     }
-    Ok(run)
+    Course::GoesOn(run)
 }
 
 /// Whether a drill may still come of the call.
@@ -228,11 +274,13 @@ fn repeatable<'a>(
     let run = want.status.drills.as_ref()?.current.as_ref()?;
     let same = run.site == decision.life.direction.standby();
     let group = seen.group.group().filter(|_| keep_for.is_some() && same)?;
-    possible(group, &decision.life, &decision.verdict).then_some(group)
+    possible(group, decision).then_some(group)
 }
 
-fn gone(want: &Desired<'_>, seen: &Observed, keep_for: Option<Duration>) -> bool {
-    seen.group.group().is_none() && (keep_for.is_none() || want.status.missing_since.is_some())
+fn gone(want: &Desired<'_>, seen: &Observed, keep_for: Option<Duration>, now: Timestamp) -> bool {
+    let missing = want.status.missing_since;
+    let long = missing.is_some_and(|at| now.duration_since(at).unsigned_abs() > want.visibility_window);
+    seen.group.group().is_none() && (long || (keep_for.is_none() && want.status.replica_group_id.is_none()))
 }
 
 fn name(run: &DrillRun) -> String {
@@ -264,6 +312,7 @@ fn clear_step(want: &Desired<'_>, run: &DrillRun, decision: &mut Decision) {
             Site::Source => crate::api::disk_replica_group::Direction::Reverse,
         },
         sequence: 0,
+        lost: None,
         elsewhere: token.clone(),
         token,
         action,

@@ -5,15 +5,21 @@ use jiff::Timestamp;
 
 use super::super::life;
 use super::super::observe::Observed;
+use super::super::resolve;
 use super::cells::{self, failed, give_up, steady};
 use super::members;
 use super::{Action, Decision, Draft, Verdict, Work, work_of};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
-use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
+use crate::controller::wording::listed;
 
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+    if let Some(call) = draft.life.unproven() {
+        let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
+        return await_call(draft, call, work);
+    }
     let wanted = draft.want.spec.active_site;
     let kind = draft.life.running().map(|it| it.r#type);
     match (&group.status, kind) {
@@ -43,47 +49,60 @@ fn somebody_else(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let (wanted, found) = (draft.want.spec.active_site.as_str(), draft.life.active.as_str());
     draft.differs("activeSite", wanted, found);
     let text = format!(
-        "somebody else made the {} of group {} ({}) the active site: nothing is touched; set activeSite: {found} to accept \
-         that (and then {wanted} to go back), or see to the group in the console",
-        found.to_lowercase(),
+        "the active site of group {} ({}) is the {}, and nobody asked for that here: nothing is touched; look which disks \
+         are in use, and set activeSite: {found} if it is these, or see to the group in the console",
         group.replica_group_id,
-        group.status.as_str()
+        group.status.as_str(),
+        found.to_lowercase(),
     );
     draft.refuse(synced::DRIFTED, text)
 }
 
-fn span(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-/// The recovery point that a failover would go to, or why a failover of this mode is not begun.
-fn gate(draft: &Draft<'_>, group: &GroupView, mode: FailoverMode) -> Result<Timestamp, String> {
+/// The recovery point that a planned failover would go to, or why it is not begun.
+fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
+    let runs = match draft.want.spec.replication {
+        Replication::Running => "",
+        Replication::Stopped => "set replication: Running for that, or ",
+    };
     let point = draft.life.counted(group).ok_or_else(|| {
         let (from, to) = (draft.life.direction.production().as_str(), draft.life.direction.standby().as_str());
-        format!("no synchronization from {from} to {to} was completed yet, so that nothing could be failed over to")
+        format!(
+            "the recovery point is unknown, since no synchronization from {from} to {to} was completed yet: a planned failover \
+             waits for one; {runs}set failover.mode: Forced to go without"
+        )
     })?;
-    let age = draft.now.duration_since(point).as_secs().max(0);
-    let objective = std::time::Duration::from(draft.want.spec.recovery_point_objective).as_secs();
-    if mode == FailoverMode::Planned && u64::try_from(age).is_ok_and(|age| age > objective) {
+    let objective = std::time::Duration::from(draft.want.spec.recovery_point_objective);
+    let age = draft.now.duration_since(point);
+    if age.is_positive() && age.unsigned_abs() > objective {
         return Err(format!(
-            "the last recovery point is {} old, which is more than the objective of {}: a planned failover waits for a newer \
-             one; set failover.mode: Forced to lose what was written since",
-            span(age),
-            span(objective.try_into().unwrap_or(i64::MAX))
+            "the last recovery point ({point}) is older than the objective of {} min: a planned failover waits for a newer \
+             one; {runs}set failover.mode: Forced to lose what was written since",
+            objective.as_secs() / 60
         ));
     }
     Ok(point)
 }
 
+/// Whether every pair of the group was synchronized once: one that was added since holds nothing that could be opened.
+fn complete(draft: &Draft<'_>, group: &GroupView, seen: &Observed) -> Result<(), String> {
+    let members: Vec<_> = seen.pairs.iter().filter(|it| resolve::in_group(it, group)).collect();
+    let has_point = |it: &&&PairView| it.last_recover_point.is_some_and(|at| at > 0);
+    let told = members.iter().any(|it| has_point(&it));
+    let never = |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (told && !has_point(it));
+    let never: Vec<_> = members.iter().filter(never).map(|it| it.replica_pair_id.clone()).collect();
+    if never.is_empty() {
+        return Ok(());
+    }
+    let to = draft.life.direction.standby().as_str();
+    Err(format!("pairs were never synchronized to {to}, so that they could not be failed over: {}", listed(&never)))
+}
+
 /// Replication goes on as the spec says, and the failover waits for what it lacks.
 fn not_yet(draft: Draft<'_>, group: &GroupView, seen: &Observed, why: String) -> Decision {
     let mut decision = steady(draft, group, seen);
-    if !matches!(decision.verdict, Verdict::Refused { .. }) {
-        decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why };
+    match &decision.verdict {
+        Verdict::Refused { reason: synced::GROUP_FAILED, .. } => {}
+        _ => decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why },
     }
     decision
 }
@@ -99,7 +118,18 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
         }
         _ => {}
     }
-    if let Err(why) = gate(&draft, group, mode) {
+    let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
+    let lacking = members::lacking(&draft, group, seen);
+    let closed = match planned {
+        false => None,
+        true if !lacking.is_empty() => Some(format!(
+            "pairs are not replicated: {lacking}: a planned failover waits for them (pairs are added while replication is \
+             stopped); set failover.mode: Forced to leave them behind"
+        )),
+        true => gate(&draft, group).err(),
+    };
+    let closed = closed.or_else(|| complete(&draft, group, seen).err());
+    if let Some(why) = closed {
         return not_yet(draft, group, seen, why);
     }
     let (generation, now) = (draft.want.generation, draft.now);
@@ -141,15 +171,17 @@ fn go_on(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
             }
             step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
-        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => match gate(&draft, group, FailoverMode::Planned) {
-            Ok(_) => open(draft, group),
-            Err(why) => {
-                give_up(&mut draft, Phase::Failed, &why);
-                // It is still asked for.
-                draft.life.handled = target.other();
-                not_yet(draft, group, seen, why)
+        S::Stopped if planned && draft.life.step(StepName::Failover).is_none() => {
+            match gate(&draft, group) {
+                Ok(_) => open(draft, group),
+                Err(why) => {
+                    give_up(&mut draft, Phase::Failed, &why);
+                    // It is still asked for.
+                    draft.life.handled = target.other();
+                    not_yet(draft, group, seen, why)
+                }
             }
-        },
+        }
         S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => open(draft, group),
         S::Creating | S::Created | S::Reprotecting | S::Deleting | S::Failovered => {
             let on = format!("the status {} to end", status.as_str());
@@ -205,6 +237,10 @@ fn take_back(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decisi
 /// The secondary disks are in use.
 fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let wanted = draft.want.spec.active_site;
+    if draft.life.step(StepName::Reprotect) == Some(true) {
+        // What it ended stands again: that was somebody else.
+        give_up(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
+    }
     let kind = draft.life.running().map(|it| it.r#type);
     let forward = wanted == draft.life.active;
     match kind {
@@ -236,7 +272,7 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
         }
         return draft.finish(Verdict::InSync);
     }
-    if draft.life.handled == wanted && kind.is_none() {
+    if draft.life.handled == wanted {
         return somebody_else(draft, group);
     }
     draft.life.handled = wanted;
@@ -246,8 +282,10 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
 
 /// Replication was turned round, or the failover taken back: it is started again.
 fn start_again(draft: Draft<'_>, group: &GroupView, seen: &Observed, kind: OperationType) -> Decision {
+    // A group without pairs gets those of the spec first.
+    let empty = !seen.pairs.iter().any(|it| resolve::in_group(it, group));
     match &group.status {
-        S::Created | S::Stopped if draft.want.spec.replication == Replication::Running => {
+        S::Created | S::Stopped if draft.want.spec.replication == Replication::Running && !empty => {
             step(draft, StepName::Start, Action::StartGroup { one_shot: false })
         }
         S::StopFailed => draft.act(Action::StopGroup, work_of(kind)),

@@ -46,8 +46,8 @@ pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, seen: &Obser
             draft.differs(&format!("pairs[{}]", want.name), disks(want), found);
         }
     }
-    for (name, pair) in resolve::leftovers(spec, status, &seen.pairs) {
-        draft.differs(&format!("pairs[{name}]"), "none", &pair.replica_pair_id);
+    for left in resolve::leftovers(spec, status, draft.want.owner, &seen.pairs) {
+        draft.differs(&format!("pairs[{}]", left.name), "none", left.id);
     }
 }
 
@@ -63,11 +63,14 @@ pub(super) fn differ(draft: &Draft<'_>) -> bool {
 /// What is said where the group would have to be stopped for its changes, and is not to be.
 pub(super) fn needs_stop(draft: Draft<'_>) -> Decision {
     let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
-    let text = format!(
-        "{} can be changed only while replication is stopped: set replication: Stopped, and Running again once Synced is \
-         True",
-        fields.join(", ")
-    );
+    let fields = fields.join(", ");
+    let text = match draft.life.active == draft.life.direction.standby() {
+        true => format!("{fields} cannot be changed while the group is failed over: set reprotect: Automatic first"),
+        false => format!(
+            "{fields} can be changed only while replication is stopped: set replication: Stopped, and Running again once \
+             Synced is True"
+        ),
+    };
     draft.refuse(synced::REPLICATION_RUNNING, text)
 }
 
@@ -90,7 +93,11 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
     let (mut waits, mut broken) = (vec![], vec![]);
     let change = change(draft, group);
     if change != GroupChange::default() {
-        draft.actions.push(Action::ModifyGroup(change));
+        let action = Action::ModifyGroup(change);
+        // What the API accepted and does not keep must not hold replication up for ever.
+        if !draft.in_vain(&action.call()) {
+            draft.actions.push(action);
+        }
     }
     for want in &spec.pairs {
         match resolve::pair(want, status, &seen.pairs) {
@@ -112,16 +119,7 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
             },
         }
     }
-    for (_, pair) in resolve::leftovers(spec, status, &seen.pairs) {
-        let pair_id = pair.replica_pair_id.clone();
-        if resolve::in_group(pair, group) {
-            draft.actions.push(Action::RemovePair { pair_id });
-        } else if deletable(&pair.status) {
-            draft.actions.push(Action::DeletePair { pair_id });
-        } else {
-            waits.push(format!("{pair_id} ({})", pair.status.as_str()));
-        }
-    }
+    waits.extend(remove(draft, group, seen));
     if draft.actions.len() > before {
         return Need::Steps;
     }
@@ -137,6 +135,21 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
         return Need::Time(format!("pairs to be ready: {}", waits.join(", ")));
     }
     Need::Nothing
+}
+
+/// Takes the pairs that the spec names no more out of the group and deletes them; names those that are not ready for it.
+pub(super) fn remove(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> Vec<String> {
+    let mut waits = vec![];
+    for left in resolve::leftovers(draft.want.spec, draft.want.status, draft.want.owner, &seen.pairs) {
+        let pair_id = left.id.to_owned();
+        match left.view {
+            Some(pair) if resolve::in_group(pair, group) => draft.actions.push(Action::RemovePair { pair_id }),
+            Some(pair) if !deletable(&pair.status) => waits.push(format!("{pair_id} ({})", pair.status.as_str())),
+            // One that no list shows may still be there.
+            Some(_) | None => draft.actions.push(Action::DeletePair { pair_id }),
+        }
+    }
+    waits
 }
 
 /// Whether a pair is replicated the other way than the group.
@@ -157,6 +170,16 @@ fn describe(want: &Pair, pair: &PairView) -> String {
 /// Whether a pair that is in no group can be deleted in its status.
 pub(super) fn deletable(status: &S) -> bool {
     matches!(status, S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::DeleteFailed | S::Invalid)
+}
+
+/// The pairs of the spec that are not replicated, though the group may be: outside of it, or broken.
+pub(super) fn lacking(draft: &Draft<'_>, group: &GroupView, seen: &Observed) -> String {
+    let outside = draft.want.spec.pairs.iter().filter(|want| {
+        !resolve::pair(want, draft.want.status, &seen.pairs).is_some_and(|it| resolve::in_group(it, group))
+    });
+    let outside = outside.map(|want| format!("{} (not in the group)", want.name));
+    let broken = Some(broken(draft, seen)).filter(|it| !it.is_empty());
+    outside.chain(broken).collect::<Vec<_>>().join(", ")
 }
 
 /// The pairs that are broken, as people read them.

@@ -22,8 +22,8 @@ use super::observe::{self, Observed, Sight};
 use super::resolve;
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, ManagementPolicy, OperationType, PendingCall, Phase,
-    Replication, Site,
+    Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, ManagementPolicy, OperationType, PendingCall,
+    Phase, Replication, Site,
 };
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
 
@@ -34,6 +34,8 @@ pub struct Desired<'a> {
     pub spec: &'a DiskReplicaGroupSpec,
     /// The status as the API server has it.
     pub status: &'a DiskReplicaGroupStatus,
+    /// The direction that an annotation keeps.
+    pub noted: Option<Direction>,
     /// The object's UID, which client tokens derive from.
     pub uid: &'a str,
     /// The object's name.
@@ -80,7 +82,7 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(want: &Desired<'a>, seen: &Observed, now: Timestamp) -> Self {
         let group = seen.group.group();
-        let life = Life::new(want.spec, want.status, group, want.visibility_window, now);
+        let life = Life::new(want.spec, want.status, want.noted, group, want.visibility_window, now);
         let group_id = group.map(|it| it.replica_group_id.clone()).unwrap_or_default();
         Self { want: *want, now, group_id, life, actions: vec![], drift: vec![], missing: false }
     }
@@ -102,11 +104,22 @@ impl<'a> Draft<'a> {
         self.drift.push(Drift { field: field.into(), wanted: wanted.into(), found: found.into() });
     }
 
+    /// Whether a group that is not found has not been for so long that it is gone: one list may be late.
+    fn missed(&self, since: Option<Timestamp>) -> bool {
+        since.is_some_and(|at| self.now.duration_since(at).unsigned_abs() > self.want.visibility_window)
+    }
+
+    /// Whether a call was answered, and nothing came of it in the time that it takes to show.
+    fn in_vain(&self, call: &str) -> bool {
+        let answered = self.want.pending(call).and_then(|it| it.accepted_at);
+        answered.is_some_and(|at| self.now.duration_since(at).unsigned_abs() > self.want.visibility_window)
+    }
+
     /// Whether a call may have been made whose effect does not show yet.
     fn in_flight(&self, call: &str) -> bool {
-        self.want.pending(call).is_some_and(|it| {
-            self.now.duration_since(it.last()).unsigned_abs() <= self.want.visibility_window
-        })
+        self.want
+            .pending(call)
+            .is_some_and(|it| self.now.duration_since(it.last()).unsigned_abs() <= self.want.visibility_window)
     }
 
     /// Gives each call its token. A call whose answer was lost has the token that it had; one that was answered is not made
@@ -140,7 +153,8 @@ impl<'a> Draft<'a> {
             let token = ClientToken::of(want.uid, &call, sequence);
             let elsewhere = ClientToken::of(want.uid, &format!("{call}/elsewhere"), sequence);
             let (group_id, direction) = (group_id.clone(), life.direction);
-            steps.push(Step { action, group_id, direction, sequence, token, elsewhere });
+            let lost = lost(known);
+            steps.push(Step { action, group_id, direction, sequence, lost, token, elsewhere });
         }
         let verdict = match verdict {
             Verdict::Acting(work) if steps.is_empty() && !awaited.is_empty() => {
@@ -149,8 +163,25 @@ impl<'a> Draft<'a> {
             other => other,
         };
         let (drills, drill_busy, drill_overdue, drill_handled) = (want.status.drills.clone(), false, None, false);
-        Decision { steps, verdict, drift, life, drills, drill_busy, drill_overdue, drill_handled, awaited, missing }
+        Decision {
+            steps,
+            verdict,
+            drift,
+            life,
+            drills,
+            drill_busy,
+            drill_overdue,
+            drill_handled,
+            awaited,
+            missing,
+            drill_at: None,
+        }
     }
+}
+
+/// When a call was last made of which nobody knows what became.
+fn lost(known: Option<&PendingCall>) -> Option<Timestamp> {
+    known.filter(|it| it.accepted_at.is_none()).map(|it| it.requested_at)
 }
 
 /// What to do for a group that should be there.
@@ -169,7 +200,8 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
         let hidden = match pending.call.split_once('/').unwrap_or((&pending.call, "")) {
             ("CreateDiskReplicaGroup", _) => status.is_none(),
             ("CreateDiskReplicaPair", name) => {
-                let known = want.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
+                let known =
+                    want.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
                 let want = want.spec.pairs.iter().find(|it| it.name == name);
                 let meant = want.is_some_and(|it| resolve::pair(it, &Default::default(), &seen.pairs).is_some());
                 !meant && !known.is_some_and(|id| seen.pairs.iter().any(|it| it.replica_pair_id == *id))
@@ -182,12 +214,17 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
                 current.is_some_and(|run| run.drill_id.is_none())
             }
             ("ReprotectDiskReplicaGroup", _) => matches!(status, Some(S::Failovered | S::Other(_)) | None),
+            ("StartDiskReplicaGroup", "OneShot") => matches!(status, Some(S::ManualSyncing | S::Other(_))),
             _ => false,
         };
+        // That it was called is what tells its end from somebody else's doing, however long it takes. What becomes of one
+        // that failed is a person's doing.
+        let lasting = pending.call.starts_with("ReprotectDiskReplicaGroup")
+            && matches!(status, Some(S::Reprotecting | S::Other(_)));
         let due = want.visibility_window >= now.duration_since(pending.last()).unsigned_abs();
         let known = decision.awaited.contains(&pending.call)
             || decision.steps.iter().any(|it| it.action.call() == pending.call);
-        if hidden && due && !known {
+        if ((hidden && due) || lasting) && !known {
             decision.awaited.push(pending.call.clone());
         }
     }
@@ -226,16 +263,19 @@ fn group(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
     members::fields(&mut draft, group);
     members::differences(&mut draft, group, seen);
     if want.observing() {
-        return observing(draft, group);
+        return observing(draft, group, seen);
     }
     failover::live(draft, group, seen)
 }
 
 /// What is said of a group that is only looked at.
-fn observing(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+fn observing(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     if draft.life.active != draft.want.spec.active_site {
         let (wanted, found) = (draft.want.spec.active_site.as_str(), draft.life.active.as_str());
         draft.differs("activeSite", wanted, found);
+    }
+    if matches!(group.status, S::Invalid | S::CreateFailed | S::FailoverFailed | S::ReprotectFailed | S::DeleteFailed) {
+        return cells::failed(draft, group, seen);
     }
     let running = super::life::runs(&group.status);
     if (draft.want.spec.replication == Replication::Running) != running && group.status != S::ManualSyncing {
@@ -248,7 +288,7 @@ fn observing(mut draft: Draft<'_>, group: &GroupView) -> Decision {
 fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     let (spec, status) = (draft.want.spec, draft.want.status);
     let creation = draft.want.pending("CreateDiskReplicaGroup");
-    if let Some(at) = creation.and_then(|it| it.accepted_at)
+    if let Some(at) = creation.map(|it| it.last())
         && bound.is_some()
         && draft.now.duration_since(at).unsigned_abs() <= draft.want.visibility_window * ANSWERED
     {
@@ -270,7 +310,7 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     }
     if let Some(id) = bound {
         draft.missing = true;
-        if status.missing_since.is_none() {
+        if !draft.missed(status.missing_since) {
             return draft.wait(Work::Creating, format!("a second look for group {id}, which was not found"));
         }
         draft.life.end(Phase::Failed, "the group is gone", draft.now);

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::super::life;
 use super::super::observe::{self, Observed, Sight};
 use super::super::resolve;
-use super::members::deletable;
 use super::failover::FAILOVER;
+use super::members::deletable;
 use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, keep_in_mind};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
@@ -17,7 +17,8 @@ use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 /// What to do for an object that is being deleted. It needs no valid spec.
 pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
     // The clones of a drill are billed: they go first.
-    let draft = Draft::new(want, seen, now);
+    let mut draft = Draft::new(want, seen, now);
+    draft.missing = seen.group.group().is_none();
     let mut clearing = drills::clear(want, seen, draft.wait(Work::Deleting, "the drill to be cleared"), now);
     keep_in_mind(want, seen, &mut clearing, now);
     if clearing.drills.as_ref().is_some_and(|it| it.current.is_some()) {
@@ -25,7 +26,12 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
     }
     let draft = Draft::new(want, seen, now);
     let decision = match &seen.group {
-        Sight::Absent(_) => without_group(draft, seen),
+        Sight::Absent(bound) => without_group(draft, seen, bound.is_some()),
+        Sight::Found(_) if let Some(call) = draft.life.unproven() => {
+            let mut decision = draft.wait(Work::Deleting, format!("{call} to show, which may have been called"));
+            decision.awaited.push(call.to_owned());
+            decision
+        }
         Sight::Found(group) if observe::owner(&group.tags).is_some_and(|owner| owner != want.owner) => {
             let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
@@ -43,8 +49,7 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
 /// The group is kept. What was stopped for a failover that has not begun is started again.
 fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
-    let owes =
-        draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
+    let owes = draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
     match &group.status {
         S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed if owes && draft.in_flight(FAILOVER) => {
             draft.wait(Work::Deleting, "the failover to show, which may have been called")
@@ -84,6 +89,7 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
             }
             let (generation, now) = (draft.want.generation, draft.now);
             if draft.life.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
+                draft.life.end(Phase::Cancelled, "the object is being deleted", now);
                 draft.life.begin(OperationType::Reprotect, None, generation, now);
             }
             draft.life.begin_step(StepName::Reprotect, now);
@@ -103,7 +109,13 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
             );
             blocked(draft, why)
         }
-        S::Creating | S::Stopping | S::Failovering | S::Reprotecting | S::Deleting | S::Deleted => {
+        S::Deleting => {
+            let mut decision = draft.wait(Work::Deleting, "the group to be deleted");
+            // That it was called tells its end from a list that is late.
+            decision.awaited.push(DELETE.into());
+            decision
+        }
+        S::Creating | S::Stopping | S::Failovering | S::Reprotecting | S::Deleted => {
             let on = format!("the status {} to end", group.status.as_str());
             draft.wait(Work::Deleting, on)
         }
@@ -131,15 +143,16 @@ fn empty(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     draft.act(Action::DeleteGroup, Work::Deleting)
 }
 
+const DELETE: &str = "DeleteDiskReplicaGroup";
+
 /// Deletes the pairs of this object that are in no group, and names those that cannot be deleted yet.
 fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
-    let (spec, status) = (draft.want.spec, draft.want.status);
+    let status = draft.want.status;
     let mut waits = vec![];
     for pair in seen.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
         let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(&pair.replica_pair_id));
-        let meant = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner)
-            && spec.pairs.iter().any(|want| resolve::pair(want, status, std::slice::from_ref(pair)).is_some());
-        if !known && !meant {
+        let marked = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner);
+        if !known && !marked {
             continue;
         }
         match deletable(&pair.status) {
@@ -147,14 +160,33 @@ fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
             false => waits.push(format!("{} ({})", pair.replica_pair_id, pair.status.as_str())),
         }
     }
+    // One that no list shows may still be there.
+    let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.clone());
+    let hidden = |id: &String| !seen.pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    for pair_id in known.filter(|id| hidden(id) && !resolve::deleted(status, id)) {
+        draft.actions.push(Action::DeletePair { pair_id });
+    }
     waits
 }
 
 /// There is no group: what is left are pairs.
-fn without_group(mut draft: Draft<'_>, seen: &Observed) -> Decision {
+fn without_group(mut draft: Draft<'_>, seen: &Observed, bound: bool) -> Decision {
     if draft.want.spec.deletion_policy == DeletionPolicy::Retain {
         return draft.finish(Verdict::Released { left: None });
     }
+    draft.missing = bound;
+    let deleted = draft.want.pending(DELETE).is_some();
+    if bound && !deleted && !draft.missed(draft.want.status.missing_since) {
+        return draft.wait(Work::Deleting, "a second look for the group, which was not found");
+    }
+    let mut decision = pairs_left(draft, seen);
+    if deleted {
+        decision.awaited.push(DELETE.into());
+    }
+    decision
+}
+
+fn pairs_left(mut draft: Draft<'_>, seen: &Observed) -> Decision {
     // A group or pair whose making was not seen yet may still appear.
     let made = |call: &&str| call.starts_with("CreateDiskReplica") && draft.in_flight(call);
     let calls = draft.want.status.pending_calls.iter().map(|it| it.call.as_str());

@@ -1,13 +1,19 @@
 //! What was seen and done, as status remembers it: the life of the group, its pairs, drills, and the calls that may have
 //! happened. No judgement.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
+use super::super::Subject;
 use super::super::act::{Acted, Outcome};
 use super::super::diff::{Action, Decision, Step};
 use super::super::observe::Observed;
 use super::super::resolve;
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, PairStatus, PendingCall};
+use crate::api::disk_replica_group::{
+    DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillResult, PairStatus, PendingCall,
+};
+use crate::cloud::ebs::{DrillStatus, PairView};
 use crate::cloud::error::{Class, Error};
 use crate::conditions::seconds;
 
@@ -58,8 +64,8 @@ fn remember(new: &mut DiskReplicaGroupStatus, decision: &Decision) {
     new.drills = decision.drills.clone();
 }
 
-/// Whether a refused call will get the same answer for the same token, so that the next attempt needs another one. What was
-/// lost, and what is still at work, keeps its token.
+/// Whether a call certainly did not happen, so that the next attempt is another one. What was lost, and what is still at
+/// work, keeps its token; so does what was lost before and is only held off now.
 fn refused(error: &Error) -> bool {
     match error.class {
         Class::Unavailable | Class::Ambiguous => false,
@@ -70,15 +76,15 @@ fn refused(error: &Error) -> bool {
 
 /// What was seen and done.
 pub(super) fn facts(
-    spec: &DiskReplicaGroupSpec,
+    it: &Subject<'_>,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,
     acted: &[Acted],
-    now: Timestamp,
 ) {
+    let (spec, now) = (&it.object.spec, it.now);
     remember(new, decision);
-    new.pairs = pairs(spec, new, seen, acted);
+    new.pairs = pairs(spec, new, &super::super::owner(it), seen, acted);
     let group = seen.group.group();
     if let Some(group) = group {
         new.replica_group_id = Some(group.replica_group_id.clone());
@@ -101,7 +107,8 @@ pub(super) fn facts(
     }
     new.missing_since = decision.missing.then(|| new.missing_since.unwrap_or(seconds(now)));
     new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
-    calls(new, decision, acted, now);
+    calls(new, decision, acted, it.visibility_window, now);
+    let drilling = new.pending_calls.iter().any(|it| it.call == Action::StartDrill.call());
     for Acted { step, outcome } in acted {
         match (&step.action, outcome) {
             (Action::CreateGroup(_), Outcome::Made(id)) => {
@@ -113,17 +120,22 @@ pub(super) fn facts(
                     run.drill_id = Some(id.clone());
                 }
             }
-            (Action::StartDrill, Outcome::Failed(error)) if refused(error) => {
-                if let Some(drills) =
-                    new.drills.as_mut().filter(|it| it.current.as_ref().is_some_and(|run| run.drill_id.is_none()))
+            (Action::StartDrill, Outcome::Failed(error)) if refused(error) && !drilling => {
+                // What is only held off is tried again.
+                let lasts = !matches!(error.class, Class::Throttled { .. } | Class::Denied);
+                if let Some(drills) = new.drills.as_mut().filter(|_| lasts)
+                    && let Some(mut run) = drills.current.take_if(|run| run.drill_id.is_none())
                 {
-                    let run = drills.current.take().map(|mut run| {
-                        run.result = Some(crate::api::disk_replica_group::DrillResult::Failed);
-                        run.cleared_at = Some(seconds(now));
-                        run.message = error.to_string();
-                        run
-                    });
-                    drills.last = run.or(drills.last.take());
+                    run.result = Some(DrillResult::Failed);
+                    run.cleared_at = Some(seconds(now));
+                    run.message = error.to_string();
+                    drills.last = Some(run);
+                }
+            }
+            (Action::ClearDrill { drill_id }, Outcome::Done) => {
+                let current = new.drills.as_mut().and_then(|it| it.current.as_mut());
+                if let Some(run) = current.filter(|run| run.drill_id.as_ref() == Some(drill_id)) {
+                    run.drill_status = Some(DrillStatus::Clearing.as_str().to_owned());
                 }
             }
             _ => {}
@@ -132,12 +144,18 @@ pub(super) fn facts(
 }
 
 /// The calls that may have happened: those of this pass that were not refused, and those that are waited for.
-fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted], now: Timestamp) {
+fn calls(
+    new: &mut DiskReplicaGroupStatus,
+    decision: &Decision,
+    acted: &[Acted],
+    visibility_window: Duration,
+    now: Timestamp,
+) {
     new.pending_calls.retain_mut(|it| {
         if decision.awaited.contains(&it.call) {
             return true;
         }
-        let Some(Acted { outcome, .. }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
+        let Some(Acted { step, outcome }) = acted.iter().find(|done| done.step.action.call() == it.call) else {
             // Its effect was seen, or it is wanted no more.
             return false;
         };
@@ -146,43 +164,54 @@ fn calls(new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted],
                 it.accepted_at = Some(seconds(now));
                 true
             }
-            // It was written down and not tried.
-            Outcome::Skipped => false,
-            Outcome::Failed(error) => !refused(error),
+            // It was not tried now, but may have been before: then its answer was lost.
+            Outcome::Skipped => true,
+            Outcome::Failed(error) if !refused(error) => true,
+            // That it was refused this time says nothing of an attempt before, whose answer was lost.
+            Outcome::Failed(_) => step.lost.is_some_and(|at| {
+                it.requested_at = at;
+                now.duration_since(at).unsigned_abs() <= visibility_window
+            }),
         }
     });
 }
 
-/// The pairs of the spec, and those removed from it that are not gone yet.
+/// The pairs of the spec, and those removed from it that are not gone yet. One that a list does not show keeps its ID until
+/// its deletion was answered: a list may be late.
 fn pairs(
     spec: &DiskReplicaGroupSpec,
     old: &DiskReplicaGroupStatus,
+    owner: &str,
     seen: &Observed,
     acted: &[Acted],
 ) -> Vec<PairStatus> {
-    let mut all: Vec<PairStatus> = spec
-        .pairs
-        .iter()
-        .map(|want| {
-            let made = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
-                (Action::CreatePair { pair, .. }, Outcome::Made(id)) if *pair == want.name => Some(id.clone()),
-                _ => None,
-            });
-            let found = resolve::pair(want, old, &seen.pairs);
-            PairStatus {
-                name: want.name.clone(),
-                replica_pair_id: found.map(|it| it.replica_pair_id.clone()).or(made),
-                pair_status: found.map(|it| it.status.as_str().to_owned()),
-                status_message: found.and_then(|it| it.status_message.clone()).filter(|it| !it.is_empty()),
-            }
-        })
-        .collect();
-    let left = resolve::leftovers(spec, old, &seen.pairs).into_iter().map(|(name, pair)| PairStatus {
+    let deleted = |id: &str| {
+        resolve::deleted(old, id)
+            || acted.iter().any(|it| match (&it.step.action, &it.outcome) {
+                (Action::DeletePair { pair_id }, Outcome::Done) => pair_id == id,
+                _ => false,
+            })
+    };
+    let status = |name: &str, view: Option<&PairView>, id: Option<String>| PairStatus {
         name: name.to_owned(),
-        replica_pair_id: Some(pair.replica_pair_id.clone()),
-        pair_status: Some(pair.status.as_str().to_owned()),
-        status_message: pair.status_message.clone().filter(|it| !it.is_empty()),
-    });
-    all.extend(left);
+        replica_pair_id: view.map(|it| it.replica_pair_id.clone()).or(id),
+        pair_status: view.map(|it| it.status.as_str().to_owned()),
+        status_message: view.and_then(|it| it.status_message.clone()).filter(|it| !it.is_empty()),
+    };
+    let mut all: Vec<PairStatus> = vec![];
+    for want in &spec.pairs {
+        let made = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
+            (Action::CreatePair { pair, .. }, Outcome::Made(id)) if *pair == want.name => Some(id.clone()),
+            _ => None,
+        });
+        let known = old.pairs.iter().find(|it| it.name == want.name).and_then(|it| it.replica_pair_id.clone());
+        let known = known.filter(|id| !deleted(id));
+        all.push(status(&want.name, resolve::pair(want, old, &seen.pairs), made.or(known)));
+    }
+    for left in resolve::leftovers(spec, old, owner, &seen.pairs) {
+        if left.view.is_some() || !deleted(left.id) {
+            all.push(status(left.name, left.view, Some(left.id.to_owned())));
+        }
+    }
     all
 }

@@ -52,7 +52,7 @@ fn ran(
     decision: &Decision,
     acted: &[Acted],
 ) {
-    facts::facts(&it.object.spec, new, seen, decision, acted, it.now);
+    facts::facts(it, new, seen, decision, acted);
     if decision.drill_handled || drill_ignored(it) {
         new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
     }
@@ -66,7 +66,7 @@ fn ran(
     }
     match not_cleared(decision, acted) {
         Some(text) => {
-            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text))
+            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text));
         }
         None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
     }

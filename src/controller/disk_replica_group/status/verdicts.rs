@@ -4,6 +4,7 @@ use super::super::Subject;
 use super::super::diff::{Decision, Verdict, Work};
 use super::super::life;
 use super::super::observe::Observed;
+use super::super::resolve;
 use crate::api::condition::{protected, ready, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
@@ -24,10 +25,20 @@ pub(super) fn reason_of(work: Work) -> &'static str {
     }
 }
 
-/// Pairs of the spec that are not in the group.
-fn outside(it: &Subject<'_>, decision: &Decision) -> Vec<String> {
-    let pairs = it.object.spec.pairs.iter().map(|pair| pair.name.clone());
-    pairs.filter(|name| decision.drift.iter().any(|drift| drift.field == format!("pairs[{name}]"))).collect()
+/// Pairs of the spec that are not in the group, or that the cloud says something is wrong with.
+fn lacking(it: &Subject<'_>, seen: &Observed, decision: &Decision) -> Vec<String> {
+    let mut all = vec![];
+    for want in &it.object.spec.pairs {
+        let name = &want.name;
+        let pair = resolve::pair(want, &it.status, &seen.pairs);
+        let told = pair.and_then(|pair| pair.status_message.as_deref()).filter(|text| !text.is_empty());
+        if decision.drift.iter().any(|drift| drift.field == format!("pairs[{name}]")) {
+            all.push(format!("{name} (not in the group)"));
+        } else if let Some(pair) = pair.filter(|pair| pair.status == S::Invalid || told.is_some()) {
+            all.push(format!("{name} ({})", told.unwrap_or(pair.status.as_str())));
+        }
+    }
+    all
 }
 
 /// Whether a failover now would lose no more than the objective.
@@ -51,9 +62,9 @@ pub(super) fn protection(
     if !life::runs(&group.status) {
         return stopped(&format!("disks are not replicated: the group is {}", group.status.as_str()));
     }
-    let outside = outside(it, decision);
-    if !outside.is_empty() {
-        return stopped(&format!("pairs are not in the group: {}", listed(&outside)));
+    let lacking = lacking(it, seen, decision);
+    if !lacking.is_empty() {
+        return stopped(&format!("pairs are not replicated: {}", listed(&lacking)));
     }
     let Some(point) = decision.life.counted(group) else {
         let text = format!("no synchronization to the {} was completed yet", site(decision.life.direction.standby()));
@@ -107,12 +118,12 @@ pub(super) fn readiness(
         let text = format!("the {} is the active site, not the {}", site(decision.life.active), site(spec.active_site));
         return Statement::no(ready::NOT_READY, text);
     }
-    let outside = outside(it, decision);
-    if !outside.is_empty() {
-        return Statement::no(ready::NOT_READY, format!("pairs are not in the group: {}", listed(&outside)));
+    let lacking = lacking(it, seen, decision);
+    if !lacking.is_empty() {
+        return Statement::no(ready::NOT_READY, format!("pairs are not replicated: {}", listed(&lacking)));
     }
     if group.status == S::Failovered {
-        let text = "failed over; replication is not turned round, since reprotect is Manual";
+        let text = "failed over, as the spec says; replication is not turned round";
         return Statement::yes(ready::FAILED_OVER, text);
     }
     if !life::runs(&group.status) {

@@ -1,0 +1,187 @@
+//! What status says of a pass: conditions for the main situations, and nothing written while nothing happens.
+
+use disaster_recovery_operator::api::condition::kind;
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::simulator::model::ebs::DiskRules;
+use serde_json::{Value, json};
+
+use super::acting::Fault;
+use super::world::*;
+
+/// Ready, Synced, Protected, Reconciling, Stalled, DrillNotCleared.
+fn all(world: &World) -> [String; 6] {
+    [kind::READY, kind::SYNCED, kind::PROTECTED, kind::RECONCILING, kind::STALLED, kind::DRILL_NOT_CLEARED]
+        .map(|kind| world.condition(kind))
+}
+
+fn slow() -> DiskRules {
+    DiskRules { delay_ms: 30_000, ..DiskRules::default() }
+}
+
+/// After one pass in which the group was found to be like this.
+fn console(patch: Value, edit: Value) -> World {
+    let mut world = World::in_sync(patch);
+    world.disks.freeze(true);
+    world.console(edit);
+    world.pass();
+    world
+}
+
+#[test]
+fn every_main_situation_has_its_conditions() {
+    let mut worlds: Vec<(&str, World, [&str; 6])> = vec![];
+    let mut add = |name, world, conditions| worlds.push((name, world, conditions));
+
+    let mut world = World::new(spec_with(json!({})), slow());
+    world.pass();
+    let creating = ["False/Creating", "False/Progressing", "False/ReplicationStopped", "True/Creating", "", ""];
+    add("being made", world.clone(), creating);
+    while world.pass().told() != "ok" {}
+    let first = ["False/Creating", "True/InSync", "False/NeverSynced", "", "", ""];
+    add("first synchronization", world.clone(), first);
+    world.converge(20);
+    world.advance(60_000);
+    world.pass();
+    add("replicates", world.clone(), ["True/Available", "True/InSync", "True/WithinObjective", "", "", ""]);
+
+    world.disks.freeze(true);
+    world.advance(1_000_000);
+    world.pass();
+    add("too old", world, ["True/Available", "True/InSync", "False/ObjectiveExceeded", "", "", ""]);
+
+    let stopped = ["False/Stopped", "True/InSync", "False/ReplicationStopped", "", "", ""];
+    let mut world = World::in_sync(json!({"replication": "Stopped"}));
+    world.pass();
+    add("stopped", world, stopped);
+
+    let drift = ["False/Updating", "False/Drifted", "False/ReplicationStopped", "True/Updating", "", ""];
+    add("stopped by somebody", console(json!({}), json!({"status": "stopped"})), drift);
+
+    let failed = ["False/NotReady", "False/GroupFailed", "False/ReplicationStopped", "", "True/GroupFailed", ""];
+    for status in ["invalid", "create_failed", "delete_failed", "failover_failed", "reprotect_failed"] {
+        add("failed", console(json!({}), json!({"status": status})), failed);
+    }
+    let theirs = ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "", "True/Drifted", ""];
+    add("failed over by somebody", console(json!({}), json!({"status": "failovered"})), theirs);
+
+    let mut world = World::in_sync_with(json!({}), slow());
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let going = ["False/FailingOver", "False/Progressing", "True/WithinObjective", "True/FailingOver", "", ""];
+    add("failover begun", world.clone(), going);
+    while world.pass().told() != "Reverse:Reprotecting" {}
+    let turning = ["False/Reprotecting", "False/Progressing", "False/ReplicationStopped", "True/Reprotecting", "", ""];
+    add("being turned round", world, turning);
+
+    let mut world = World::in_sync(json!({"reprotect": "Manual"}));
+    world.edit(json!({"activeSite": "Destination"}));
+    world.converge(50);
+    let over = ["True/FailedOver", "True/InSync", "False/ReplicationStopped", "", "", ""];
+    add("failed over", world.clone(), over);
+    world.edit(json!({"activeSite": "Source"}));
+    world.pass();
+    let back = ["False/Cancelling", "False/Progressing", "False/ReplicationStopped", "True/Cancelling", "", ""];
+    add("being cancelled", world, back);
+
+    let mut world = World::in_sync(json!({}));
+    world.disks.freeze(true);
+    world.advance(1_000_000);
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let refused =
+        ["False/NotReady", "False/FailoverRefused", "False/ObjectiveExceeded", "", "True/FailoverRefused", ""];
+    add("failover refused", world, refused);
+
+    let mut world = World::in_sync(json!({}));
+    world.edit(json!({"groupName": "other"}));
+    world.pass();
+    let running =
+        ["False/NotReady", "False/ReplicationRunning", "True/WithinObjective", "", "True/ReplicationRunning", ""];
+    add("a change that needs a stop", world, running);
+
+    for (class, synced, stalled) in [
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+        (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+    ] {
+        let mut world = World::in_sync(json!({}));
+        world.edit(json!({"replication": "Stopped"}));
+        world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never, false);
+        let reconciling = if stalled.is_empty() { "True/Updating" } else { "" };
+        add("a call failed", world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
+    }
+
+    let mut world = World::in_sync(json!({}));
+    world.delete();
+    world.pass();
+    add("being deleted", world, ["False/Deleting", "False/Progressing", "Unknown/Unknown", "True/Deleting", "", ""]);
+
+    for (name, world, expected) in &worlds {
+        assert_eq!(all(world), *expected, "{name}: {}", world.message(kind::SYNCED));
+    }
+}
+
+#[test]
+fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
+    let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
+    world.disks.attach("d-data-s", true);
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    for _ in 0..4 {
+        world.pass();
+    }
+    assert_eq!(world.condition(kind::SYNCED), "False/DisksAttached");
+    assert_eq!(world.condition(kind::STALLED), "True/DisksAttached");
+    let text = world.message(kind::SYNCED);
+    assert!(text.contains("turned round while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
+    assert!(!text.contains("d-data-d"), "{text}");
+    world.disks.attach("d-data-s", false);
+    world.disks.attach("d-data-d", false);
+    world.converge(50);
+    assert_eq!(world.condition(kind::SYNCED), "True/InSync");
+
+    // Replication runs back now; its standby disks are those of the source.
+    world.edit(json!({"replication": "Stopped"}));
+    world.converge(50);
+    world.disks.attach("d-logs-s", true);
+    world.edit(json!({"replication": "Running"}));
+    world.pass();
+    assert_eq!(world.condition(kind::SYNCED), "False/DisksAttached");
+    let text = world.message(kind::SYNCED);
+    assert!(text.contains("started while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
+}
+
+#[test]
+fn a_steady_group_is_not_rewritten_and_its_recovery_point_moves_by_the_minute() {
+    let mut world = World::in_sync(json!({}));
+    world.pace = 1_000;
+    world.pass();
+    let (mut writes, mut before) = (vec![], world.status.clone());
+    for second in 0..180 {
+        world.pass();
+        if world.status != before {
+            writes.push(second);
+            let mut same = world.status.clone();
+            same.recovery_point = before.recovery_point;
+            assert_eq!(same, before, "only the recovery point moves");
+            before = world.status.clone();
+        }
+    }
+    assert!((2..=3).contains(&writes.len()), "{writes:?}");
+}
+
+#[test]
+fn what_was_seen_of_an_unreachable_cloud_stays_until_it_is_old() {
+    let mut world = World::in_sync(json!({}));
+    let before = world.status.clone();
+    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert_eq!(world.condition(kind::SYNCED), "Unknown/CloudUnavailable");
+    assert_eq!(world.status.operations, before.operations);
+    world.fresh = false;
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!(world.condition(kind::READY), "Unknown/NotReady");
+    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.status.active_site, before.active_site);
+}
