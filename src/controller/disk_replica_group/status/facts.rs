@@ -23,9 +23,11 @@ const MOST_DRIFT: usize = 50;
 const RECOVERY_POINT_STEP: i64 = 60;
 
 /// The status with the calls of the decision that have a client token, and with the operation that they belong to. It is
-/// written before them: after a crash the same call is made again, and not another one.
+/// written before them: after a crash the same call is made again, and not another one. So is what was learnt of a drill that
+/// is about to be cleared, since nobody can look at it afterwards.
 pub fn intended(old: &DiskReplicaGroupStatus, decision: &Decision, now: Timestamp) -> Option<DiskReplicaGroupStatus> {
-    if !decision.steps.iter().any(|it| it.action.has_token()) {
+    let clears = |it: &Step| matches!(it.action, Action::ClearDrill { .. }) && decision.drills != old.drills;
+    if !decision.steps.iter().any(|it| it.action.has_token() || clears(it)) {
         return None;
     }
     let mut new = old.clone();
