@@ -14,7 +14,7 @@ use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acte
 use disaster_recovery_operator::controller::disk_replica_group::diff::{self, Decision, Desired, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::{self, Observed, Sight};
 use disaster_recovery_operator::controller::disk_replica_group::resolve;
-use disaster_recovery_operator::controller::kind::{Kind, Release, Report, Subject, Told};
+use disaster_recovery_operator::controller::kind::{Kind, Report, Subject, Told};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Disks, EbsPaging, GroupFilter, PairFilter};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -69,7 +69,7 @@ pub struct World {
     pub now: i64,
     pub object: DiskReplicaGroup,
     pub status: DiskReplicaGroupStatus,
-    pub released: Option<Release>,
+    pub released: Option<Option<String>>,
     pub window: Duration,
     /// What passes between two passes, in ms.
     pub pace: i64,
@@ -322,8 +322,8 @@ impl World {
         self.last = Some(seen.clone());
         let before = self.subject();
         let decision = DiskReplicaGroup::decide(&before, &seen);
-        if let Some(how) = DiskReplicaGroup::released(&decision) {
-            self.released = Some(how);
+        if let Verdict::Released { left } = DiskReplicaGroup::verdict(&decision) {
+            self.released = Some(left.clone());
             return Some(Passed { seen, decision, acted: vec![], events: vec![] });
         }
         if let Some(status) = DiskReplicaGroup::intents(&before, &decision, "00") {
