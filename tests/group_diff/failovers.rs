@@ -3,12 +3,13 @@
 use disaster_recovery_operator::api::disk_replica_group::{
     Direction, DiskReplicaGroup, OperationType, Phase, Site, StepName,
 };
-use disaster_recovery_operator::controller::disk_replica_group::diff::Verdict;
+use disaster_recovery_operator::controller::disk_replica_group::diff::{Action, Step, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::Sight;
 use disaster_recovery_operator::controller::kind::Kind;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
+use super::acting::Fault;
 use super::cells::{knowing, seen};
 use super::lives::{there, until};
 use super::words;
@@ -189,4 +190,29 @@ fn a_failed_over_group_is_turned_round_before_it_is_deleted_if_that_is_allowed()
     assert_eq!(told[..3], ["Reverse:Deleting", "RemovePair:Deleting", "DeletePair+Delete:Deleting"]);
     assert!(world.released.is_some());
     assert!(world.disks.inspect().groups.is_empty() && world.disks.inspect().pairs.is_empty());
+}
+
+#[test]
+fn a_reversal_that_was_lost_and_a_failover_that_somebody_took_back_are_told_apart() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(there());
+    let lost = |step: &Step| match step.action {
+        Action::ReprotectGroup { .. } => Fault::RequestLost,
+        _ => Fault::None,
+    };
+    for _ in 0..20 {
+        if world.faulty_pass(&mut { lost }, Crash::Never, false).unwrap().told().starts_with("Reverse") {
+            break;
+        }
+    }
+    let id = world.group_id();
+    world.disks.reprotect_group(DESTINATION, &id, false, world.now).unwrap();
+    let told: Vec<_> = (0..60).map(|_| world.pass().told()).collect();
+    assert!(
+        told.iter().all(|it| !it.starts_with("Start")),
+        "nothing is started in a direction that is not known: {told:?}"
+    );
+    assert_eq!(told.last().map(String::as_str), Some("!Drifted"), "{told:?}");
+    assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Forward), Some(Site::Source)));
+    assert_eq!(world.status.operations[0].phase, Phase::Cancelled);
 }

@@ -73,7 +73,8 @@ fn situation(column: &str) -> (World, Direction) {
         other => panic!("{other}"),
     };
     if column == "reversing" {
-        let call = json!([{"call": "ReprotectDiskReplicaGroup/Reverse", "sequence": 4, "requestedAt": "2025-02-28T06:20:00Z"}]);
+        let call = json!([{"call": "ReprotectDiskReplicaGroup/Reverse", "sequence": 4, "requestedAt": "2025-02-28T06:20:00Z",
+                           "acceptedAt": "2025-02-28T06:20:00Z"}]);
         world.status.pending_calls = serde_json::from_value(call).unwrap();
     }
     if column == "synchronizing" {

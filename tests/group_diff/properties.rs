@@ -137,8 +137,11 @@ proptest! {
                         spec.replication == Replication::Stopped || lacking
                     }
                     "Drifted" => trial.meddled,
-                    // A pair that broke, and that a person has to delete.
-                    "GroupFailed" => message.contains("pairs cannot be added") && message.contains("invalid"),
+                    // A pair that broke, or was made before a reversal, and that a person has to delete.
+                    "GroupFailed" => {
+                        message.contains("pairs cannot be added")
+                            && ["invalid", "the other way"].iter().any(|it| message.contains(it))
+                    }
                     "GroupNotFound" => spec.active_site == Site::Destination,
                     _ => false,
                 };

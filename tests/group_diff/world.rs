@@ -189,8 +189,10 @@ impl World {
     }
 
     pub fn bound(&self) -> Option<String> {
+        let creating = self.status.pending_calls.iter().any(|it| it.call == "CreateDiskReplicaGroup");
         let claimed = self.annotation(GROUP_ID_ANNOTATION).cloned();
-        self.status.replica_group_id.clone().or(claimed).or_else(|| self.object.spec.replica_group_id.clone())
+        let before = claimed.or_else(|| self.object.spec.replica_group_id.clone()).filter(|_| !creating);
+        self.status.replica_group_id.clone().or(before)
     }
 
     /// As `observe::at_site`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::resolve;
 use crate::api::disk_replica_group::{
     Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, FailoverMode, Operation, OperationStep, OperationType,
-    Phase, Replication, Site, StepName,
+    Phase, Replication, Reprotect, Site, StepName,
 };
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 use crate::conditions::seconds;
@@ -164,16 +164,26 @@ impl Life {
         };
         let seen = old.group_status.as_deref() == Some(S::Reprotecting.as_str());
         let waited = now.duration_since(pending.last()).unsigned_abs() > visibility_window;
+        let answered = pending.accepted_at.is_some();
         let at_rest = matches!(group.status, S::Stopped | S::Created);
         match call {
-            REVERSE if seen || renamed || waited => {
+            REVERSE if seen || renamed || (answered && waited) => {
                 self.turn_round(group);
                 self.complete(StepName::Reprotect, now);
             }
+            // Made again, a call whose answer was lost says whether it happened. Where nobody wants it any more, it counts as
+            // not made: then nothing is started.
+            REVERSE if waited && !answered && !self.reverses(spec) => {}
             // It ends at rest. What runs was read before the failover, or was started by somebody.
             CANCEL if at_rest || seen || waited => {}
             _ => self.unproven = Some(call),
         }
+    }
+
+    /// Whether the spec still asks for what the reversal under way is for.
+    pub fn reverses(&self, spec: &DiskReplicaGroupSpec) -> bool {
+        let wanted = |it: &Operation| it.r#type == OperationType::Reprotect && it.target_site == spec.active_site;
+        self.running().is_some_and(wanted) && spec.reprotect == Reprotect::Automatic
     }
 
     fn turn_round(&mut self, group: &GroupView) {
@@ -225,12 +235,15 @@ impl Life {
                 }
                 // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
                 // to have brought something, or long enough after the call was accepted. One that was refused never ends.
-                let accepted = old.pending_calls.iter().find(|it| it.call == ONE_SHOT).and_then(|it| it.accepted_at);
+                let pending = old.pending_calls.iter().find(|it| it.call == ONE_SHOT);
+                let (accepted, unanswered) =
+                    (pending.and_then(|it| it.accepted_at), pending.is_some_and(|it| it.accepted_at.is_none()));
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
                 let before = self.running().and_then(|it| it.recovery_point);
                 let brought = before.is_some() && self.counted(group) > before;
                 let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
-                if *status == S::Stopped && (was_seen || brought || waited) {
+                // What goes on while the call's answer is lost may be somebody else's.
+                if *status == S::Stopped && (brought || waited || (was_seen && !unanswered)) {
                     self.complete(StepName::Synchronize, now);
                 } else if runs(status) {
                     // Somebody started replication: what is written since is in no synchronization.

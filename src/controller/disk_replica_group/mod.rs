@@ -184,9 +184,12 @@ fn owner(it: &Subject<'_>) -> String {
 }
 
 fn binding(it: &Subject<'_>) -> Binding {
+    // While a new group is being made, what is known from before is not it.
+    let creating = it.status.pending_calls.iter().any(|call| call.call == "CreateDiskReplicaGroup");
     let claimed = it.annotation(GROUP_ID_ANNOTATION).map(str::to_owned);
+    let before = claimed.or_else(|| it.object.spec.replica_group_id.clone()).filter(|_| !creating);
     Binding {
-        bound: it.status.replica_group_id.clone().or(claimed).or_else(|| it.object.spec.replica_group_id.clone()),
+        bound: it.status.replica_group_id.clone().or(before),
         owner: owner(it),
         direction: it.status.direction.or(noted(it)).unwrap_or_default(),
         forced: it.object.spec.failover.mode == FailoverMode::Forced

@@ -17,6 +17,10 @@ use crate::controller::wording::listed;
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     if let Some(call) = draft.life.unproven() {
+        let unanswered = draft.want.pending(call).is_some_and(|it| it.accepted_at.is_none());
+        if call == life::REVERSE && unanswered && draft.life.reverses(draft.want.spec) {
+            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+        }
         let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
         return await_call(draft, call, work);
     }

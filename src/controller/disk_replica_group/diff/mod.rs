@@ -289,7 +289,7 @@ fn observing(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decisi
 fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     let (spec, status) = (draft.want.spec, draft.want.status);
     let creation = draft.want.pending("CreateDiskReplicaGroup");
-    if let Some(at) = creation.map(|it| it.last())
+    if let Some(at) = creation.and_then(|it| it.accepted_at)
         && bound.is_some()
         && draft.now.duration_since(at).unsigned_abs() <= draft.want.visibility_window * ANSWERED
     {
@@ -297,6 +297,8 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         decision.awaited.push("CreateDiskReplicaGroup".into());
         return decision;
     }
+    // Made again with its token, a call whose answer was lost names the group that it made.
+    let lost = creation.is_some_and(|it| it.accepted_at.is_none());
     if let Some(id) = spec.replica_group_id.as_deref() {
         let text = format!(
             "group {id} does not exist at {} or {}: correct source and destination, or remove the object and name another \
@@ -311,7 +313,7 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     }
     if let Some(id) = bound {
         draft.missing = true;
-        if !draft.missed(status.missing_since) {
+        if !lost && !draft.missed(status.missing_since) {
             return draft.wait(Work::Creating, format!("a second look for group {id}, which was not found"));
         }
         draft.life.end(Phase::Failed, "the group is gone", draft.now);
