@@ -58,7 +58,7 @@ struct Run {
     /// times as long.
     #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
     retry_interval: Duration,
-    /// How long a plan or item may take to become visible in the cloud after the call that made it. A call whose answer was
+    /// How long a plan, an item or a group may take to become visible in the cloud after the call that made it. A call whose answer was
     /// lost is made again only when nothing shows within it; one whose answer named what it made, only after ten times as
     /// long.
     #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "30s", value_parser = duration)]

@@ -129,6 +129,7 @@ const RULES: &[Rule] = &[
     Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule { module: "crate::controller::standing", forbidden: DATA, allowed: &[], why: SHARED_DATA },
     Rule { module: "crate::controller::telling", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::verdict", forbidden: PURE, allowed: &[], why: SHARED_DATA },
     Rule { module: "crate::controller::wording", forbidden: DATA, allowed: &[], why: SHARED_DATA },
     Rule {
         module: "crate::controller::kind",

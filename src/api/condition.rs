@@ -58,7 +58,7 @@ pub mod synced {
     pub const ITEMS_RUNNING: &str = "ItemsRunning";
     /// The API changes the group only while replication is stopped, and the spec says that it runs.
     pub const REPLICATION_RUNNING: &str = "ReplicationRunning";
-    /// A planned failover is not begun: the recovery point is unknown or older than the objective.
+    /// A planned failover is not begun: the recovery point is unknown or older than the objective, or pairs are not replicated.
     pub const FAILOVER_REFUSED: &str = "FailoverRefused";
     /// Replication cannot be turned round or started while disks are attached to instances.
     pub const DISKS_ATTACHED: &str = "DisksAttached";

@@ -53,7 +53,8 @@ pub enum Replication {
 /// How a failover goes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailoverMode {
-    /// One more synchronization first; refused while the recovery point is unknown or older than the objective.
+    /// One more synchronization first; refused while the recovery point is unknown or older than the objective, or a pair is
+    /// not replicated.
     #[default]
     Planned,
     /// At once, with the last recovery point.
@@ -109,8 +110,8 @@ pub struct Pair {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
-    /// Planned (one more synchronization first; refused while the recovery point is unknown or older than the objective)
-    /// or Forced (at once, with the last recovery point: what was written since is lost).
+    /// Planned (one more synchronization first; refused while the recovery point is unknown or older than the objective, or a
+    /// pair is not replicated) or Forced (at once, with the last recovery point: what was written since is lost).
     #[serde(default)]
     pub mode: FailoverMode,
 }
@@ -121,8 +122,8 @@ pub struct Failover {
 #[serde(rename_all = "camelCase")]
 pub struct Drill {
     /// When drills begin: a cron expression of five fields (minute, hour, day of month, month, day of week) in UTC, such as
-    /// "0 3 * * 0" for Sundays at 3:00. A drill that was missed is made up for once. Annotate
-    /// disasterrecovery.dev/drill-requested-at for one now.
+    /// "0 3 * * 0" for Sundays at 3:00. A step is of * or of a range, such as */15. A drill that was missed is made up for
+    /// once; a new schedule starts counting anew. Annotate disasterrecovery.dev/drill-requested-at for one now.
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(cron_rule())
         .message("schedule is not a cron expression: write five fields (minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC, day of week 0-7 or SUN-SAT), separated by one space, such as 0 3 * * 0"))]
@@ -230,10 +231,10 @@ pub struct DiskReplicaGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
     /// What the deletion of this object does to the cloud. Delete: replication is stopped, the pairs and the group are
-    /// deleted, and the disks stay. Retain: the group is left as it is. Drills of this object are cleared in any case.
+    /// deleted, and the disks stay. Retain: the group is left as it is. Drills of this object are cleared in both cases.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// Manage, or Observe: no call that changes the cloud, ever.
+    /// Manage, or Observe: no call that changes the cloud, ever. Then drills are not cleared, and a deletion leaves everything.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
     /// Stops all work on this object, reading, clearing of drills and deletion included, until it is false again.

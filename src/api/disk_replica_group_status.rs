@@ -177,7 +177,7 @@ impl PendingCall {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PairStatus {
-    /// The pair's name in the spec.
+    /// The pair's name in the spec. Of a pair that the spec does not name any more, the name that it had, or its ID.
     pub name: String,
     /// The pair's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -253,7 +253,7 @@ pub struct DrillsStatus {
     /// The schedule that this time is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
-    /// Why a drill that is due does not begin.
+    /// What a drill that is due waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// The drill under way: its clones exist and are billed.
@@ -284,7 +284,7 @@ pub struct DiskReplicaGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Site")]
     pub active_site: Option<Site>,
-    /// Forward (source to destination) or Reverse.
+    /// Forward (source to destination) or Reverse. The annotation disasterrecovery.dev/direction keeps it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Direction")]
     pub direction: Option<Direction>,
@@ -296,7 +296,12 @@ pub struct DiskReplicaGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Site")]
     pub last_handled_active_site: Option<Site>,
-    /// The pairs of the spec, and those removed from it that are not gone yet.
+    /// Since when the cloud names another source than before (UTC), while it is not believed yet that somebody turned
+    /// replication round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub renamed_since: Option<Timestamp>,
+    /// The pairs of the spec, and those of this object that are not in it and not gone yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub pairs: Vec<PairStatus>,
@@ -328,7 +333,8 @@ pub struct DiskReplicaGroupStatus {
     /// Counts the calls that changed something: client tokens derive from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_sequence: Option<i64>,
-    /// When the bound group was first not found (UTC). It is made again only when a second look agrees.
+    /// When the bound group was first not found (UTC). It is believed gone only once it was missing for the operator's
+    /// --create-visibility-window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub missing_since: Option<Timestamp>,

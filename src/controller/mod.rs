@@ -63,7 +63,7 @@ pub struct Settings {
     pub transition_interval: Duration,
     /// The first pause after a failure; it doubles with every further one.
     pub retry_interval: Duration,
-    /// How long a plan or item may take to become visible after the call that made it.
+    /// How long something may take to become visible after the call that made it.
     pub visibility_window: Duration,
     /// One endpoint of RocketMQ for every region, where given.
     pub rocketmq_endpoint: Option<String>,

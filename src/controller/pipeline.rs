@@ -191,7 +191,8 @@ async fn release<K: Kind>(session: &mut Session<'_, K>, how: Release) -> Result<
         Release::Gone => Told::normal("Deleted", K::DELETION, "the cloud side is gone".into()),
     };
     session.remove_finalizer().await?;
-    if !session.object.observing() {
+    // Of what is only looked at, nothing is told but what is left behind.
+    if told.reason == "Retained" || !session.object.observing() {
         session.publish(&told).await;
     }
     session.forget();

@@ -216,3 +216,36 @@ fn a_reversal_that_was_lost_and_a_failover_that_somebody_took_back_are_told_apar
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Forward), Some(Site::Source)));
     assert_eq!(world.status.operations[0].phase, Phase::Cancelled);
 }
+
+#[test]
+fn a_forced_failover_does_not_wait_for_the_start_after_a_cancel() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
+    until(&mut world, "ok");
+    // The application runs at the destination: its disks are attached, and replication to them cannot be started.
+    world.disks.attach("d-data-d", true);
+    world.edit(json!({"activeSite": "Source"}));
+    until(&mut world, "Start:Cancelling");
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    until(&mut world, "ok");
+    assert_eq!(world.status.active_site, Some(Site::Destination));
+    let kinds: Vec<_> = world.status.operations.iter().map(|it| (it.r#type, it.phase)).collect();
+    assert_eq!(
+        kinds[..2],
+        [(OperationType::Failover, Phase::Succeeded), (OperationType::Cancel, Phase::Cancelled)],
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn the_last_synchronization_of_a_failover_that_was_set_back_is_none_of_the_next_one() {
+    let slow = DiskRules { delay_ms: 10_000, one_shot_interval_ms: 0, ..DiskRules::default() };
+    let mut world = World::in_sync_with(json!({}), slow);
+    world.edit(there());
+    until(&mut world, "OneShot:FailingOver");
+    world.edit(json!({"activeSite": "Source"}));
+    assert_eq!(world.pass().told(), "wait:Updating");
+    world.edit(there());
+    let told: Vec<_> = (0..60).map(|_| world.pass().told()).take_while(|it| !it.starts_with("Failover:")).collect();
+    assert!(told.iter().any(|it| it.starts_with("OneShot:")), "it was synchronized for this failover too: {told:?}");
+}

@@ -249,6 +249,8 @@ fn somebody_elses_reversal_is_noticed_by_the_zones() {
     world.advance(1);
     world.disks.reprotect_group(DESTINATION, &id, true, world.now).unwrap();
     world.advance(1);
+    assert_eq!(world.pass().told(), "wait:Updating", "one list may be old");
+    world.advance(i64::try_from(world.window.as_millis()).unwrap());
     assert_eq!(world.pass().told(), "!Drifted");
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Reverse), Some(Site::Destination)));
     assert_eq!(world.pass().told(), "!Drifted", "and nothing is started");

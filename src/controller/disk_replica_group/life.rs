@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::resolve;
 use crate::api::disk_replica_group::{
     Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, FailoverMode, Operation, OperationStep, OperationType,
-    Phase, Replication, Reprotect, Site, StepName,
+    PendingCall, Phase, Replication, Reprotect, Site, StepName,
 };
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 use crate::conditions::seconds;
@@ -18,6 +18,7 @@ const MOST_STEPS: usize = 20;
 /// The calls whose effect a list shows late or not at all.
 const ONE_SHOT: &str = "StartDiskReplicaGroup/OneShot";
 pub(super) const REVERSE: &str = "ReprotectDiskReplicaGroup/Reverse";
+pub(super) const RENAMED: &str = "the reversal that the cloud shows";
 pub(super) const CANCEL: &str = "ReprotectDiskReplicaGroup/Cancel";
 
 /// The life of a group, as status remembers it.
@@ -35,6 +36,8 @@ pub struct Life {
     pub handled: Site,
     /// The operations, the newest first.
     pub operations: Vec<Operation>,
+    /// Since when the cloud names another source than before.
+    pub renamed_since: Option<Timestamp>,
     unproven: Option<&'static str>,
 }
 
@@ -82,6 +85,7 @@ impl Life {
             outdated: old.outdated_recovery_point,
             handled: old.last_handled_active_site.unwrap_or(spec.active_site),
             operations: old.operations.clone(),
+            renamed_since: None,
             unproven: None,
         };
         let Some(group) = group else { return life };
@@ -93,7 +97,8 @@ impl Life {
                 life.outdated = None;
             }
         }
-        if replicates(&group.status) || life.reported_source_zone.is_none() {
+        let settled = replicates(&group.status) && life.renamed_since.is_none();
+        if settled || life.reported_source_zone.is_none() {
             life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
         }
         life
@@ -148,11 +153,19 @@ impl Life {
             && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
         let call = match self.running().map(|it| it.r#type) {
             Some(OperationType::Reprotect) if self.step(StepName::Reprotect) == Some(false) => REVERSE,
+            // What is read once may be old, in whichever direction that was.
+            kind if renamed && kind != Some(OperationType::Reprotect) => {
+                let since = old.renamed_since.unwrap_or(seconds(now));
+                if now.duration_since(since).unsigned_abs() > visibility_window {
+                    self.turn_round(group);
+                    self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
+                } else {
+                    (self.renamed_since, self.unproven) = (Some(since), Some(RENAMED));
+                }
+                return;
+            }
             Some(OperationType::Cancel) if self.step(StepName::Reprotect) == Some(false) => CANCEL,
-            // What is renamed while a failover goes on is said of the failover's end.
-            Some(_) => return,
-            None if renamed => return self.turn_round(group),
-            None => return,
+            Some(_) | None => return,
         };
         // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
         let Some(pending) = old.pending_calls.iter().find(|it| it.call == call) else {
@@ -171,9 +184,6 @@ impl Life {
                 self.turn_round(group);
                 self.complete(StepName::Reprotect, now);
             }
-            // Made again, a call whose answer was lost says whether it happened. Where nobody wants it any more, it counts as
-            // not made: then nothing is started.
-            REVERSE if waited && !answered && !self.reverses(spec) => {}
             // It ends at rest. What runs was read before the failover, or was started by somebody.
             CANCEL if at_rest || seen || waited => {}
             _ => self.unproven = Some(call),
@@ -235,7 +245,7 @@ impl Life {
                 }
                 // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
                 // to have brought something, or long enough after the call was accepted. One that was refused never ends.
-                let pending = old.pending_calls.iter().find(|it| it.call == ONE_SHOT);
+                let pending = old.pending_calls.iter().find(|it| it.call == ONE_SHOT && !self.before(it));
                 let (accepted, unanswered) =
                     (pending.and_then(|it| it.accepted_at), pending.is_some_and(|it| it.accepted_at.is_none()));
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
@@ -256,7 +266,7 @@ impl Life {
                     && resolve::direction(spec, group) == Some(self.direction);
                 if *status == S::Failovered && !elsewhere {
                     // What seemed to be its end was read late.
-                    self.reopen(kind);
+                    self.reopen(kind, group);
                 }
                 if !replicates(status) {
                     return;
@@ -277,6 +287,11 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// Whether a call was made before the operation under way was begun: it says nothing of it.
+    pub fn before(&self, call: &PendingCall) -> bool {
+        self.running().is_some_and(|it| call.requested_at < it.started_at)
     }
 
     /// Begins an operation.
@@ -339,10 +354,12 @@ impl Life {
     }
 
     /// The failover stands still: it is not taken back, and replication is not turned round.
-    fn reopen(&mut self, kind: OperationType) {
+    fn reopen(&mut self, kind: OperationType, group: &GroupView) {
         if kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true) {
             self.direction = self.direction.turned();
             self.active = self.direction.standby();
+            // That the cloud names another one is what will tell the reversal.
+            self.reported_source_zone = group.source_zone_id.clone().or_else(|| self.reported_source_zone.take());
         }
         if let Some(operation) = self.running_mut() {
             operation.steps.retain(|it| it.name != StepName::Start);

@@ -95,14 +95,15 @@ pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Sight, Site
         // A list may be late, and which region shows a group that was turned round is not documented.
         Ok(Sight::Absent(bound)) => bound.is_some(),
     };
-    if unsure
-        && !binding.forced
-        && other_region(ebs)
-        && let Ok(sight @ Sight::Found(_)) = at_site(ebs, binding, Site::Standby).await
-    {
-        return Ok((sight, Site::Standby));
+    if !unsure || binding.forced || !other_region(ebs) {
+        return first.map(|sight| (sight, Site::Production));
     }
-    first.map(|sight| (sight, Site::Production))
+    match (first, at_site(ebs, binding, Site::Standby).await) {
+        (_, Ok(sight @ Sight::Found(_))) => Ok((sight, Site::Standby)),
+        // That it is nowhere is known when both say so.
+        (Ok(Sight::Absent(_)), Err(error)) => Err(error),
+        (first, _) => first.map(|sight| (sight, Site::Production)),
+    }
 }
 
 fn other_region(ebs: &Ebs) -> bool {

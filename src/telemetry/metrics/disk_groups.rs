@@ -87,7 +87,11 @@ impl DiskGroups {
         registry.register("disk_group_status", help, all.status.clone());
         let help = "1 for the site whose disks are written to";
         registry.register("disk_group_active_site", help, all.active_site.clone());
-        registry.register("disk_group_drill_active", "1 while a drill has disks, else 0", all.drill_active.clone());
+        registry.register(
+            "disk_group_drill_active",
+            "1 while a drill is under way or its disks are still there, else 0",
+            all.drill_active.clone(),
+        );
         let help = "1 if the last drill that ended was a success, else 0";
         registry.register("disk_group_drill_last_success", help, all.drill_success.clone());
         let seconds = [

@@ -76,6 +76,11 @@ async fn it_goes_there_and_back_where_the_production_region_stays_what_it_was() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_goes_there_and_back_where_the_cloud_names_the_first_source_for_ever() {
+    round_trips(DiskRules { names_stay: true, ..quick() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_replicates_back_can_be_deleted() {
     for production in [Production::Source, Production::Primary] {
         let world = Groups::with(DiskRules { production, ..quick() }).await;

@@ -17,7 +17,7 @@ use disaster_recovery_operator::api::disk_replica_group::{
     Direction, DiskReplicaGroup, DiskReplicaGroupStatus, Operation, OperationType, Phase, Site, StepName,
 };
 use disaster_recovery_operator::simulator::model::ebs::{
-    DiskGroup, DiskGroupEdit, DiskInspection, DiskRules, Disks, ReplicaStatus,
+    DiskGroup, DiskGroupEdit, DiskInspection, DiskPairView, DiskRules, Disks, ReplicaStatus,
 };
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::{Value, json};
@@ -153,9 +153,13 @@ impl Groups {
         };
         for name in pairs {
             let (source, destination) = (format!("d-{at}-{name}"), format!("d-{to}-{name}"));
-            let found = all.pairs.iter().filter(|it| it.source_disk_id == source).collect::<Vec<_>>();
+            // What the cloud names as the source may stay what it was; what it does is in the model.
+            let means = |it: &&DiskPairView| it.source_disk_id == source || it.destination_disk_id == source;
+            let found = all.pairs.iter().filter(means).collect::<Vec<_>>();
             assert_eq!(found.len(), 1, "{name}: {all:#?}");
-            assert_eq!(found[0].destination_disk_id, destination);
+            let pair = self.cloud.with_disks(|disks, _| disks.pair(&found[0].replica_pair_id).cloned());
+            let pair = pair.expect("the pair is there");
+            assert_eq!((pair.source_disk, pair.destination_disk), (source, destination));
             assert_eq!(found[0].replica_group_id.as_deref(), Some(group.id.as_str()), "{name} is in the group");
         }
         let mut named: Vec<_> = status.pairs.iter().map(|it| it.name.as_str()).collect();

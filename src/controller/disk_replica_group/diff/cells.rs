@@ -60,6 +60,7 @@ pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -
         S::Creating => draft.wait(Work::Creating, "the group to be made"),
         S::Created | S::Stopped => at_rest(draft, group, seen),
         S::InitialSyncing | S::Syncing | S::Normal if !running => draft.act(Action::StopGroup, Work::Updating),
+        S::InitialSyncing | S::Syncing | S::Normal if members::in_vain(&draft, group) => members::not_kept(draft),
         S::InitialSyncing | S::Syncing | S::Normal if members::differ(&draft) => members::needs_stop(draft),
         S::InitialSyncing | S::Syncing | S::Normal => draft.finish(Verdict::InSync),
         S::ManualSyncing => draft.wait(Work::Updating, "a single synchronization to end"),
@@ -105,11 +106,7 @@ fn at_rest(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision
         Need::Nothing if draft.want.spec.replication == Replication::Running => {
             draft.act(Action::StartGroup { one_shot: false }, work)
         }
-        Need::Nothing if members::differ(&draft) => {
-            let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
-            let text = format!("the API accepted the change of {} and does not keep it", fields.join(", "));
-            draft.refuse(synced::INVALID_SPEC, text)
-        }
+        Need::Nothing if members::in_vain(&draft, group) => members::not_kept(draft),
         Need::Nothing => draft.finish(Verdict::InSync),
     }
 }

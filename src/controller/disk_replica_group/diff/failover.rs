@@ -17,12 +17,7 @@ use crate::controller::wording::listed;
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
     if let Some(call) = draft.life.unproven() {
-        let unanswered = draft.want.pending(call).is_some_and(|it| it.accepted_at.is_none());
-        if call == life::REVERSE && unanswered && draft.life.reverses(draft.want.spec) {
-            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
-        }
-        let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
-        return await_call(draft, call, work);
+        return ask(draft, call);
     }
     let wanted = draft.want.spec.active_site;
     let kind = draft.life.running().map(|it| it.r#type);
@@ -41,6 +36,21 @@ pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> 
         _ if draft.life.handled != wanted => begin(draft, group, seen),
         _ => somebody_else(draft, group),
     }
+}
+
+/// A list seems to show what a call did, and does not prove it. Made again with its token, a call whose answer was lost says
+/// what became of it; what was answered shows in time.
+pub(super) fn ask(draft: Draft<'_>, call: &'static str) -> Decision {
+    let pending = draft.want.pending(call);
+    let unanswered = pending.is_some_and(|it| it.accepted_at.is_none());
+    if call == life::REVERSE && unanswered && (draft.life.reverses(draft.want.spec) || !draft.in_flight(call)) {
+        return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+    }
+    let work = draft.life.running().map_or(Work::Updating, |it| work_of(it.r#type));
+    if call == life::RENAMED {
+        return draft.wait(work, "a second look, since the cloud names another source than before");
+    }
+    await_call(draft, call, work)
 }
 
 /// Whether a status ends by itself, or is not understood.
@@ -290,10 +300,18 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
 }
 
 /// Replication was turned round, or the failover taken back: it is started again.
-fn start_again(draft: Draft<'_>, group: &GroupView, seen: &Observed, kind: OperationType) -> Decision {
+fn start_again(mut draft: Draft<'_>, group: &GroupView, seen: &Observed, kind: OperationType) -> Decision {
+    let wanted = draft.want.spec.active_site;
+    let turned = draft.life.step(StepName::Reprotect) == Some(true);
+    let asked = draft.life.active != wanted && draft.life.handled != wanted;
     // A group without pairs gets those of the spec first.
     let empty = !seen.pairs.iter().any(|it| resolve::in_group(it, group));
     match &group.status {
+        // What was asked for since does not wait for a start that may never come about.
+        S::Created | S::Stopped if turned && asked => {
+            give_up(&mut draft, Phase::Cancelled, "the other site was asked for before replication was started");
+            begin(draft, group, seen)
+        }
         S::Created | S::Stopped if draft.want.spec.replication == Replication::Running && !empty => {
             step(draft, StepName::Start, Action::StartGroup { one_shot: false })
         }

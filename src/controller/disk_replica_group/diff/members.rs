@@ -46,7 +46,8 @@ pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, seen: &Obser
             draft.differs(&format!("pairs[{}]", want.name), disks(want), found);
         }
     }
-    for left in resolve::leftovers(spec, status, draft.want.owner, &seen.pairs) {
+    // One that no list shows is deleted when the group is at rest, and holds nothing up before.
+    for left in resolve::leftovers(spec, status, draft.want.owner, &seen.pairs).iter().filter(|it| it.view.is_some()) {
         draft.differs(&format!("pairs[{}]", left.name), "none", left.id);
     }
 }
@@ -58,6 +59,22 @@ fn disks(pair: &Pair) -> String {
 /// Whether what the group consists of differs.
 pub(super) fn differ(draft: &Draft<'_>) -> bool {
     draft.drift.iter().any(|it| it.field != "replication" && it.field != "activeSite")
+}
+
+/// Whether the API accepted a change of the group's fields and does not keep it.
+pub(super) fn in_vain(draft: &Draft<'_>, group: &GroupView) -> bool {
+    let change = change(draft, group);
+    change != GroupChange::default() && draft.in_vain(&Action::ModifyGroup(change).call())
+}
+
+/// What is said of a change that the API accepts and does not keep.
+pub(super) fn not_kept(draft: Draft<'_>) -> Decision {
+    let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
+    let text = format!(
+        "the API accepted the change of {} and does not keep it: write into the spec what the cloud has, or remove it",
+        fields.join(", ")
+    );
+    draft.refuse(synced::INVALID_SPEC, text)
 }
 
 /// What is said where the group would have to be stopped for its changes, and is not to be.
@@ -106,6 +123,9 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
                 draft.actions.push(Action::CreatePair { pair: want.name.clone(), new });
             }
             Some(pair) if resolve::in_group(pair, group) => {}
+            Some(pair) if observe::owner(&pair.tags).is_some_and(|owner| owner != draft.want.owner) => {
+                broken.push(format!("{}, which belongs to another object", describe(want, pair)));
+            }
             Some(pair) => match &pair.status {
                 // In the group, it would overwrite the disk in use.
                 _ if backward(draft, want, pair) => {

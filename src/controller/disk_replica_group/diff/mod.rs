@@ -131,7 +131,9 @@ impl<'a> Draft<'a> {
         let (mut steps, mut awaited) = (vec![], vec![]);
         for action in actions {
             let call = action.call();
-            let known = want.pending(&call);
+            // The last synchronization of another failover is none of this one.
+            let other = |it: &&PendingCall| action == Action::StartGroup { one_shot: true } && life.before(it);
+            let known = want.pending(&call).filter(|it| !other(it));
             let patience = match action {
                 Action::CreateGroup(_) | Action::CreatePair { .. } | Action::StartDrill => {
                     want.visibility_window * ANSWERED
@@ -222,6 +224,16 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
         // that failed is a person's doing.
         let lasting = pending.call.starts_with("ReprotectDiskReplicaGroup")
             && matches!(status, Some(S::Reprotecting | S::Other(_)));
+        let reverses = decision.life.running().is_some_and(|it| it.r#type == OperationType::Reprotect);
+        let failed = matches!(status, Some(S::ReprotectFailed));
+        let hidden = hidden || (pending.call == super::life::REVERSE && reverses && !failed);
+        let unproven = decision.life.unproven() == Some(&pending.call);
+        // What is not kept is not asked for again and again.
+        let fields = ["groupName", "description", "enableRtc"];
+        let in_vain = pending.call.starts_with("ModifyDiskReplicaGroup")
+            && pending.accepted_at.is_some()
+            && decision.drift.iter().any(|it| fields.contains(&it.field.as_str()));
+        let lasting = lasting || unproven || in_vain;
         let due = want.visibility_window >= now.duration_since(pending.last()).unsigned_abs();
         let known = decision.awaited.contains(&pending.call)
             || decision.steps.iter().any(|it| it.action.call() == pending.call);
@@ -278,7 +290,8 @@ fn observing(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decisi
     if matches!(group.status, S::Invalid | S::CreateFailed | S::FailoverFailed | S::ReprotectFailed | S::DeleteFailed) {
         return cells::failed(draft, group, seen);
     }
-    let running = super::life::runs(&group.status);
+    let running = super::life::runs(&group.status)
+        || (group.status == S::Failovered && draft.life.active == draft.want.spec.active_site);
     if (draft.want.spec.replication == Replication::Running) != running && group.status != S::ManualSyncing {
         draft.differs("replication", format!("{:?}", draft.want.spec.replication), group.status.as_str());
     }
@@ -300,6 +313,7 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     // Made again with its token, a call whose answer was lost names the group that it made.
     let lost = creation.is_some_and(|it| it.accepted_at.is_none());
     if let Some(id) = spec.replica_group_id.as_deref() {
+        draft.missing = bound.is_some();
         let text = format!(
             "group {id} does not exist at {} or {}: correct source and destination, or remove the object and name another \
              group",

@@ -7,7 +7,7 @@ use super::super::observe::{self, Observed, Sight};
 use super::super::resolve;
 use super::failover::FAILOVER;
 use super::members::deletable;
-use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, keep_in_mind};
+use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, failover, keep_in_mind};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
     DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
@@ -27,18 +27,16 @@ pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision
     let draft = Draft::new(want, seen, now);
     let decision = match &seen.group {
         Sight::Absent(bound) => without_group(draft, seen, bound.is_some()),
-        Sight::Found(_) if let Some(call) = draft.life.unproven() => {
-            let mut decision = draft.wait(Work::Deleting, format!("{call} to show, which may have been called"));
-            decision.awaited.push(call.to_owned());
-            decision
-        }
         Sight::Found(group) if observe::owner(&group.tags).is_some_and(|owner| owner != want.owner) => {
             let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
         }
         Sight::Found(group) => match want.spec.deletion_policy {
             DeletionPolicy::Retain => retain(draft, group),
-            DeletionPolicy::Delete => delete(draft, group, seen),
+            DeletionPolicy::Delete => match draft.life.unproven() {
+                Some(call) => failover::ask(draft, call),
+                None => delete(draft, group, seen),
+            },
         },
     };
     let mut decision = Decision { drills: clearing.drills, ..decision };

@@ -60,6 +60,7 @@ fn remember(new: &mut DiskReplicaGroupStatus, decision: &Decision) {
     new.direction = Some(life.direction);
     new.active_site = Some(life.active);
     new.reported_source_zone = life.reported_source_zone.clone();
+    new.renamed_since = life.renamed_since;
     new.outdated_recovery_point = life.outdated;
     new.last_handled_active_site = Some(life.handled);
     new.operations = life.operations.clone();
@@ -170,9 +171,10 @@ fn calls(
             Outcome::Skipped => true,
             Outcome::Failed(error) if !refused(error) => true,
             // That it was refused this time says nothing of an attempt before, whose answer was lost.
-            Outcome::Failed(_) => step.lost.is_some_and(|at| {
+            Outcome::Failed(error) => step.lost.is_some_and(|at| {
                 it.requested_at = at;
-                now.duration_since(at).unsigned_abs() <= visibility_window
+                let held_off = matches!(error.class, Class::Throttled { .. } | Class::Denied);
+                held_off || now.duration_since(at).unsigned_abs() <= visibility_window
             }),
         }
     });

@@ -221,8 +221,11 @@ fn attached(it: &Subject<'_>, seen: &Observed, decision: &Decision, error: &Erro
         Site::Destination => pair.destination_disk_id.clone(),
     });
     Some(format!(
-        "{what} while disks of the {} are attached to instances: detach {}; it is tried again ({error})",
+        "{what} while disks of the {} are attached to instances: detach {}; it is tried again ({}: {})",
         site(at),
-        listed(&disks.collect::<Vec<_>>())
+        listed(&disks.collect::<Vec<_>>()),
+        error.code,
+        // Without the request's ID: it may last for hours, and every try has another.
+        error.message
     ))
 }

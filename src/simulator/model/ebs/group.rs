@@ -331,16 +331,20 @@ impl Disks {
         let pair_ids: Vec<_> = group.members(&self.pairs).map(|pair| pair.id.clone()).collect();
         let group = group.clone();
         let site = if group.production(&self.rules) == region { "production" } else { "backup" };
+        let (source, destination) = match self.rules.names_stay {
+            true => (group.primary.clone(), group.standby.clone()),
+            false => (group.source, group.destination),
+        };
         DiskGroupView {
             replica_group_id: group.id,
             group_name: group.name,
             description: group.description,
             status: group.status,
             site,
-            source_region_id: group.source.region,
-            source_zone_id: group.source.zone,
-            destination_region_id: group.destination.region,
-            destination_zone_id: group.destination.zone,
+            source_region_id: source.region,
+            source_zone_id: source.zone,
+            destination_region_id: destination.region,
+            destination_zone_id: destination.zone,
             primary_region: group.primary.region,
             primary_zone: group.primary.zone,
             standby_region: group.standby.region,

@@ -61,6 +61,9 @@ pub struct DiskRules {
     /// Whether drills are shown and cleared in both regions of their group. The documents name the secondary site for
     /// starting one and do not say more (inferred: only where it was started, where its disks are).
     pub drills_in_both_regions: bool,
+    /// Whether Source* and Destination* name what they named at creation, also after a reversal. The documents do not say
+    /// (that they change round is inferred).
+    pub names_stay: bool,
 }
 
 impl Default for DiskRules {
@@ -74,6 +77,7 @@ impl Default for DiskRules {
             most_groups: None,
             most_empty_groups: None,
             drills_in_both_regions: false,
+            names_stay: false,
         }
     }
 }

@@ -226,8 +226,12 @@ impl Disks {
 
     pub(super) fn pair_view(&self, pair: &DiskPair, region: &str) -> DiskPairView {
         let site = if pair.production(&self.rules) == region { "production" } else { "backup" };
-        let pair = pair.clone();
+        let mut pair = pair.clone();
         let group = pair.group.as_ref().and_then(|group| self.groups.get(group));
+        if self.rules.names_stay && pair.source != pair.primary {
+            std::mem::swap(&mut pair.source, &mut pair.destination);
+            std::mem::swap(&mut pair.source_disk, &mut pair.destination_disk);
+        }
         DiskPairView {
             replica_pair_id: pair.id,
             pair_name: pair.name,
