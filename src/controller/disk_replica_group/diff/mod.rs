@@ -233,7 +233,11 @@ fn keep_in_mind(want: &Desired<'_>, seen: &Observed, decision: &mut Decision, no
         let in_vain = pending.call.starts_with("ModifyDiskReplicaGroup")
             && pending.accepted_at.is_some()
             && decision.drift.iter().any(|it| fields.contains(&it.field.as_str()));
-        let lasting = lasting || unproven || in_vain;
+        // That it was asked for is what tells the end of a pair from a list that is late.
+        let pair = pending.call.strip_prefix("DeleteDiskReplicaPair/").filter(|_| pending.accepted_at.is_some());
+        let deleted =
+            pair.is_some_and(|id| want.status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(id)));
+        let lasting = lasting || unproven || in_vain || deleted;
         let due = want.visibility_window >= now.duration_since(pending.last()).unsigned_abs();
         let known = decision.awaited.contains(&pending.call)
             || decision.steps.iter().any(|it| it.action.call() == pending.call);

@@ -44,6 +44,9 @@ pub(super) fn protection(
     if let Verdict::Refused { reason: synced::OWNED_BY_ANOTHER | synced::IMMUTABLE_FIELD, .. } = &decision.verdict {
         return Statement::unknown(protected::UNKNOWN, "the group is another one than the spec means");
     }
+    if decision.life.unproven().is_some() {
+        return Statement::unknown(protected::UNKNOWN, "which way the group replicates is not certain at this moment");
+    }
     if matches!(group.status, S::Failovered | S::Reprotecting | S::ReprotectFailed) {
         return stopped("the group is failed over, and replication is not turned round yet");
     }
