@@ -1,7 +1,7 @@
 //! Which pair of the cloud each part of the spec means. Pure; every later stage goes by its answers.
 
 use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, Place, Site};
-use crate::cloud::ebs::{GroupView, PairView, SiteView};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus, SiteView};
 
 /// The pair of the cloud that a pair of the spec means: the one of these two disks, whichever is replicated to the other.
 pub fn pair<'a>(want: &Pair, status: &DiskReplicaGroupStatus, pairs: &'a [PairView]) -> Option<&'a PairView> {
@@ -66,6 +66,24 @@ pub fn leftovers<'a>(
         Some(Leftover { name: &it.name, id, view: None })
     });
     shown.chain(hidden).collect()
+}
+
+/// The pairs of the spec that are not replicated, though the group may be, each with why: not in the group, or what the
+/// cloud says is wrong with it.
+pub fn lacking(
+    spec: &DiskReplicaGroupSpec,
+    status: &DiskReplicaGroupStatus,
+    group: &GroupView,
+    pairs: &[PairView],
+) -> Vec<String> {
+    let why = |want: &Pair| {
+        let Some(found) = pair(want, status, pairs).filter(|it| in_group(it, group)) else {
+            return Some("not in the group".to_owned());
+        };
+        let told = found.status_message.clone().filter(|text| !text.is_empty());
+        told.or_else(|| (found.status == ReplicationStatus::Invalid).then(|| found.status.as_str().to_owned()))
+    };
+    spec.pairs.iter().filter_map(|want| why(want).map(|why| format!("{} ({why})", want.name))).collect()
 }
 
 /// Whether a pair's deletion was answered: then what no list shows is gone.

@@ -21,7 +21,7 @@ const SKEW: Duration = Duration::from_secs(60);
 const START: &str = "StartReplicaGroupDrill";
 
 /// The newest time of the schedule after `since` and up to `now`.
-pub fn due(spec: &DiskReplicaGroupSpec, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+fn due(spec: &DiskReplicaGroupSpec, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let schedule = Cron::from_str(&spec.drill.as_ref()?.schedule).ok()?;
     let found = schedule.find_previous_occurrence(&now.to_zoned(TimeZone::UTC), true).ok()?.timestamp();
     (found > since).then_some(found)

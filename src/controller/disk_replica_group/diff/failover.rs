@@ -138,12 +138,13 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
         _ => {}
     }
     let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
-    let lacking = members::lacking(&draft, group, seen);
+    let lacking = resolve::lacking(draft.want.spec, draft.want.status, group, &seen.pairs);
     let closed = match planned {
         false => None,
         true if !lacking.is_empty() => Some(format!(
-            "pairs are not replicated: {lacking}: a planned failover waits for them (pairs are added while replication is \
-             stopped); set failover.mode: Forced to leave them behind"
+            "pairs are not replicated: {}: a planned failover waits for them (pairs are added while replication is \
+             stopped); set failover.mode: Forced to leave them behind",
+            listed(&lacking)
         )),
         true => gate(&draft, group).err(),
     };

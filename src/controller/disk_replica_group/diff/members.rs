@@ -192,16 +192,6 @@ pub(super) fn deletable(status: &S) -> bool {
     matches!(status, S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::DeleteFailed | S::Invalid)
 }
 
-/// The pairs of the spec that are not replicated, though the group may be: outside of it, or broken.
-pub(super) fn lacking(draft: &Draft<'_>, group: &GroupView, seen: &Observed) -> String {
-    let outside = draft.want.spec.pairs.iter().filter(|want| {
-        !resolve::pair(want, draft.want.status, &seen.pairs).is_some_and(|it| resolve::in_group(it, group))
-    });
-    let outside = outside.map(|want| format!("{} (not in the group)", want.name));
-    let broken = Some(broken(draft, seen)).filter(|it| !it.is_empty());
-    outside.chain(broken).collect::<Vec<_>>().join(", ")
-}
-
 /// The pairs that are broken, as people read them.
 pub(super) fn broken(draft: &Draft<'_>, seen: &Observed) -> String {
     let pairs = draft.want.spec.pairs.iter().filter_map(|want| {

@@ -13,22 +13,6 @@ use crate::conditions::Statement;
 use crate::controller::kind::Kind;
 use crate::controller::wording::{failure, listed};
 
-/// Pairs of the spec that are not in the group, or that the cloud says something is wrong with.
-fn lacking(it: &Subject<'_>, seen: &Observed, decision: &Decision) -> Vec<String> {
-    let mut all = vec![];
-    for want in &it.object.spec.pairs {
-        let name = &want.name;
-        let pair = resolve::pair(want, &it.status, &seen.pairs);
-        let told = pair.and_then(|pair| pair.status_message.as_deref()).filter(|text| !text.is_empty());
-        if decision.drift.iter().any(|drift| drift.field == format!("pairs[{name}]")) {
-            all.push(format!("{name} (not in the group)"));
-        } else if let Some(pair) = pair.filter(|pair| pair.status == S::Invalid || told.is_some()) {
-            all.push(format!("{name} ({})", told.unwrap_or(pair.status.as_str())));
-        }
-    }
-    all
-}
-
 /// Whether a failover now would lose no more than the objective.
 pub(super) fn protection(
     it: &Subject<'_>,
@@ -53,7 +37,7 @@ pub(super) fn protection(
     if !life::runs(&group.status) {
         return stopped(&format!("disks are not replicated: the group is {}", group.status.as_str()));
     }
-    let lacking = lacking(it, seen, decision);
+    let lacking = resolve::lacking(&it.object.spec, &it.status, group, &seen.pairs);
     if !lacking.is_empty() {
         return stopped(&format!("pairs are not replicated: {}", listed(&lacking)));
     }
@@ -109,7 +93,7 @@ pub(super) fn readiness(
         let text = format!("the {} is the active site, not the {}", site(decision.life.active), site(spec.active_site));
         return Statement::no(ready::NOT_READY, text);
     }
-    let lacking = lacking(it, seen, decision);
+    let lacking = resolve::lacking(&it.object.spec, &it.status, group, &seen.pairs);
     if !lacking.is_empty() {
         return Statement::no(ready::NOT_READY, format!("pairs are not replicated: {}", listed(&lacking)));
     }
