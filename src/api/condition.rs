@@ -76,6 +76,8 @@ pub mod synced {
     pub const CREDENTIALS_NOT_FOUND: &str = "CredentialsNotFound";
     /// The cloud refused the key or the permission.
     pub const ACCESS_DENIED: &str = "AccessDenied";
+    /// The account's endpoints are not allowed: nothing is sent there.
+    pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
     /// The cloud asks for fewer calls.
     pub const THROTTLED: &str = "Throttled";
     /// The cloud cannot be reached or fails.
@@ -118,4 +120,32 @@ pub mod offsets {
 pub mod drill {
     /// The cloud did not delete the clones in time.
     pub const CLEAR_OVERDUE: &str = "ClearOverdue";
+}
+
+/// Reasons of `Ready` of an account, besides those of [`ready`].
+pub mod account {
+    /// The Secret does not exist.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// A key of the Secret, or a variable of the environment, is missing or empty.
+    pub const KEY_MISSING: &str = "KeyMissing";
+    /// The file with the token of the operator's service account cannot be read.
+    pub const TOKEN_FILE_UNREADABLE: &str = "TokenFileUnreadable";
+    /// Kubernetes gives no token of the service account.
+    pub const TOKEN_REQUEST_FAILED: &str = "TokenRequestFailed";
+    /// The metadata service of the ECS instance gives no credentials.
+    pub const METADATA_UNAVAILABLE: &str = "MetadataUnavailable";
+    /// STS refuses to let the role be assumed.
+    pub const ASSUME_ROLE_DENIED: &str = "AssumeRoleDenied";
+    /// The cloud refuses the access key or its signature.
+    pub const ACCESS_KEY_REFUSED: &str = "AccessKeyRefused";
+    /// The credentials or the token for them have expired.
+    pub const EXPIRED: &str = "Expired";
+    /// The operator's clock is too far from the cloud's.
+    pub const CLOCK_SKEW: &str = "ClockSkew";
+    /// An endpoint is not allowed.
+    pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
+    /// The namespace may not use the operator's own identity.
+    pub const CREDENTIALS_NOT_FOUND: &str = super::synced::CREDENTIALS_NOT_FOUND;
+    /// STS or Kubernetes cannot be reached.
+    pub const UNAVAILABLE: &str = super::synced::CLOUD_UNAVAILABLE;
 }

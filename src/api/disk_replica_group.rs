@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kube::core::Duration;
 
+pub use super::account::LocalReference;
 pub use super::disk_replica_group_status::*;
 pub use super::drift::Drift;
 pub use super::policy::{DeletionPolicy, ManagementPolicy};
@@ -171,6 +172,11 @@ pub struct Drill {
         .message("source and destination are the same zone: write another zone, of the same or of another region"),
 )]
 pub struct DiskReplicaGroupSpec {
+    /// The AlibabaCloudAccount of this namespace whose credentials are used. When absent, the operator's own are, which works
+    /// only in the namespaces of --default-account-namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LocalReference")]
+    pub account_ref: Option<LocalReference>,
     /// The ID of an existing group to take over. May be set later but never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]

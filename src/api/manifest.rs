@@ -4,12 +4,14 @@ use kube::CustomResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::account::AlibabaCloudAccount;
 use super::disk_replica_group::DiskReplicaGroup;
 use super::plan::DisasterRecoveryPlan;
 
 /// The definitions of every kind, each with the name of its file.
 pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
     Ok(vec![
+        ("alibabacloudaccounts.yaml", to_yaml(&AlibabaCloudAccount::crd())?),
         ("disasterrecoveryplans.yaml", to_yaml(&DisasterRecoveryPlan::crd())?),
         ("diskreplicagroups.yaml", to_yaml(&DiskReplicaGroup::crd())?),
     ])

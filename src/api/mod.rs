@@ -1,5 +1,6 @@
 //! The custom resources: what users write and read. Their doc comments are what `kubectl explain` prints.
 
+pub mod account;
 pub mod condition;
 pub mod disk_replica_group;
 mod disk_replica_group_status;
@@ -33,3 +34,6 @@ pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpo
 
 /// The finalizer that keeps an object until its cloud side is gone or let go.
 pub const FINALIZER: &str = "disasterrecovery.dev/cloud-resource";
+
+/// The finalizer that keeps an account while objects use it.
+pub const IN_USE_FINALIZER: &str = "disasterrecovery.dev/in-use";

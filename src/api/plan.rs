@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use kube::core::Duration;
 
+pub use super::account::LocalReference;
 pub use super::plan_status::*;
 pub use super::policy::{DeletionPolicy, ManagementPolicy};
 
@@ -277,6 +278,11 @@ pub struct TopicMapping {
         .message("every topic names one of spec.instances by its name: write the name of an instance in topicMappings[].topics[].instance"),
 )]
 pub struct DisasterRecoveryPlanSpec {
+    /// The AlibabaCloudAccount of this namespace whose credentials are used. When absent, the operator's own are, which works
+    /// only in the namespaces of --default-account-namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LocalReference")]
+    pub account_ref: Option<LocalReference>,
     /// The region whose endpoint holds the plan, such as cn-hangzhou. Immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
     #[x_kube(validation = Rule::new("self == oldSelf")
