@@ -17,11 +17,14 @@ pub use super::transport::{Bytes, HttpService, TransportError, from_service, htt
 use super::answer::{Answer, understand};
 use super::budget::{Budget, Lane, Share};
 use super::credentials::Credentials;
+use super::credentials::identity::{Signer, about_the_key};
 use super::error::{Class, Error};
 use super::sign;
 
 /// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
 const MOST_WAIT: Duration = Duration::from_secs(5);
+
+const USER_AGENT: &str = concat!("disaster-recovery-operator/", env!("CARGO_PKG_VERSION"));
 
 /// How often what may be repeated is tried within one call.
 const ATTEMPTS: u32 = 3;
@@ -35,6 +38,30 @@ pub enum Style {
     Rpc,
 }
 
+/// The body of a call.
+#[derive(Clone)]
+pub struct Body {
+    content_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// JSON.
+    pub fn json(bytes: Vec<u8>) -> Self {
+        Self { content_type: "application/json; charset=utf-8", bytes }
+    }
+
+    /// A form, encoded.
+    pub fn form(text: String) -> Self {
+        Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
+    }
+
+    /// What is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// One call, before it is signed.
 #[derive(Clone)]
 pub struct Call {
@@ -46,8 +73,8 @@ pub struct Call {
     pub path: String,
     /// The query, decoded.
     pub query: Vec<(Cow<'static, str>, String)>,
-    /// The JSON body, if any.
-    pub body: Option<Vec<u8>>,
+    /// The body, if any.
+    pub body: Option<Body>,
     /// How the product's API is spoken.
     pub style: Style,
     /// Whether the call changes something: then a lost answer is ambiguous, and it is repeated here only where
@@ -102,8 +129,8 @@ pub struct Target {
     pub endpoint: String,
     /// The region, for the budget.
     pub region: String,
-    /// Who signs.
-    pub credentials: Credentials,
+    /// Who signs; nobody, where the operation asks for no signature.
+    pub signer: Option<Signer>,
     /// Which share of the budget is used.
     pub lane: Lane,
 }
@@ -114,15 +141,22 @@ impl Client {
         Self { http, budget, deadline, listener }
     }
 
+    /// The same client with a budget of its own.
+    pub fn with_budget(self, budget: Arc<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
     /// Makes a call and returns what its answer holds: as the [`Style`] says, its `data` (null where there is none) or all
     /// of it.
     ///
     /// Reads, and changes with a client token, are repeated where the service failed or the answer was lost, each time with
     /// a new date and nonce and otherwise unchanged. Once an answer was lost, no later refusal proves that the call did not
     /// happen: it is [`Class::Ambiguous`], but for what does not exist.
+    ///
+    /// What is refused for its key is not carried out, so that it is made once more where the signer has another by now.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
         let share = Share { product: target.product, region: &target.region, lane: target.lane };
-        let (mut attempt, mut lost) = (0, false);
+        let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
             match self.budget.reserve(share, Instant::now(), MOST_WAIT) {
@@ -134,7 +168,11 @@ impl Client {
                 }
             }
             let started = Instant::now();
-            let (outcome, request_id) = match self.attempt(target, call).await {
+            let credentials = match &target.signer {
+                Some(signer) => Some(signer.credentials(Timestamp::now()).await),
+                None => None,
+            };
+            let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
                 Ok((data, request_id)) => (Ok(data), request_id),
                 Err(error) => (Err(error.clone()), error.request_id),
             };
@@ -150,11 +188,24 @@ impl Client {
             let error = match outcome {
                 Ok(data) => {
                     self.budget.succeeded(share, Instant::now());
+                    target.signer.iter().for_each(Signer::accepted);
                     return Ok(data);
                 }
                 Err(error) => error,
             };
             lost |= error.class == Class::Ambiguous;
+            if let (Some(signer), Some(refused), true) = (&target.signer, &credentials, about_the_key(&error))
+                && signer.replace(refused, &error, Timestamp::now()).await
+                && !replaced
+            {
+                replaced = true;
+                continue;
+            }
+            // Whoever is told what is wrong with a call was let in.
+            let answered = matches!(error.class, Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid);
+            if answered && !about_the_key(&error) {
+                target.signer.iter().for_each(Signer::accepted);
+            }
             let repeat = match error.class {
                 Class::Throttled { after } => {
                     self.budget.throttled(share, after, Instant::now());
@@ -172,18 +223,21 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, target: &Target, call: &Call) -> Result<Answer, Error> {
+    async fn attempt(&self, target: &Target, signer: Option<&Credentials>, call: &Call) -> Result<Answer, Error> {
         let lost = if call.changing { Class::Ambiguous } else { Class::Unavailable };
         let failed = |class, code: &str, message: String| Error {
             class,
             action: call.action,
             code: code.into(),
-            message: shortened(&scrub(message, target, call)),
+            message: shortened(&scrub(message, signer, call)),
             request_id: None,
         };
         let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let request = signed(target, call, Timestamp::now(), &nonce)
-            .map_err(|error| failed(Class::Invalid, "BrokenRequest", error.to_string()))?;
+        let request = match signer {
+            Some(credentials) => signed(target, credentials, call, Timestamp::now(), &nonce),
+            None => unsigned(target, call, Timestamp::now()),
+        };
+        let request = request.map_err(|error| failed(Class::Invalid, "BrokenRequest", error.to_string()))?;
         let answer = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request)).await;
         let response = match answer {
             Err(_) => return Err(failed(lost, "Timeout", format!("no answer within {:?}", self.deadline))),
@@ -194,7 +248,7 @@ impl Client {
         let (parts, body) = response.into_parts();
         understand(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
             // A secret that is cut in two could no longer be found.
-            let message = shortened(&scrub(error.message, target, call));
+            let message = shortened(&scrub(error.message, signer, call));
             Error { message, ..error }
         })
     }
@@ -217,17 +271,23 @@ fn label(code: &str) -> &str {
 }
 
 /// Builds the request with all headers that the service wants, signed over all of them.
-fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<Request<Bytes>, http::Error> {
+fn signed(
+    target: &Target,
+    credentials: &Credentials,
+    call: &Call,
+    now: Timestamp,
+    nonce: &str,
+) -> Result<Request<Bytes>, http::Error> {
     let endpoint: Uri = target.endpoint.parse()?;
     let host = endpoint.authority().map(ToString::to_string).unwrap_or_default();
-    let body = call.body.clone().unwrap_or_default();
+    let body = call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default();
     let hash = sign::payload_hash(&body);
-    let date = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let Credentials { access_key_id, access_key_secret, security_token } = &target.credentials;
+    let date = date(now);
+    let Credentials { access_key_id, access_key_secret, security_token } = credentials;
     let mut headers = vec![
         ("accept", "application/json"),
         ("host", host.as_str()),
-        ("user-agent", concat!("disaster-recovery-operator/", env!("CARGO_PKG_VERSION"))),
+        ("user-agent", USER_AGENT),
         ("x-acs-action", call.action),
         ("x-acs-content-sha256", hash.as_str()),
         ("x-acs-date", date.as_str()),
@@ -238,9 +298,7 @@ fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<R
         headers.push(("x-acs-accesskey-id", access_key_id.as_str()));
         headers.push(("x-acs-security-token", token.expose_secret()));
     }
-    if call.body.is_some() {
-        headers.push(("content-type", "application/json; charset=utf-8"));
-    }
+    headers.extend(call.body.iter().map(|body| ("content-type", body.content_type)));
     let canonical = sign::canonical_request(call.method.as_str(), &call.path, &call.query, &headers, &hash);
     let authorization = sign::authorization(access_key_id, access_key_secret.expose_secret(), &canonical);
     let query = sign::canonical_query(&call.query);
@@ -255,6 +313,32 @@ fn signed(target: &Target, call: &Call, now: Timestamp, nonce: &str) -> Result<R
     request.header("authorization", authorization).body(Bytes::from(body))
 }
 
+/// Builds the request of an RPC that asks for no signature: action, version and time are in the query.
+///
+/// Source: the official credentials library for Go.
+fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<Request<Bytes>, http::Error> {
+    let common = [("Action", call.action), ("Format", "JSON"), ("Version", target.version)];
+    let common = common.map(|(name, value)| (Cow::from(name), value.to_owned()));
+    let mut query = call.query.clone();
+    query.extend(common);
+    query.push(("Timestamp".into(), date(now)));
+    let query = sign::canonical_query(&query);
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(format!("{}{}?{query}", target.endpoint, call.path))
+        .header("accept", "application/json")
+        .header("user-agent", USER_AGENT);
+    if let Some(body) = &call.body {
+        request = request.header("content-type", body.content_type);
+    }
+    request.body(Bytes::from(call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()))
+}
+
+/// A time as the API writes it.
+fn date(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Messages go into conditions and logs: one line, not endless.
 fn shortened(message: &str) -> String {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect();
@@ -262,9 +346,9 @@ fn shortened(message: &str) -> String {
 }
 
 /// Cuts every secret of the call out of a text that the other side wrote.
-fn scrub(mut text: String, target: &Target, call: &Call) -> String {
-    let Credentials { access_key_id: _, access_key_secret, security_token } = &target.credentials;
-    for secret in call.secrets.iter().chain([access_key_secret]).chain(security_token) {
+fn scrub(mut text: String, signer: Option<&Credentials>, call: &Call) -> String {
+    let key = signer.into_iter().flat_map(|it| it.security_token.iter().chain([&it.access_key_secret]));
+    for secret in call.secrets.iter().chain(key) {
         let secret = secret.expose_secret();
         if secret.is_empty() || !text.contains(secret) {
             continue;
@@ -293,20 +377,24 @@ mod tests {
         }
     }
 
-    fn target() -> Target {
-        let credentials = Credentials {
+    fn key() -> Credentials {
+        Credentials {
             access_key_id: "id".into(),
             access_key_secret: "key-secret".into(),
             security_token: Some("token-text".into()),
-        };
+        }
+    }
+
+    fn target() -> Target {
         let endpoint = "https://rocketmq.cn-hangzhou.aliyuncs.com".into();
         let (product, version, region) = ("rocketmq", "2022-08-01", "cn-hangzhou".into());
-        Target { product, version, endpoint, region, credentials, lane: Lane::Edit }
+        let signer = Some(Signer::fixed(key()));
+        Target { product, version, endpoint, region, signer, lane: Lane::Edit }
     }
 
     #[test]
     fn an_error_text_never_repeats_a_secret() {
-        let text = scrub("hunter22, key-secret and token-text are wrong".into(), &target(), &call(true));
+        let text = scrub("hunter22, key-secret and token-text are wrong".into(), Some(&key()), &call(true));
         assert_eq!(text, "[redacted], [redacted] and [redacted] are wrong");
         assert!(!format!("{:?} {:?}", target(), call(true)).contains("hunter22"));
         assert!(!format!("{:?}", target()).contains("key-secret"));
@@ -314,8 +402,9 @@ mod tests {
 
     #[test]
     fn every_header_but_the_authorization_is_signed() {
-        let body = Some(b"{}".to_vec());
-        let request = signed(&target(), &Call { body, ..call(true) }, Timestamp::UNIX_EPOCH, "n").expect("signed");
+        let body = Some(Body::json(b"{}".to_vec()));
+        let request =
+            signed(&target(), &key(), &Call { body, ..call(true) }, Timestamp::UNIX_EPOCH, "n").expect("signed");
         let authorization = request.headers()["authorization"].to_str().expect("ascii").to_owned();
         let (_, rest) = authorization.split_once("SignedHeaders=").expect("has the list");
         let (list, _) = rest.split_once(',').expect("is followed by the signature");

@@ -11,5 +11,6 @@ pub mod endpoint;
 pub mod error;
 pub mod rocketmq;
 pub mod sign;
+pub mod sts;
 mod transport;
 mod wire;

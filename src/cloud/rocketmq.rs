@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use self::shapes::*;
-use super::client::{Call, Client, Style, Target};
+use super::client::{Body, Call, Client, Style, Target};
 use super::error::{Class, Error};
 use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
 
@@ -59,7 +59,7 @@ impl RocketMq {
     ) -> Result<Value, Error> {
         let changing = method != Method::GET;
         let secrets = body.map(passwords).unwrap_or_default();
-        let body = body.map(|body| body.to_string().into_bytes());
+        let body = body.map(|body| Body::json(body.to_string().into_bytes()));
         let query = query.into_iter().map(|(key, value)| (key.into(), value)).collect();
         // No operation has a client token.
         let (style, repeatable) = (Style::Roa, false);

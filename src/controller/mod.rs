@@ -258,7 +258,8 @@ impl Context {
         let credentials = self.credentials().await?;
         let endpoint = self.settings.rocketmq_endpoint.clone().unwrap_or_else(|| endpoint::rocketmq(region));
         let (product, version, region) = (rocketmq::PRODUCT, rocketmq::VERSION, region.to_owned());
-        Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, credentials, lane }))
+        let signer = Some(crate::cloud::credentials::identity::Signer::fixed(credentials));
+        Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, signer, lane }))
     }
 
     /// The EBS API of the two regions of a group of disks; they may be one. Credentials are read anew here too.
@@ -267,7 +268,8 @@ impl Context {
         let target = |region: &str| {
             let endpoint = self.settings.ebs_endpoint.clone().unwrap_or_else(|| endpoint::ebs(region));
             let (product, version, region) = (ebs::PRODUCT, ebs::VERSION, region.to_owned());
-            Target { product, version, endpoint, region, credentials: credentials.clone(), lane }
+            let signer = Some(crate::cloud::credentials::identity::Signer::fixed(credentials.clone()));
+            Target { product, version, endpoint, region, signer, lane }
         };
         Ok(Ebs::new(self.cloud.clone(), target(production_region), target(standby_region)))
     }

@@ -1,11 +1,20 @@
-//! Where the key comes from that signs a call: one source a file. None is ever logged, cached or put in an error.
+//! Where the key comes from that signs a call: one source a file. None is ever logged or put in an error; only temporary
+//! ones are kept, in memory, by the one [`Identity`](identity::Identity) of an account.
 
+pub mod assume_role;
 pub mod environment;
+pub mod identity;
+pub mod oidc;
 pub mod secret;
 
 use std::fmt;
+use std::sync::Arc;
 
-use secrecy::SecretString;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::error::Error;
 
 /// An access key, with the token that belongs to it if it is temporary.
 #[derive(Clone)]
@@ -18,18 +27,75 @@ pub struct Credentials {
     pub security_token: Option<SecretString>,
 }
 
+impl Credentials {
+    /// Whether these are the same as others, to the last secret.
+    pub fn same(&self, other: &Self) -> bool {
+        let token = |it: &Self| it.security_token.as_ref().map(|token| token.expose_secret().to_owned());
+        self.access_key_id == other.access_key_id
+            && self.access_key_secret.expose_secret() == other.access_key_secret.expose_secret()
+            && token(self) == token(other)
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials([redacted])")
     }
 }
 
+/// Credentials, how long they are good, and whose they are.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// What signs.
+    pub credentials: Credentials,
+    /// When they end. Absent for a permanent key, and where nobody says.
+    pub expires: Option<Timestamp>,
+    /// Who signs, for people: the ARN of a role, or the masked ID of a key. It stays the same when they are renewed.
+    pub identity: String,
+}
+
+impl Issued {
+    /// A key that nobody says the end of.
+    pub fn lasting(credentials: Credentials) -> Self {
+        let identity = masked(&credentials.access_key_id);
+        Self { credentials, expires: None, identity }
+    }
+}
+
+/// One source of credentials: each call reads or asks for them anew.
+pub type Provider = Arc<dyn Fn() -> BoxFuture<'static, Result<Issued, CredentialsError>> + Send + Sync>;
+
+/// Makes a [`Provider`] of an async function.
+pub fn provider<F, R>(function: F) -> Provider
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Issued, CredentialsError>> + Send + 'static,
+{
+    Arc::new(move || Box::pin(function()))
+}
+
+/// The ID of a key, recognizable to who knows it: its first and last four characters, or nothing of a short one.
+pub fn masked(access_key_id: &str) -> String {
+    let characters: Vec<char> = access_key_id.chars().collect();
+    if characters.len() < 12 {
+        return "****".into();
+    }
+    let (head, tail) = (&characters[..4], &characters[characters.len() - 4..]);
+    format!("{}****{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+}
+
 /// Why there are no credentials: what is missing and where, never a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// A variable of the environment is not set.
-    #[error("the environment variable {0} is not set: set it, or name a Secret with --credentials-secret")]
+    #[error("the environment variable {0} is not set: set it on the operator's pod")]
     VariableMissing(&'static str),
+    /// The Secret does not exist.
+    #[error("Secret {0} does not exist: create it")]
+    SecretNotFound(String),
+    /// The Secret may not be read, or Kubernetes does not answer.
+    #[error("Secret {0} cannot be read: {1}; check the operator's RBAC")]
+    SecretUnreadable(String, String),
     /// A key of the Secret is missing or empty.
     #[error("Secret {secret} has no key {key}, or it is empty: add it")]
     KeyMissing {
@@ -46,4 +112,75 @@ pub enum CredentialsError {
         /// The key.
         key: &'static str,
     },
+    /// The file with the token of the operator's service account cannot be read.
+    #[error("the token file {path} cannot be read: {why}; mount a projected token with the audience sts.aliyuncs.com")]
+    TokenFileUnreadable {
+        /// Its path, of the operator's own configuration.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// Kubernetes gives no token of a service account.
+    #[error("no token of service account {account} can be had: {why}")]
+    TokenRequestFailed {
+        /// The service account, `namespace/name`.
+        account: String,
+        /// Why, and what to do.
+        why: String,
+        /// Whether it may be otherwise in a moment.
+        passing: bool,
+    },
+    /// The metadata service of the ECS instance gives no credentials.
+    #[error("the ECS metadata service gives no credentials: {0}")]
+    MetadataUnavailable(String),
+    /// The configuration file of the vendor's command line cannot be used.
+    #[error("the CLI profile cannot be used: {0}")]
+    ProfileUnusable(String),
+    /// STS refuses.
+    #[error("{0}")]
+    Refused(Error),
+    /// STS cannot be reached, fails, or asks for fewer calls.
+    #[error("{0}")]
+    Unreachable(Error),
+    /// They have ended and cannot be renewed.
+    #[error("the credentials expired at {at} and cannot be renewed: {why}")]
+    Expired {
+        /// When they ended.
+        at: Timestamp,
+        /// Why there are no others.
+        why: Box<CredentialsError>,
+    },
+    /// No source of the standard chain has any.
+    #[error("the operator has no credentials of its own: {0}")]
+    NoSource(String),
+}
+
+impl CredentialsError {
+    /// Whether it may pass without anybody's doing.
+    pub fn passing(&self) -> bool {
+        match self {
+            Self::SecretUnreadable(..) | Self::Unreachable(_) | Self::MetadataUnavailable(_) => true,
+            Self::TokenRequestFailed { passing, .. } => *passing,
+            Self::Expired { why, .. } => why.passing(),
+            Self::VariableMissing(_)
+            | Self::SecretNotFound(_)
+            | Self::KeyMissing { .. }
+            | Self::NotText { .. }
+            | Self::TokenFileUnreadable { .. }
+            | Self::ProfileUnusable(_)
+            | Self::Refused(_)
+            | Self::NoSource(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_key_id_is_masked_and_all_of_a_short_one() {
+        assert_eq!(masked("LTAI5tExampleKeyId0001"), "LTAI****0001");
+        assert_eq!(masked("short"), "****");
+    }
 }

@@ -1,0 +1,20 @@
+//! A RAM role that is assumed with other credentials.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::identity::{Identity, Signer};
+use super::{Provider, provider};
+use crate::cloud::sts::{RoleRequest, Sts, failed};
+
+/// Credentials of a role for those of `base`.
+pub fn of(sts: Sts, base: Arc<Identity>, request: RoleRequest) -> Provider {
+    provider(move || {
+        let (sts, base, request) = (sts.clone(), base.clone(), request.clone());
+        async move {
+            let signer = Signer::of(&base, Timestamp::now()).await?;
+            sts.assume_role(signer, &request).await.map_err(failed)
+        }
+    })
+}

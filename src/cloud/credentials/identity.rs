@@ -1,0 +1,336 @@
+//! The credentials of one account, for all who use it: temporary ones are kept and renewed early by one caller at a time, and
+//! are used until they expire while renewing fails. Whether the cloud takes them is remembered as the calls tell.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Credentials, CredentialsError, Issued, Provider};
+use crate::cloud::error::Error;
+
+/// Temporary credentials are renewed so long before they end, or in the last third of a shorter life.
+/// (The official SDK for Python renews 15 minutes before.)
+const EARLY: SignedDuration = SignedDuration::from_mins(15);
+/// The longest pause between two attempts to renew.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// No source takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Who is told that what [`Identity::standing`] says has changed.
+pub type OnChange = Arc<dyn Fn() + Send + Sync>;
+
+/// The one keeper of an account's credentials.
+pub struct Identity {
+    provider: Provider,
+    /// The first pause after an attempt to renew failed; none for what is read anew each time.
+    pause: Option<Duration>,
+    on_change: OnChange,
+    state: Mutex<State>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Option<Kept>,
+    failure: Option<Failure>,
+    refusal: Option<(Credentials, Error)>,
+    /// When credentials ended that could not be renewed in time.
+    ended: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    issued: Issued,
+    expires: Timestamp,
+    since: Timestamp,
+}
+
+struct Failure {
+    error: CredentialsError,
+    until: Timestamp,
+    times: u32,
+}
+
+/// What is known of an identity without asking anybody.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What the cloud said of the key when it refused the last call for it; nothing since a call was taken.
+    pub refused: Option<Error>,
+    /// Why the last attempt to renew failed; nothing since one worked.
+    pub failing: Option<CredentialsError>,
+}
+
+/// What to do for a caller.
+enum Turn {
+    Use(Issued),
+    Fail(CredentialsError),
+    /// Ask the source; what is kept is still good.
+    Renew(Option<Issued>),
+}
+
+impl State {
+    fn turn(&mut self, now: Timestamp) -> Turn {
+        if let Some(kept) = &self.kept
+            && kept.expires <= now
+        {
+            self.ended = Some(kept.expires);
+            self.kept = None;
+        }
+        let paused = self.failure.as_ref().filter(|failure| now < failure.until);
+        match (&self.kept, paused) {
+            (Some(kept), _) if !kept.due(now) => Turn::Use(kept.issued.clone()),
+            (Some(kept), Some(_)) => Turn::Use(kept.issued.clone()),
+            (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
+            (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
+            (None, None) => Turn::Renew(None),
+        }
+    }
+
+    /// What has ended is told as that.
+    fn named(&self, error: CredentialsError) -> CredentialsError {
+        match self.ended {
+            Some(at) if error.passing() => CredentialsError::Expired { at, why: Box::new(error) },
+            Some(_) | None => error,
+        }
+    }
+}
+
+impl Kept {
+    /// How long before their end they are renewed.
+    fn early(&self) -> SignedDuration {
+        EARLY.min(self.expires.duration_since(self.since) / 3)
+    }
+
+    fn due(&self, now: Timestamp) -> bool {
+        self.expires.duration_since(now) <= self.early()
+    }
+}
+
+impl Identity {
+    /// Credentials that are read anew each time: a rotated key is used for the next call.
+    pub fn read_each_time(provider: Provider, on_change: OnChange) -> Self {
+        Self { provider, pause: None, on_change, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Credentials that are kept until shortly before they end. After a failure, the source is left alone for `pause`,
+    /// doubling up to a minute.
+    pub fn renewed(provider: Provider, pause: Duration, on_change: OnChange) -> Self {
+        Self { pause: Some(pause), ..Self::read_each_time(provider, on_change) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Credentials that are good at `now`. Of many callers one renews; the others use what is kept, or wait where nothing is.
+    pub async fn credentials(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
+        if self.pause.is_none() {
+            let outcome = self.ask().await;
+            let mut state = self.state();
+            state.failure = outcome.as_ref().err().map(|error| Failure { error: error.clone(), until: now, times: 1 });
+            return outcome;
+        }
+        let fallback = match self.state().turn(now) {
+            Turn::Use(issued) => return Ok(issued),
+            Turn::Fail(error) => return Err(error),
+            Turn::Renew(fallback) => fallback,
+        };
+        let turn = match fallback {
+            Some(issued) => match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(issued),
+            },
+            None => self.turn.lock().await,
+        };
+        // Whoever had the turn before may have done it.
+        match self.state().turn(now) {
+            Turn::Use(issued) => return Ok(issued),
+            Turn::Fail(error) => return Err(error),
+            Turn::Renew(_) => {}
+        }
+        let outcome = self.ask().await;
+        let answer = self.keep(outcome, now);
+        drop(turn);
+        answer
+    }
+
+    async fn ask(&self) -> Result<Issued, CredentialsError> {
+        match tokio::time::timeout(DEADLINE, (self.provider)()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let message = format!("no credentials came within {} s", DEADLINE.as_secs());
+                let (class, code) = (crate::cloud::error::Class::Unavailable, "Timeout".into());
+                let error = Error { class, action: "credentials", code, message, request_id: None };
+                Err(CredentialsError::Unreachable(error))
+            }
+        }
+    }
+
+    /// Remembers what the source said, and answers the caller.
+    fn keep(&self, outcome: Result<Issued, CredentialsError>, now: Timestamp) -> Result<Issued, CredentialsError> {
+        let mut state = self.state();
+        let was_failing = state.failure.is_some();
+        let answer = match outcome {
+            Ok(issued) => {
+                (state.failure, state.ended) = (None, None);
+                state.kept = issued.expires.map(|expires| Kept { issued: issued.clone(), expires, since: now });
+                Ok(issued)
+            }
+            Err(error) => {
+                let times = state.failure.as_ref().map_or(0, |failure| failure.times) + 1;
+                let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE);
+                let until = now.saturating_add(pause).unwrap_or(now);
+                tracing::warn!(%error, times, kept = state.kept.is_some(), "credentials are not renewed");
+                state.failure = Some(Failure { error: error.clone(), until, times });
+                match &state.kept {
+                    Some(kept) => Ok(kept.issued.clone()),
+                    None => Err(state.named(error)),
+                }
+            }
+        };
+        let changed = was_failing != state.failure.is_some();
+        drop(state);
+        if changed {
+            (self.on_change)();
+        }
+        answer
+    }
+
+    /// The cloud refused a call for these credentials: gives others, where there are any. What was refused is not used again
+    /// without asking the source.
+    pub async fn instead_of(&self, refused: &Credentials, error: &Error, now: Timestamp) -> Option<Issued> {
+        self.refuse(refused, error);
+        if !renewable(error) {
+            return None;
+        }
+        let issued = self.credentials(now).await.ok()?;
+        (!issued.credentials.same(refused)).then_some(issued)
+    }
+
+    fn refuse(&self, refused: &Credentials, error: &Error) {
+        let mut state = self.state();
+        if state.kept.as_ref().is_some_and(|kept| kept.issued.credentials.same(refused)) && renewable(error) {
+            state.kept = None;
+        }
+        let known = state.refusal.as_ref().is_some_and(|(_, known)| known.code == error.code);
+        state.refusal = Some((refused.clone(), error.clone()));
+        drop(state);
+        if !known {
+            (self.on_change)();
+        }
+    }
+
+    /// The cloud took a call.
+    pub fn accepted(&self) {
+        if self.state().refusal.take().is_some() {
+            (self.on_change)();
+        }
+    }
+
+    /// What is known of it. `current` are the credentials in use: what was said of others no longer counts.
+    pub fn standing(&self, current: Option<&Credentials>) -> Standing {
+        let state = self.state();
+        let refusal = state.refusal.as_ref();
+        let refused = refusal.filter(|(of, error)| !renewable(error) || current.is_none_or(|current| current.same(of)));
+        Standing {
+            refused: refused.map(|(_, error)| error.clone()),
+            failing: state.failure.as_ref().map(|failure| failure.error.clone()),
+        }
+    }
+
+    /// When the kept credentials are to be renewed.
+    pub fn due(&self) -> Option<Timestamp> {
+        let kept = self.state().kept.clone()?;
+        kept.expires.checked_sub(kept.early()).ok()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity([redacted])")
+    }
+}
+
+/// Whether other credentials may help against a refusal: not where the caller's clock is wrong.
+pub fn renewable(error: &Error) -> bool {
+    [
+        "InvalidAccessKeyId",
+        "InvalidSecurityToken",
+        "MissingSecurityToken",
+        "Forbidden.AccessKey",
+        "SignatureDoesNotMatch",
+    ]
+    .iter()
+    .any(|code| error.code.starts_with(code))
+}
+
+/// Whether a refusal is about the key, its token, its signature or the clock, and not about what it may do.
+pub fn about_the_key(error: &Error) -> bool {
+    renewable(error) || ["InvalidTimeStamp", "IncompleteSignature"].iter().any(|code| error.code.starts_with(code))
+}
+
+/// Who signs the calls of a pass: what an identity gave at its beginning, renewed when it is due.
+#[derive(Clone)]
+pub struct Signer(Arc<Held>);
+
+struct Held {
+    identity: Option<Arc<Identity>>,
+    issued: Mutex<Issued>,
+}
+
+impl Signer {
+    /// One that never changes.
+    pub fn fixed(credentials: Credentials) -> Self {
+        Self(Arc::new(Held { identity: None, issued: Mutex::new(Issued::lasting(credentials)) }))
+    }
+
+    /// One with the credentials that an identity has at `now`.
+    pub async fn of(identity: &Arc<Identity>, now: Timestamp) -> Result<Self, CredentialsError> {
+        let issued = Mutex::new(identity.credentials(now).await?);
+        Ok(Self(Arc::new(Held { identity: Some(identity.clone()), issued })))
+    }
+
+    /// Who signs, for people.
+    pub fn identity(&self) -> String {
+        self.issued().identity.clone()
+    }
+
+    fn issued(&self) -> MutexGuard<'_, Issued> {
+        self.0.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What signs the next call. Where renewing fails, what there is: whether it is good, the cloud says.
+    pub async fn credentials(&self, now: Timestamp) -> Credentials {
+        let held = self.issued().clone();
+        if let (Some(identity), Some(_)) = (&self.0.identity, held.expires)
+            && let Ok(issued) = identity.credentials(now).await
+        {
+            *self.issued() = issued.clone();
+            return issued.credentials;
+        }
+        held.credentials
+    }
+
+    /// The cloud refused a call for its key: whether the next one is signed with another.
+    pub async fn replace(&self, refused: &Credentials, error: &Error, now: Timestamp) -> bool {
+        let Some(identity) = &self.0.identity else { return false };
+        let Some(issued) = identity.instead_of(refused, error, now).await else { return false };
+        *self.issued() = issued;
+        true
+    }
+
+    /// The cloud took a call.
+    pub fn accepted(&self) {
+        if let Some(identity) = &self.0.identity {
+            identity.accepted();
+        }
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer([redacted])")
+    }
+}

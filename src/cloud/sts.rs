@@ -1,0 +1,157 @@
+//! Security Token Service (STS) 2015-04-01: temporary credentials of RAM roles.
+//!
+//! Source: OpenAPI metadata; the official credentials libraries for Python and Go.
+
+use std::borrow::Cow;
+
+use http::Method;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::budget::Lane;
+use super::client::{Body, Call, Client, Style, Target};
+use super::credentials::identity::Signer;
+use super::credentials::{Credentials, CredentialsError, Issued};
+use super::error::{Class, Error};
+use super::sign;
+
+/// The product's name.
+pub const PRODUCT: &str = "sts";
+/// The version of the API.
+pub const VERSION: &str = "2015-04-01";
+/// How long a session lasts, s: the default of the API, and what every role allows.
+const SESSION_SECONDS: &str = "3600";
+
+/// STS at one endpoint.
+#[derive(Clone)]
+pub struct Sts {
+    client: Client,
+    endpoint: String,
+}
+
+/// What [`Sts::assume_role`] is asked for.
+#[derive(Clone, Debug)]
+pub struct RoleRequest {
+    /// The ARN of the role.
+    pub role_arn: String,
+    /// The external ID that its trust policy asks for, if it does.
+    pub external_id: Option<String>,
+    /// The name of the session, 2 to 64 characters.
+    pub session_name: String,
+}
+
+/// What [`Sts::assume_role_with_oidc`] is asked for.
+#[derive(Clone, Debug)]
+pub struct OidcRequest {
+    /// The ARN of the role.
+    pub role_arn: String,
+    /// The ARN of the OIDC identity provider.
+    pub provider_arn: String,
+    /// The name of the session, 2 to 64 characters.
+    pub session_name: String,
+    /// The token, 4 to 20,000 characters.
+    pub token: SecretString,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Credentials")]
+    credentials: Session,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Session {
+    access_key_id: String,
+    access_key_secret: String,
+    security_token: String,
+    expiration: Timestamp,
+}
+
+impl Sts {
+    /// STS at an endpoint: scheme and authority.
+    pub fn new(client: Client, endpoint: String) -> Self {
+        Self { client, endpoint }
+    }
+
+    /// Temporary credentials of a role, for a caller that it trusts. The call is signed by `base`.
+    pub async fn assume_role(&self, base: Signer, request: &RoleRequest) -> Result<Issued, Error> {
+        let RoleRequest { role_arn, external_id, session_name } = request;
+        let mut query: Vec<(Cow<'static, str>, String)> = vec![
+            ("RoleArn".into(), role_arn.clone()),
+            ("RoleSessionName".into(), session_name.clone()),
+            ("DurationSeconds".into(), SESSION_SECONDS.into()),
+        ];
+        query.extend(external_id.clone().map(|id| ("ExternalId".into(), id)));
+        let call = Call { query, ..call("AssumeRole") };
+        let answer = self.client.send(&self.target(Some(base)), &call).await?;
+        issued("AssumeRole", role_arn, answer)
+    }
+
+    /// Temporary credentials of a role, for a token of an OIDC identity provider that it trusts. The call is not signed, and
+    /// the token is in the body, so that no log of URLs has it (as the official library for Go does).
+    pub async fn assume_role_with_oidc(&self, request: &OidcRequest) -> Result<Issued, Error> {
+        let OidcRequest { role_arn, provider_arn, session_name, token } = request;
+        let form = sign::canonical_query(&[
+            ("RoleArn", role_arn.as_str()),
+            ("OIDCProviderArn", provider_arn),
+            ("OIDCToken", token.expose_secret()),
+            ("RoleSessionName", session_name),
+            ("DurationSeconds", SESSION_SECONDS),
+        ]);
+        let call = Call { body: Some(Body::form(form)), secrets: vec![token.clone()], ..call("AssumeRoleWithOIDC") };
+        let answer = self.client.send(&self.target(None), &call).await?;
+        issued("AssumeRoleWithOIDC", role_arn, answer)
+    }
+
+    fn target(&self, signer: Option<Signer>) -> Target {
+        let (endpoint, region) = (self.endpoint.clone(), String::new());
+        Target { product: PRODUCT, version: VERSION, endpoint, region, signer, lane: Lane::Edit }
+    }
+}
+
+/// A call that may be repeated: a session more that nobody uses changes nothing.
+fn call(action: &'static str) -> Call {
+    Call {
+        action,
+        method: Method::POST,
+        path: "/".into(),
+        query: vec![],
+        body: None,
+        style: Style::Rpc,
+        changing: false,
+        repeatable: true,
+        secrets: vec![],
+    }
+}
+
+fn issued(action: &'static str, role_arn: &str, answer: Value) -> Result<Issued, Error> {
+    let Ok(Answer { credentials }) = serde_json::from_value(answer) else {
+        // What the answer holds is not for anybody's eyes.
+        let message = "the answer holds no credentials that are understood".into();
+        return Err(Error {
+            class: Class::Unavailable,
+            action,
+            code: "BrokenAnswer".into(),
+            message,
+            request_id: None,
+        });
+    };
+    let Session { access_key_id, access_key_secret, security_token, expiration } = credentials;
+    let credentials = Credentials {
+        access_key_id,
+        access_key_secret: access_key_secret.into(),
+        security_token: Some(security_token.into()),
+    };
+    Ok(Issued { credentials, expires: Some(expiration), identity: role_arn.to_owned() })
+}
+
+/// What a failed call means for those who wait for credentials.
+pub fn failed(error: Error) -> CredentialsError {
+    match error.class {
+        Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => CredentialsError::Unreachable(error),
+        Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => CredentialsError::Refused(error),
+    }
+}
