@@ -9,7 +9,9 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::budget::Budget;
+use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::{client, ebs, endpoint};
+use disaster_recovery_operator::controller::accounts::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
 use disaster_recovery_operator::telemetry::logging::{self, Format};
@@ -70,12 +72,27 @@ struct Run {
     /// One endpoint for every region in place of https://ebs.REGION.aliyuncs.com. Plain http is accepted for loopback only.
     #[arg(long, env = "DR_OPERATOR_EBS_ENDPOINT")]
     ebs_endpoint: Option<String>,
+    /// One endpoint in place of https://sts.aliyuncs.com, which gives temporary credentials. Plain http is accepted for
+    /// loopback only.
+    #[arg(long, env = "DR_OPERATOR_STS_ENDPOINT")]
+    sts_endpoint: Option<String>,
+    /// The metadata service of ECS in place of http://100.100.100.200. Plain http is accepted for loopback only.
+    #[arg(long, env = "DR_OPERATOR_METADATA_ENDPOINT")]
+    metadata_endpoint: Option<String>,
+    /// An endpoint that an AlibabaCloudAccount may name besides https to hosts under aliyuncs.com; repeatable, or separated by
+    /// commas: HOST, HOST:PORT, *.DOMAIN, or a URL such as http://HOST:PORT.
+    #[arg(long = "allowed-endpoints", env = "DR_OPERATOR_ALLOWED_ENDPOINTS", value_delimiter = ',')]
+    allowed_endpoints: Vec<String>,
+    /// A namespace whose objects may use the operator's own identity: no accountRef, or an account with environment, ecsRole,
+    /// or oidc without serviceAccountRef; repeatable, or separated by commas; * for all. Default: the operator's own namespace.
+    #[arg(long = "default-account-namespaces", env = "DR_OPERATOR_DEFAULT_ACCOUNT_NAMESPACES", value_delimiter = ',')]
+    default_account_namespaces: Vec<String>,
     /// Accepts plain http to other hosts than this one. Requests are signed, but passwords in them can be read on the way.
     #[arg(long, env = "DR_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
     allow_insecure_endpoints: bool,
     /// The Secret with the keys accessKeyId, accessKeySecret and optionally securityToken, as NAME (in the operator's own
-    /// namespace) or NAMESPACE/NAME. Default: the variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET
-    /// and ALIBABA_CLOUD_SECURITY_TOKEN.
+    /// namespace) or NAMESPACE/NAME. Default: the standard chain of the vendor's SDKs: the variables of the environment, OIDC
+    /// (RRSA), the profile of the command line, the RAM role of the ECS instance.
     #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
     credentials_secret: Option<String>,
     /// How many calls of RocketMQ a second and region may be made for edits; polls have half as many of their own. It allows
@@ -156,12 +173,21 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     };
     let rocketmq_endpoint = checked("--rocketmq-endpoint", &arguments.rocketmq_endpoint)?;
     let ebs_endpoint = checked("--ebs-endpoint", &arguments.ebs_endpoint)?;
+    let sts_endpoint = checked("--sts-endpoint", &arguments.sts_endpoint)?;
+    let metadata_endpoint = checked("--metadata-endpoint", &arguments.metadata_endpoint)?;
+    let filled = |all: Vec<String>| all.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>();
+    let allowed_endpoints = Allowed::new(&filled(arguments.allowed_endpoints), arguments.allow_insecure_endpoints)
+        .context("--allowed-endpoints is refused")?;
+    let mut default_account_namespaces = filled(arguments.default_account_namespaces);
+    if default_account_namespaces.is_empty() {
+        default_account_namespaces.push(own_namespace.clone());
+    }
     let credentials_secret = arguments.credentials_secret.map(|text| match text.split_once('/') {
         Some((namespace, name)) => SecretName { namespace: namespace.into(), name: name.into() },
         None => SecretName { namespace: own_namespace, name: text },
     });
     let settings = Settings {
-        namespaces: arguments.namespaces.into_iter().filter(|name| !name.is_empty()).collect(),
+        namespaces: filled(arguments.namespaces),
         selector: arguments.label_selector,
         workers: arguments.workers,
         poll_interval: arguments.poll_interval,
@@ -170,7 +196,12 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         visibility_window: arguments.create_visibility_window,
         rocketmq_endpoint,
         ebs_endpoint,
+        sts_endpoint,
+        metadata_endpoint,
+        allowed_endpoints,
         credentials_secret,
+        variables: Variables::of_this_process(),
+        default_account_namespaces,
         cluster_id: arguments.cluster_id,
     };
 

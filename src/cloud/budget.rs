@@ -100,6 +100,11 @@ impl Budget {
         self
     }
 
+    /// Another budget of the same rates, of which nothing is used yet.
+    pub fn anew(&self) -> Self {
+        Self { per_second: self.per_second, rates: self.rates.clone(), lanes: Mutex::default() }
+    }
+
     fn with<R>(&self, share: Share<'_>, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
         let Share { product, region, lane } = share;
         let rate = self.rates.get(product).copied().unwrap_or(self.per_second);

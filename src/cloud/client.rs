@@ -141,6 +141,16 @@ impl Client {
         Self { http, budget, deadline, listener }
     }
 
+    /// What carries requests, for those that are not of an API.
+    pub fn http(&self) -> HttpService {
+        self.http.clone()
+    }
+
+    /// The budget that calls draw from.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// The same client with a budget of its own.
     pub fn with_budget(self, budget: Arc<Budget>) -> Self {
         Self { budget, ..self }

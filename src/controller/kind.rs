@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::secrets::SecretError;
+use super::accounts::AccountError;
 use super::verdict::Verdict;
 use super::{Context, Next};
 use crate::cloud::budget::Lane;
@@ -23,10 +23,8 @@ use crate::telemetry::metrics::Metrics;
 /// How long something may be stopped for a change, whatever becomes of it.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// A kind of objects that the pipeline keeps true in the cloud.
-///
-/// Hooks that are not async are functions of their arguments: they ask nobody, so that tables can test them.
-pub trait Kind:
+/// A kind of objects that a controller watches and writes to.
+pub trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + HasStatus<Status: Clone + Default + PartialEq + Serialize + Send + Sync>
     + Clone
@@ -38,6 +36,14 @@ pub trait Kind:
 {
     /// The kind's name in metrics, in logs, and in what is remembered.
     const KIND: &'static str;
+    /// What keeps an object until it may go.
+    const FINALIZER: &'static str;
+}
+
+/// A kind of objects that the pipeline keeps true in the cloud.
+///
+/// Hooks that are not async are functions of their arguments: they ask nobody, so that tables can test them.
+pub trait Kind: Object {
     /// What the cloud side of an object is called in sentences: the … was kept.
     const NOUN: &'static str;
     /// The action of the event that tells of the cloud side's end, as one word.
@@ -66,6 +72,9 @@ pub trait Kind:
     /// How often the cloud is looked at; the operator's own interval, where absent.
     fn poll_interval(&self) -> Option<Duration>;
 
+    /// The name of the account whose credentials are used; the operator's own, where absent.
+    fn account(&self) -> Option<&str>;
+
     /// The conditions of a status.
     fn conditions(status: &Self::Status) -> &[Condition];
 
@@ -90,7 +99,7 @@ pub trait Kind:
     }
 
     /// Connects to the cloud.
-    fn cloud(&self, ctx: &Context, lane: Lane) -> impl Future<Output = Result<Self::Cloud, SecretError>> + Send;
+    fn cloud(&self, ctx: &Context, lane: Lane) -> impl Future<Output = Result<Self::Cloud, AccountError>> + Send;
 
     /// Reads what a pass decides on. An error means that nothing can be decided; what the pass can do without belongs, with
     /// its own error, into what was seen.

@@ -1,5 +1,7 @@
 //! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
 
+pub mod account;
+pub mod accounts;
 pub mod disk_replica_group;
 pub mod kind;
 pub mod owner;
@@ -25,15 +27,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
+use self::accounts::{AccountError, Accounts, Variables};
 pub use self::run::{Shutdown, run, shutdown};
-use self::secrets::SecretError;
 use crate::cloud::budget::Lane;
-use crate::cloud::client::Target;
-use crate::cloud::credentials::{Credentials, environment, secret};
+use crate::cloud::client::{self, Target};
 use crate::cloud::ebs::{self, Ebs};
+use crate::cloud::endpoint::Allowed;
 use crate::cloud::error::Class;
 use crate::cloud::rocketmq::{self, RocketMq};
-use crate::cloud::{self, endpoint};
 use crate::telemetry::metrics::Metrics;
 
 /// The field manager of server-side apply.
@@ -69,10 +70,27 @@ pub struct Settings {
     pub rocketmq_endpoint: Option<String>,
     /// One endpoint of EBS for every region, where given.
     pub ebs_endpoint: Option<String>,
-    /// The Secret with the operator's credentials; the environment, where absent.
+    /// One endpoint of STS, where given.
+    pub sts_endpoint: Option<String>,
+    /// The metadata service of ECS in place of its fixed address, where given.
+    pub metadata_endpoint: Option<String>,
+    /// What an account may name as an endpoint besides the vendor's hosts.
+    pub allowed_endpoints: Allowed,
+    /// The Secret with the operator's credentials; the standard chain, where absent.
     pub credentials_secret: Option<SecretName>,
+    /// The variables of the standard chain.
+    pub variables: Variables,
+    /// The namespaces whose objects may use the operator's own identity; `*` is all.
+    pub default_account_namespaces: Vec<String>,
     /// What sets this cluster apart from others; the kube-system namespace's UID, where absent.
     pub cluster_id: Option<String>,
+}
+
+impl Settings {
+    /// Whether the objects of a namespace may use the operator's own identity.
+    pub fn may_use_own_identity(&self, namespace: &str) -> bool {
+        self.default_account_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace)
+    }
 }
 
 /// What is remembered of an object between passes, in memory only: nothing that must survive a crash.
@@ -90,8 +108,8 @@ pub struct Memory {
 pub struct Context {
     /// Kubernetes.
     pub client: Client,
-    /// The cloud.
-    pub cloud: cloud::client::Client,
+    /// Who signs calls to the cloud.
+    pub accounts: Accounts,
     /// How to behave.
     pub settings: Settings,
     /// What sets this cluster apart from others.
@@ -181,7 +199,7 @@ impl Context {
     /// Connects what passes need. Reads the kube-system namespace's UID where no cluster ID is set.
     pub async fn new(
         client: Client,
-        cloud: cloud::client::Client,
+        cloud: client::Client,
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
@@ -192,7 +210,8 @@ impl Context {
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
-        Ok(Self { client, cloud, settings, cluster_id, reporter, metrics, memory, contents, hasher })
+        let accounts = Accounts::new(client.clone(), cloud, settings.clone());
+        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.
@@ -243,35 +262,35 @@ impl Context {
         Action::requeue(most.map_or(jittered, |most| jittered.min(most)))
     }
 
-    /// The operator's own credentials.
-    async fn credentials(&self) -> Result<Credentials, SecretError> {
-        let Some(SecretName { namespace, name }) = &self.settings.credentials_secret else {
-            return Ok(environment::read(|name| std::env::var(name).ok())?);
-        };
-        let found = secrets::read(&self.client, namespace, name).await?;
-        let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
-        Ok(secret::read(&format!("{namespace}/{name}"), &data)?)
+    /// The RocketMQ API of a region, for an object of a namespace that names this account or none.
+    pub async fn rocketmq(
+        &self,
+        namespace: &str,
+        account: Option<&str>,
+        region: &str,
+        lane: Lane,
+    ) -> Result<RocketMq, AccountError> {
+        let access = self.accounts.access(namespace, account).await?;
+        let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
+        let (endpoint, region, signer) = (access.rocketmq(region), region.to_owned(), Some(access.signer));
+        Ok(RocketMq::new(access.client, Target { product, version, endpoint, region, signer, lane }))
     }
 
-    /// The RocketMQ API of a region. Credentials are read anew, so that a rotation is used at once.
-    pub async fn rocketmq(&self, region: &str, lane: Lane) -> Result<RocketMq, SecretError> {
-        let credentials = self.credentials().await?;
-        let endpoint = self.settings.rocketmq_endpoint.clone().unwrap_or_else(|| endpoint::rocketmq(region));
-        let (product, version, region) = (rocketmq::PRODUCT, rocketmq::VERSION, region.to_owned());
-        let signer = Some(crate::cloud::credentials::identity::Signer::fixed(credentials));
-        Ok(RocketMq::new(self.cloud.clone(), Target { product, version, endpoint, region, signer, lane }))
-    }
-
-    /// The EBS API of the two regions of a group of disks; they may be one. Credentials are read anew here too.
-    pub async fn ebs(&self, production_region: &str, standby_region: &str, lane: Lane) -> Result<Ebs, SecretError> {
-        let credentials = self.credentials().await?;
-        let target = |region: &str| {
-            let endpoint = self.settings.ebs_endpoint.clone().unwrap_or_else(|| endpoint::ebs(region));
-            let (product, version, region) = (ebs::PRODUCT, ebs::VERSION, region.to_owned());
-            let signer = Some(crate::cloud::credentials::identity::Signer::fixed(credentials.clone()));
+    /// The EBS API of the two regions of a group of disks, production and standby; they may be one.
+    pub async fn ebs(
+        &self,
+        namespace: &str,
+        account: Option<&str>,
+        regions: [&str; 2],
+        lane: Lane,
+    ) -> Result<Ebs, AccountError> {
+        let access = self.accounts.access(namespace, account).await?;
+        let [production, standby] = regions.map(|region| {
+            let (product, version) = (ebs::PRODUCT, ebs::VERSION);
+            let (endpoint, region, signer) = (access.ebs(region), region.to_owned(), Some(access.signer.clone()));
             Target { product, version, endpoint, region, signer, lane }
-        };
-        Ok(Ebs::new(self.cloud.clone(), target(production_region), target(standby_region)))
+        });
+        Ok(Ebs::new(access.client, production, standby))
     }
 }
 
@@ -304,7 +323,12 @@ mod tests {
             visibility_window: Duration::from_secs(120),
             rocketmq_endpoint: None,
             ebs_endpoint: None,
+            sts_endpoint: None,
+            metadata_endpoint: None,
+            allowed_endpoints: Allowed::default(),
             credentials_secret: None,
+            variables: Variables::default(),
+            default_account_namespaces: vec![],
             cluster_id: None,
         }
     }

@@ -6,15 +6,14 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 use tokio::sync::Semaphore;
 
+use super::accounts::AccountError;
 use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Told};
-use super::secrets::SecretError;
 use super::session::Session;
 use super::verdict::Verdict;
 use super::{Context, Error, Next, wording};
-use crate::api::condition::synced;
 use crate::cloud::budget::Lane;
+use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{self, Class};
-use crate::conditions::Statement;
 
 /// No observation takes longer, but for a long poll interval.
 const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
@@ -27,7 +26,7 @@ const POLL_AGAIN: Duration = Duration::from_millis(500);
 /// Why a pass saw nothing.
 enum Unseen {
     /// There are no credentials.
-    Credentials(SecretError),
+    Credentials(AccountError),
     /// The cloud failed.
     Cloud(error::Error),
 }
@@ -138,15 +137,21 @@ async fn write<K: Kind>(session: &mut Session<'_, K>, report: &Report<'_, K>) ->
     Ok(new)
 }
 
+/// When to come back to an account that gives nothing. Its own controller tells when it does again.
+fn unusable(error: &AccountError) -> Next {
+    match error {
+        AccountError::Credentials { why: CredentialsError::Refused(_), .. } => Next::Retry(Class::Denied),
+        error if error.passing() => Next::Retry(Class::Unavailable),
+        _ => Next::Poll,
+    }
+}
+
 /// The pass saw nothing: say why, and come back.
 async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Next, Error> {
     let (synced, stalled, next) = match &why {
         Unseen::Credentials(error) => {
-            let next = match error {
-                SecretError::Unreadable(..) => Next::Retry(Class::Unavailable),
-                SecretError::Missing(_) | SecretError::Content(_) => Next::Poll,
-            };
-            (Statement::no(synced::CREDENTIALS_NOT_FOUND, error.to_string()), true, next)
+            let (statement, stalled) = wording::unusable(error);
+            (statement, stalled, unusable(error))
         }
         Unseen::Cloud(error) => {
             let (statement, stalled) = wording::failure(error);
@@ -158,11 +163,13 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
     // What was stopped for this object's sake is not left so without need.
     let since = subject.deleting_since().map(|it| subject.now.duration_since(it));
     let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_PAUSE);
-    let retained = deleting && subject.object.retained() && !K::holds(&subject) && (waited || !K::owes(&subject));
+    // Without credentials nothing can be cleared either.
+    let hopeless = waited && matches!(&why, Unseen::Credentials(error) if !error.passing());
+    let held = K::holds(&subject) && !hopeless;
+    let retained = deleting && subject.object.retained() && !held && (waited || !K::owes(&subject));
     // What a person has to mend, and not what mends itself.
     let denied = match &why {
-        Unseen::Credentials(SecretError::Missing(_) | SecretError::Content(_)) => true,
-        Unseen::Credentials(SecretError::Unreadable(..)) => false,
+        Unseen::Credentials(error) => !error.passing(),
         Unseen::Cloud(error) => error.class == Class::Denied,
     };
     if retained && denied {

@@ -1,19 +1,24 @@
 //! Runs the controllers: watches, workers, and what becomes of a pass that ended early.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Shared, join_all};
-use futures::{FutureExt, StreamExt};
+use futures::stream::{self, Stream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 
-use super::kind::Kind;
-use super::{Context, Error, Next, key, pipeline};
+use super::account::users::{Users, uses};
+use super::accounts::Key;
+use super::kind::{Kind, Object};
+use super::{Context, Error, Next, account, key, pipeline};
+use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
@@ -32,9 +37,11 @@ struct Running {
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
 /// filled.
 pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
-    let kinds =
-        [controllers::<DisasterRecoveryPlan>(&ctx, &shutdown), controllers::<DiskReplicaGroup>(&ctx, &shutdown)];
-    let (running, filled): (Vec<_>, Vec<_>) = kinds.into_iter().flatten().map(|it| (it.work, it.filled)).unzip();
+    let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &shutdown);
+    let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &shutdown);
+    running.extend(more);
+    running.extend(accounts(&ctx, &shutdown, Users { plans, groups }));
+    let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| (it.work, it.filled)).unzip();
     let signal = async move {
         if join_all(filled).await.into_iter().all(|filled| filled) {
             ready();
@@ -47,35 +54,118 @@ pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + S
     futures::join!(join_all(running), signal);
 }
 
-/// The controllers of a kind: one for all namespaces, or one for each of those that are watched.
-fn controllers<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> Vec<Running> {
+/// All namespaces, or each of those that are watched.
+fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
     let namespaces = &ctx.settings.namespaces;
-    let apis: Vec<Api<K>> = match namespaces.is_empty() {
+    match namespaces.is_empty() {
         true => vec![Api::all(ctx.client.clone())],
         false => namespaces.iter().map(|name| Api::namespaced(ctx.client.clone(), name)).collect(),
-    };
+    }
+}
+
+/// The controllers of a kind that the pipeline keeps true in the cloud, and their caches.
+fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, Vec<Running>) {
     // One fewer than there are workers. A kind whose cloud is slow does not take the turns of another.
     let polls = Arc::new(Semaphore::new(usize::from(ctx.settings.workers.saturating_sub(1).max(1))));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
-        let cache = store.clone();
-        let work = control(api, store, writer, ctx.clone(), polls.clone(), shutdown.clone()).boxed();
-        Running { work, filled: async move { cache.wait_until_ready().await.is_ok() }.boxed() }
+        let (cache, told) = (store.clone(), ctx.clone());
+        let mut named = HashMap::new();
+        let events = events(api, writer, ctx).inspect_ok(move |event| named_accounts(&told, &mut named, event));
+        let users = store.clone();
+        let wake = signals(ctx.accounts.usable()).flat_map(move |account| {
+            let all = users.state().into_iter().filter(move |object| uses(&**object, &account));
+            stream::iter(all.map(|object| ObjectRef::from_obj(&*object)))
+        });
+        let polls = polls.clone();
+        let pass = move |object, ctx| pipeline::reconcile(object, ctx, polls.clone());
+        let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
+        (store, Running { work, filled: async move { cache.wait_until_ready().await.is_ok() }.boxed() })
     };
-    apis.into_iter().map(control).collect()
+    apis(ctx).into_iter().map(control).unzip()
 }
 
-async fn control<K: Kind>(
+/// The controllers of accounts.
+fn accounts(ctx: &Arc<Context>, shutdown: &Shutdown, users: Users) -> Vec<Running> {
+    let users = Arc::new(users);
+    let control = |api| {
+        let (store, writer) = reflector::store::<AlibabaCloudAccount>();
+        let (cache, users, mine) = (store.clone(), users.clone(), store.clone());
+        let wake = signals(ctx.accounts.changed()).filter_map(move |(namespace, name)| {
+            let account = ObjectRef::new(&name).within(&namespace);
+            // One of another namespace has a controller of its own.
+            futures::future::ready(mine.get(&account).map(|_| account))
+        });
+        let pass = move |object, ctx| account::reconcile(object, ctx, users.clone());
+        let events = events(api, writer, ctx);
+        let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
+        (store, Running { work, filled: async move { cache.wait_until_ready().await.is_ok() }.boxed() })
+    };
+    let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
+    ctx.accounts.look_up_in(stores);
+    running
+}
+
+/// What happens to the objects of a kind, kept in a cache.
+fn events<K: Object>(
     api: Api<K>,
-    store: reflector::Store<K>,
     writer: reflector::store::Writer<K>,
-    ctx: Arc<Context>,
-    polls: Arc<Semaphore>,
-    shutdown: Shutdown,
-) {
+    ctx: &Context,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
+    watcher(api, config).default_backoff().reflect(writer)
+}
+
+/// Tells the controllers of accounts that one has a user more or fewer. `named` are the accounts that were named before.
+fn named_accounts<K: Kind>(
+    ctx: &Context,
+    named: &mut HashMap<ObjectRef<K>, Option<String>>,
+    event: &watcher::Event<K>,
+) {
+    let (object, now) = match event {
+        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, object.account()),
+        watcher::Event::Delete(object) => (object, None),
+        watcher::Event::Init | watcher::Event::InitDone => return,
+    };
+    let now = now.map(str::to_owned);
+    let key = ObjectRef::from_obj(object);
+    let before = match event {
+        watcher::Event::Delete(_) => named.remove(&key),
+        _ => named.insert(key, now.clone()),
+    }
+    .flatten();
+    if before != now {
+        let namespace = object.namespace().unwrap_or_default();
+        before.into_iter().chain(now).for_each(|account| ctx.accounts.look_at((namespace.clone(), account)));
+    }
+}
+
+/// What is sent, without what was missed: the next poll tells.
+fn signals(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async move {
+        loop {
+            match receiver.recv().await {
+                Ok(key) => return Some((key, receiver)),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    })
+}
+
+async fn control<K, R>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    store: Store<K>,
+    wake: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    ctx: Arc<Context>,
+    shutdown: Shutdown,
+    pass: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
+) where
+    K: Object,
+    R: Future<Output = Result<Action, Error>> + Send + 'static,
+{
     let changed = predicates::generation::<K>;
-    let trigger = watcher(api, config).default_backoff().reflect(writer).applied_objects().predicate_filter(
+    let trigger = events.applied_objects().predicate_filter(
         // Status writes are our own; annotations ask for work; the last finalizer's end is the object's end.
         changed.combine(predicates::annotations).combine(predicates::finalizers),
         Default::default(),
@@ -84,8 +174,9 @@ async fn control<K: Kind>(
     let seen = ctx.clone();
     Controller::for_stream(trigger, store)
         .with_config(workers)
+        .reconcile_on(wake)
         .graceful_shutdown_on(shutdown)
-        .run(move |object, ctx| measured(object, ctx, polls.clone()), failed, ctx)
+        .run(move |object, ctx| measured(object, ctx, pass.clone()), failed, ctx)
         .for_each(|outcome| {
             told::<K>(&outcome, &seen);
             futures::future::ready(())
@@ -94,7 +185,7 @@ async fn control<K: Kind>(
 }
 
 /// Logs what no pass can tell of, and drops what is known of objects that went without a finalizer.
-fn told<K: Kind>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>, ctx: &Context) {
+fn told<K: Object>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>, ctx: &Context) {
     match outcome {
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::ObjectNotFound(gone)) => {
@@ -106,7 +197,14 @@ fn told<K: Kind>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Erro
     }
 }
 
-async fn measured<K: Kind>(object: Arc<K>, ctx: Arc<Context>, polls: Arc<Semaphore>) -> Result<Action, Error> {
+async fn measured<K: Object, R>(
+    object: Arc<K>,
+    ctx: Arc<Context>,
+    pass: impl Fn(Arc<K>, Arc<Context>) -> R,
+) -> Result<Action, Error>
+where
+    R: Future<Output = Result<Action, Error>>,
+{
     use tracing::Instrument;
     let span = tracing::info_span!(
         "pass",
@@ -116,14 +214,14 @@ async fn measured<K: Kind>(object: Arc<K>, ctx: Arc<Context>, polls: Arc<Semapho
         generation = object.meta().generation
     );
     let started = Instant::now();
-    let outcome = pipeline::reconcile(object, ctx.clone(), polls).instrument(span).await;
+    let outcome = pass(object, ctx.clone()).instrument(span).await;
     let result = if outcome.is_ok() { "success" } else { "error" };
     ctx.metrics.reconciled(K::KIND, result, started.elapsed());
     outcome
 }
 
 /// What becomes of a pass that ended early.
-fn failed<K: Kind>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let key = key(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
     match error {
         Error::Conflict => {

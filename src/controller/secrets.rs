@@ -1,37 +1,82 @@
-//! Reads Secrets by name when they are needed. They are never listed, cached or logged.
+//! Reads Secrets by name when they are needed, and asks for tokens of service accounts. Neither is ever listed, cached or
+//! logged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::cloud::credentials::CredentialsError;
+use crate::cloud::credentials::oidc::{AUDIENCE, TokenSource};
+use crate::cloud::credentials::{CredentialsError, Issued, Provider, provider, secret};
 
 /// No Secret takes longer to read.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Why a Secret cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SecretError {
-    /// It does not exist.
-    #[error("Secret {0} does not exist: create it")]
-    Missing(String),
-    /// It may not be read.
-    #[error("Secret {0} cannot be read: {1}; check the operator's RBAC")]
-    Unreadable(String, String),
-    /// Its content is not what is needed.
-    #[error(transparent)]
-    Content(#[from] CredentialsError),
-}
+/// How long a token is good, s. It is used at once.
+const TOKEN_SECONDS: i64 = 600;
 
 /// Reads a Secret. The error names it and nothing of its content.
-pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret, SecretError> {
+pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret, CredentialsError> {
     let full = format!("{namespace}/{name}");
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     match tokio::time::timeout(READ_DEADLINE, secrets.get_opt(name)).await {
         Ok(Ok(Some(secret))) => Ok(secret),
-        Ok(Ok(None)) => Err(SecretError::Missing(full)),
-        Ok(Err(kube::Error::Api(status))) => Err(SecretError::Unreadable(full, status.message.clone())),
-        Ok(Err(_)) | Err(_) => Err(SecretError::Unreadable(full, "the Kubernetes API did not answer".into())),
+        Ok(Ok(None)) => Err(CredentialsError::SecretNotFound(full)),
+        Ok(Err(kube::Error::Api(status))) => Err(CredentialsError::SecretUnreadable(full, status.message.clone())),
+        Ok(Err(_)) | Err(_) => {
+            Err(CredentialsError::SecretUnreadable(full, "the Kubernetes API did not answer".into()))
+        }
     }
+}
+
+/// The access key in a Secret, read anew each time.
+pub fn access_key(client: Client, namespace: String, name: String) -> Provider {
+    provider(move || {
+        let (client, namespace, name) = (client.clone(), namespace.clone(), name.clone());
+        async move {
+            let found = read(&client, &namespace, &name).await?;
+            let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
+            Ok(Issued::lasting(secret::read(&format!("{namespace}/{name}"), &data)?))
+        }
+    })
+}
+
+/// Tokens of a service account for STS, asked for anew each time.
+pub fn service_account_token(client: Client, namespace: String, name: String) -> TokenSource {
+    Arc::new(move || {
+        let (client, namespace, name) = (client.clone(), namespace.clone(), name.clone());
+        Box::pin(async move {
+            let failed = |why: String, passing: bool| {
+                let account = format!("{namespace}/{name}");
+                CredentialsError::TokenRequestFailed { account, why, passing }
+            };
+            let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
+            let spec = TokenRequestSpec {
+                audiences: vec![AUDIENCE.into()],
+                expiration_seconds: Some(TOKEN_SECONDS),
+                ..TokenRequestSpec::default()
+            };
+            let request = TokenRequest { spec, ..TokenRequest::default() };
+            let params = PostParams::default();
+            let asked = accounts.create_token_request(&name, &params, &request);
+            let answer = match tokio::time::timeout(READ_DEADLINE, asked).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                    return Err(failed("it does not exist: create it".into(), false));
+                }
+                Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                    let why = "the operator may not ask for it: allow it in this namespace, see deploy/tenant-tokens";
+                    return Err(failed(why.into(), false));
+                }
+                Ok(Err(kube::Error::Api(status))) => return Err(failed(status.message.clone(), true)),
+                Ok(Err(_)) | Err(_) => return Err(failed("the Kubernetes API did not answer".into(), true)),
+            };
+            match answer.status {
+                Some(status) if !status.token.is_empty() => Ok(status.token.into()),
+                Some(_) | None => Err(failed("the Kubernetes API gave none".into(), true)),
+            }
+        })
+    })
 }

@@ -10,9 +10,8 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::kind::{Kind, Subject, Told};
+use super::kind::{Kind, Object, Subject, Told};
 use super::{Context, Error, FIELD_MANAGER};
-use crate::api::FINALIZER;
 
 /// No write to Kubernetes takes longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -20,12 +19,12 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 const LONGEST_NOTE: usize = 1000;
 
 /// One object during one pass.
-pub(super) struct Session<'a, K: Kind> {
+pub(super) struct Session<'a, K: Object> {
     pub(super) ctx: &'a Context,
     pub(super) object: K,
 }
 
-impl<'a, K: Kind> Session<'a, K> {
+impl<'a, K: Object> Session<'a, K> {
     pub(super) fn new(ctx: &'a Context, object: K) -> Self {
         Self { ctx, object }
     }
@@ -35,53 +34,13 @@ impl<'a, K: Kind> Session<'a, K> {
         super::key(K::KIND, &self.namespace(), &self.object.name_any())
     }
 
-    /// The object and what is known of it now.
-    pub(super) fn subject(&self) -> Subject<'a, K> {
-        Subject {
-            object: self.object.clone(),
-            status: self.object.status().cloned().unwrap_or_default(),
-            cluster_id: &self.ctx.cluster_id,
-            visibility_window: self.ctx.settings.visibility_window,
-            poll_interval: self.poll_interval(),
-            fresh: self.fresh(),
-            now: Timestamp::now(),
-        }
-    }
-
     /// Whether the object is being deleted.
     pub(super) fn deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
     }
 
-    /// Whether a pass is a mere poll.
-    pub(super) fn settled(&self) -> bool {
-        !self.deleting() && K::settled(&self.subject())
-    }
-
-    /// Whether something may exist in the cloud that this object made or took over.
-    pub(super) fn ever_made(&self) -> bool {
-        self.object.annotations().contains_key(K::ID_ANNOTATION) || K::ever_made(&self.subject())
-    }
-
     fn namespace(&self) -> String {
         self.object.namespace().unwrap_or_default()
-    }
-
-    /// How often the cloud is looked at.
-    pub(super) fn poll_interval(&self) -> Duration {
-        self.object.poll_interval().unwrap_or(self.ctx.settings.poll_interval)
-    }
-
-    /// Remembers that the cloud was seen whole.
-    pub(super) fn seen_now(&self) {
-        self.ctx.remember(&self.key(), |memory| memory.seen = Some(Timestamp::now()));
-    }
-
-    /// Whether the cloud was seen whole within three polls.
-    pub(super) fn fresh(&self) -> bool {
-        let age =
-            self.ctx.remember(&self.key(), |memory| memory.seen).map(|seen| Timestamp::now().duration_since(seen));
-        age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 
     /// Drops what is remembered and measured of the object.
@@ -90,17 +49,17 @@ impl<'a, K: Kind> Session<'a, K> {
     }
 
     pub(super) fn has_finalizer(&self) -> bool {
-        self.object.finalizers().iter().any(|it| it == FINALIZER)
+        self.object.finalizers().iter().any(|it| it == K::FINALIZER)
     }
 
     pub(super) async fn add_finalizer(&mut self) -> Result<(), Error> {
         let mut all = self.object.finalizers().to_vec();
-        all.push(FINALIZER.into());
+        all.push(K::FINALIZER.into());
         self.patch_metadata("add the finalizer", json!({ "finalizers": all, "resourceVersion": self.version() })).await
     }
 
     pub(super) async fn remove_finalizer(&mut self) -> Result<(), Error> {
-        let all: Vec<_> = self.object.finalizers().iter().filter(|it| *it != FINALIZER).cloned().collect();
+        let all: Vec<_> = self.object.finalizers().iter().filter(|it| *it != K::FINALIZER).cloned().collect();
         let metadata = json!({ "finalizers": all, "resourceVersion": self.version() });
         match self.patch_metadata("remove the finalizer", metadata).await {
             Err(Error::Gone) => Ok(()),
@@ -174,6 +133,48 @@ impl<'a, K: Kind> Session<'a, K> {
             Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not published"),
             Err(_) => tracing::warn!(reason = told.reason, "event not published in time"),
         }
+    }
+}
+
+impl<'a, K: Kind> Session<'a, K> {
+    /// The object and what is known of it now.
+    pub(super) fn subject(&self) -> Subject<'a, K> {
+        Subject {
+            object: self.object.clone(),
+            status: self.object.status().cloned().unwrap_or_default(),
+            cluster_id: &self.ctx.cluster_id,
+            visibility_window: self.ctx.settings.visibility_window,
+            poll_interval: self.poll_interval(),
+            fresh: self.fresh(),
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Whether a pass is a mere poll.
+    pub(super) fn settled(&self) -> bool {
+        !self.deleting() && K::settled(&self.subject())
+    }
+
+    /// Whether something may exist in the cloud that this object made or took over.
+    pub(super) fn ever_made(&self) -> bool {
+        self.object.annotations().contains_key(K::ID_ANNOTATION) || K::ever_made(&self.subject())
+    }
+
+    /// How often the cloud is looked at.
+    pub(super) fn poll_interval(&self) -> Duration {
+        self.object.poll_interval().unwrap_or(self.ctx.settings.poll_interval)
+    }
+
+    /// Remembers that the cloud was seen whole.
+    pub(super) fn seen_now(&self) {
+        self.ctx.remember(&self.key(), |memory| memory.seen = Some(Timestamp::now()));
+    }
+
+    /// Whether the cloud was seen whole within three polls.
+    pub(super) fn fresh(&self) -> bool {
+        let age =
+            self.ctx.remember(&self.key(), |memory| memory.seen).map(|seen| Timestamp::now().duration_since(seen));
+        age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 
     /// Exports what was seen; with nothing seen, takes back what was exported.

@@ -1,8 +1,11 @@
 //! What the conditions of every kind say in the same words. Pure.
 
 use crate::api::condition::synced;
+use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{Class, Error};
 use crate::conditions::Statement;
+
+use super::accounts::AccountError;
 
 /// What `Synced` says of a failed call, and whether a person has to act.
 pub fn failure(error: &Error) -> (Statement, bool) {
@@ -13,6 +16,27 @@ pub fn failure(error: &Error) -> (Statement, bool) {
         Class::Conflict | Class::NotFound => (Statement::no(synced::PROGRESSING, message), false),
         Class::Throttled { .. } => (Statement::unknown(synced::THROTTLED, message), false),
         Class::Unavailable | Class::Ambiguous => (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false),
+    }
+}
+
+/// What `Synced` says where there is nobody to sign calls, and whether a person has to act.
+pub fn unusable(error: &AccountError) -> (Statement, bool) {
+    let message = error.to_string();
+    match error {
+        AccountError::Endpoint { .. } => (Statement::no(synced::ENDPOINT_REFUSED, message), true),
+        AccountError::Credentials { why: CredentialsError::Refused(_), .. } => {
+            (Statement::no(synced::ACCESS_DENIED, message), true)
+        }
+        AccountError::Credentials { why: CredentialsError::Unreachable(error), .. } => {
+            (Statement { message, ..failure(error).0 }, false)
+        }
+        AccountError::Credentials { why: CredentialsError::Expired { .. }, .. } => {
+            (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false)
+        }
+        AccountError::NotAllowed { .. }
+        | AccountError::Missing(_)
+        | AccountError::Unreadable(..)
+        | AccountError::Credentials { .. } => (Statement::no(synced::CREDENTIALS_NOT_FOUND, message), true),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +25,8 @@ use crate::controller::plan::lag::GroupLag;
 pub const PLAN: &str = "DisasterRecoveryPlan";
 /// The kind that [`Metrics::disk_group`] is of.
 pub const DISK_GROUP: &str = "DiskReplicaGroup";
+/// The kind that [`Metrics::credentials`] are of.
+pub const ACCOUNT: &str = "AlibabaCloudAccount";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -110,6 +113,7 @@ pub struct Metrics {
     never_synced: Family<Group, Gauge>,
     last_sync: Family<Group, Seconds>,
     objective: Family<KindObject, Seconds>,
+    credentials: Family<Object, Seconds>,
     disk_groups: DiskGroups,
     series: Mutex<HashMap<KindObject, Series>>,
 }
@@ -137,6 +141,7 @@ impl Metrics {
             never_synced: Family::default(),
             last_sync: Family::default(),
             objective: Family::default(),
+            credentials: Family::default(),
             disk_groups: DiskGroups::register(&mut registry),
             series: Mutex::default(),
             registry: Registry::default(),
@@ -165,6 +170,14 @@ impl Metrics {
         registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, metrics.last_sync.clone());
         let help = "The lag above which an object is not protected";
         registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, metrics.objective.clone());
+        let help =
+            "When the temporary credentials of an account end, in seconds since 1970 UTC; they are renewed before";
+        registry.register_with_unit(
+            "credentials_expiration_timestamp",
+            help,
+            Unit::Seconds,
+            metrics.credentials.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -267,8 +280,24 @@ impl Metrics {
         self.with_series(object, |series| self.disk_groups.export(&disks, &mut series.disks, measures));
     }
 
+    /// Exports when the temporary credentials of an account end; nothing where they do not.
+    pub fn credentials(&self, namespace: &str, name: &str, expires: Option<Timestamp>) {
+        let account = Object { namespace: namespace.into(), name: name.into() };
+        match expires {
+            Some(at) => {
+                self.credentials.get_or_create(&account).set(at.as_millisecond() as f64 / 1000.0);
+            }
+            None => {
+                self.credentials.remove(&account);
+            }
+        }
+    }
+
     /// Removes every series of an object.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        if kind == ACCOUNT {
+            self.credentials(namespace, name, None);
+        }
         let object = KindObject::new(kind, namespace, name);
         self.objective.remove(&object);
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(&object).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
+use disaster_recovery_operator::cloud::credentials::CredentialsError;
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::conditions;
@@ -17,7 +18,6 @@ use disaster_recovery_operator::controller::plan::events;
 use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Observed, Sight};
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::plan::status::{self, Pass, Report};
-use disaster_recovery_operator::controller::secrets::SecretError;
 use disaster_recovery_operator::simulator::model::{
     self, Failure, ForeignPlan, ItemInput, Model, Paging, PlanFilter, PlanInput, Rules,
 };
@@ -312,12 +312,12 @@ impl World {
     }
 
     /// As `observe::acl_credentials`.
-    fn secrets(&self) -> Result<BTreeMap<String, AclCredentials>, SecretError> {
+    fn secrets(&self) -> Result<BTreeMap<String, AclCredentials>, CredentialsError> {
         if self.deleting || self.spec.management_policy == ManagementPolicy::Observe {
             return Ok(BTreeMap::new());
         }
         if let Some(name) = &self.missing_secret {
-            return Err(SecretError::Missing(name.clone()));
+            return Err(CredentialsError::SecretNotFound(name.clone()));
         }
         let mut all = self.credentials.clone();
         all.retain(|name, _| {

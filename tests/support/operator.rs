@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use disaster_recovery_operator::cloud::budget::Budget;
 use disaster_recovery_operator::cloud::client::{self, HttpService};
+use disaster_recovery_operator::cloud::endpoint::Allowed;
+use disaster_recovery_operator::controller::accounts::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use kube::client::{Body, ClientBuilder};
@@ -31,9 +33,9 @@ pub(crate) fn installed() -> &'static PathBuf {
         eventually_blocking(Duration::from_secs(30), "kubectl apply -k deploy/", || {
             plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", deploy]).checked().ok()
         });
-        let crds = ["disasterrecoveryplans", "diskreplicagroups"];
+        let crds = ["alibabacloudaccounts", "disasterrecoveryplans", "diskreplicagroups"];
         let crds = crds.map(|plural| format!("crd/{plural}.disasterrecovery.dev"));
-        let wait = ["wait", "--for=condition=Established", &crds[0], &crds[1], "--timeout=30s"];
+        let wait = ["wait", "--for=condition=Established", &crds[0], &crds[1], &crds[2], "--timeout=30s"];
         plane.kubectl(&wait).checked().expect("the definitions are established");
         plane.service_account_kubeconfig(SYSTEM.0, SYSTEM.1).expect("the service account has a token")
     })
@@ -99,7 +101,12 @@ pub(crate) fn settings(namespace: &str) -> Settings {
         visibility_window: Duration::from_secs(2),
         rocketmq_endpoint: None,
         ebs_endpoint: None,
+        sts_endpoint: None,
+        metadata_endpoint: None,
+        allowed_endpoints: Allowed::default(),
         credentials_secret: Some(SecretName { namespace: namespace.into(), name: "cloud".into() }),
+        variables: Variables::default(),
+        default_account_namespaces: vec![namespace.into()],
         cluster_id: None,
     }
 }

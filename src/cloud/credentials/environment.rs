@@ -21,6 +21,14 @@ pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Cr
     })
 }
 
+pub fn of(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> super::Provider {
+    let variable = std::sync::Arc::new(variable);
+    super::provider(move || {
+        let v = variable.clone();
+        async move { read(|n| v(n)).map(super::Issued::lasting) }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;

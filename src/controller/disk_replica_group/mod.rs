@@ -12,19 +12,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
 use self::act::{Acted, Outcome, first_failure};
 use self::diff::{Action, Decision, Desired};
 use self::observe::{Binding, Cloud, Observed};
-use super::kind::{self, Kind, Told};
+use super::kind::{self, Kind, Object, Told};
 
-use super::secrets::SecretError;
+use super::accounts::AccountError;
 use super::verdict::Verdict;
 use super::{Context, Next, owner};
 use crate::api::disk_replica_group::{
     DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, FailoverMode, ManagementPolicy,
 };
-use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
+use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{Class, Error};
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
@@ -34,8 +35,12 @@ type Subject<'a> = kind::Subject<'a, DiskReplicaGroup>;
 /// A tag's value holds no more characters.
 const LONGEST_OWNER: usize = 128;
 
-impl Kind for DiskReplicaGroup {
+impl Object for DiskReplicaGroup {
     const KIND: &'static str = "DiskReplicaGroup";
+    const FINALIZER: &'static str = FINALIZER;
+}
+
+impl Kind for DiskReplicaGroup {
     const NOUN: &'static str = "group";
     const DELETION: &'static str = "DeleteGroup";
     const ID_ANNOTATION: &'static str = GROUP_ID_ANNOTATION;
@@ -61,6 +66,10 @@ impl Kind for DiskReplicaGroup {
         self.spec.poll_interval.map(Into::into)
     }
 
+    fn account(&self) -> Option<&str> {
+        self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
+
     fn conditions(status: &DiskReplicaGroupStatus) -> &[Condition] {
         &status.conditions
     }
@@ -83,9 +92,10 @@ impl Kind for DiskReplicaGroup {
         it.status.drills.as_ref().is_some_and(|it| it.current.is_some())
     }
 
-    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<Cloud, SecretError> {
-        let (source, destination) = (&self.spec.source.region_id, &self.spec.destination.region_id);
-        Ok(Cloud::new(ctx.ebs(source, destination, lane).await?))
+    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<Cloud, AccountError> {
+        let namespace = self.namespace().unwrap_or_default();
+        let regions = [&self.spec.source, &self.spec.destination].map(|place| place.region_id.as_str());
+        Ok(Cloud::new(ctx.ebs(&namespace, self.account(), regions, lane).await?))
     }
 
     async fn observe(it: &Subject<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {

@@ -11,21 +11,22 @@ pub mod status;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
 use self::act::Acted;
 use self::diff::{Decision, Desired};
 use self::observe::{Binding, Observed, Sight};
 use self::status::{Pass, Report};
-use super::kind::{self, Kind, Told};
+use super::kind::{self, Kind, Object, Told};
 
+use super::accounts::AccountError;
 use super::owner::{self, Owner};
-use super::secrets::SecretError;
 use super::verdict::Verdict;
 use super::{Context, Next};
 use crate::api::plan::{
     DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
 };
-use crate::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
+use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::RocketMq;
@@ -33,8 +34,12 @@ use crate::telemetry::metrics::Metrics;
 
 type Subject<'a> = kind::Subject<'a, DisasterRecoveryPlan>;
 
-impl Kind for DisasterRecoveryPlan {
+impl Object for DisasterRecoveryPlan {
     const KIND: &'static str = "DisasterRecoveryPlan";
+    const FINALIZER: &'static str = FINALIZER;
+}
+
+impl Kind for DisasterRecoveryPlan {
     const NOUN: &'static str = "plan";
     const DELETION: &'static str = "DeletePlan";
     const ID_ANNOTATION: &'static str = PLAN_ID_ANNOTATION;
@@ -60,6 +65,10 @@ impl Kind for DisasterRecoveryPlan {
         self.spec.poll_interval.map(Into::into)
     }
 
+    fn account(&self) -> Option<&str> {
+        self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
+
     fn conditions(status: &DisasterRecoveryPlanStatus) -> &[Condition] {
         &status.conditions
     }
@@ -77,8 +86,9 @@ impl Kind for DisasterRecoveryPlan {
         !it.status.paused_items.is_empty()
     }
 
-    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<RocketMq, SecretError> {
-        ctx.rocketmq(&self.spec.region_id, lane).await
+    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<RocketMq, AccountError> {
+        let namespace = self.namespace().unwrap_or_default();
+        ctx.rocketmq(&namespace, self.account(), &self.spec.region_id, lane).await
     }
 
     async fn observe(it: &Subject<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {

@@ -7,12 +7,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::resolve;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
-use crate::cloud::credentials::secret;
+use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
 use crate::controller::owner::Owner;
-use crate::controller::secrets::{self, SecretError};
+use crate::controller::secrets;
 
 /// What is known of where the plan is, before looking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct Observed {
     /// Checkpoints by item, or why they could not be read.
     pub checkpoints: Result<BTreeMap<i64, Vec<Checkpoint>>, Error>,
     /// User names and passwords by instance name, or why they cannot be used.
-    pub credentials: Result<BTreeMap<String, AclCredentials>, SecretError>,
+    pub credentials: Result<BTreeMap<String, AclCredentials>, CredentialsError>,
 }
 
 /// Reads the user names and passwords that the spec refers to.
@@ -83,7 +83,7 @@ pub async fn acl_credentials(
     client: &Client,
     namespace: &str,
     spec: &DisasterRecoveryPlanSpec,
-) -> Result<BTreeMap<String, AclCredentials>, SecretError> {
+) -> Result<BTreeMap<String, AclCredentials>, CredentialsError> {
     let mut all = BTreeMap::new();
     for instance in &spec.instances {
         let (Some(AuthType::Acl), Some(reference)) = (instance.auth_type, &instance.credentials_secret_ref) else {

@@ -1,0 +1,110 @@
+//! The kind `AlibabaCloudAccount`: says whether there are credentials that the cloud takes, keeps them fresh, and keeps the
+//! object while others use it. At rest it asks the cloud for nothing.
+
+pub mod status;
+pub mod users;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use self::status::{Found, Pass};
+use self::users::Users;
+use super::accounts::{AccountError, Key};
+use super::kind::Object;
+use super::session::Session;
+use super::{Context, Error, Next};
+use crate::api::IN_USE_FINALIZER;
+use crate::api::account::AlibabaCloudAccount;
+use crate::cloud::credentials::CredentialsError;
+use crate::cloud::error::Class;
+
+impl Object for AlibabaCloudAccount {
+    const KIND: &'static str = "AlibabaCloudAccount";
+    const FINALIZER: &'static str = IN_USE_FINALIZER;
+}
+
+/// One pass over one account.
+pub(super) async fn reconcile(
+    object: Arc<AlibabaCloudAccount>,
+    ctx: Arc<Context>,
+    users: Arc<Users>,
+) -> Result<Action, Error> {
+    let mut session = Session::new(&ctx, (*object).clone());
+    // Counts that are too low for a moment would be written, and taken back.
+    users.known().await;
+    let next = pass(&mut session, &users).await?;
+    Ok(ctx.requeue(&session.key(), ctx.settings.poll_interval, &next))
+}
+
+async fn pass(session: &mut Session<'_, AlibabaCloudAccount>, users: &Users) -> Result<Next, Error> {
+    let (namespace, name) = (session.object.namespace().unwrap_or_default(), session.object.name_any());
+    let key: Key = (namespace, name);
+    let deleting = session.deleting();
+    if deleting && !session.has_finalizer() {
+        return Ok(gone(session, &key));
+    }
+    // Of those that are not watched, Kubernetes knows.
+    let holders = if deleting { users::of(&session.ctx.client, &key).await? } else { vec![] };
+    if deleting && holders.is_empty() {
+        session.remove_finalizer().await?;
+        return Ok(gone(session, &key));
+    }
+    if !deleting && !session.has_finalizer() {
+        session.add_finalizer().await?;
+    }
+    let found = find(session, &key).await;
+    let old = session.object.status.clone().unwrap_or_default();
+    let pass = Pass {
+        generation: session.object.metadata.generation,
+        holders: deleting.then_some(holders.as_slice()),
+        used_by: users.count(&key),
+        old: &old,
+        now: Timestamp::now(),
+    };
+    let new = status::status(&pass, &found);
+    if new != old {
+        session.write_status(new.clone()).await?;
+    }
+    let metrics = &session.ctx.metrics;
+    metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
+    metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
+    for told in status::events(&old, &new) {
+        session.publish(&told).await;
+    }
+    if status::wakes(&old, &new) {
+        session.ctx.accounts.wake_users_of(key);
+    }
+    Ok(next(&found))
+}
+
+fn gone(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Next {
+    session.ctx.accounts.forget(key);
+    session.forget();
+    Next::AwaitChange
+}
+
+/// What is known of the account's credentials, renewed where they are due.
+async fn find(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Result<Found, AccountError> {
+    let account = session.ctx.accounts.of(&session.object)?;
+    let issued = account.identity.credentials(Timestamp::now()).await;
+    let full = format!("{}/{}", key.0, key.1);
+    let issued = issued.map_err(|why| AccountError::Credentials { account: Some(full), why })?;
+    let standing = account.identity.standing(Some(&issued.credentials));
+    Ok(Found { identity: issued.identity, expires: issued.expires, standing, due: account.identity.due() })
+}
+
+/// When to look again.
+fn next(found: &Result<Found, AccountError>) -> Next {
+    match found {
+        Ok(Found { due: Some(due), .. }) => {
+            Next::PollWithin(due.duration_since(Timestamp::now()).try_into().unwrap_or_default())
+        }
+        Ok(Found { due: None, .. }) => Next::Poll,
+        Err(AccountError::Credentials { why: CredentialsError::Refused(_), .. }) => Next::Retry(Class::Denied),
+        Err(error) if error.passing() => Next::Retry(Class::Unavailable),
+        Err(_) => Next::Poll,
+    }
+}

@@ -1,0 +1,177 @@
+//! What the status of an account says, and which events tell of its changes. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::account::{AlibabaCloudAccountStatus, UsedBy};
+use crate::api::condition::{account, kind, ready};
+use crate::cloud::credentials::CredentialsError;
+use crate::cloud::credentials::identity::Standing;
+use crate::cloud::error::Error;
+use crate::conditions::{self, Statement, Truth};
+use crate::controller::accounts::AccountError;
+use crate::controller::kind::Told;
+use crate::controller::wording::listed;
+
+/// Credentials that were found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Who signs, for people.
+    pub identity: String,
+    /// When they end.
+    pub expires: Option<Timestamp>,
+    /// What is known of how the cloud takes them.
+    pub standing: Standing,
+    /// When they are to be renewed.
+    pub due: Option<Timestamp>,
+}
+
+/// The object of a pass.
+#[derive(Clone, Debug)]
+pub struct Pass<'a> {
+    /// The generation of the spec.
+    pub generation: Option<i64>,
+    /// Who still uses an account that is being deleted.
+    pub holders: Option<&'a [String]>,
+    /// How many use it.
+    pub used_by: UsedBy,
+    /// The status before.
+    pub old: &'a AlibabaCloudAccountStatus,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The status after the pass.
+pub fn status(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> AlibabaCloudAccountStatus {
+    let mut conditions = pass.old.conditions.clone();
+    let (statement, stalled) = readiness(found);
+    let mut set = |kind, statement| conditions::set(&mut conditions, kind, statement, pass.generation, pass.now);
+    let shown = match pass.holders {
+        Some(holders) => {
+            let text = format!("the account is kept while it is in use by {}: delete them first", listed(holders));
+            let more = if statement.truth == Truth::True { String::new() } else { format!("; {}", statement.message) };
+            Statement::no(ready::DELETING, format!("{text}{more}"))
+        }
+        None => statement.clone(),
+    };
+    set(kind::READY, shown);
+    // kstatus: these are there only while they are true.
+    let waits = statement.truth != Truth::True && !stalled;
+    for (kind, holds) in [(kind::STALLED, stalled), (kind::RECONCILING, waits)] {
+        match holds {
+            true => conditions::set(
+                &mut conditions,
+                kind,
+                Statement::yes(statement.reason, statement.message.clone()),
+                pass.generation,
+                pass.now,
+            ),
+            false => conditions::remove(&mut conditions, kind),
+        }
+    }
+    let found = found.as_ref().ok();
+    AlibabaCloudAccountStatus {
+        observed_generation: pass.generation,
+        identity: found.map(|found| found.identity.clone()),
+        expiration: found.and_then(|found| found.expires).map(|at| Time(conditions::seconds(at))),
+        used_by: Some(pass.used_by.clone()),
+        conditions,
+    }
+}
+
+/// Whether there are credentials that the cloud takes, and whether a person has to act where there are none.
+fn readiness(found: &Result<Found, AccountError>) -> (Statement, bool) {
+    match found {
+        Err(error) => {
+            (Statement { truth: truth(error), reason: reason(error), message: error.to_string() }, !error.passing())
+        }
+        Ok(Found { standing: Standing { refused: Some(error), .. }, .. }) => {
+            (Statement::no(refusal(error), format!("the cloud refuses the access key: {error}")), true)
+        }
+        Ok(Found { identity, standing: Standing { failing, .. }, .. }) => {
+            let text = format!("calls are signed as {identity}");
+            // An outage is not worth a word while the credentials are good; that somebody took the role away is.
+            let text = match failing {
+                Some(why) if !why.passing() => format!("{text} until they expire; they cannot be renewed: {why}"),
+                Some(_) | None => text,
+            };
+            (Statement::yes(ready::AVAILABLE, text), false)
+        }
+    }
+}
+
+fn truth(error: &AccountError) -> Truth {
+    match error {
+        AccountError::Credentials { why: CredentialsError::Expired { .. }, .. } => Truth::False,
+        error if error.passing() => Truth::Unknown,
+        _ => Truth::False,
+    }
+}
+
+/// The reason of `Ready` for what is wrong.
+pub fn reason(error: &AccountError) -> &'static str {
+    match error {
+        AccountError::NotAllowed { .. } | AccountError::Missing(_) => account::CREDENTIALS_NOT_FOUND,
+        AccountError::Unreadable(..) => account::UNAVAILABLE,
+        AccountError::Endpoint { .. } => account::ENDPOINT_REFUSED,
+        AccountError::Credentials { why, .. } => match why {
+            CredentialsError::SecretNotFound(_) => account::SECRET_NOT_FOUND,
+            CredentialsError::KeyMissing { .. }
+            | CredentialsError::NotText { .. }
+            | CredentialsError::VariableMissing(_) => account::KEY_MISSING,
+            CredentialsError::TokenFileUnreadable { .. } => account::TOKEN_FILE_UNREADABLE,
+            CredentialsError::TokenRequestFailed { .. } => account::TOKEN_REQUEST_FAILED,
+            CredentialsError::MetadataUnavailable(_) => account::METADATA_UNAVAILABLE,
+            CredentialsError::Expired { .. } => account::EXPIRED,
+            CredentialsError::Refused(error) => refusal(error),
+            CredentialsError::SecretUnreadable(..) | CredentialsError::Unreachable(_) => account::UNAVAILABLE,
+            CredentialsError::ProfileUnusable(_) | CredentialsError::NoSource(_) => account::CREDENTIALS_NOT_FOUND,
+        },
+    }
+}
+
+/// The reason of `Ready` for a refusal, of STS or of another service.
+fn refusal(error: &Error) -> &'static str {
+    let starts = |codes: &[&str]| codes.iter().any(|code| error.code.starts_with(code));
+    if starts(&["InvalidTimeStamp"]) {
+        account::CLOCK_SKEW
+    } else if starts(&["InvalidSecurityToken.Expired", "AuthenticationFail.OIDCToken.Expired"]) {
+        account::EXPIRED
+    } else if starts(&["InvalidAccessKeyId", "Forbidden.AccessKey", "InvalidSecurityToken", "MissingSecurityToken"])
+        || starts(&["SignatureDoesNotMatch", "IncompleteSignature"])
+    {
+        account::ACCESS_KEY_REFUSED
+    } else {
+        account::ASSUME_ROLE_DENIED
+    }
+}
+
+fn readiness_of(status: &AlibabaCloudAccountStatus) -> Option<&Condition> {
+    conditions::find(&status.conditions, kind::READY)
+}
+
+/// What is told in events: that the account became usable, and what a person has to mend.
+pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> Vec<Told> {
+    let reason = |status| readiness_of(status).map_or("", |it: &Condition| it.reason.as_str());
+    let (before, after) = (reason(old), reason(new));
+    let Some(now) = readiness_of(new).filter(|_| before != after) else { return vec![] };
+    match now.status.as_str() {
+        "True" => vec![Told::normal("CredentialsAvailable", "Authenticate", now.message.clone())],
+        "False" if after == ready::DELETING => vec![Told::warning("AccountInUse", "Release", now.message.clone())],
+        "False" => vec![Told::warning("CredentialsUnavailable", "Authenticate", now.message.clone())],
+        _ => vec![],
+    }
+}
+
+/// Whether those who use the account are to be looked at now: its spec changed, or credentials are there again. That the
+/// cloud takes a key again, one of them saw itself.
+pub fn wakes(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> bool {
+    let told_by_calls = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
+    let back = match (readiness_of(old), readiness_of(new)) {
+        (before, Some(after)) if after.status == "True" => {
+            before.is_none_or(|it| it.status != "True" && !told_by_calls.contains(&it.reason.as_str()))
+        }
+        _ => false,
+    };
+    old.observed_generation != new.observed_generation || back
+}
