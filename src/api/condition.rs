@@ -76,6 +76,8 @@ pub mod synced {
     pub const CREDENTIALS_NOT_FOUND: &str = "CredentialsNotFound";
     /// The cloud refused the key or the permission.
     pub const ACCESS_DENIED: &str = "AccessDenied";
+    /// What this object made is not found with other credentials than before: they may be of another cloud account.
+    pub const ACCOUNT_CHANGED: &str = "AccountChanged";
     /// The account's endpoints are not allowed: nothing is sent there.
     pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
     /// The cloud asks for fewer calls.

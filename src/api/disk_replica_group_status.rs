@@ -277,6 +277,9 @@ pub struct DiskReplicaGroupStatus {
     /// The group's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_group_id: Option<String>,
+    /// Who signed when the cloud was last seen: the ARN of the RAM role, or the ID of the access key with its middle masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The group's status in the cloud, such as normal, stopped or failovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_status: Option<String>,

@@ -148,6 +148,9 @@ pub struct DisasterRecoveryPlanStatus {
     /// The plan's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
+    /// Who signed when the cloud was last seen: the ARN of the RAM role, or the ID of the access key with its middle masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The plan's status in the cloud: CREATED, RUNNING or DELETED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_status: Option<String>,

@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::accounts::AccountError;
+use super::accounts::Access;
 use super::verdict::Verdict;
 use super::{Context, Next};
 use crate::cloud::budget::Lane;
@@ -98,8 +98,8 @@ pub trait Kind: Object {
         false
     }
 
-    /// Connects to the cloud.
-    fn cloud(&self, ctx: &Context, lane: Lane) -> impl Future<Output = Result<Self::Cloud, AccountError>> + Send;
+    /// The APIs that a pass uses, for whom the account's access signs.
+    fn cloud(&self, access: &Access, lane: Lane) -> Self::Cloud;
 
     /// Reads what a pass decides on. An error means that nothing can be decided; what the pass can do without belongs, with
     /// its own error, into what was seen.
@@ -113,6 +113,12 @@ pub trait Kind: Object {
     fn whole(_seen: &Self::Seen) -> bool {
         true
     }
+
+    /// What this object made or took over, or may have made, and what was not found now.
+    fn lost(it: &Subject<'_, Self>, seen: &Self::Seen) -> Option<String>;
+
+    /// Where status keeps who signed when the cloud was last seen.
+    fn identity(status: &mut Self::Status) -> &mut Option<String>;
 
     /// Decides what the pass does, for objects that are being deleted too.
     fn decide(it: &Subject<'_, Self>, seen: &Self::Seen) -> Self::Decision;

@@ -27,14 +27,11 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
-use self::accounts::{AccountError, Accounts, Variables};
+use self::accounts::{Accounts, Variables};
 pub use self::run::{Shutdown, run, shutdown};
-use crate::cloud::budget::Lane;
-use crate::cloud::client::{self, Target};
-use crate::cloud::ebs::{self, Ebs};
+use crate::cloud::client;
 use crate::cloud::endpoint::Allowed;
 use crate::cloud::error::Class;
-use crate::cloud::rocketmq::{self, RocketMq};
 use crate::telemetry::metrics::Metrics;
 
 /// The field manager of server-side apply.
@@ -260,37 +257,6 @@ impl Context {
         });
         let most = stale.filter(|left| *left > Duration::ZERO).map(|left| left + Duration::from_millis(100));
         Action::requeue(most.map_or(jittered, |most| jittered.min(most)))
-    }
-
-    /// The RocketMQ API of a region, for an object of a namespace that names this account or none.
-    pub async fn rocketmq(
-        &self,
-        namespace: &str,
-        account: Option<&str>,
-        region: &str,
-        lane: Lane,
-    ) -> Result<RocketMq, AccountError> {
-        let access = self.accounts.access(namespace, account).await?;
-        let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
-        let (endpoint, region, signer) = (access.rocketmq(region), region.to_owned(), Some(access.signer));
-        Ok(RocketMq::new(access.client, Target { product, version, endpoint, region, signer, lane }))
-    }
-
-    /// The EBS API of the two regions of a group of disks, production and standby; they may be one.
-    pub async fn ebs(
-        &self,
-        namespace: &str,
-        account: Option<&str>,
-        regions: [&str; 2],
-        lane: Lane,
-    ) -> Result<Ebs, AccountError> {
-        let access = self.accounts.access(namespace, account).await?;
-        let [production, standby] = regions.map(|region| {
-            let (product, version) = (ebs::PRODUCT, ebs::VERSION);
-            let (endpoint, region, signer) = (access.ebs(region), region.to_owned(), Some(access.signer.clone()));
-            Target { product, version, endpoint, region, signer, lane }
-        });
-        Ok(Ebs::new(access.client, production, standby))
     }
 }
 

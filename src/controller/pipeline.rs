@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::sync::Semaphore;
 
-use super::accounts::AccountError;
-use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Told};
+use super::accounts::{Access, AccountError};
+use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Subject, Told};
 use super::session::Session;
 use super::verdict::Verdict;
 use super::{Context, Error, Next, wording};
+use crate::api::condition::synced;
 use crate::cloud::budget::Lane;
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{self, Class};
+use crate::conditions::Statement;
 
 /// No observation takes longer, but for a long poll interval.
 const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
@@ -29,6 +32,15 @@ enum Unseen {
     Credentials(AccountError),
     /// The cloud failed.
     Cloud(error::Error),
+    /// Another identity than before does not find what that one saw.
+    Stranger {
+        /// What it saw.
+        what: String,
+        /// Who saw it last.
+        last: String,
+        /// Who looks now.
+        identity: String,
+    },
 }
 
 /// One pass over one object. `polls` are the turns of its kind's polls.
@@ -56,7 +68,7 @@ async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
     let observing = session.object.observing();
     if session.object.suspended() {
         session.measure(None);
-        write(session, &Report::Suspended).await?;
+        write(session, &Report::Suspended, None).await?;
         return Ok(Next::AwaitChange);
     }
     if deleting && observing {
@@ -68,15 +80,17 @@ async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
         session.add_finalizer().await?;
     }
     let lane = if session.settled() { Lane::Poll } else { Lane::Edit };
-    let cloud = match session.object.cloud(session.ctx, lane).await {
-        Ok(cloud) => cloud,
+    let namespace = session.object.namespace().unwrap_or_default();
+    let access = match session.ctx.accounts.access(&namespace, session.object.account()).await {
+        Ok(access) => access,
         Err(error) => return unseen(session, Unseen::Credentials(error)).await,
     };
+    let cloud = session.object.cloud(&access, lane);
     // What takes that long is old before it is whole, and others wait for their turn.
     let longest = LONGEST_OBSERVATION.max(session.poll_interval() * 2);
     let subject = session.subject();
     match tokio::time::timeout(longest, K::observe(&subject, session.ctx, &cloud)).await {
-        Ok(Ok(seen)) => run(session, &cloud, seen).await,
+        Ok(Ok(seen)) => run(session, &access, &cloud, seen).await,
         Ok(Err(error)) => unseen(session, Unseen::Cloud(error)).await,
         Err(_) => {
             let message = format!("the {} could not be read whole within {} s", K::NOUN, longest.as_secs());
@@ -87,7 +101,16 @@ async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
 }
 
 /// Decides, writes down what must survive a crash, acts, and says so in status.
-async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::Seen) -> Result<Next, Error> {
+async fn run<K: Kind>(
+    session: &mut Session<'_, K>,
+    access: &Access,
+    cloud: &K::Cloud,
+    seen: K::Seen,
+) -> Result<Next, Error> {
+    let identity = access.identity();
+    if let Some((what, last)) = stranger::<K>(&session.subject(), &seen, &identity) {
+        return unseen(session, Unseen::Stranger { what, last, identity }).await;
+    }
     if K::whole(&seen) {
         session.seen_now();
     }
@@ -97,7 +120,8 @@ async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::S
         return release(session, left.clone().map_or(Release::Gone, Release::Kept)).await;
     }
     let nonce = uuid::Uuid::new_v4().simple().to_string();
-    if let Some(status) = K::intents(&before, &decision, &nonce) {
+    if let Some(mut status) = K::intents(&before, &decision, &nonce) {
+        *K::identity(&mut status) = Some(identity.clone());
         session.write_status(status).await?;
     }
     let acted = K::act(cloud, &decision).await;
@@ -105,7 +129,7 @@ async fn run<K: Kind>(session: &mut Session<'_, K>, cloud: &K::Cloud, seen: K::S
         session.annotate(&K::claim(&before, &seen, &decision, &acted)).await?;
     }
     let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
-    let after = write(session, &report).await?;
+    let after = write(session, &report, Some(identity)).await?;
     for told in K::events(&before, &after, &seen, &decision, &acted) {
         session.publish(&told).await;
     }
@@ -126,10 +150,24 @@ fn kept<K: Kind>(why: &str) -> Release {
     Release::Kept(format!("the {} was kept with its owner mark{why}", K::NOUN))
 }
 
-/// Computes the status, writes it where it changed, and gives it.
-async fn write<K: Kind>(session: &mut Session<'_, K>, report: &Report<'_, K>) -> Result<K::Status, Error> {
+/// What is not found by another identity than the one that saw it last, and who that was. It may be there all the same, in
+/// another cloud account: nothing may be made in its place, and nothing let go.
+fn stranger<K: Kind>(it: &Subject<'_, K>, seen: &K::Seen, identity: &str) -> Option<(String, String)> {
+    let last = K::identity(&mut it.status.clone()).take().filter(|last| last != identity)?;
+    Some((K::lost(it, seen)?, last))
+}
+
+/// Computes the status, writes it where it changed, and gives it. `identity` is who saw the cloud, if it was seen.
+async fn write<K: Kind>(
+    session: &mut Session<'_, K>,
+    report: &Report<'_, K>,
+    identity: Option<String>,
+) -> Result<K::Status, Error> {
     let subject = session.subject();
-    let new = K::report(&subject, report);
+    let mut new = K::report(&subject, report);
+    if identity.is_some() {
+        *K::identity(&mut new) = identity;
+    }
     if new != subject.status {
         session.write_status(new.clone()).await?;
     }
@@ -157,6 +195,13 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
             let (statement, stalled) = wording::failure(error);
             (statement, stalled, Next::Retry(error.class))
         }
+        Unseen::Stranger { what, last, identity } => {
+            let text = format!(
+                "{what} was last seen as {last} and is not found as {identity}: if that is another cloud account, set the \
+                 former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object and make it anew"
+            );
+            (Statement::no(synced::ACCOUNT_CHANGED, text), true, Next::Poll)
+        }
     };
     let subject = session.subject();
     let deleting = subject.deleting();
@@ -171,6 +216,7 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
     let denied = match &why {
         Unseen::Credentials(error) => !error.passing(),
         Unseen::Cloud(error) => error.class == Class::Denied,
+        Unseen::Stranger { .. } => true,
     };
     if retained && denied {
         return release(session, kept::<K>(&format!(": {}", synced.message))).await;
@@ -187,7 +233,7 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
     if !session.fresh() {
         session.measure(None);
     }
-    write(session, &Report::Failed { synced: &synced, stalled }).await?;
+    write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
     Ok(next)
 }
 

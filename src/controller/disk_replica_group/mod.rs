@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
 
 use self::act::{Acted, Outcome, first_failure};
 use self::diff::{Action, Decision, Desired};
-use self::observe::{Binding, Cloud, Observed};
+use self::observe::{Binding, Cloud, Observed, Sight};
 use super::kind::{self, Kind, Object, Told};
 
-use super::accounts::AccountError;
+use super::accounts::Access;
 use super::verdict::Verdict;
 use super::{Context, Next, owner};
 use crate::api::disk_replica_group::{
@@ -92,10 +91,22 @@ impl Kind for DiskReplicaGroup {
         it.status.drills.as_ref().is_some_and(|it| it.current.is_some())
     }
 
-    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<Cloud, AccountError> {
-        let namespace = self.namespace().unwrap_or_default();
+    fn cloud(&self, access: &Access, lane: Lane) -> Cloud {
         let regions = [&self.spec.source, &self.spec.destination].map(|place| place.region_id.as_str());
-        Ok(Cloud::new(ctx.ebs(&namespace, self.account(), regions, lane).await?))
+        Cloud::new(access.ebs(regions, lane))
+    }
+
+    fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
+        let Sight::Absent(_) = &seen.group else { return None };
+        let creating = it.status.pending_calls.iter().any(|call| call.call == "CreateDiskReplicaGroup");
+        match it.status.replica_group_id.as_deref().or(it.annotation(GROUP_ID_ANNOTATION)) {
+            Some(id) if !creating => Some(format!("group {id}")),
+            _ => creating.then(|| "the group whose creation was begun".into()),
+        }
+    }
+
+    fn identity(status: &mut DiskReplicaGroupStatus) -> &mut Option<String> {
+        &mut status.identity
     }
 
     async fn observe(it: &Subject<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {

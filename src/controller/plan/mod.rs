@@ -11,7 +11,6 @@ pub mod status;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
 
 use self::act::Acted;
 use self::diff::{Decision, Desired};
@@ -19,7 +18,7 @@ use self::observe::{Binding, Observed, Sight};
 use self::status::{Pass, Report};
 use super::kind::{self, Kind, Object, Told};
 
-use super::accounts::AccountError;
+use super::accounts::Access;
 use super::owner::{self, Owner};
 use super::verdict::Verdict;
 use super::{Context, Next};
@@ -86,9 +85,21 @@ impl Kind for DisasterRecoveryPlan {
         !it.status.paused_items.is_empty()
     }
 
-    async fn cloud(&self, ctx: &Context, lane: Lane) -> Result<RocketMq, AccountError> {
-        let namespace = self.namespace().unwrap_or_default();
-        ctx.rocketmq(&namespace, self.account(), &self.spec.region_id, lane).await
+    fn cloud(&self, access: &Access, lane: Lane) -> RocketMq {
+        access.rocketmq(&self.spec.region_id, lane)
+    }
+
+    fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
+        let Binding { bound, creating, .. } = binding(it);
+        match (&seen.plan, bound) {
+            (Sight::Found(_), _) => None,
+            (Sight::Absent { .. }, Some(id)) => Some(format!("plan {id}")),
+            (Sight::Absent { .. }, None) => creating.then(|| "the plan whose creation was begun".into()),
+        }
+    }
+
+    fn identity(status: &mut DisasterRecoveryPlanStatus) -> &mut Option<String> {
+        &mut status.identity
     }
 
     async fn observe(it: &Subject<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {

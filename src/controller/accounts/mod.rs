@@ -1,0 +1,249 @@
+//! Whose credentials, endpoints and budget an object uses: its account's, or the operator's own where the namespace may.
+//!
+//! Here is where tenants are kept apart. An account is looked for in the namespace of the object that names it, and whatever
+//! rests on the operator's own identity is refused outside of the namespaces that the installation allows.
+
+mod error;
+mod source;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::broadcast;
+
+pub use self::error::AccountError;
+pub use self::source::Variables;
+use self::source::{Installation, session_name, sts_endpoint};
+use super::Settings;
+use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountSpec};
+use crate::cloud;
+use crate::cloud::budget::{Budget, Lane};
+use crate::cloud::client::Target;
+use crate::cloud::credentials::assume_role;
+use crate::cloud::credentials::identity::{Identity, OnChange, Signer};
+use crate::cloud::ebs::{self, Ebs};
+use crate::cloud::endpoint;
+use crate::cloud::rocketmq::{self, RocketMq};
+use crate::cloud::sts::{self, RoleRequest, Sts};
+
+/// No account takes longer to read.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Signals that wait for a slow listener; one that missed some is told by the next poll.
+const SIGNALS: usize = 1024;
+/// What EBS allows, calls a second and region (help page "api-ebs-2021-07-30-quota").
+const EBS_LIMIT: u32 = 40;
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+/// What an account comes to: who signs, where calls go, and how many there may be.
+pub struct Account {
+    /// Its name; none, where it is the operator's own identity.
+    name: Option<String>,
+    /// The keeper of its credentials.
+    pub identity: Arc<Identity>,
+    client: cloud::client::Client,
+    rocketmq: Option<String>,
+    ebs: Option<String>,
+}
+
+/// What one pass uses of an account.
+#[derive(Clone)]
+pub struct Access {
+    client: cloud::client::Client,
+    signer: Signer,
+    rocketmq: Option<String>,
+    ebs: Option<String>,
+}
+
+impl Access {
+    /// Who signs, for people.
+    pub fn identity(&self) -> String {
+        self.signer.identity()
+    }
+
+    /// The RocketMQ API of a region.
+    pub fn rocketmq(&self, region: &str, lane: Lane) -> RocketMq {
+        let endpoint = self.rocketmq.clone().unwrap_or_else(|| endpoint::rocketmq(region));
+        let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
+        let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
+        RocketMq::new(self.client.clone(), Target { product, version, endpoint, region, signer, lane })
+    }
+
+    /// The EBS API of the two regions of a group of disks, production and standby; they may be one.
+    pub fn ebs(&self, regions: [&str; 2], lane: Lane) -> Ebs {
+        let [production, standby] = regions.map(|region| {
+            let endpoint = self.ebs.clone().unwrap_or_else(|| endpoint::ebs(region));
+            let (product, version) = (ebs::PRODUCT, ebs::VERSION);
+            let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
+            Target { product, version, endpoint, region, signer, lane }
+        });
+        Ebs::new(self.client.clone(), production, standby)
+    }
+}
+
+/// An account as it was built, and of what.
+struct Built {
+    uid: String,
+    spec: AlibabaCloudAccountSpec,
+    account: Arc<Account>,
+}
+
+/// All accounts that this process knows.
+pub struct Accounts {
+    kubernetes: Client,
+    cloud: cloud::client::Client,
+    settings: Settings,
+    own: Arc<Account>,
+    built: Mutex<HashMap<Key, Built>>,
+    cache: OnceLock<Vec<Store<AlibabaCloudAccount>>>,
+    changed: broadcast::Sender<Key>,
+    usable: broadcast::Sender<Key>,
+}
+
+impl Accounts {
+    /// Knows the operator's own identity only, and asks nobody for anything yet.
+    pub fn new(kubernetes: Client, cloud: cloud::client::Client, settings: Settings) -> Self {
+        let installation = Installation { kubernetes: &kubernetes, cloud: &cloud, settings: &settings };
+        let identity = Arc::new(source::own(&installation));
+        let (rocketmq, ebs) = (settings.rocketmq_endpoint.clone(), settings.ebs_endpoint.clone());
+        let own = Arc::new(Account { name: None, identity, client: cloud.clone(), rocketmq, ebs });
+        let (changed, usable) = (broadcast::Sender::new(SIGNALS), broadcast::Sender::new(SIGNALS));
+        let (built, cache) = (Mutex::default(), OnceLock::new());
+        Self { kubernetes, cloud, settings, own, built, cache, changed, usable }
+    }
+
+    /// Where accounts are looked up before Kubernetes is asked.
+    pub fn look_up_in(&self, cache: Vec<Store<AlibabaCloudAccount>>) {
+        // Set once, when the controllers start.
+        self.cache.set(cache).unwrap_or_default();
+    }
+
+    /// Accounts that are to be looked at again: their use or what is known of their key changed.
+    pub fn changed(&self) -> broadcast::Receiver<Key> {
+        self.changed.subscribe()
+    }
+
+    /// Says that an account is to be looked at again.
+    pub fn look_at(&self, key: Key) {
+        // Nobody listens before the controllers run.
+        self.changed.send(key).unwrap_or_default();
+    }
+
+    /// Accounts whose users are to be looked at again.
+    pub fn usable(&self) -> broadcast::Receiver<Key> {
+        self.usable.subscribe()
+    }
+
+    /// Says that the users of an account are to be looked at again.
+    pub fn wake_users_of(&self, key: Key) {
+        self.usable.send(key).unwrap_or_default();
+    }
+
+    /// Drops an account that is gone, and with it its credentials.
+    pub fn forget(&self, key: &Key) {
+        self.built.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// What an object of a namespace uses that names this account, or none.
+    pub async fn access(&self, namespace: &str, name: Option<&str>) -> Result<Access, AccountError> {
+        let account = match name {
+            None if !self.settings.may_use_own_identity(namespace) => {
+                let (namespace, what) = (namespace.to_owned(), "the operator's own credentials");
+                return Err(AccountError::NotAllowed { namespace, what });
+            }
+            None => self.own.clone(),
+            Some(name) => self.of(&*self.find(namespace, name).await?)?,
+        };
+        let signer = Signer::of(&account.identity, Timestamp::now()).await;
+        let named = |why| AccountError::Credentials { account: account.name.clone(), why };
+        let Account { client, rocketmq, ebs, .. } = &*account;
+        let signer = signer.map_err(named)?;
+        Ok(Access { client: client.clone(), signer, rocketmq: rocketmq.clone(), ebs: ebs.clone() })
+    }
+
+    async fn find(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {
+        let reference = ObjectRef::new(name).within(namespace);
+        let mut caches = self.cache.get().into_iter().flatten();
+        if let Some(found) = caches.find_map(|cache| cache.get(&reference)) {
+            return Ok(found);
+        }
+        // Perhaps too new for the cache, or without the labels that this operator watches.
+        let full = format!("{namespace}/{name}");
+        let accounts: Api<AlibabaCloudAccount> = Api::namespaced(self.kubernetes.clone(), namespace);
+        match tokio::time::timeout(READ_DEADLINE, accounts.get_opt(name)).await {
+            Ok(Ok(Some(account))) => Ok(Arc::new(account)),
+            Ok(Ok(None)) => Err(AccountError::Missing(full)),
+            Ok(Err(kube::Error::Api(status))) => Err(AccountError::Unreadable(full, status.message.clone())),
+            Ok(Err(_)) | Err(_) => Err(AccountError::Unreadable(full, "the Kubernetes API did not answer".into())),
+        }
+    }
+
+    /// The account of an object: the one that was built before, as long as it is the same object with the same spec.
+    pub fn of(&self, object: &AlibabaCloudAccount) -> Result<Arc<Account>, AccountError> {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        let uid = object.uid().unwrap_or_default();
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = built.get(&key)
+            && known.uid == uid
+            && known.spec == object.spec
+        {
+            return Ok(known.account.clone());
+        }
+        // What was good for another spec must not be used for this one.
+        built.remove(&key);
+        let account = Arc::new(self.build(&key, &object.spec)?);
+        built.insert(key, Built { uid, spec: object.spec.clone(), account: account.clone() });
+        Ok(account)
+    }
+
+    fn build(&self, key: &Key, spec: &AlibabaCloudAccountSpec) -> Result<Account, AccountError> {
+        let (namespace, name) = key;
+        let full = format!("{namespace}/{name}");
+        let settings = &self.settings;
+        let given = spec.endpoints.as_ref();
+        let endpoint = |product: &'static str, given: Option<&String>, flag: &Option<String>| match given {
+            None => Ok(flag.clone()),
+            Some(text) => settings.allowed_endpoints.check(product, text).map(Some).map_err(|why| {
+                let account = full.clone();
+                AccountError::Endpoint { account, product, why }
+            }),
+        };
+        let rocketmq =
+            endpoint(rocketmq::PRODUCT, given.and_then(|it| it.rocketmq.as_ref()), &settings.rocketmq_endpoint)?;
+        let ebs = endpoint(ebs::PRODUCT, given.and_then(|it| it.ebs.as_ref()), &settings.ebs_endpoint)?;
+        let sts = endpoint(sts::PRODUCT, given.and_then(|it| it.sts.as_ref()), &settings.sts_endpoint)?;
+        let budget = match &spec.budget {
+            None => self.cloud.budget().anew(),
+            Some(budget) => {
+                let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
+                Budget::new(rate).with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
+            }
+        };
+        let client = self.cloud.clone().with_budget(Arc::new(budget));
+        let sts = Sts::new(client.clone(), sts.unwrap_or_else(|| sts_endpoint(&settings.variables)));
+        let (changed, told) = (self.changed.clone(), key.clone());
+        let on_change: OnChange = Arc::new(move || {
+            changed.send(told.clone()).unwrap_or_default();
+        });
+        let installation = Installation { kubernetes: &self.kubernetes, cloud: &client, settings };
+        let base = source::of(&installation, namespace, &full, &spec.credentials, &sts, &on_change)?;
+        let identity = match &spec.assume_role {
+            None => base,
+            Some(role) => {
+                let request = RoleRequest {
+                    role_arn: role.role_arn.clone(),
+                    external_id: role.external_id.clone(),
+                    session_name: session_name(role.session_name.as_ref()),
+                };
+                let provider = assume_role::of(sts, Arc::new(base), request);
+                Identity::renewed(provider, settings.retry_interval, on_change)
+            }
+        };
+        Ok(Account { name: Some(full), identity: Arc::new(identity), client, rocketmq, ebs })
+    }
+}
