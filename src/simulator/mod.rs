@@ -281,6 +281,9 @@ impl Cloud {
             || Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.");
         let product = product.ok_or_else(unknown)?;
         let region = product.region(incoming, &self.config.default_region).ok_or_else(unknown)?;
+        if product == Product::Metadata && operation.is_none() {
+            return Ok(Answer::page(404));
+        }
         let (operation, key_id) = match operation.filter(|operation| !operation.is_signed()) {
             Some(operation) => {
                 if product == Product::Sts {
