@@ -41,8 +41,12 @@ struct Payload {
 impl Claims {
     /// Reads a JWT; nothing when it is none, or when one of `sub`, `iss`, `aud` and `exp` is missing.
     pub fn read(token: &str) -> Option<Claims> {
-        let parts: Vec<_> = token.trim().split('.').collect();
-        let [header, payload, _signature] = parts.as_slice() else { return None };
+        let parts: Vec<_> = token.split('.').collect();
+        let [header, payload, signature] = parts.as_slice() else { return None };
+        // A line's end behind the token, as files have it, is no part of a token.
+        if !signature.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            return None;
+        }
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&decoded(header)?).ok()?;
         let payload: Payload = serde_json::from_slice(&decoded(payload)?).ok()?;

@@ -142,6 +142,7 @@ fn an_oidc_token_is_looked_at_before_the_role_is() {
         (OidcInput { provider_arn: text("acs:ram::1:oidc-provider/x"), ..good() }, 404, "EntityNotExist.OIDCProvider"),
         (OidcInput { token: text("no token"), ..good() }, 401, "AuthenticationFail.OIDCToken.Invalid"),
         (OidcInput { token: text("a.b.c"), ..good() }, 401, "AuthenticationFail.OIDCToken.Invalid"),
+        (OidcInput { token: Some(token(&claims()) + "\n"), ..good() }, 401, "AuthenticationFail.OIDCToken.Invalid"),
         (with("sub", Value::Null), 401, "AuthenticationFail.OIDCToken.Invalid"),
         (with("iss", json!("https://other")), 401, "AuthenticationFail.OIDCToken.Invalid"),
         (with("exp", json!(NOW / 1000)), 401, "AuthenticationFail.OIDCToken.Expired"),
@@ -233,7 +234,7 @@ fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
     assert_eq!(get(NOW + half - 1000, &|_| ()).access_key_id, first.access_key_id);
     let second = get(NOW + half, &|_| ());
     assert_ne!(second.access_key_id, first.access_key_id);
-    let third = get(NOW + half, &|sts| drop(sts.revoke(ROLE)));
+    let third = get(NOW + half, &|sts| assert_eq!(sts.revoke(ROLE), 2));
     assert_ne!(third.access_key_id, second.access_key_id);
     let fourth = get(NOW + half, &|sts| sts.metadata.role_arn = Some(ROLE.replace('1', "2")));
     assert_eq!(fourth.role_arn, ROLE.replace('1', "2"));
