@@ -1,5 +1,5 @@
-//! The simulator against Alibaba Cloud's own SDK for Python, see `sdk/drive.py` and `sdk/drive_ebs.py`. Needs Python 3 with venv, and a package
-//! index the first time.
+//! The simulator against Alibaba Cloud's own SDK for Python, see `sdk/drive.py` and its neighbours. Needs Python 3 with
+//! venv, and a package index the first time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -20,9 +20,10 @@ impl Drop for Running {
 
 fn simulator(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-simulator"));
-    for name in ["LISTEN", "ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "DELAY", "PASSWORD_ECHO", "REGION"] {
-        command.env_remove(format!("CLOUD_SIMULATOR_{name}"));
-    }
+    let own = std::env::vars_os().map(|(name, _)| name);
+    own.filter(|name| name.to_string_lossy().starts_with("CLOUD_SIMULATOR_")).for_each(|name| {
+        command.env_remove(name);
+    });
     command.args(arguments).stdout(Stdio::piped());
     command
 }
@@ -37,15 +38,15 @@ fn start(arguments: &[&str]) -> (Running, String) {
     (running, base.to_owned())
 }
 
-/// Runs one of the drivers against a simulator of its own.
-fn drive(driver: &str) {
+/// Runs one of the drivers against a simulator of its own, which is started with these arguments too.
+fn drive(driver: &str, arguments: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk");
     let setup = Command::new(folder.join("setup.sh")).stderr(Stdio::inherit()).output().unwrap();
     assert!(setup.status.success(), "the Python environment could not be made: {}", setup.status);
     let environment = String::from_utf8(setup.stdout).unwrap();
     let python = Path::new(environment.trim()).join("bin/python");
 
-    let (_running, base) = start(&["--delay", "200ms"]);
+    let (_running, base) = start(&[&["--delay", "200ms"], arguments].concat());
     let mut drive = Command::new(python);
     drive.arg(folder.join(driver)).args([&base, "simulator-key-id", "simulator-key-secret"]);
     // A proxy of the machine must not come between, nor the credentials of whoever runs this.
@@ -64,12 +65,19 @@ fn drive(driver: &str) {
 
 #[test]
 fn every_operation_of_rocketmq_is_as_the_vendors_sdk_expects() {
-    drive("drive.py");
+    drive("drive.py", &[]);
 }
 
 #[test]
 fn every_operation_of_ebs_is_as_the_vendors_sdk_expects() {
-    drive("drive_ebs.py");
+    drive("drive_ebs.py", &[]);
+}
+
+#[test]
+fn keys_are_issued_for_roles_as_the_vendors_sdk_expects() {
+    let account = "acs:ram::1234567890123456";
+    let (role, provider) = (format!("{account}:role/dr"), format!("{account}:oidc-provider/ack"));
+    drive("drive_sts.py", &["--role", &role, "--oidc-provider", &provider, "--ecs-role", "node"]);
 }
 
 #[test]

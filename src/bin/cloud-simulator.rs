@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
+use disaster_recovery_operator::simulator::model::sts::{MetadataRules, OidcProvider, Role, StsRules};
 use disaster_recovery_operator::simulator::model::{PasswordEcho, Rules};
 use disaster_recovery_operator::simulator::{AccessKey, Config, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +42,37 @@ struct Arguments {
     /// The region that requests to the loopback address are meant for.
     #[arg(long, env = "CLOUD_SIMULATOR_REGION", default_value = "cn-hangzhou")]
     region: String,
+    /// The ARN of a RAM role that every key and every subject of every --oidc-provider may assume; several with commas between.
+    #[arg(long, env = "CLOUD_SIMULATOR_ROLE", value_delimiter = ',')]
+    role: Vec<String>,
+    /// The ARN of an OIDC provider of any issuer, for the audience sts.aliyuncs.com; several with commas between.
+    #[arg(long, env = "CLOUD_SIMULATOR_OIDC_PROVIDER", value_delimiter = ',')]
+    oidc_provider: Vec<String>,
+    /// The longest life of the keys that are issued for roles, however long a session was asked for.
+    #[arg(long, env = "CLOUD_SIMULATOR_TOKEN_LIFE", value_parser = milliseconds)]
+    token_life: Option<i64>,
+    /// The name of the role that is attached to the instance, whose keys its metadata give; of the account of the first --role.
+    #[arg(long, env = "CLOUD_SIMULATOR_ECS_ROLE")]
+    ecs_role: Option<String>,
+}
+
+/// The account of a role that is given by name alone.
+const ACCOUNT: &str = "1000000000000001";
+
+impl Arguments {
+    fn sts(&self) -> StsRules {
+        StsRules {
+            roles: self.role.iter().map(|arn| Role::open(arn, &self.oidc_provider)).collect(),
+            providers: self.oidc_provider.iter().map(|arn| OidcProvider::new(arn)).collect(),
+            life_ms: self.token_life,
+        }
+    }
+
+    fn metadata(&self) -> MetadataRules {
+        let first = self.role.first().and_then(|arn| arn.strip_prefix("acs:ram::")?.split_once(":role/"));
+        let account = first.map_or(ACCOUNT, |(account, _)| account);
+        MetadataRules { role_arn: self.ecs_role.as_ref().map(|name| format!("acs:ram::{account}:role/{name}")) }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,6 +106,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let simulator = Simulator::new(Config {
         keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
+        sts: arguments.sts(),
+        metadata: arguments.metadata(),
         default_region: arguments.region,
         rules: Rules { delay_ms: arguments.delay, password_echo, ..Rules::default() },
         disk_rules: DiskRules {

@@ -16,6 +16,7 @@ use super::Simulator;
 use super::disk_admin;
 use super::faults::Fault;
 use super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
+use super::sts_admin;
 
 /// The routes; each handler says what body it takes.
 pub(super) fn router() -> Router<Simulator> {
@@ -32,6 +33,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/denied", post(denied))
         .route("/clock", post(clock))
         .merge(disk_admin::router())
+        .merge(sts_admin::router())
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such admin route".to_owned()))
         .method_not_allowed_fallback(async || {
             Refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method".to_owned())

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::http::{Incoming, decoded_query};
+use super::http::Incoming;
 use super::model::Failure;
 use super::model::ebs::{DiskGroupInput, DiskPairInput, Disks, EbsPage, EbsPaging, GroupFilter, PairFilter};
 
@@ -67,9 +67,7 @@ struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
     fn of(incoming: &Incoming) -> Parameters {
-        let form = incoming.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
-        let body = if form { String::from_utf8_lossy(&incoming.body).into_owned() } else { String::new() };
-        Parameters(decoded_query(&body).into_iter().chain(incoming.query.iter().cloned()).collect())
+        Parameters(incoming.rpc_parameters().into_iter().collect())
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -151,11 +149,6 @@ impl Parameters {
             tags: self.tags(),
         })
     }
-}
-
-/// A parameter that is not empty.
-pub(super) fn parameter(incoming: &Incoming, name: &str) -> Option<String> {
-    Parameters::of(incoming).text(name)
 }
 
 impl Operation {

@@ -15,6 +15,9 @@ use super::model::Failure;
 /// The longest body that is read, bytes; no call of the API comes near.
 pub(super) const BODY_LIMIT: usize = 1 << 20;
 
+/// The parameters whose values are secret.
+const SECRET: [&str; 2] = ["OIDCToken", "SecurityToken"];
+
 /// A request in the parts that the signature and the operations look at.
 pub(super) struct Incoming {
     pub(super) method: Method,
@@ -62,6 +65,28 @@ impl Incoming {
         values
     }
 
+    /// The query for the record of requests: the values of parameters that are secret are left out.
+    pub(super) fn query_without_tokens(&self) -> Vec<(String, String)> {
+        let is_secret = |name: &str| SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name));
+        let shown = |(name, value): &(String, String)| {
+            (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
+        };
+        self.query.iter().map(shown).collect()
+    }
+
+    /// The parameters of an RPC product: those of a form and those of the query; the latter win.
+    pub(super) fn rpc_parameters(&self) -> Vec<(String, String)> {
+        let form = self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
+        let body = if form { String::from_utf8_lossy(&self.body).into_owned() } else { String::new() };
+        decoded_query(&body).into_iter().chain(self.query.iter().cloned()).collect()
+    }
+
+    /// A parameter of an RPC product that is not empty.
+    pub(super) fn rpc_parameter(&self, name: &str) -> Option<String> {
+        let last = self.rpc_parameters().into_iter().rev().find(|(key, _)| key == name);
+        last.map(|(_, value)| value).filter(|value| !value.is_empty())
+    }
+
     /// The first query parameter of that name.
     pub(super) fn parameter(&self, name: &str) -> Option<&String> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value)
@@ -102,13 +127,17 @@ pub(super) fn region_of(host: &str, product: &str, default_region: &str) -> Opti
     (known && !region.is_empty() && !region.contains('.')).then(|| region.to_owned())
 }
 
+const JSON: &str = "application/json;charset=utf-8";
+const HTML: &str = "text/html";
+const TEXT: &str = "text/plain";
+
 /// What is sent back, and how.
 pub(super) struct Answer {
     pub(super) status: u16,
     /// The business or gateway code; `200` when all went well.
     pub(super) code: String,
     body: String,
-    html: bool,
+    content_type: &'static str,
     retry_after_ms: Option<u64>,
     /// Whether the connection breaks instead of the body arriving.
     broken: bool,
@@ -119,7 +148,23 @@ pub(super) struct Answer {
 impl Answer {
     fn json(status: u16, code: &str, body: &Value) -> Answer {
         let (code, body) = (code.to_owned(), body.to_string());
-        Answer { status, code, body, html: false, retry_after_ms: None, broken: false, late_ms: 0 }
+        Answer { status, code, body, content_type: JSON, retry_after_ms: None, broken: false, late_ms: 0 }
+    }
+
+    /// JSON with nothing added.
+    pub(super) fn bare_json(body: &Value) -> Answer {
+        Answer::json(200, "200", body)
+    }
+
+    /// Plain text.
+    pub(super) fn text(body: String) -> Answer {
+        Answer { body, content_type: TEXT, ..Answer::json(200, "200", &Value::Null) }
+    }
+
+    /// A refusal without a code, as a web server says it.
+    pub(super) fn page(status: u16) -> Answer {
+        let body = format!("<html><head><title>{status}</title></head><body>{status}</body></html>");
+        Answer { body, content_type: HTML, ..Answer::json(status, "", &Value::Null) }
     }
 
     /// RocketMQ's envelope around a result.
@@ -146,7 +191,7 @@ impl Answer {
                 "RequestId": request_id(), "HostId": host, "Code": code, "Message": message,
                 "Recommend": format!("https://api.aliyun.com/troubleshoot?q={code}"),
             });
-            if code == "Forbidden.Action" {
+            if code == "Forbidden.Action" || code == "NoPermission" {
                 body["AccessDeniedDetail"] = denied;
             }
             return Answer::json(*status, code, &body);
@@ -160,9 +205,9 @@ impl Answer {
         Answer::json(if errors_as_http_200 { 200 } else { *status }, code, &body)
     }
 
-    /// `Throttling.User`.
-    pub(super) fn throttled(host: &str, retry_after_ms: Option<u64>) -> Answer {
-        let failure = Failure::gateway(400, "Throttling.User", "Request was denied due to user flow control.");
+    /// `Throttling.User`, or what else a product says of too many calls.
+    pub(super) fn throttled(code: &str, host: &str, retry_after_ms: Option<u64>) -> Answer {
+        let failure = Failure::gateway(400, code, "Request was denied due to user flow control.");
         Answer { retry_after_ms, ..Answer::failure(&failure, host, false) }
     }
 
@@ -179,13 +224,13 @@ impl Answer {
                 done();
                 error(status, code, message, pascal_case)
             }
-            FaultKind::Throttle { retry_after_ms } => Answer::throttled(host, *retry_after_ms),
+            FaultKind::Throttle { retry_after_ms } => Answer::throttled("Throttling.User", host, *retry_after_ms),
             FaultKind::Slow { ms } => Answer { late_ms: *ms, ..done() },
             FaultKind::ReplyLost => Answer { broken: true, ..done() },
             FaultKind::Lost => Answer { broken: true, ..Answer::json(200, "", &Value::Null) },
             FaultKind::Html { status } => {
                 let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
-                Answer { body, html: true, ..Answer::json(*status, "", &Value::Null) }
+                Answer { body, content_type: HTML, ..Answer::json(*status, "", &Value::Null) }
             }
             FaultKind::Garbage => {
                 let body = r#"{"requestId":"#.to_owned();
@@ -208,10 +253,9 @@ impl Answer {
         } else {
             Body::from(self.body)
         };
-        let kind = if self.html { "text/html" } else { "application/json;charset=utf-8" };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(self.content_type));
         if let Some(ms) = self.retry_after_ms {
             response.headers_mut().insert("x-acs-retry-after", ms.into());
         }

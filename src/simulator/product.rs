@@ -1,44 +1,61 @@
-//! Which of the two products a request is for.
+//! Which of the products a request is for.
 
 use super::http::{Incoming, is_loopback, region_of};
 use super::model::Failure;
-use super::{ebs, rocketmq};
+use super::{Config, ebs, metadata, rocketmq, sts};
 
 /// A simulated product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Product {
     RocketMq,
     Ebs,
+    Sts,
+    Metadata,
 }
 
-/// An operation of either product.
+/// An operation of one of the products.
 pub(super) enum Operation {
     RocketMq(rocketmq::Operation),
     Ebs(ebs::Operation),
+    Sts(sts::Operation),
+    Metadata(metadata::Operation),
 }
 
 impl Product {
-    /// The product that a host means; on loopback the path decides, for RPC products have none.
+    /// The product that a host means; on loopback the path decides, and the action between the RPC products, which have
+    /// none.
     pub(super) fn of(incoming: &Incoming) -> Option<Product> {
+        if metadata::is_meant(incoming) {
+            return Some(Product::Metadata);
+        }
         if is_loopback(&incoming.host) {
-            return Some(if incoming.path == "/" { Product::Ebs } else { Product::RocketMq });
+            return Some(match incoming.path == "/" {
+                true if sts::is_meant(incoming) => Product::Sts,
+                true => Product::Ebs,
+                false => Product::RocketMq,
+            });
         }
-        let known = |product: &Product| region_of(&incoming.host, product.name(), "").is_some();
-        [Product::RocketMq, Product::Ebs].into_iter().find(known)
+        let known = |product: &Product| product.region_of_host(&incoming.host, "").is_some();
+        [Product::RocketMq, Product::Ebs, Product::Sts].into_iter().find(known)
     }
 
-    fn name(self) -> &'static str {
+    fn region_of_host(self, host: &str, default_region: &str) -> Option<String> {
         match self {
-            Product::RocketMq => rocketmq::PRODUCT,
-            Product::Ebs => ebs::PRODUCT,
+            Product::RocketMq => region_of(host, rocketmq::PRODUCT, default_region),
+            Product::Ebs => region_of(host, ebs::PRODUCT, default_region),
+            Product::Sts => sts::region(host, default_region),
+            // An instance asks for itself, wherever it is.
+            Product::Metadata => Some(default_region.to_owned()),
         }
     }
 
-    /// The API's version, as `x-acs-version` must say it.
+    /// The API's version, as `x-acs-version` of a signed request must say it.
     pub(super) fn version(self) -> &'static str {
         match self {
             Product::RocketMq => rocketmq::VERSION,
             Product::Ebs => ebs::VERSION,
+            Product::Sts => sts::VERSION,
+            Product::Metadata => "",
         }
     }
 
@@ -47,21 +64,29 @@ impl Product {
         match self {
             Product::RocketMq => rocketmq::Operation::route(&incoming.method, &incoming.path).map(Operation::RocketMq),
             Product::Ebs => ebs::Operation::route(incoming).map(Operation::Ebs),
+            Product::Sts => sts::Operation::route(incoming).map(Operation::Sts),
+            Product::Metadata => metadata::Operation::route(incoming).map(Operation::Metadata),
         }
     }
 
-    /// The region that the request itself names, if any: a loopback address names none.
+    /// The region that the request itself names, if any: a loopback address names none, nor does the central endpoint of
+    /// STS.
     pub(super) fn named_region(self, incoming: &Incoming) -> Option<String> {
         self.region(incoming, "").filter(|region| !region.is_empty())
     }
 
     /// The region that is meant: EBS is told by a parameter, where there is one.
     pub(super) fn region(self, incoming: &Incoming, default_region: &str) -> Option<String> {
-        let of_host = region_of(&incoming.host, self.name(), default_region)?;
+        let of_host = self.region_of_host(&incoming.host, default_region)?;
         match self {
-            Product::RocketMq => Some(of_host),
-            Product::Ebs => Some(ebs::parameter(incoming, "RegionId").unwrap_or(of_host)),
+            Product::Ebs => Some(incoming.rpc_parameter("RegionId").unwrap_or(of_host)),
+            Product::RocketMq | Product::Sts | Product::Metadata => Some(of_host),
         }
+    }
+
+    /// Whether its refusals always have the gateway's body.
+    pub(super) fn is_plain(self) -> bool {
+        self != Product::RocketMq
     }
 }
 
@@ -71,14 +96,36 @@ impl Operation {
         match self {
             Operation::RocketMq(operation) => operation.action(),
             Operation::Ebs(operation) => operation.action(),
+            Operation::Sts(operation) => operation.action(),
+            Operation::Metadata(operation) => operation.action(),
         }
     }
 
-    /// Whether it changes anything in the cloud.
+    /// Whether its requests must be signed.
+    pub(super) fn is_signed(&self) -> bool {
+        match self {
+            Operation::RocketMq(_) | Operation::Ebs(_) => true,
+            Operation::Sts(operation) => operation.is_signed(),
+            Operation::Metadata(_) => false,
+        }
+    }
+
+    /// How many of its calls a second are let through, and what is said of the others.
+    pub(super) fn limit(&self, config: &Config) -> (u32, &'static str) {
+        match self {
+            Operation::RocketMq(_) => (config.rate_limit_per_second, "Throttling.User"),
+            Operation::Ebs(_) => (config.ebs_rate_limit_per_second, "Throttling.User"),
+            Operation::Sts(_) => (config.sts_rate_limit_per_second, "Throttling.Api"),
+            Operation::Metadata(_) => (u32::MAX, ""),
+        }
+    }
+
+    /// Whether it changes anything in the cloud; to issue a key is no change.
     pub(super) fn is_changing(&self) -> bool {
         match self {
             Operation::RocketMq(operation) => operation.is_changing(),
             Operation::Ebs(operation) => operation.is_changing(),
+            Operation::Sts(_) | Operation::Metadata(_) => false,
         }
     }
 
@@ -87,6 +134,8 @@ impl Operation {
         match self {
             Operation::RocketMq(operation) => Failure::no_permission(operation.action()),
             Operation::Ebs(operation) => Failure::forbidden_action(operation.action()),
+            Operation::Sts(operation) => operation.denied(),
+            Operation::Metadata(_) => Failure::sts_no_permission(),
         }
     }
 }
@@ -107,11 +156,32 @@ mod tests {
             ("https://ebs.cn-hangzhou.aliyuncs.com/?RegionId=cn-shanghai", Some("cn-shanghai")),
             ("http://127.0.0.1:4711/?RegionId=cn-shanghai", Some("cn-shanghai")),
             ("http://127.0.0.1:4711/", None),
+            ("https://sts.aliyuncs.com/", None),
+            ("https://sts.cn-hangzhou.aliyuncs.com/", Some("cn-hangzhou")),
+            ("https://sts-vpc.cn-hangzhou.aliyuncs.com/", Some("cn-hangzhou")),
+            ("http://127.0.0.1:4711/?Action=AssumeRole", None),
+            ("http://100.100.100.200/latest/api/token", None),
         ] {
             let (parts, ()) = http::Request::get(url).body(()).unwrap().into_parts();
             let incoming = Incoming::new(&parts, Bytes::new());
             let product = Product::of(&incoming).unwrap();
             assert_eq!(product.named_region(&incoming).as_deref(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn on_loopback_path_and_action_say_which_product_is_meant() {
+        for (url, expected) in [
+            ("http://127.0.0.1:4711/", Product::Ebs),
+            ("http://127.0.0.1:4711/?Action=DescribeDiskReplicaGroups", Product::Ebs),
+            ("http://127.0.0.1:4711/?Action=AssumeRoleWithOIDC", Product::Sts),
+            ("http://127.0.0.1:4711/disaster_recovery?Action=AssumeRole", Product::RocketMq),
+            ("http://127.0.0.1:4711/latest/api/token", Product::Metadata),
+            ("http://100.100.100.200:80/", Product::Metadata),
+            ("https://ebs.cn-hangzhou.aliyuncs.com/?Action=AssumeRole", Product::Ebs),
+        ] {
+            let (parts, ()) = http::Request::get(url).body(()).unwrap().into_parts();
+            assert_eq!(Product::of(&Incoming::new(&parts, Bytes::new())), Some(expected), "{url}");
         }
     }
 }

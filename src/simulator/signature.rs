@@ -38,8 +38,12 @@ pub(super) fn claimed_key(incoming: &Incoming) -> Option<String> {
     Authorization::parse(incoming).map(|authorization| authorization.key_id)
 }
 
-/// Checks everything but the nonce's freshness, and returns the key's id.
-pub(super) fn verify(incoming: &Incoming, keys: &[AccessKey], now: i64) -> Result<String, Failure> {
+/// Checks everything but the nonce's freshness, and returns the key's id. `known` finds a key by its id.
+pub(super) fn verify(
+    incoming: &Incoming,
+    known: impl FnOnce(&str) -> Option<AccessKey>,
+    now: i64,
+) -> Result<String, Failure> {
     let authorization = Authorization::parse(incoming)
         .ok_or_else(|| incomplete("the Authorization header is missing or is not ACS3-HMAC-SHA256"))?;
     for name in ["x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"] {
@@ -48,14 +52,12 @@ pub(super) fn verify(incoming: &Incoming, keys: &[AccessKey], now: i64) -> Resul
         }
     }
     check_date(&incoming.header("x-acs-date").unwrap_or_default(), now)?;
-    let key = keys
-        .iter()
-        .find(|key| key.id == authorization.key_id)
+    let key = known(&authorization.key_id)
         .ok_or_else(|| Failure::gateway(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found."))?;
     if key.inactive {
         return Err(Failure::gateway(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled."));
     }
-    check_token(incoming, key, now)?;
+    check_token(incoming, &key, now)?;
     check_signed_headers(incoming, &authorization)?;
     let hash = sign::payload_hash(&incoming.body);
     if incoming.header("x-acs-content-sha256").as_deref() != Some(&hash) {
@@ -84,7 +86,8 @@ fn mismatch(why: &str) -> Failure {
     Failure::gateway(400, "SignatureDoesNotMatch", message)
 }
 
-fn check_date(text: &str, now: i64) -> Result<(), Failure> {
+/// Checks that a time is well-formed and near the server's.
+pub(super) fn check_date(text: &str, now: i64) -> Result<(), Failure> {
     let plain = text.len() == "2023-10-26T10:22:32Z".len() && text.ends_with('Z');
     let date = text.parse::<jiff::Timestamp>().ok().filter(|_| plain).ok_or_else(|| {
         let message = "Specified time stamp or date value is not well formatted.";

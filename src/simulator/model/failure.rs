@@ -25,6 +25,12 @@ impl Failure {
         Failure { status, code: code.to_owned(), message: message.into(), gateway: true }
     }
 
+    /// Action, version, method and path are of nothing that there is.
+    pub fn api_not_found() -> Failure {
+        let message = "Specified api is not found: action, version, method and path do not go together.";
+        Failure::gateway(404, "InvalidApi.NotFound", message)
+    }
+
     /// A mandatory parameter is missing: `Missing{Param}` with the gateway's body (terraform-provider-alicloud #8916
     /// shows `Missingnull`; the names are inferred from it).
     pub fn missing(parameter: &str) -> Failure {

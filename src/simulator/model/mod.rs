@@ -12,6 +12,7 @@ mod instance;
 mod item;
 mod page;
 mod plan;
+pub mod sts;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 mod tests;

@@ -1,0 +1,75 @@
+//! The metadata service of an ECS instance, as far as it gives keys (IMDSv2): no signature, no JSON but for the key.
+
+use http::Method;
+use serde_json::json;
+
+use super::http::{Answer, Incoming, decoded, is_loopback};
+use super::model::sts::{MetadataRefusal, Sts};
+
+/// The address that every instance finds it at.
+const HOST: &str = "100.100.100.200";
+/// What all its paths begin with.
+const ROOM: &str = "/latest/";
+const TOKEN: &str = "/latest/api/token";
+const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials";
+
+/// An operation. The service has no actions: the names are the simulator's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    PutToken,
+    GetRole,
+    /// Of the role with this name.
+    GetCredentials(String),
+}
+
+/// Whether a request is for the metadata: by their address, on loopback by the path.
+pub(super) fn is_meant(incoming: &Incoming) -> bool {
+    let name = incoming.host.rsplit_once(':').map_or(incoming.host.as_str(), |(name, _)| name);
+    name == HOST || (is_loopback(&incoming.host) && incoming.path.starts_with(ROOM))
+}
+
+impl Operation {
+    /// The operation that method and path mean.
+    pub(super) fn route(incoming: &Incoming) -> Option<Operation> {
+        if incoming.method == Method::PUT && incoming.path == TOKEN {
+            return Some(Operation::PutToken);
+        }
+        let role = incoming.path.strip_prefix(CREDENTIALS).filter(|_| incoming.method == Method::GET)?;
+        match role {
+            "" | "/" => Some(Operation::GetRole),
+            _ => role.strip_prefix('/').map(|role| Operation::GetCredentials(decoded(role))),
+        }
+    }
+
+    /// The name for records and faults.
+    pub(super) fn action(&self) -> &'static str {
+        match self {
+            Operation::PutToken => "PutMetadataToken",
+            Operation::GetRole => "GetMetadataRole",
+            Operation::GetCredentials(_) => "GetMetadataCredentials",
+        }
+    }
+
+    /// Carries it out.
+    pub(super) fn perform(&self, incoming: &Incoming, sts: &mut Sts, now: i64) -> Answer {
+        let token = incoming.header("x-aliyun-ecs-metadata-token");
+        let answer = match self {
+            Operation::PutToken => {
+                let life = incoming.header("x-aliyun-ecs-metadata-token-ttl-seconds");
+                sts.put_metadata_token(life.and_then(|life| life.parse().ok()), now).map(Answer::text)
+            }
+            Operation::GetRole => sts.metadata_role(token.as_deref(), now).map(Answer::text),
+            Operation::GetCredentials(role) => sts.metadata_key(role, token.as_deref(), now).map(|key| {
+                Answer::bare_json(&json!({
+                    "AccessKeyId": key.access_key_id,
+                    "AccessKeySecret": key.access_key_secret,
+                    "SecurityToken": key.security_token,
+                    "Expiration": key.expiration(),
+                    "LastUpdated": key.last_updated(),
+                    "Code": "Success",
+                }))
+            }),
+        };
+        answer.unwrap_or_else(|refusal: MetadataRefusal| Answer::page(refusal.status()))
+    }
+}

@@ -1,0 +1,75 @@
+//! What an OIDC token claims. Its signature is not checked: the model has no issuer's key.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::issued::time;
+
+/// The claims of a JWT that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// `sub`.
+    pub subject: String,
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: Vec<String>,
+    /// `exp`, s since the epoch.
+    pub expires_at: i64,
+    /// `iat`, s since the epoch.
+    pub issued_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Numbers of seconds may have a fraction.
+#[derive(Deserialize)]
+struct Payload {
+    sub: String,
+    iss: String,
+    aud: Audience,
+    exp: f64,
+    iat: Option<f64>,
+}
+
+impl Claims {
+    /// Reads a JWT; nothing when it is none, or when one of `sub`, `iss`, `aud` and `exp` is missing.
+    pub fn read(token: &str) -> Option<Claims> {
+        let parts: Vec<_> = token.split('.').collect();
+        let [header, payload, signature] = parts.as_slice() else { return None };
+        // A line's end behind the token, as files have it, is no part of a token.
+        if !signature.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+            return None;
+        }
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok();
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&decoded(header)?).ok()?;
+        let payload: Payload = serde_json::from_slice(&decoded(payload)?).ok()?;
+        let audience = match payload.aud {
+            Audience::One(one) => vec![one],
+            Audience::Many(many) => many,
+        };
+        Some(Claims {
+            subject: payload.sub,
+            issuer: payload.iss,
+            audience,
+            expires_at: payload.exp as i64,
+            issued_at: payload.iat.map(|at| at as i64),
+        })
+    }
+
+    /// The end of the token, as the cloud writes it.
+    pub fn expiration(&self) -> String {
+        time(self.expires_at.saturating_mul(1000))
+    }
+
+    /// When the token was made, as the cloud writes it.
+    pub fn issuance(&self) -> Option<String> {
+        self.issued_at.map(|at| time(at.saturating_mul(1000)))
+    }
+}
