@@ -244,7 +244,7 @@ fn token(namespace: &str, account: &str) -> Output {
 #[track_caller]
 fn no_token(namespace: &str, account: &str) {
     let answer = token(namespace, account);
-    assert!(!answer.status.success() && answer.stderr.contains("(Forbidden)"), "{namespace}/{account}: {answer:?}");
+    assert!(!answer.status.success() && answer.stderr.contains(" is forbidden: "), "{namespace}/{account}: {answer:?}");
 }
 
 #[test]
