@@ -99,8 +99,7 @@ pub struct AssumeRole {
 /// in what they make of the rest, such as a backslash.
 const ENDPOINT: &str = r"^https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$";
 
-/// Endpoints in place of the public ones: https to hosts under aliyuncs.com, and what --allowed-endpoints of the operator
-/// names besides. One endpoint is used for every region.
+/// Endpoints in place of the public ones.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
@@ -200,7 +199,8 @@ pub struct AlibabaCloudAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AssumeRole")]
     pub assume_role: Option<AssumeRole>,
-    /// Endpoints in place of the public ones.
+    /// Endpoints in place of the public ones: https to hosts under aliyuncs.com, and what --allowed-endpoints of the operator
+    /// names besides. One endpoint is used for every region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Endpoints")]
     pub endpoints: Option<Endpoints>,
