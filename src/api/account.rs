@@ -133,6 +133,7 @@ fn default_requests_per_second() -> i64 {
 }
 
 /// What an account should be.
+#[allow(clippy::duplicated_attributes, reason = "columns have the same type or priority")]
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "disasterrecovery.dev",

@@ -31,7 +31,7 @@ pub(crate) fn installed() -> &'static PathBuf {
         eventually_blocking(Duration::from_secs(30), "kubectl apply -k deploy/", || {
             plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", deploy]).checked().ok()
         });
-        let crds = ["disasterrecoveryplans", "diskreplicagroups", "alibabacloudaccounts"];
+        let crds = ["alibabacloudaccounts", "disasterrecoveryplans", "diskreplicagroups"];
         let crds = crds.map(|plural| format!("crd/{plural}.disasterrecovery.dev"));
         let wait = ["wait", "--for=condition=Established", &crds[0], &crds[1], &crds[2], "--timeout=30s"];
         plane.kubectl(&wait).checked().expect("the definitions are established");
