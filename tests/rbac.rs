@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -15,12 +16,15 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use support::{ControlPlane, eventually_blocking};
+use support::{ControlPlane, Output, eventually_blocking};
 
 const NAMESPACE: &str = "disaster-recovery-system";
 const NAME: &str = "disaster-recovery-operator";
 const PLANS: &str = "disasterrecoveryplans.disasterrecovery.dev";
 const GROUPS: &str = "diskreplicagroups.disasterrecovery.dev";
+const ACCOUNTS: &str = "alibabacloudaccounts.disasterrecovery.dev";
+/// The audience of tokens that RAM takes.
+const STS: &str = "sts.aliyuncs.com";
 
 fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
@@ -33,7 +37,7 @@ fn installed() -> (&'static ControlPlane, &'static Path) {
     let kubeconfig = INSTALLED.get_or_init(|| {
         let install = || -> anyhow::Result<PathBuf> {
             control_plane.kubectl(&["apply", "-k", &path("deploy").display().to_string()]).checked()?;
-            for kind in [PLANS, GROUPS] {
+            for kind in [PLANS, GROUPS, ACCOUNTS] {
                 let wait = ["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{kind}")];
                 control_plane.kubectl(&wait).checked()?;
                 // Known to the server is not yet listed to its clients.
@@ -65,6 +69,7 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
     let status = &["--subresource=status", "--all-namespaces"][..];
     let finalizers = &["--subresource=finalizers", "--all-namespaces"][..];
     let token = &["--subresource=token", "--all-namespaces"][..];
+    let token_there = &["--subresource=token", "-n", &elsewhere][..];
     let exec = &["--subresource=exec", "--all-namespaces"][..];
     let events = "events.events.k8s.io";
     let wrong: Vec<String> = [
@@ -73,6 +78,8 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("yes", "patch", PLANS, status),
         ("yes", "get list watch patch", GROUPS, anywhere),
         ("yes", "patch", GROUPS, status),
+        ("yes", "get list watch patch", ACCOUNTS, anywhere),
+        ("yes", "patch", ACCOUNTS, status),
         ("yes", "get", "secrets", anywhere),
         ("yes", "get", "secrets/idc-acl", there),
         ("yes", "create patch", events, anywhere),
@@ -84,6 +91,9 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("no", "create update delete deletecollection", GROUPS, anywhere),
         ("no", "get update", GROUPS, status),
         ("no", "update patch", GROUPS, finalizers),
+        ("no", "create update delete deletecollection", ACCOUNTS, anywhere),
+        ("no", "get update", ACCOUNTS, status),
+        ("no", "update patch", ACCOUNTS, finalizers),
         // Secrets are read by name, nowhere listed, and never written.
         ("no", "list watch create update patch delete deletecollection", "secrets", anywhere),
         ("no", "list watch create update patch delete", "secrets", at_home),
@@ -101,6 +111,7 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("no", "get list watch update delete", events, anywhere),
         ("no", "get list create", "serviceaccounts", anywhere),
         ("no", "create", "serviceaccounts", token),
+        ("no", "create", "serviceaccounts/disaster-recovery", token_there),
         ("no", "get create update patch bind escalate", "clusterroles.rbac.authorization.k8s.io", &[]),
         ("no", "get create update patch", "clusterrolebindings.rbac.authorization.k8s.io", &[]),
         ("no", "create update patch", "rolebindings.rbac.authorization.k8s.io", anywhere),
@@ -221,4 +232,88 @@ async fn its_work_is_done_and_secrets_are_not_listed() {
     refused(&namespaces.get(&namespace).await);
     let kept = Api::<Secret>::namespaced(admin, &namespace).get("idc-acl").await.expect("the Secret");
     assert!(kept.data.is_some(), "nothing changed it");
+}
+
+/// Asks as the operator for a token that RAM takes.
+fn token(namespace: &str, account: &str) -> Output {
+    let (control_plane, kubeconfig) = installed();
+    let create = ["create", "token", account, "-n", namespace, "--audience", STS, "--duration", "10m", "-o", "json"];
+    control_plane.kubectl_as(kubeconfig, &create)
+}
+
+#[track_caller]
+fn no_token(namespace: &str, account: &str) {
+    let answer = token(namespace, account);
+    assert!(!answer.status.success() && answer.stderr.contains(" is forbidden: "), "{namespace}/{account}: {answer:?}");
+}
+
+#[test]
+fn a_namespace_allows_tokens_of_one_service_account_by_itself() {
+    let (control_plane, _) = installed();
+    let (tenant, other) = (control_plane.namespace("tenant"), control_plane.namespace("other-tenant"));
+    for (namespace, account) in [(&tenant, "robot"), (&other, "disaster-recovery")] {
+        control_plane.kubectl(&["create", "serviceaccount", account, "-n", namespace]).checked().expect("made");
+    }
+    let everywhere = |refused: &[(&str, &str)]| refused.iter().for_each(|(namespace, name)| no_token(namespace, name));
+    let never = [(&*tenant, "robot"), (&tenant, "default"), (&other, "disaster-recovery"), (NAMESPACE, NAME)];
+    everywhere(&never);
+    no_token(&tenant, "disaster-recovery");
+
+    let folder = path("deploy/tenant-tokens").display().to_string();
+    control_plane.kubectl(&["apply", "-n", &tenant, "-k", &folder]).checked().expect("applied in one namespace");
+    let granted = eventually_blocking(Duration::from_secs(30), "the server knows of the right", || {
+        token(&tenant, "disaster-recovery").checked().ok()
+    });
+    let granted: serde_json::Value = serde_json::from_str(&granted).expect("a TokenRequest");
+    assert_eq!(granted["spec"]["audiences"], json!([STS]));
+    assert_eq!(granted["status"]["token"].as_str().map(|token| token.split('.').count()), Some(3), "a JWT");
+    everywhere(&never);
+
+    // What a tenant gets with it is the token and nothing else: the service account has no rights of its own.
+    let account = control_plane.service_account_kubeconfig(&tenant, "disaster-recovery").expect("its kubeconfig");
+    let may = control_plane.kubectl_as(&account, &["auth", "can-i", "get", "secrets", "-n", &tenant]);
+    assert_eq!(may.stdout.trim(), "no");
+    let again = control_plane.kubectl(&["apply", "-n", &tenant, "-k", &folder]).checked().expect("applied again");
+    assert!(again.lines().all(|line| line.ends_with(" unchanged")), "applying it again changes something: {again}");
+}
+
+#[test]
+fn the_operator_stays_the_one_that_is_allowed_in_a_kustomization_of_the_tenant() {
+    let control_plane = ControlPlane::shared();
+    let overlay = tempfile::tempdir().expect("a folder");
+    // Kustomize takes relative paths only; more steps up than there are end at the root.
+    let base =
+        format!("{}{}", "../".repeat(32), path("deploy/tenant-tokens").display().to_string().trim_start_matches('/'));
+    let kustomization = format!("namespace: team-a\nresources:\n- {base}\n");
+    std::fs::write(overlay.path().join("kustomization.yaml"), kustomization).expect("written");
+    let folder = overlay.path().display().to_string();
+    let rendered = control_plane.kubectl(&["kustomize", &folder]).checked().expect("rendered");
+    let objects: Vec<serde_json::Value> = serde_yaml::Deserializer::from_str(&rendered)
+        .map(|object| serde::Deserialize::deserialize(object).expect("an object"))
+        .collect();
+    assert_eq!(objects.len(), 3, "{rendered}");
+    assert!(objects.iter().all(|object| object["metadata"]["namespace"] == "team-a"), "{rendered}");
+    let binding = objects.iter().find(|object| object["kind"] == "RoleBinding").expect("a binding");
+    let subject = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }]);
+    assert_eq!(binding["subjects"], subject);
+}
+
+#[tokio::test]
+async fn the_work_on_an_account_is_done() {
+    let (control_plane, _) = installed();
+    let namespace = control_plane.namespace("account-work");
+    let client = control_plane.service_account_client(NAMESPACE, NAME);
+    let sample = path("deploy/samples/10-account-secret.yaml").display().to_string();
+    control_plane.kubectl(&["apply", "-n", &namespace, "-f", &sample]).checked().expect("an account");
+
+    let accounts: Api<AlibabaCloudAccount> = Api::all(client.clone());
+    let found = accounts.list(&ListParams::default()).await.expect("a list of all namespaces");
+    assert!(found.items.iter().any(|it| it.metadata.namespace.as_deref() == Some(&namespace)), "{found:?}");
+    let accounts: Api<AlibabaCloudAccount> = Api::namespaced(client, &namespace);
+    let finalizer = json!({ "metadata": { "finalizers": [disaster_recovery_operator::api::IN_USE_FINALIZER] } });
+    accounts.patch("production", &PatchParams::default(), &Patch::Merge(&finalizer)).await.expect("a finalizer");
+    let status = json!({ "status": { "identity": "LTAI****abcd" } });
+    let account = accounts.patch_status("production", &PatchParams::default(), &Patch::Merge(&status)).await;
+    assert_eq!(account.expect("a status").status.and_then(|it| it.identity).as_deref(), Some("LTAI****abcd"));
+    refused(&accounts.delete("production", &kube::api::DeleteParams::default()).await);
 }

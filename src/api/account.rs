@@ -95,22 +95,25 @@ pub struct AssumeRole {
     pub session_name: Option<String>,
 }
 
-/// Endpoints in place of the public ones: https to hosts under aliyuncs.com, and what --allowed-endpoints of the operator
-/// names besides. One endpoint is used for every region.
+/// A scheme, a host and perhaps a port. Only what a host's name or address is made of is taken, since readers of URLs differ
+/// in what they make of the rest, such as a backslash.
+const ENDPOINT: &str = r"^https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$";
+
+/// Endpoints in place of the public ones.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
     /// In place of https://rocketmq.REGION.aliyuncs.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/@?#]+/?$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = ENDPOINT))]
     pub rocketmq: Option<String>,
     /// In place of https://ebs.REGION.aliyuncs.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/@?#]+/?$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = ENDPOINT))]
     pub ebs: Option<String>,
     /// In place of https://sts.aliyuncs.com, such as https://sts.cn-shanghai.aliyuncs.com.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/@?#]+/?$"))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = ENDPOINT))]
     pub sts: Option<String>,
 }
 
@@ -130,6 +133,7 @@ fn default_requests_per_second() -> i64 {
 }
 
 /// What an account should be.
+#[allow(clippy::duplicated_attributes, reason = "columns have the same type or priority")]
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "disasterrecovery.dev",
@@ -185,7 +189,7 @@ fn default_requests_per_second() -> i64 {
         type_ = "string",
         json_path = ".status.expiration",
         priority = 1,
-        description = "When the temporary credentials in use end; they are renewed before."
+        description = "When the temporary credentials in use end (UTC); they are renewed before."
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -196,7 +200,8 @@ pub struct AlibabaCloudAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AssumeRole")]
     pub assume_role: Option<AssumeRole>,
-    /// Endpoints in place of the public ones.
+    /// Endpoints in place of the public ones: https to hosts under aliyuncs.com, and what --allowed-endpoints of the operator
+    /// names besides. One endpoint is used for every region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Endpoints")]
     pub endpoints: Option<Endpoints>,
@@ -228,7 +233,7 @@ pub struct AlibabaCloudAccountStatus {
     /// Who signs: the ARN of the RAM role, or the ID of the access key with its middle masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// When the temporary credentials in use end; they are renewed well before. Absent for permanent keys.
+    /// When the temporary credentials in use end (UTC); they are renewed well before. Absent for permanent keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration: Option<Time>,
     /// How many objects use the account. It is not deleted while any does.

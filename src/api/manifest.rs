@@ -35,8 +35,9 @@ pub enum ManifestError {
 ///
 /// serde_yaml leaves some texts bare that YAML 1.1 readers take for booleans, numbers or dates; they are refused.
 pub fn to_yaml(value: &impl Serialize) -> Result<String, ManifestError> {
-    let value = serde_json::to_value(value)?;
+    let mut value = serde_json::to_value(value)?;
     check(&value)?;
+    write_whole_numbers_as_such(&mut value);
     Ok(serde_yaml::to_string(&value)?)
 }
 
@@ -51,6 +52,20 @@ fn check(value: &Value) -> Result<(), ManifestError> {
     }
 }
 
+/// Bounds of numbers are floats in Kubernetes' own type of schemas; the server keeps 150.0 as 150.
+fn write_whole_numbers_as_such(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.to_string().strip_suffix(".0").and_then(|digits| digits.parse::<i64>().ok()) {
+                *number = whole.into();
+            }
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(write_whole_numbers_as_such),
+        Value::Object(entries) => entries.values_mut().for_each(write_whole_numbers_as_such),
+        _ => {}
+    }
+}
+
 fn treacherous(text: &str) -> bool {
     let word = ["on", "off", "yes", "no", "y", "n", "=", "<<"].iter().any(|word| text.eq_ignore_ascii_case(word));
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
@@ -62,6 +77,14 @@ fn treacherous(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_are_written_without_a_fraction() {
+        let value = serde_json::json!({ "bounds": [{ "maximum": 150.0, "minimum": -1.0, "step": 0.5, "count": 3 }] });
+        let written = to_yaml(&value).expect("YAML");
+        let numbers: Vec<_> = written.split_whitespace().filter(|word| word.ends_with(char::is_numeric)).collect();
+        assert_eq!(numbers, ["3", "150", "-1", "0.5"]);
+    }
 
     #[test]
     fn texts_that_other_readers_misread_are_refused() {

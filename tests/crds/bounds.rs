@@ -8,7 +8,37 @@ use crate::common::{KINDS, Kind, control_plane, definition, schema_of, visit};
 
 /// An object of the kind that has every field of the spec.
 fn every_field(kind: &Kind) -> Value {
-    if kind.short == "drp" { plan() } else { group() }
+    match kind.short {
+        "drp" => plan(),
+        "drg" => group(),
+        "aca" => account(),
+        other => panic!("what has every field of a {other}?"),
+    }
+}
+
+/// An account, valid but for the four sources of credentials, of which one is allowed.
+fn account() -> Value {
+    let role = "acs:ram::1234567890123456:role/disaster-recovery";
+    let oidc = json!({
+        "roleArn": role, "providerArn": "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1",
+        "serviceAccountRef": { "name": "disaster-recovery" }, "sessionName": "orders",
+    });
+    json!({
+        "apiVersion": "disasterrecovery.dev/v1alpha1",
+        "kind": "AlibabaCloudAccount",
+        "metadata": { "name": "every-field" },
+        "spec": {
+            "credentials": {
+                "secretRef": { "name": "key" }, "oidc": oidc, "ecsRole": { "name": "orders" }, "environment": {},
+            },
+            "assumeRole": { "roleArn": role, "externalId": "orders", "sessionName": "orders" },
+            "endpoints": {
+                "rocketmq": "https://rocketmq.cn-hangzhou.aliyuncs.com", "ebs": "https://ebs.cn-hangzhou.aliyuncs.com",
+                "sts": "https://sts.aliyuncs.com",
+            },
+            "budget": { "requestsPerSecond": 50 },
+        },
+    })
 }
 
 /// A group.
@@ -26,6 +56,7 @@ fn group() -> Value {
             "replication": "Running", "activeSite": "Source", "failover": { "mode": "Planned" },
             "reprotect": "Automatic", "drill": { "schedule": "0 3 * * 0", "keepFor": "2h" },
             "deletionPolicy": "Delete", "managementPolicy": "Manage", "suspend": false, "pollInterval": "1m",
+            "accountRef": { "name": "production" },
         },
     })
 }
@@ -58,7 +89,7 @@ fn plan() -> Value {
             "instances": [instance("hangzhou", "ACTIVE"), second],
             "topicMappings": [{ "name": "orders", "topics": [topic("hangzhou"), topic("shanghai")], "state": "Running" }],
             "itemPolicy": "Keep", "recoveryPointObjective": "5m", "deletionPolicy": "Delete",
-            "managementPolicy": "Manage", "suspend": false, "pollInterval": "1m",
+            "managementPolicy": "Manage", "suspend": false, "pollInterval": "1m", "accountRef": { "name": "production" },
         },
     })
 }
@@ -76,6 +107,12 @@ fn outside(schema: &Value) -> Vec<(Value, String)> {
     if let Some(pattern) = schema["pattern"].as_str() {
         values.push((json!(" ".repeat(number("minLength").unwrap_or(1))), format!("should match '{pattern}'")));
         values.push((json!("a\nb"), format!("should match '{pattern}'")));
+    }
+    if let Some(most) = schema["maximum"].as_i64() {
+        values.push((json!(most + 1), format!("should be less than or equal to {most}")));
+    }
+    if let Some(least) = schema["minimum"].as_i64() {
+        values.push((json!(least - 1), format!("should be greater than or equal to {least}")));
     }
     if schema["enum"].is_array() {
         values.push((json!("Other"), "supported values: ".to_owned()));
@@ -114,10 +151,12 @@ async fn every_bound_of(kind: &Kind) {
         let text = schema["type"] == "string";
         let bounded = schema["maxLength"].is_u64() || schema["enum"].is_array();
         assert!(!text || bounded, "{at} has no bound on its length, so that rules on it may cost too much");
+        let both = schema["maximum"].is_i64() && schema["minimum"].is_i64();
+        assert!(schema["type"] != "integer" || both, "{at} has no bound on its size");
         assert!(schema["type"] != "array" || schema["maxItems"].is_u64(), "{at} has no bound on its count");
         cases.extend(outside(schema).into_iter().map(|(value, answer)| (pointer.clone(), value, answer)));
     });
-    assert!(cases.len() > 50, "only {} cases of {}", cases.len(), kind.name);
+    assert!(cases.len() >= 50, "only {} cases of {}", cases.len(), kind.name);
 
     let url = format!("/apis/disasterrecovery.dev/v1alpha1/namespaces/{namespace}/{}?dryRun=All", kind.plural);
     let mut failures = String::new();

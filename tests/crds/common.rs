@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::manifest::definitions;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
@@ -24,16 +25,29 @@ pub(crate) struct Kind {
     pub(crate) plural: &'static str,
     /// The kind on the command line.
     pub(crate) short: &'static str,
+    /// How many fields, choices and rules it has at least, so that a test that sees none of them fails.
+    pub(crate) has: Counts,
+}
+
+/// Numbers of what a definition has.
+pub(crate) struct Counts {
+    /// Schemas: fields and entries of lists.
+    pub(crate) fields: usize,
+    /// Fields with choices.
+    pub(crate) choices: usize,
+    /// Rules in CEL.
+    pub(crate) rules: usize,
 }
 
 /// Every kind.
-pub(crate) const KINDS: [Kind; 2] = [
+pub(crate) const KINDS: [Kind; 3] = [
     Kind {
         crd: "disasterrecoveryplans.disasterrecovery.dev",
         file: "disasterrecoveryplans.yaml",
         name: "DisasterRecoveryPlan",
         plural: "disasterrecoveryplans",
         short: "drp",
+        has: Counts { fields: 80, choices: 6, rules: 15 },
     },
     Kind {
         crd: "diskreplicagroups.disasterrecovery.dev",
@@ -41,6 +55,15 @@ pub(crate) const KINDS: [Kind; 2] = [
         name: "DiskReplicaGroup",
         plural: "diskreplicagroups",
         short: "drg",
+        has: Counts { fields: 80, choices: 6, rules: 15 },
+    },
+    Kind {
+        crd: "alibabacloudaccounts.disasterrecovery.dev",
+        file: "alibabacloudaccounts.yaml",
+        name: "AlibabaCloudAccount",
+        plural: "alibabacloudaccounts",
+        short: "aca",
+        has: Counts { fields: 35, choices: 0, rules: 1 },
     },
 ];
 
@@ -182,6 +205,17 @@ pub(crate) fn understood(object: &str) -> Result<(), String> {
                 within("keepFor", drill.keep_for.into(), second, 7 * day)?;
             }
             object.spec.poll_interval.map_or(Ok(()), |found| within("pollInterval", found.into(), second, day))
+        }
+        Some("AlibabaCloudAccount") => {
+            let spec = serde_json::from_str::<AlibabaCloudAccount>(object).map_err(|error| error.to_string())?.spec;
+            let from = spec.credentials;
+            let sources =
+                [from.secret_ref.is_some(), from.oidc.is_some(), from.ecs_role.is_some(), from.environment.is_some()];
+            if sources.into_iter().filter(|source| *source).count() != 1 {
+                return Err(format!("which source is it of {sources:?}?"));
+            }
+            let rate = spec.budget.map_or(50, |budget| budget.requests_per_second);
+            if (1..=150).contains(&rate) { Ok(()) } else { Err(format!("requestsPerSecond is {rate}")) }
         }
         other => Err(format!("nobody understands a {other:?}")),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{control_plane, kubectl_json, manifests, path, text, understood};
+use crate::common::{KINDS, control_plane, kubectl_json, manifests, path, text, understood};
 
 /// In their order: a sample whose first line begins with "Changes" is for the object of one before it.
 #[test]
@@ -19,20 +19,34 @@ fn samples_apply_as_they_are() {
         let answer = answer.unwrap_or_else(|error| panic!("{file}: {error:#}"));
         let end = if changes { " configured" } else { " created" };
         assert!(answer.lines().all(|line| line.ends_with(end)), "{file}: does it share a name with another? {answer}");
-        objects += usize::from(!changes);
+        assert!(!manifest.contains("\n  namespace:"), "{file}: the namespace is chosen by -n");
+        let of_ours = manifest.lines().filter(|line| KINDS.iter().any(|kind| *line == format!("kind: {}", kind.name)));
+        objects += if changes { 0 } else { of_ours.count() };
     }
-    assert!(objects >= 8, "only {objects} objects");
-    let all = kubectl_json(&["get", "drp,drg", "-n", &namespace, "-o", "json"]);
+    assert!(objects >= 13, "only {objects} objects");
+    let all = kubectl_json(&["get", "drp,drg,aca", "-n", &namespace, "-o", "json"]);
     let all = all["items"].as_array().expect("a list");
-    assert_eq!(all.len(), objects, "one object a file");
+    assert_eq!(all.len(), objects);
+    let accounts = all.iter().filter(|object| object["kind"] == "AlibabaCloudAccount");
+    let accounts: Vec<_> = accounts.map(|account| &account["metadata"]["name"]).collect();
+    let mut named = 0;
     for object in all {
         assert_eq!(understood(&object.to_string()), Ok(()));
+        if let Some(account) = object["spec"].get("accountRef") {
+            assert!(
+                accounts.contains(&&account["name"]),
+                "no sample has the account of {}",
+                object["metadata"]["name"]
+            );
+            named += 1;
+        }
         for instance in object["spec"]["instances"].as_array().into_iter().flatten() {
             let Some(secret) = instance["credentialsSecretRef"]["name"].as_str() else { continue };
             let secret = kubectl_json(&["get", "secret", secret, "-n", &namespace, "-o", "json"]);
             assert!(secret["data"]["username"].is_string() && secret["data"]["password"].is_string());
         }
     }
+    assert!(named >= 7, "only {named} samples name an account");
 }
 
 #[test]

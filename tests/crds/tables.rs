@@ -98,15 +98,47 @@ fn the_table_of_groups_shows_what_a_person_asks_first() {
 }
 
 #[test]
+fn the_table_of_accounts_shows_what_a_person_asks_first() {
+    let control_plane = control_plane();
+    let namespace = control_plane.namespace("account-columns");
+    let sample = path("deploy/samples/10-account-secret.yaml");
+    control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(&sample)]).checked().expect("applied");
+    let status = json!({ "status": {
+        "identity": "acs:ram::1234567890123456:role/orders",
+        "expiration": "2026-11-22T13:00:00Z",
+        "usedBy": { "disasterRecoveryPlans": 3, "diskReplicaGroups": 2 },
+        "conditions": [condition("Ready", "False"), condition("Stalled", "True")],
+    }});
+    set_status("aca", "production", &namespace, &status);
+
+    let columns = "IDENTITY | READY | REASON | AGE";
+    for (what, more) in [("aca", ""), ("dr", ""), ("aca", " | PLANS | GROUPS | EXPIRES")] {
+        let output = if more.is_empty() { "" } else { "wide" };
+        let (table, rows) = table(&["get", what, "-n", &namespace, "-o", output]);
+        assert_eq!(rows.len(), 2, "{table}");
+        assert_eq!(rows[0].join(" | "), format!("NAME | {columns}{more}"), "{table}");
+        let prefix = if what == "dr" { "alibabacloudaccount.disasterrecovery.dev/" } else { "" };
+        let shown = "production | acs:ram::1234567890123456:role/orders | False | Because";
+        assert_eq!(rows[1][..4].join(" | "), format!("{prefix}{shown}"), "{table}");
+        let wide = rows[1][5..].join(" | ");
+        assert_eq!(wide, if more.is_empty() { "" } else { "3 | 2 | 2026-11-22T13:00:00Z" }, "{table}");
+    }
+}
+
+#[test]
 fn the_category_shows_every_kind() {
     let control_plane = control_plane();
-    let namespace = control_plane.namespace("both-kinds");
-    for sample in ["deploy/samples/01-one-way.yaml", "deploy/samples/07-disk-group.yaml"] {
-        control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(&path(sample))]).checked().expect("applied");
+    let namespace = control_plane.namespace("every-kind");
+    for sample in ["01-one-way.yaml", "07-disk-group.yaml", "10-account-secret.yaml"] {
+        let sample = path("deploy/samples").join(sample);
+        control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(&sample)]).checked().expect("applied");
     }
     let (table, rows) = table(&["get", "dr", "-n", &namespace]);
     let names: Vec<_> = rows.iter().filter_map(|row| row.first().copied()).filter(|name| *name != "NAME").collect();
-    let wanted =
-        ["disasterrecoveryplan.disasterrecovery.dev/orders", "diskreplicagroup.disasterrecovery.dev/orders-db"];
+    let wanted = [
+        "alibabacloudaccount.disasterrecovery.dev/production",
+        "disasterrecoveryplan.disasterrecovery.dev/orders",
+        "diskreplicagroup.disasterrecovery.dev/orders-db",
+    ];
     assert_eq!(names, wanted, "{table}");
 }
