@@ -213,10 +213,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = axum::serve(listener, health::router(readiness.clone(), metrics.clone()));
     let probes = tokio::spawn(probes.into_future());
 
-    // What is plain text on this machine must not leave it, so that one such endpoint keeps all calls from a proxy.
-    let given = [settings.rocketmq_endpoint.as_deref(), settings.ebs_endpoint.as_deref()];
-    let through_proxy = !given.into_iter().flatten().any(endpoint::on_this_machine);
-    let connector = client::https(Duration::from_secs(5), through_proxy).context("no TLS connector can be made")?;
+    let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
     let budget = Arc::new(
         Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
     );

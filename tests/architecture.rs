@@ -53,6 +53,30 @@ const RULES: &[Rule] = &[
         why: "a signature is a function of its arguments, so that published vectors prove it",
     },
     Rule {
+        module: "crate::cloud::request",
+        forbidden: clock!["std::time", "std::env", "rand", "uuid", "crate::cloud::client"],
+        allowed: &[],
+        why: "a request is a function of its arguments",
+    },
+    Rule {
+        module: "crate::cloud::endpoint",
+        forbidden: clock!["std::env", "reqwest", "crate::cloud"],
+        allowed: &["crate::cloud::endpoint"],
+        why: "what an endpoint may be is decided from its text",
+    },
+    Rule {
+        module: "crate::cloud::credentials",
+        forbidden: &["std::env", "reqwest", "crate::cloud::ebs", "crate::cloud::rocketmq"],
+        allowed: &[],
+        why: "the environment and the network are arguments, so that a test needs no state of the process",
+    },
+    Rule {
+        module: "crate::cloud::credentials::identity",
+        forbidden: &["std::time::SystemTime", "std::time::Instant", "..::Timestamp::now", "rand", "tokio::time::sleep"],
+        allowed: &[],
+        why: "what is kept, renewed and paused is decided from a time that is an argument",
+    },
+    Rule {
         module: "crate::simulator",
         forbidden: &["crate::controller", "crate::cloud::client", "crate::cloud::rocketmq", "crate::api", "kube"],
         allowed: &[],
@@ -676,6 +700,14 @@ fn what_is_forbidden_is_caught() {
         ("crate::cloud::sign", "use jiff::Timestamp as T; fn f() { let now = T::now; }", "jiff::Timestamp::now"),
         ("crate::cloud::sign", "use std::{env, fmt}; fn f() { env::var(r#\"A\"#); }", "std::env"),
         ("crate::cloud::sign", "use std::time;", "std::time"),
+        ("crate::cloud::request", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
+        ("crate::cloud::endpoint::allowed", "use super::super::client::Client;", "crate::cloud::client::Client"),
+        ("crate::cloud::credentials::chain", "fn f() { std::env::var(\"A\"); }", "std::env::var"),
+        (
+            "crate::cloud::credentials::identity::signer",
+            "use jiff::Timestamp; fn f() { Timestamp::now(); }",
+            "jiff::Timestamp::now",
+        ),
         ("crate::simulator::http", "use crate::cloud::{client::Client, sign};", "crate::cloud::client::Client"),
         (
             "crate::simulator::model",

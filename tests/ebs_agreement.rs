@@ -9,6 +9,7 @@ use std::time::Duration;
 use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{Bytes, Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
+use disaster_recovery_operator::cloud::credentials::identity::Signer;
 use disaster_recovery_operator::cloud::ebs::{ClientToken, Ebs, NewGroup, NewPair, Pairs, Site};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::error::Class;
@@ -24,11 +25,11 @@ fn ebs(simulator: &Simulator) -> Ebs {
         version: "2021-07-30",
         endpoint: endpoint::ebs(region),
         region: region.into(),
-        credentials: Credentials {
+        signer: Some(Signer::fixed(Credentials {
             access_key_id: "simulator-key-id".into(),
             access_key_secret: String::from("simulator-key-secret").into(),
             security_token: None,
-        },
+        })),
         lane: Lane::Edit,
     };
     Ebs::new(client, target("cn-hangzhou"), target("cn-shanghai"))

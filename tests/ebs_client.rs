@@ -11,6 +11,7 @@ use axum::body::Body;
 use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
+use disaster_recovery_operator::cloud::credentials::identity::Signer;
 use disaster_recovery_operator::cloud::ebs::{
     self, ClientToken, DrillDiskStatus, DrillStatus, Ebs, GroupChange, NewGroup, NewPair, Pairs, ReplicationStatus,
     Site, Tag,
@@ -92,11 +93,11 @@ fn ebs(answers: impl IntoIterator<Item = (u16, Value)>) -> (Ebs, Service) {
         version: ebs::VERSION,
         endpoint: endpoint::ebs(region),
         region: region.into(),
-        credentials: Credentials {
+        signer: Some(Signer::fixed(Credentials {
             access_key_id: "FAKE-AK-ID-FOR-VECTORS".into(),
             access_key_secret: SECRET.into(),
             security_token: None,
-        },
+        })),
         lane: Lane::Edit,
     };
     (Ebs::new(client, target("cn-shanghai"), target("cn-beijing")), service)

@@ -2,6 +2,10 @@
 
 use http::Uri;
 
+mod allowed;
+
+pub use allowed::Allowed;
+
 /// The endpoint of ApsaraMQ for RocketMQ in a region, over TLS.
 ///
 /// Source: OpenAPI metadata. The name is built here, since the published table has a trailing tab for cn-guangzhou.
@@ -14,6 +18,23 @@ pub fn rocketmq(region: &str) -> String {
 /// Source: OpenAPI metadata, the official SDK and the vendor's Terraform provider.
 pub fn ebs(region: &str) -> String {
     format!("https://ebs.{region}.aliyuncs.com")
+}
+
+/// The region whose STS is asked, optional: a variable of the official SDKs.
+pub const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
+/// `true` where STS is asked from inside of a VPC: a variable of the official SDKs.
+pub const VPC_ENDPOINT_ENABLED: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
+
+/// The endpoint of Security Token Service (STS), over TLS: the one for all regions, or that of a region, which `vpc` makes
+/// the one inside of its VPCs. Without a region, `vpc` changes nothing.
+///
+/// Source: the official SDK; OpenAPI metadata for the two regions that have none of their own.
+pub fn sts(region: Option<&str>, vpc: bool) -> String {
+    match region {
+        None | Some("" | "cn-hangzhou-finance" | "cn-shenzhen-finance-1") => "https://sts.aliyuncs.com".into(),
+        Some(region) if vpc => format!("https://sts-vpc.{region}.aliyuncs.com"),
+        Some(region) => format!("https://sts.{region}.aliyuncs.com"),
+    }
 }
 
 /// Why an endpoint is not used.
@@ -29,6 +50,23 @@ pub enum EndpointError {
         "endpoint {0:?} is not encrypted: use https, or start with --allow-insecure-endpoints if the network is yours alone"
     )]
     Insecure(String),
+    /// It is none that this installation sends calls to.
+    #[error(
+        "endpoint {endpoint:?} is not used for {product}: calls go to {expected}; whoever runs the operator can allow another host with --allowed-endpoints"
+    )]
+    NotAllowed {
+        /// What was asked for.
+        endpoint: String,
+        /// The product, such as `sts`.
+        product: String,
+        /// What is used without being allowed.
+        expected: &'static str,
+    },
+    /// An entry of the installation's list says nothing.
+    #[error(
+        "{0:?} in --allowed-endpoints is no host: write it like api.example.com, api.example.com:8443, *.example.com or https://api.example.com"
+    )]
+    NotAnEntry(String),
 }
 
 /// Whether an endpoint is on this machine.
@@ -36,7 +74,8 @@ pub fn on_this_machine(endpoint: &str) -> bool {
     endpoint.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine: `localhost`, or an address of loopback in its usual spelling.
+pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -57,22 +96,6 @@ pub fn parse(text: &str, allow_insecure: bool) -> Result<String, EndpointError> 
         _ => return Err(refuse()),
     }
     Ok(format!("{scheme}://{authority}"))
-}
-
-pub const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
-pub const VPC_ENABLED: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
-pub fn sts(_r: Option<&str>, _v: bool) -> String {
-    "https://sts.aliyuncs.com".into()
-}
-#[derive(Clone, Debug, Default)]
-pub struct Allowed;
-impl Allowed {
-    pub fn new(_e: &[String], _i: bool) -> Result<Allowed, EndpointError> {
-        Ok(Allowed)
-    }
-    pub fn check(&self, _p: &str, t: &str) -> Result<String, EndpointError> {
-        parse(t, false)
-    }
 }
 
 #[cfg(test)]
@@ -96,6 +119,14 @@ mod tests {
         for text in ["", "example.com", "ftp://example.com", "https://user@example.com", "https://a/b", "https://a?b"] {
             assert!(matches!(parse(text, true), Err(EndpointError::NotAUrl(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn sts_has_an_endpoint_for_all_and_some_of_regions() {
+        assert_eq!(sts(None, true), "https://sts.aliyuncs.com");
+        assert_eq!(sts(Some("cn-beijing"), false), "https://sts.cn-beijing.aliyuncs.com");
+        assert_eq!(sts(Some("cn-beijing"), true), "https://sts-vpc.cn-beijing.aliyuncs.com");
+        assert_eq!(sts(Some("cn-hangzhou-finance"), true), "https://sts.aliyuncs.com");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod ebs;
 pub mod endpoint;
 pub mod error;
+mod request;
 pub mod rocketmq;
 pub mod sign;
 pub mod sts;

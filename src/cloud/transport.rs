@@ -10,8 +10,13 @@ use tower::{Service, ServiceExt};
 
 pub use bytes::Bytes;
 
+use super::endpoint;
+
 /// The most that an answer may hold; a page of 10,000 plans is far below.
 const LARGEST_ANSWER: usize = 64 << 20;
+
+/// Where an ECS instance asks for what it is and has. Source: the official SDK.
+pub(super) const METADATA_HOST: &str = "100.100.100.200";
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,19 +35,24 @@ pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Tran
 /// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
 /// the environment says.
 ///
-/// `through_proxy` is false where an endpoint is on this machine: what is plain text there must not leave it.
-pub fn https(connect_timeout: Duration, through_proxy: bool) -> Result<HttpService, reqwest::Error> {
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(connect_timeout)
-        // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
-        .pool_idle_timeout(Duration::from_secs(15));
-    let client = if through_proxy { builder.build()? } else { builder.no_proxy().build()? };
+/// What goes to this machine or to the metadata service of the ECS instance never goes through a proxy, whatever the
+/// environment says: it is plain text there and must not leave the machine. `connect_timeout` is for one connection.
+pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
+    let builder = || {
+        reqwest::Client::builder()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connect_timeout)
+            // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
+            .pool_idle_timeout(Duration::from_secs(15))
+    };
+    let (direct, by_environment) = (builder().no_proxy().build()?, builder().build()?);
     Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
-        let client = client.clone();
+        let (direct, by_environment) = (direct.clone(), by_environment.clone());
         async move {
             let request = reqwest::Request::try_from(request).map_err(|error| not_sent(&error))?;
+            // The URL has been read as it will be dialled, so that no spelling of an address is missed.
+            let client = if request.url().host_str().is_some_and(stays_here) { direct } else { by_environment };
             let mut answer = client.execute(request).await.map_err(|error| {
                 if error.is_connect() || error.is_builder() { not_sent(&error) } else { lost(&error) }
             })?;
@@ -60,6 +70,11 @@ pub fn https(connect_timeout: Duration, through_proxy: bool) -> Result<HttpServi
             response.body(Bytes::from(body)).map_err(|error| TransportError::Lost(error.to_string()))
         }
     })))
+}
+
+/// Whether requests to a host stay on this machine: loopback, and the metadata service of the ECS instance.
+fn stays_here(host: &str) -> bool {
+    endpoint::is_loopback(host) || host == METADATA_HOST
 }
 
 /// Makes a connector of any HTTP service, such as a router in this process.
@@ -103,4 +118,27 @@ fn causes(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_text_here_stays_here() {
+        let host = |text: &str| reqwest::Url::parse(text).expect("a URL").host_str().expect("has a host").to_owned();
+        for text in [
+            "http://127.0.0.1:8080/",
+            "http://LOCALHOST/",
+            "http://[::1]:80/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "http://100.100.100.200/latest/api/token",
+        ] {
+            assert!(stays_here(&host(text)), "{text}");
+        }
+        for text in ["https://sts.aliyuncs.com/", "http://127.0.0.1.nip.io/", "http://100.100.100.201/"] {
+            assert!(!stays_here(&host(text)), "{text}");
+        }
+    }
 }

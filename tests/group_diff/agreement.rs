@@ -8,6 +8,7 @@ use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{self, Client, Target};
 use disaster_recovery_operator::cloud::credentials::Credentials;
+use disaster_recovery_operator::cloud::credentials::identity::Signer;
 use disaster_recovery_operator::cloud::ebs::{self, Ebs};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acted, Outcome};
@@ -27,11 +28,11 @@ fn operator(simulator: &Simulator) -> Cloud {
         version: ebs::VERSION,
         endpoint: endpoint::ebs(region),
         region: region.into(),
-        credentials: Credentials {
+        signer: Some(Signer::fixed(Credentials {
             access_key_id: "simulator-key-id".into(),
             access_key_secret: "simulator-key-secret".to_owned().into(),
             security_token: None,
-        },
+        })),
         lane: Lane::Edit,
     };
     Cloud::new(Ebs::new(client, target(SOURCE), target(DESTINATION)))

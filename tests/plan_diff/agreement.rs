@@ -7,6 +7,7 @@ use std::time::Duration;
 use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{self, Client, Target};
 use disaster_recovery_operator::cloud::credentials::Credentials;
+use disaster_recovery_operator::cloud::credentials::identity::Signer;
 use disaster_recovery_operator::cloud::rocketmq::{self, RocketMq};
 use disaster_recovery_operator::controller::plan::act;
 use disaster_recovery_operator::controller::plan::observe;
@@ -30,7 +31,7 @@ fn operator(simulator: &Simulator) -> RocketMq {
         version: rocketmq::VERSION,
         endpoint: "https://rocketmq.cn-hangzhou.aliyuncs.com".into(),
         region: REGION.into(),
-        credentials,
+        signer: Some(Signer::fixed(credentials)),
         lane: Lane::Edit,
     };
     RocketMq::new(client, target)

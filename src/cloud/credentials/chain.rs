@@ -1,10 +1,154 @@
-//! shim
-use super::*;
-pub fn of(
-    _v: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-    _sts: crate::cloud::sts::Sts,
-    _http: crate::cloud::client::HttpService,
-    _metadata: String,
-) -> Provider {
-    provider(|| async { Err(CredentialsError::NoSource("shim".into())) })
+//! The operator's own identity, from the first of the standard sources that is configured: the environment, a token of its
+//! service account (RRSA), a profile of the vendor's command line, the RAM role of its ECS instance.
+//!
+//! Source of the order: the official SDK. Its INI file and its credentials URI are left out: nothing that runs the operator
+//! writes the former, and the latter is any server's word. The SDK goes on where a source fails; here one that is configured
+//! is the one, since an operator must not change its identity because STS was down for a second.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::profile::{self, Chosen};
+use super::{CredentialsError, Issued, Provider, Variables, ecs_role, environment, is_true, oidc, provider, variable};
+use crate::cloud::client::Client;
+use crate::cloud::endpoint;
+use crate::cloud::sts::Sts;
+use crate::cloud::transport::HttpService;
+
+/// What the sources ask.
+#[derive(Clone)]
+pub struct Places {
+    /// For STS.
+    pub client: Client,
+    /// For the metadata service of the ECS instance.
+    pub http: HttpService,
+    /// The endpoint of STS: scheme and authority. Without, it is as the standard variables say.
+    pub sts: Option<String>,
+    /// The metadata service, of which [`ecs_role::base`] is the usual one.
+    pub metadata: String,
+}
+
+impl Places {
+    /// The endpoint of STS: as the operator was told, else as `region` and `vpc` say, else as the standard variables do.
+    pub(super) fn sts(&self, variables: &Variables, region: Option<&str>, vpc: Option<bool>) -> String {
+        let by_variable = variable(&**variables, endpoint::STS_REGION);
+        let vpc = vpc.unwrap_or_else(|| is_true(&**variables, endpoint::VPC_ENDPOINT_ENABLED));
+        self.sts.clone().unwrap_or_else(|| endpoint::sts(region.or(by_variable.as_deref()), vpc))
+    }
+}
+
+/// One of the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Environment,
+    Oidc,
+    Profile,
+    EcsRole,
+}
+
+/// What is asked now.
+enum Next {
+    Environment,
+    Oidc(oidc::Assumed, PathBuf),
+    Profile(Chosen),
+    EcsRole,
+}
+
+/// Credentials of the first source that is configured: both variables of a key, all three of RRSA, a `profile` file with the
+/// profile that is meant (none, where nobody knows the home), the metadata service unless it is disabled. A source that is
+/// configured and fails is told, and no other is asked. What gave credentials once is asked ever after.
+pub fn of(places: Places, profile: Option<PathBuf>, variables: Variables) -> Provider {
+    let used: Arc<Mutex<Option<Source>>> = Arc::default();
+    provider(move || {
+        let (places, profile, variables, used) = (places.clone(), profile.clone(), variables.clone(), used.clone());
+        async move {
+            let only = *used.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = next(profile, &variables, only).await?;
+            let source = next.source();
+            let issued = next.issued(&places, &variables).await.map_err(|error| told(error, source, only))?;
+            if only.is_none() {
+                tracing::info!(identity = issued.identity, ?source, "the operator has an identity");
+                *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+            }
+            Ok(issued)
+        }
+    })
+}
+
+/// The first source that is configured, or the `only` one that counts.
+async fn next(profile: Option<PathBuf>, variables: &Variables, only: Option<Source>) -> Result<Next, CredentialsError> {
+    let counts = |source| only.is_none_or(|only| only == source);
+    let get = |name| variable(&**variables, name);
+    let key = [environment::ACCESS_KEY_ID, environment::ACCESS_KEY_SECRET].map(get);
+    if counts(Source::Environment) && key.iter().all(Option::is_some) {
+        return Ok(Next::Environment);
+    }
+    if let (true, Some(role_arn), Some(provider_arn), Some(file)) =
+        (counts(Source::Oidc), get(oidc::ROLE_ARN), get(oidc::PROVIDER_ARN), get(oidc::TOKEN_FILE))
+    {
+        let session_name = get(oidc::SESSION_NAME).unwrap_or_else(|| oidc::DEFAULT_SESSION_NAME.into());
+        return Ok(Next::Oidc(oidc::Assumed { role_arn, provider_arn, session_name }, file.into()));
+    }
+    if let (true, Some(file)) = (counts(Source::Profile), &profile) {
+        match profile::chosen(file, variables).await? {
+            Some(chosen) => return Ok(Next::Profile(chosen)),
+            None if only.is_some() => {
+                let why =
+                    format!("{} had one and has it no more: put it back, or restart the operator", file.display());
+                return Err(CredentialsError::ProfileUnusable(why));
+            }
+            None => {}
+        }
+    }
+    if counts(Source::EcsRole) && !is_true(&**variables, ecs_role::DISABLED) {
+        return Ok(Next::EcsRole);
+    }
+    Err(CredentialsError::NoSource(format!("{}, and {}=true: give it one of them", looked_for(), ecs_role::DISABLED)))
+}
+
+impl Next {
+    fn source(&self) -> Source {
+        match self {
+            Self::Environment => Source::Environment,
+            Self::Oidc(..) => Source::Oidc,
+            Self::Profile(_) => Source::Profile,
+            Self::EcsRole => Source::EcsRole,
+        }
+    }
+
+    async fn issued(self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
+        match self {
+            Self::Environment => environment::read(&**variables).map(Issued::lasting),
+            Self::Oidc(assumed, file) => {
+                let sts = Sts::new(places.client.clone(), places.sts(variables, None, None));
+                oidc::of(sts, assumed, oidc::file(file))().await
+            }
+            Self::Profile(chosen) => chosen.issued(places, variables).await,
+            Self::EcsRole => {
+                let role = variable(&**variables, ecs_role::ROLE);
+                ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+            }
+        }
+    }
+}
+
+/// Whoever never meant the instance's role is told what else there is.
+fn told(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
+    match error {
+        CredentialsError::MetadataUnavailable(why) if source == Source::EcsRole && only.is_none() => {
+            CredentialsError::MetadataUnavailable(format!("{why} ({})", looked_for()))
+        }
+        error => error,
+    }
+}
+
+fn looked_for() -> String {
+    format!(
+        "neither {} and {} are set, nor {}, {} and {}, nor is there a profile in ~/.aliyun/config.json",
+        environment::ACCESS_KEY_ID,
+        environment::ACCESS_KEY_SECRET,
+        oidc::ROLE_ARN,
+        oidc::PROVIDER_ARN,
+        oidc::TOKEN_FILE,
+    )
 }

@@ -1,6 +1,6 @@
 //! Credentials from the standard variables of the official SDKs.
 
-use super::{Credentials, CredentialsError};
+use super::{Credentials, CredentialsError, Issued, Provider, Variables, provider};
 
 /// The key's ID.
 pub const ACCESS_KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
@@ -12,7 +12,7 @@ pub const SECURITY_TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 /// Reads the variables through `variable`, which production makes of the process's environment. An empty variable counts
 /// as not set. Source: the first step of the official SDK's default chain.
 pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, CredentialsError> {
-    let get = |name: &'static str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let get = |name: &'static str| super::variable(&variable, name);
     let need = |name: &'static str| get(name).ok_or(CredentialsError::VariableMissing(name));
     Ok(Credentials {
         access_key_id: need(ACCESS_KEY_ID)?,
@@ -21,12 +21,9 @@ pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Cr
     })
 }
 
-pub fn of(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> super::Provider {
-    let variable = std::sync::Arc::new(variable);
-    super::provider(move || {
-        let v = variable.clone();
-        async move { read(|n| v(n)).map(super::Issued::lasting) }
-    })
+/// The credentials of the variables, for as long as nobody says otherwise.
+pub fn of(variables: Variables) -> Provider {
+    provider(move || std::future::ready(read(&*variables).map(Issued::lasting)))
 }
 
 #[cfg(test)]

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use signer::Signer;
+
 use super::{Credentials, CredentialsError, Issued, Provider};
-use crate::cloud::error::Error;
+use crate::cloud::error::{Class, Error};
+
+mod signer;
 
 /// Temporary credentials are renewed so long before they end, or in the last third of a shorter life.
 /// (The official SDK for Python renews 15 minutes before.)
@@ -49,8 +53,17 @@ struct Kept {
 
 struct Failure {
     error: CredentialsError,
+    at: Timestamp,
     until: Timestamp,
     times: u32,
+}
+
+impl Failure {
+    /// Whether the source is left alone. A clock that was set back since must not make that any longer; whoever waited for
+    /// the one that failed read it a little earlier.
+    fn pauses(&self, now: Timestamp) -> bool {
+        now < self.until && self.at.duration_since(now) <= SignedDuration::try_from(DEADLINE).unwrap_or_default()
+    }
 }
 
 /// What is known of an identity without asking anybody.
@@ -78,7 +91,7 @@ impl State {
             self.ended = Some(kept.expires);
             self.kept = None;
         }
-        let paused = self.failure.as_ref().filter(|failure| now < failure.until);
+        let paused = self.failure.as_ref().filter(|failure| failure.pauses(now));
         match (&self.kept, paused) {
             (Some(kept), _) if !kept.due(now) => Turn::Use(kept.issued.clone()),
             (Some(kept), Some(_)) => Turn::Use(kept.issued.clone()),
@@ -127,9 +140,16 @@ impl Identity {
     /// Credentials that are good at `now`. Of many callers one renews; the others use what is kept, or wait where nothing is.
     pub async fn credentials(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
         if self.pause.is_none() {
-            let outcome = self.ask().await;
+            let outcome = self.ask(now).await;
+            let failure =
+                outcome.as_ref().err().map(|error| Failure { error: error.clone(), at: now, until: now, times: 1 });
             let mut state = self.state();
-            state.failure = outcome.as_ref().err().map(|error| Failure { error: error.clone(), until: now, times: 1 });
+            let changed = differs(&state.failure, &failure);
+            state.failure = failure;
+            drop(state);
+            if changed {
+                (self.on_change)();
+            }
             return outcome;
         }
         let fallback = match self.state().turn(now) {
@@ -150,18 +170,22 @@ impl Identity {
             Turn::Fail(error) => return Err(error),
             Turn::Renew(_) => {}
         }
-        let outcome = self.ask().await;
+        let outcome = self.ask(now).await;
         let answer = self.keep(outcome, now);
         drop(turn);
         answer
     }
 
-    async fn ask(&self) -> Result<Issued, CredentialsError> {
+    async fn ask(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
         match tokio::time::timeout(DEADLINE, (self.provider)()).await {
+            // Kept, they would be asked for again with every call.
+            Ok(Ok(Issued { expires: Some(expires), .. })) if expires <= now => {
+                Err(CredentialsError::EndedWhenIssued { expires, now })
+            }
             Ok(outcome) => outcome,
             Err(_) => {
                 let message = format!("no credentials came within {} s", DEADLINE.as_secs());
-                let (class, code) = (crate::cloud::error::Class::Unavailable, "Timeout".into());
+                let (class, code) = (Class::Unavailable, "Timeout".into());
                 let error = Error { class, action: "credentials", code, message, request_id: None };
                 Err(CredentialsError::Unreachable(error))
             }
@@ -171,10 +195,10 @@ impl Identity {
     /// Remembers what the source said, and answers the caller.
     fn keep(&self, outcome: Result<Issued, CredentialsError>, now: Timestamp) -> Result<Issued, CredentialsError> {
         let mut state = self.state();
-        let was_failing = state.failure.is_some();
+        let mut failure = None;
         let answer = match outcome {
             Ok(issued) => {
-                (state.failure, state.ended) = (None, None);
+                state.ended = None;
                 state.kept = issued.expires.map(|expires| Kept { issued: issued.clone(), expires, since: now });
                 Ok(issued)
             }
@@ -183,14 +207,15 @@ impl Identity {
                 let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE);
                 let until = now.saturating_add(pause).unwrap_or(now);
                 tracing::warn!(%error, times, kept = state.kept.is_some(), "credentials are not renewed");
-                state.failure = Some(Failure { error: error.clone(), until, times });
+                failure = Some(Failure { error: error.clone(), at: now, until, times });
                 match &state.kept {
                     Some(kept) => Ok(kept.issued.clone()),
                     None => Err(state.named(error)),
                 }
             }
         };
-        let changed = was_failing != state.failure.is_some();
+        let changed = differs(&state.failure, &failure);
+        state.failure = failure;
         drop(state);
         if changed {
             (self.on_change)();
@@ -199,9 +224,9 @@ impl Identity {
     }
 
     /// The cloud refused a call for these credentials: gives others, where there are any. What was refused is not used again
-    /// without asking the source.
+    /// without asking the source; but what the source gave a moment ago is no better than what it would give now.
     pub async fn instead_of(&self, refused: &Credentials, error: &Error, now: Timestamp) -> Option<Issued> {
-        self.refuse(refused, error);
+        self.refused(refused, error, now);
         if !renewable(error) {
             return None;
         }
@@ -209,12 +234,16 @@ impl Identity {
         (!issued.credentials.same(refused)).then_some(issued)
     }
 
-    fn refuse(&self, refused: &Credentials, error: &Error) {
+    /// The cloud refused a call for these credentials, and nothing is to be done about it now.
+    pub fn refused(&self, refused: &Credentials, error: &Error, now: Timestamp) {
         let mut state = self.state();
-        if state.kept.as_ref().is_some_and(|kept| kept.issued.credentials.same(refused)) && renewable(error) {
+        let pause = SignedDuration::try_from(self.pause.unwrap_or_default()).unwrap_or_default();
+        let old = |kept: &Kept| !(SignedDuration::ZERO..pause).contains(&now.duration_since(kept.since));
+        let is_kept = |kept: &Kept| kept.issued.credentials.same(refused);
+        if renewable(error) && state.kept.as_ref().is_some_and(|kept| is_kept(kept) && old(kept)) {
             state.kept = None;
         }
-        let known = state.refusal.as_ref().is_some_and(|(_, known)| known.code == error.code);
+        let known = state.refusal.as_ref().is_some_and(|(of, known)| known.code == error.code && of.same(refused));
         state.refusal = Some((refused.clone(), error.clone()));
         drop(state);
         if !known {
@@ -247,6 +276,19 @@ impl Identity {
     }
 }
 
+/// Whether people see a difference; a new request ID is none.
+fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {
+    let sort = |failure: &Option<Failure>| {
+        let error = &failure.as_ref()?.error;
+        let code = match error {
+            CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => Some(error.code.clone()),
+            _ => None,
+        };
+        Some((std::mem::discriminant(error), code))
+    };
+    sort(before) != sort(after)
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Identity([redacted])")
@@ -271,66 +313,5 @@ pub fn about_the_key(error: &Error) -> bool {
     renewable(error) || ["InvalidTimeStamp", "IncompleteSignature"].iter().any(|code| error.code.starts_with(code))
 }
 
-/// Who signs the calls of a pass: what an identity gave at its beginning, renewed when it is due.
-#[derive(Clone)]
-pub struct Signer(Arc<Held>);
-
-struct Held {
-    identity: Option<Arc<Identity>>,
-    issued: Mutex<Issued>,
-}
-
-impl Signer {
-    /// One that never changes.
-    pub fn fixed(credentials: Credentials) -> Self {
-        Self(Arc::new(Held { identity: None, issued: Mutex::new(Issued::lasting(credentials)) }))
-    }
-
-    /// One with the credentials that an identity has at `now`.
-    pub async fn of(identity: &Arc<Identity>, now: Timestamp) -> Result<Self, CredentialsError> {
-        let issued = Mutex::new(identity.credentials(now).await?);
-        Ok(Self(Arc::new(Held { identity: Some(identity.clone()), issued })))
-    }
-
-    /// Who signs, for people.
-    pub fn identity(&self) -> String {
-        self.issued().identity.clone()
-    }
-
-    fn issued(&self) -> MutexGuard<'_, Issued> {
-        self.0.issued.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What signs the next call. Where renewing fails, what there is: whether it is good, the cloud says.
-    pub async fn credentials(&self, now: Timestamp) -> Credentials {
-        let held = self.issued().clone();
-        if let (Some(identity), Some(_)) = (&self.0.identity, held.expires)
-            && let Ok(issued) = identity.credentials(now).await
-        {
-            *self.issued() = issued.clone();
-            return issued.credentials;
-        }
-        held.credentials
-    }
-
-    /// The cloud refused a call for its key: whether the next one is signed with another.
-    pub async fn replace(&self, refused: &Credentials, error: &Error, now: Timestamp) -> bool {
-        let Some(identity) = &self.0.identity else { return false };
-        let Some(issued) = identity.instead_of(refused, error, now).await else { return false };
-        *self.issued() = issued;
-        true
-    }
-
-    /// The cloud took a call.
-    pub fn accepted(&self) {
-        if let Some(identity) = &self.0.identity {
-            identity.accepted();
-        }
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signer([redacted])")
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod ecs_role;
 pub mod environment;
 pub mod identity;
 pub mod oidc;
+pub mod profile;
 pub mod secret;
 
 use std::fmt;
@@ -74,6 +75,19 @@ where
     R: Future<Output = Result<Issued, CredentialsError>> + Send + 'static,
 {
     Arc::new(move || Box::pin(function()))
+}
+
+/// Where the standard variables are read: production makes it of the process's environment.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A variable without the white space around it; an empty one counts as not set.
+fn variable(variables: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    variables(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Whether a variable says `true`, in any case of letters, as the official SDK reads it.
+fn is_true(variables: impl Fn(&str) -> Option<String>, name: &str) -> bool {
+    variable(variables, name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 /// The ID of a key, recognizable to who knows it: its first and last four characters, or nothing of a short one.
@@ -152,6 +166,16 @@ pub enum CredentialsError {
         /// Why there are no others.
         why: Box<CredentialsError>,
     },
+    /// What the source just issued has already ended, by the clock of this machine.
+    #[error(
+        "the credentials that were just issued ended at {expires}, and it is {now} here: this machine's clock differs from the cloud's, or the source gives old ones; set the clock"
+    )]
+    EndedWhenIssued {
+        /// When they end, as the source says.
+        expires: Timestamp,
+        /// The time of this machine.
+        now: Timestamp,
+    },
     /// No source of the standard chain has any.
     #[error("the operator has no credentials of its own: {0}")]
     NoSource(String),
@@ -171,6 +195,7 @@ impl CredentialsError {
             | Self::TokenFileUnreadable { .. }
             | Self::ProfileUnusable(_)
             | Self::Refused(_)
+            | Self::EndedWhenIssued { .. }
             | Self::NoSource(_) => false,
         }
     }

@@ -123,6 +123,7 @@ pub fn reason(error: &AccountError) -> &'static str {
             CredentialsError::TokenRequestFailed { .. } => account::TOKEN_REQUEST_FAILED,
             CredentialsError::MetadataUnavailable(_) => account::METADATA_UNAVAILABLE,
             CredentialsError::Expired { .. } => account::EXPIRED,
+            CredentialsError::EndedWhenIssued { .. } => account::CLOCK_SKEW,
             CredentialsError::Refused(error) => refusal(error),
             CredentialsError::SecretUnreadable(..) | CredentialsError::Unreachable(_) => account::UNAVAILABLE,
             CredentialsError::ProfileUnusable(_) | CredentialsError::NoSource(_) => account::CREDENTIALS_NOT_FOUND,

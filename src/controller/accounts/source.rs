@@ -11,7 +11,8 @@ use super::AccountError;
 use crate::api::account::{CredentialsSource, OidcCredentials};
 use crate::cloud;
 use crate::cloud::credentials::identity::{Identity, OnChange};
-use crate::cloud::credentials::{CredentialsError, chain, ecs_role, environment, oidc};
+use crate::cloud::credentials::chain::{self, Places};
+use crate::cloud::credentials::{CredentialsError, ecs_role, environment, oidc, profile};
 use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
 use crate::controller::{Settings, secrets};
@@ -25,6 +26,12 @@ impl Variables {
     pub fn of_this_process() -> Self {
         let known = |name: &str| name.starts_with("ALIBABA_CLOUD_") || name == "HOME";
         Self(std::env::vars().filter(|(name, _)| known(name)).collect())
+    }
+
+    /// The way in which the sources ask for one.
+    fn standard(&self) -> cloud::credentials::Variables {
+        let variables = self.clone();
+        Arc::new(move |name| variables.get(name))
     }
 
     /// The value of one.
@@ -100,8 +107,7 @@ pub(super) fn of(
         }
         CredentialsSource { secret_ref: None, oidc: None, ecs_role: None, environment: Some(_) } => {
             own("the variables of the operator's own pod (environment)")?;
-            let variables = settings.variables.clone();
-            Ok(read(environment::of(move |name| variables.get(name))))
+            Ok(read(environment::of(settings.variables.standard())))
         }
         // The definition refuses it; an object from before the definition is not worth a guess.
         CredentialsSource { .. } => Err(AccountError::Credentials {
@@ -117,12 +123,12 @@ pub(super) fn session_name(given: Option<&String>) -> String {
 }
 
 fn metadata_endpoint(settings: &Settings) -> String {
-    settings.metadata_endpoint.clone().unwrap_or_else(|| ecs_role::ENDPOINT.into())
+    settings.metadata_endpoint.clone().unwrap_or_else(ecs_role::base)
 }
 
 /// STS where nobody names an endpoint: as the variables of the official SDK say.
 pub(super) fn sts_endpoint(variables: &Variables) -> String {
-    let vpc = variables.get(endpoint::VPC_ENABLED).is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    let vpc = variables.get(endpoint::VPC_ENDPOINT_ENABLED).is_some_and(|it| it.eq_ignore_ascii_case("true"));
     endpoint::sts(variables.get(endpoint::STS_REGION).as_deref(), vpc)
 }
 
@@ -134,8 +140,13 @@ pub(super) fn own(installation: &Installation<'_>) -> Identity {
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         return Identity::read_each_time(secrets::access_key((*kubernetes).clone(), namespace, name), quiet);
     }
-    let endpoint = settings.sts_endpoint.clone().unwrap_or_else(|| sts_endpoint(&settings.variables));
-    let (sts, variables) = (Sts::new((*cloud).clone(), endpoint), settings.variables.clone());
-    let chain = chain::of(move |name| variables.get(name), sts, cloud.http(), metadata_endpoint(settings));
+    let places = Places {
+        client: (*cloud).clone(),
+        http: cloud.http(),
+        sts: settings.sts_endpoint.clone(),
+        metadata: metadata_endpoint(settings),
+    };
+    let variables = settings.variables.standard();
+    let chain = chain::of(places, profile::default_path(&*variables), variables);
     Identity::renewed(chain, settings.retry_interval, quiet)
 }

@@ -1,0 +1,215 @@
+//! A profile in the configuration file of the vendor's command line (`aliyun`), read anew each time.
+//!
+//! Source of the file's fields: the official credentials libraries for Python and Go. The session lasts as long as
+//! everywhere here, whatever `expired_seconds` says, and no session policy is sent.
+
+use std::path::{Path, PathBuf};
+
+use futures::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+
+use super::chain::Places;
+use super::identity::Signer;
+use super::oidc::{self, DEFAULT_SESSION_NAME};
+use super::{Credentials, CredentialsError, Issued, Provider, Variables, ecs_role, is_true, provider, variable};
+use crate::cloud::sts::{RoleRequest, Sts, failed};
+
+/// The name of the profile, optional: a variable of the official SDKs. Without it, the file's `current` is meant.
+pub const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
+/// `true` where the file is not to be read: a variable of the official SDKs.
+pub const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
+/// How many profiles a role may be assumed through.
+const LONGEST_CHAIN: usize = 5;
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    current: Option<String>,
+    #[serde(default)]
+    profiles: Option<Vec<Profile>>,
+}
+
+/// One profile. What is null, missing or empty counts as not given.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Profile {
+    name: Option<String>,
+    mode: Option<String>,
+    access_key_id: Option<String>,
+    #[serde(deserialize_with = "hidden")]
+    access_key_secret: Option<SecretString>,
+    #[serde(deserialize_with = "hidden")]
+    sts_token: Option<SecretString>,
+    ram_role_arn: Option<String>,
+    ram_role_name: Option<String>,
+    ram_session_name: Option<String>,
+    /// The library for Python reads the session's name of an OIDC profile here, the one for Go from `ram_session_name`.
+    role_session_name: Option<String>,
+    external_id: Option<String>,
+    source_profile: Option<String>,
+    oidc_provider_arn: Option<String>,
+    oidc_token_file: Option<String>,
+    sts_region: Option<String>,
+    enable_vpc: Option<bool>,
+}
+
+/// The profile that is meant, with the whole file, for those it refers to.
+pub(super) struct Chosen {
+    profiles: Vec<Profile>,
+    name: String,
+}
+
+/// Where the file is, if the environment says where the home is.
+pub fn default_path(variables: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    variable(variables, "HOME").map(|home| Path::new(&home).join(".aliyun").join("config.json"))
+}
+
+/// The credentials of the profile in `file`. `places` is what some modes ask.
+pub fn of(places: Places, file: PathBuf, variables: Variables) -> Provider {
+    provider(move || {
+        let (places, file, variables) = (places.clone(), file.clone(), variables.clone());
+        async move {
+            match chosen(&file, &variables).await? {
+                Some(chosen) => chosen.issued(&places, &variables).await,
+                None => Err(unusable(format!("{} has none that is meant: name one in {PROFILE}", file.display()))),
+            }
+        }
+    })
+}
+
+/// Reads the file and finds the profile that is meant. Nothing where the file is not to be read, does not exist or has no
+/// such profile; but a profile that the environment names must be there.
+pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<Chosen>, CredentialsError> {
+    if is_true(&**variables, DISABLED) {
+        return Ok(None);
+    }
+    let named = variable(&**variables, PROFILE);
+    let shown = file.display();
+    let text = match tokio::fs::read(file).await {
+        Ok(text) => text,
+        Err(error) => {
+            let missing = matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory);
+            return match named {
+                None if missing => Ok(None),
+                _ => Err(unusable(format!("{shown} cannot be read: {}", error.kind()))),
+            };
+        }
+    };
+    // What the parser says may hold a value.
+    let Ok(File { current, profiles }) = serde_json::from_slice(&text) else {
+        return Err(unusable(format!("{shown} is not the JSON that `aliyun configure` writes")));
+    };
+    let profiles = profiles.unwrap_or_default();
+    let explicit = named.is_some();
+    let Some(name) = named.or_else(|| given(current.as_deref()).map(Into::into)) else { return Ok(None) };
+    match find(&profiles, &name) {
+        Some(_) => Ok(Some(Chosen { profiles, name })),
+        None if explicit => Err(unusable(format!("{PROFILE} names {name:?}, and {shown} has no such profile"))),
+        None => Ok(None),
+    }
+}
+
+impl Chosen {
+    /// The credentials of the profile.
+    pub(super) async fn issued(&self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
+        self.of_profile(&self.name, LONGEST_CHAIN, places, variables).await
+    }
+
+    fn of_profile<'a>(
+        &'a self,
+        name: &'a str,
+        steps: usize,
+        places: &'a Places,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Issued, CredentialsError>> {
+        Box::pin(async move {
+            let wrong = |why: &str| unusable(format!("profile {name:?} {why}"));
+            let profile = find(&self.profiles, name).ok_or_else(|| wrong("does not exist"))?;
+            let need = |value: &Option<String>, field: &str| {
+                given(value.as_deref()).map(str::to_owned).ok_or_else(|| wrong(&format!("has no {field}")))
+            };
+            let session = [&profile.ram_session_name, &profile.role_session_name];
+            let session = session.into_iter().find_map(|name| given(name.as_deref()));
+            let session_name = session.unwrap_or(DEFAULT_SESSION_NAME).to_owned();
+            let sts = || {
+                let region = given(profile.sts_region.as_deref());
+                Sts::new(places.client.clone(), places.sts(variables, region, profile.enable_vpc))
+            };
+            match given(profile.mode.as_deref()) {
+                Some("AK") => Ok(Issued::lasting(profile.key(name)?)),
+                Some("StsToken") => {
+                    let token = secret(&profile.sts_token).ok_or_else(|| wrong("has no sts_token"))?;
+                    Ok(Issued::lasting(Credentials { security_token: Some(token), ..profile.key(name)? }))
+                }
+                Some(mode @ ("RamRoleArn" | "ChainableRamRoleArn")) => {
+                    let base = if mode == "RamRoleArn" {
+                        profile.key(name)?
+                    } else {
+                        let source = need(&profile.source_profile, "source_profile")?;
+                        let steps = steps.checked_sub(1).ok_or_else(|| {
+                            wrong("is reached through too many others, or through itself: correct source_profile")
+                        })?;
+                        self.of_profile(&source, steps, places, variables).await?.credentials
+                    };
+                    let external_id = given(profile.external_id.as_deref()).map(str::to_owned);
+                    let role_arn = need(&profile.ram_role_arn, "ram_role_arn")?;
+                    let request = RoleRequest { role_arn, external_id, session_name };
+                    sts().assume_role(Signer::fixed(base), &request).await.map_err(failed)
+                }
+                Some("OIDC") => {
+                    let role_arn = need(&profile.ram_role_arn, "ram_role_arn")?;
+                    let provider_arn = need(&profile.oidc_provider_arn, "oidc_provider_arn")?;
+                    let token = need(&profile.oidc_token_file, "oidc_token_file")?;
+                    let assumed = oidc::Assumed { role_arn, provider_arn, session_name };
+                    oidc::of(sts(), assumed, oidc::file(token.into()))().await
+                }
+                Some("EcsRamRole") if is_true(&**variables, ecs_role::DISABLED) => {
+                    Err(wrong(&format!("has mode EcsRamRole, and {} forbids to ask for it", ecs_role::DISABLED)))
+                }
+                Some("EcsRamRole") => {
+                    let role = given(profile.ram_role_name.as_deref()).map(str::to_owned);
+                    let role = role.or_else(|| variable(&**variables, ecs_role::ROLE));
+                    ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+                }
+                Some(mode) if mode.len() <= 40 && mode.bytes().all(|c| c.is_ascii_alphanumeric()) => {
+                    let known = "AK, StsToken, RamRoleArn, ChainableRamRoleArn, OIDC or EcsRamRole";
+                    Err(wrong(&format!("has mode {mode}, which is not supported: use {known}")))
+                }
+                Some(_) => Err(wrong("has a mode that is not known")),
+                None => Err(wrong("has no mode: run `aliyun configure`")),
+            }
+        })
+    }
+}
+
+impl Profile {
+    fn key(&self, name: &str) -> Result<Credentials, CredentialsError> {
+        let missing = |field: &str| unusable(format!("profile {name:?} has no {field}"));
+        Ok(Credentials {
+            access_key_id: given(self.access_key_id.as_deref()).ok_or_else(|| missing("access_key_id"))?.to_owned(),
+            access_key_secret: secret(&self.access_key_secret).ok_or_else(|| missing("access_key_secret"))?,
+            security_token: None,
+        })
+    }
+}
+
+fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(Into::into))
+}
+
+fn find<'a>(profiles: &'a [Profile], name: &str) -> Option<&'a Profile> {
+    profiles.iter().find(|profile| profile.name.as_deref() == Some(name))
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn secret(text: &Option<SecretString>) -> Option<SecretString> {
+    given(text.as_ref().map(ExposeSecret::expose_secret)).map(Into::into)
+}
+
+fn unusable(why: String) -> CredentialsError {
+    CredentialsError::ProfileUnusable(why)
+}
