@@ -85,7 +85,7 @@ fn the_program_listens_on_loopback_only_and_ends_when_it_is_told_to() {
     let output = simulator(&["--listen", "0.0.0.0:0"]).stderr(Stdio::piped()).output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
-    for (name, wrong) in [("--delay", "soon"), ("--delay", "1h"), ("--password-echo", "loud")] {
+    for (name, wrong) in [("--delay", "soon"), ("--delay", "1h"), ("--password-echo", "loud"), ("--role", "dr")] {
         assert!(!simulator(&[name, wrong]).stderr(Stdio::null()).status().unwrap().success(), "{name} {wrong}");
     }
     for signal in ["-TERM", "-INT"] {

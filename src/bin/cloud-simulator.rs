@@ -43,7 +43,7 @@ struct Arguments {
     #[arg(long, env = "CLOUD_SIMULATOR_REGION", default_value = "cn-hangzhou")]
     region: String,
     /// The ARN of a RAM role that every key and every subject of every --oidc-provider may assume; several with commas between.
-    #[arg(long, env = "CLOUD_SIMULATOR_ROLE", value_delimiter = ',')]
+    #[arg(long, env = "CLOUD_SIMULATOR_ROLE", value_delimiter = ',', value_parser = role_arn)]
     role: Vec<String>,
     /// The ARN of an OIDC provider of any issuer, for the audience sts.aliyuncs.com; several with commas between.
     #[arg(long, env = "CLOUD_SIMULATOR_OIDC_PROVIDER", value_delimiter = ',')]
@@ -80,6 +80,13 @@ enum Echo {
     Masked,
     Clear,
     Omitted,
+}
+
+fn role_arn(text: &str) -> Result<String, String> {
+    match Role::is_arn(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it must be acs:ram::<account>:role/<name>".to_owned()),
+    }
 }
 
 fn milliseconds(text: &str) -> Result<i64, String> {

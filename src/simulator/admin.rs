@@ -43,6 +43,12 @@ pub(super) fn router() -> Router<Simulator> {
 /// Why an admin call was not carried out.
 pub(super) struct Refused(StatusCode, String);
 
+impl Refused {
+    pub(super) fn malformed(why: String) -> Refused {
+        Refused(StatusCode::BAD_REQUEST, why)
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         (self.0, Json(json!({"error": self.1}))).into_response()

@@ -10,7 +10,8 @@ pub struct Fault {
     #[serde(default)]
     pub action: Option<String>,
     /// The region that it strikes, as the request itself names it (`RegionId` of EBS, else the host); any when absent. So
-    /// a region is down: `Lost`, for that region. A request of RocketMQ to a loopback address names none.
+    /// a region is down: `Lost`, for that region. A request of RocketMQ or STS to a loopback address names
+    /// none, nor does one to the central endpoint of STS.
     #[serde(default)]
     pub region: Option<String>,
     /// How many matching requests pass first.

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Answer, done, model_answer, read};
+use super::admin::{Answer, Refused, done, model_answer, read};
 use super::model::Failure;
 use super::model::sts::{OidcProvider, Role};
 use super::{AccessKey, Simulator};
@@ -39,6 +39,7 @@ async fn roles(State(simulator): State<Simulator>) -> Response {
 /// Body: a [`Role`], such as `{"arn": "acs:ram::1:role/dr", "trustedCallers": ["*"]}`.
 async fn set_role(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let role: Role = read(&body)?;
+    check_arn(&role.arn)?;
     simulator.with_sts(|sts, _| sts.set_role(role));
     done()
 }
@@ -60,6 +61,14 @@ async fn set_provider(State(simulator): State<Simulator>, body: Bytes) -> Answer
 
 async fn remove_provider(State(simulator): State<Simulator>, Query(Named { arn }): Query<Named>) -> Answer {
     gone(simulator.with_sts(|sts, _| sts.remove_provider(&arn)), "OIDC provider")
+}
+
+/// A role by another name could never be assumed, and nobody would see why.
+fn check_arn(arn: &str) -> Result<(), Refused> {
+    match Role::is_arn(arn) {
+        true => Ok(()),
+        false => Err(Refused::malformed(format!("{arn:?} is not acs:ram::<account>:role/<name>"))),
+    }
 }
 
 fn gone(was_there: bool, what: &str) -> Answer {
@@ -125,6 +134,7 @@ struct Attached {
 /// Body: `{"role": "<ARN>"}` attaches a role to the instance; `null` takes it away.
 async fn ecs_role(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Attached { role } = read(&body)?;
+    role.as_deref().map_or(Ok(()), check_arn)?;
     simulator.with_sts(|sts, _| sts.metadata.role_arn = role);
     done()
 }

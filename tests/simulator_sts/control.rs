@@ -109,6 +109,8 @@ async fn the_admin_api_reaches_roles_and_keys() {
         ("POST", "/roles", role.clone(), 200),
         ("POST", "/roles", json!({"arn": OTHER}), 200),
         ("POST", "/roles", json!({"name": "x"}), 400),
+        ("POST", "/roles", json!({"arn": "team-a"}), 400),
+        ("POST", "/ecs-role", json!({"role": "team-a"}), 400),
         ("POST", "/roles", role.clone(), 200),
         ("DELETE", &format!("/roles?arn={OTHER}"), Value::Null, 200),
         ("DELETE", &format!("/roles?arn={OTHER}"), Value::Null, 404),

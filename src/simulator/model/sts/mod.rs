@@ -68,6 +68,11 @@ impl Role {
         }
     }
 
+    /// Whether a text is the ARN of a role.
+    pub fn is_arn(text: &str) -> bool {
+        parts_of_role(text).is_some()
+    }
+
     fn usual_session() -> u32 {
         3600
     }
