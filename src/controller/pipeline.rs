@@ -177,9 +177,9 @@ async fn write<K: Kind>(
 
 /// When to come back to an account that gives nothing. Its own controller tells when it does again.
 fn unusable(error: &AccountError) -> Next {
-    match error {
-        AccountError::Credentials { why: CredentialsError::Refused(_), .. } => Next::Retry(Class::Denied),
-        error if error.passing() => Next::Retry(Class::Unavailable),
+    match error.why() {
+        Some(CredentialsError::Refused(_)) => Next::Retry(Class::Denied),
+        _ if error.passing() => Next::Retry(Class::Unavailable),
         _ => Next::Poll,
     }
 }

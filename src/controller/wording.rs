@@ -22,21 +22,12 @@ pub fn failure(error: &Error) -> (Statement, bool) {
 /// What `Synced` says where there is nobody to sign calls, and whether a person has to act.
 pub fn unusable(error: &AccountError) -> (Statement, bool) {
     let message = error.to_string();
-    match error {
-        AccountError::Endpoint { .. } => (Statement::no(synced::ENDPOINT_REFUSED, message), true),
-        AccountError::Credentials { why: CredentialsError::Refused(_), .. } => {
-            (Statement::no(synced::ACCESS_DENIED, message), true)
-        }
-        AccountError::Credentials { why: CredentialsError::Unreachable(error), .. } => {
-            (Statement { message, ..failure(error).0 }, false)
-        }
-        AccountError::Credentials { why: CredentialsError::Expired { .. }, .. } => {
-            (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false)
-        }
-        AccountError::NotAllowed { .. }
-        | AccountError::Missing(_)
-        | AccountError::Unreadable(..)
-        | AccountError::Credentials { .. } => (Statement::no(synced::CREDENTIALS_NOT_FOUND, message), true),
+    match (error, error.why()) {
+        (AccountError::Endpoint { .. }, _) => (Statement::no(synced::ENDPOINT_REFUSED, message), true),
+        (_, Some(CredentialsError::Refused(_))) => (Statement::no(synced::ACCESS_DENIED, message), true),
+        (_, Some(CredentialsError::Unreachable(error))) => (Statement { message, ..failure(error).0 }, false),
+        (_, Some(CredentialsError::Expired { .. })) => (Statement::unknown(synced::CLOUD_UNAVAILABLE, message), false),
+        _ => (Statement::no(synced::CREDENTIALS_NOT_FOUND, message), true),
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{EndpointError, is_loopback};
 
 /// The installation's rule for endpoints that an account names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     entries: Vec<Entry>,
     allow_insecure: bool,

@@ -91,7 +91,7 @@ async fn find(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Result<F
     let account = session.ctx.accounts.of(&session.object)?;
     let issued = account.identity.credentials(Timestamp::now()).await;
     let full = format!("{}/{}", key.0, key.1);
-    let issued = issued.map_err(|why| AccountError::Credentials { account: Some(full), why })?;
+    let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
     let standing = account.identity.standing(Some(&issued.credentials));
     Ok(Found { identity: issued.identity, expires: issued.expires, standing, due: account.identity.due() })
 }
@@ -103,7 +103,7 @@ fn next(found: &Result<Found, AccountError>) -> Next {
             Next::PollWithin(due.duration_since(Timestamp::now()).try_into().unwrap_or_default())
         }
         Ok(Found { due: None, .. }) => Next::Poll,
-        Err(AccountError::Credentials { why: CredentialsError::Refused(_), .. }) => Next::Retry(Class::Denied),
+        Err(error) if matches!(error.why(), Some(CredentialsError::Refused(_))) => Next::Retry(Class::Denied),
         Err(error) if error.passing() => Next::Retry(Class::Unavailable),
         Err(_) => Next::Poll,
     }

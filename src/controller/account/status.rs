@@ -101,11 +101,8 @@ fn readiness(found: &Result<Found, AccountError>) -> (Statement, bool) {
 }
 
 fn truth(error: &AccountError) -> Truth {
-    match error {
-        AccountError::Credentials { why: CredentialsError::Expired { .. }, .. } => Truth::False,
-        error if error.passing() => Truth::Unknown,
-        _ => Truth::False,
-    }
+    let ended = matches!(error.why(), Some(CredentialsError::Expired { .. }));
+    if error.passing() && !ended { Truth::Unknown } else { Truth::False }
 }
 
 /// The reason of `Ready` for what is wrong.
@@ -114,7 +111,7 @@ pub fn reason(error: &AccountError) -> &'static str {
         AccountError::NotAllowed { .. } | AccountError::Missing(_) => account::CREDENTIALS_NOT_FOUND,
         AccountError::Unreadable(..) => account::UNAVAILABLE,
         AccountError::Endpoint { .. } => account::ENDPOINT_REFUSED,
-        AccountError::Credentials { why, .. } => match why {
+        AccountError::Credentials { why, .. } => match &**why {
             CredentialsError::SecretNotFound(_) => account::SECRET_NOT_FOUND,
             CredentialsError::KeyMissing { .. }
             | CredentialsError::NotText { .. }

@@ -39,7 +39,7 @@ pub enum AccountError {
         /// The account; none, where it is the operator's own identity.
         account: Option<String>,
         /// Why.
-        why: CredentialsError,
+        why: Box<CredentialsError>,
     },
 }
 
@@ -48,6 +48,19 @@ fn of(account: Option<&str>) -> String {
 }
 
 impl AccountError {
+    /// The source of an account's credentials, or of the operator's own, gives none.
+    pub fn credentials(account: Option<&str>, why: CredentialsError) -> Self {
+        Self::Credentials { account: account.map(Into::into), why: Box::new(why) }
+    }
+
+    /// What is wrong with the credentials, if it is that.
+    pub fn why(&self) -> Option<&CredentialsError> {
+        match self {
+            Self::Credentials { why, .. } => Some(why),
+            Self::NotAllowed { .. } | Self::Missing(_) | Self::Unreadable(..) | Self::Endpoint { .. } => None,
+        }
+    }
+
     /// Whether it may pass without anybody's doing.
     pub fn passing(&self) -> bool {
         match self {

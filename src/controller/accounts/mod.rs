@@ -160,7 +160,7 @@ impl Accounts {
             Some(name) => self.of(&*self.find(namespace, name).await?)?,
         };
         let signer = Signer::of(&account.identity, Timestamp::now()).await;
-        let named = |why| AccountError::Credentials { account: account.name.clone(), why };
+        let named = |why| AccountError::credentials(account.name.as_deref(), why);
         let Account { client, rocketmq, ebs, .. } = &*account;
         let signer = signer.map_err(named)?;
         Ok(Access { client: client.clone(), signer, rocketmq: rocketmq.clone(), ebs: ebs.clone() })

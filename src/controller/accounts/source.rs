@@ -10,8 +10,8 @@ use kube::Client;
 use super::AccountError;
 use crate::api::account::{CredentialsSource, OidcCredentials};
 use crate::cloud;
-use crate::cloud::credentials::identity::{Identity, OnChange};
 use crate::cloud::credentials::chain::{self, Places};
+use crate::cloud::credentials::identity::{Identity, OnChange};
 use crate::cloud::credentials::{CredentialsError, ecs_role, environment, oidc, profile};
 use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
@@ -89,9 +89,8 @@ pub(super) fn of(
                 }
                 None => {
                     own("the token of the operator's own pod (oidc without serviceAccountRef)")?;
-                    let file = settings.variables.get(oidc::TOKEN_FILE).ok_or(AccountError::Credentials {
-                        account: Some(account.to_owned()),
-                        why: CredentialsError::VariableMissing(oidc::TOKEN_FILE),
+                    let file = settings.variables.get(oidc::TOKEN_FILE).ok_or_else(|| {
+                        AccountError::credentials(Some(account), CredentialsError::VariableMissing(oidc::TOKEN_FILE))
                     })?;
                     oidc::file(PathBuf::from(file))
                 }
@@ -110,10 +109,10 @@ pub(super) fn of(
             Ok(read(environment::of(settings.variables.standard())))
         }
         // The definition refuses it; an object from before the definition is not worth a guess.
-        CredentialsSource { .. } => Err(AccountError::Credentials {
-            account: Some(account.to_owned()),
-            why: CredentialsError::NoSource("set one of secretRef, oidc, ecsRole and environment".into()),
-        }),
+        CredentialsSource { .. } => {
+            let why = CredentialsError::NoSource("set one of secretRef, oidc, ecsRole and environment".into());
+            Err(AccountError::credentials(Some(account), why))
+        }
     }
 }
 
