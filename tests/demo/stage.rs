@@ -158,6 +158,8 @@ impl Stage {
         let rest = ["--create-visibility-window", "5s", "--metrics-address", "127.0.0.1:0"];
         let mut arguments = vec!["run", "--namespace", &namespace, "--rocketmq-endpoint", &self.cloud];
         arguments.extend(["--ebs-endpoint", &self.cloud]);
+        // The samples name no account: they use the operator's own key.
+        arguments.extend(["--default-account-namespaces", &namespace]);
         arguments.extend(intervals);
         arguments.extend(rest);
         typed(&format!("{} \\\n  dr-operator {}", environment[1..].join(" "), arguments.join(" ")));

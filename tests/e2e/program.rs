@@ -78,8 +78,16 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     BufReader::new(out).read_line(&mut line).expect("it says where it listens");
     let url = line.trim().rsplit(' ').next().expect("a URL").to_owned();
 
-    let (mut operator, address, lines) =
-        operator(&["--namespace", &namespace, "--rocketmq-endpoint", &url, "--poll-interval", "1s"]);
+    let (mut operator, address, lines) = operator(&[
+        "--namespace",
+        &namespace,
+        "--default-account-namespaces",
+        &namespace,
+        "--rocketmq-endpoint",
+        &url,
+        "--poll-interval",
+        "1s",
+    ]);
     eventually_blocking(DEADLINE, "/readyz", || (get(&address, "/readyz").0 == 200).then_some(()));
     assert_eq!(get(&address, "/livez").0, 200);
 
@@ -112,7 +120,7 @@ fn an_endpoint_that_is_not_encrypted_is_refused_before_anything_is_sent() {
         let output = command.env_remove("RUST_BACKTRACE").output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    for flag in ["--rocketmq-endpoint", "--ebs-endpoint"] {
+    for flag in ["--rocketmq-endpoint", "--ebs-endpoint", "--sts-endpoint", "--metadata-endpoint"] {
         let (code, text) = run(&[flag, "http://cloud.example.com"]);
         assert_eq!(code, Some(1), "{flag}");
         assert!(text.contains(&format!("{flag} is refused")) && text.contains("is not encrypted: use https"), "{text}");
