@@ -7,6 +7,8 @@
 mod chain;
 #[path = "credentials/metadata.rs"]
 mod metadata;
+#[path = "credentials/proxy.rs"]
+mod proxy;
 #[path = "credentials/refused.rs"]
 mod refused;
 #[path = "credentials/service.rs"]

@@ -69,11 +69,6 @@ pub enum EndpointError {
     NotAnEntry(String),
 }
 
-/// Whether an endpoint is on this machine.
-pub fn on_this_machine(endpoint: &str) -> bool {
-    endpoint.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
-}
-
 /// Whether a host is this machine: `localhost`, or an address of loopback in its usual spelling.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
@@ -111,7 +106,6 @@ mod tests {
         assert!(matches!(parse("http://127.0.0.1.example.com", false), Err(EndpointError::Insecure(_))));
         assert_eq!(parse("http://10.0.0.1", true), Ok("http://10.0.0.1".into()));
         assert_eq!(parse("https://example.com", false), Ok("https://example.com".into()));
-        assert!(on_this_machine("http://[::1]:80") && !on_this_machine("https://example.com"));
     }
 
     #[test]

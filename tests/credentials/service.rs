@@ -40,8 +40,8 @@ impl Seen {
 
     /// Holds the signature against what is computed anew from what arrived, over every header but the signature itself.
     pub fn assert_signed_by(&self, key: &Credentials, secret: &str) {
-        let headers: Vec<_> = self.headers.keys().filter(|name| *name != "authorization").collect();
-        let headers: Vec<_> = headers.into_iter().map(|name| (name.as_str(), self.header(name.as_str()))).collect();
+        let names = self.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "authorization");
+        let headers: Vec<_> = names.map(|name| (name, self.header(name))).collect();
         let query: Vec<_> = self.query.iter().collect();
         let hash = sign::payload_hash(self.body.as_bytes());
         assert_eq!(self.header("x-acs-content-sha256"), hash);
@@ -59,11 +59,13 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 /// What is answered; status 0 is never.
 pub type Answer = (u16, String);
 
+type Answering = dyn Fn(&Seen, usize) -> Answer + Send + Sync;
+
 /// The service.
 #[derive(Clone)]
 pub struct Service {
     seen: Arc<Mutex<Vec<Seen>>>,
-    answer: Arc<dyn Fn(&Seen, usize) -> Answer + Send + Sync>,
+    answer: Arc<Answering>,
 }
 
 impl Service {
