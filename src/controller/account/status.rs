@@ -161,15 +161,18 @@ pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) 
     }
 }
 
-/// Whether those who use the account are to be looked at now: its spec changed, or credentials are there again. That the
-/// cloud takes a key again, one of them saw itself.
+/// Whether those who use the account are to be looked at now: its spec changed, or credentials went or are there again. What
+/// the cloud says of a key, one of them saw itself.
 pub fn wakes(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> bool {
-    let told_by_calls = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
-    let back = match (readiness_of(old), readiness_of(new)) {
-        (before, Some(after)) if after.status == "True" => {
-            before.is_none_or(|it| it.status != "True" && !told_by_calls.contains(&it.reason.as_str()))
-        }
+    let told_by_calls = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED, ready::DELETING];
+    let state = |status| {
+        let it = readiness_of(status)?;
+        Some((it.status.as_str(), told_by_calls.contains(&it.reason.as_str())))
+    };
+    let changed = match (state(old), state(new)) {
+        (before, Some(("True", _))) => before.is_none_or(|(truth, told)| truth != "True" && !told),
+        (Some(("True", _)), Some(("False", told))) => !told,
         _ => false,
     };
-    old.observed_generation != new.observed_generation || back
+    old.observed_generation != new.observed_generation || changed
 }
