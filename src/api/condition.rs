@@ -146,6 +146,8 @@ pub mod account {
     pub const CLOCK_SKEW: &str = "ClockSkew";
     /// An endpoint is not allowed.
     pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
+    /// The credentials in use are good and cannot be renewed before they end (`Ready` is true).
+    pub const NOT_RENEWED: &str = "NotRenewed";
     /// The namespace may not use the operator's own identity.
     pub const CREDENTIALS_NOT_FOUND: &str = super::synced::CREDENTIALS_NOT_FOUND;
     /// STS or Kubernetes cannot be reached.

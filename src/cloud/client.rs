@@ -15,7 +15,7 @@ pub use super::transport::{Bytes, HttpService, TransportError, from_service, htt
 use super::answer::{Answer, understand};
 use super::budget::{Budget, Share};
 use super::credentials::Credentials;
-use super::credentials::identity::{Signer, about_the_key};
+use super::credentials::identity::{Replaced, about_the_key};
 use super::error::{Class, Error};
 use super::request::{signed, unsigned};
 
@@ -92,13 +92,18 @@ impl Client {
                     return Err(after(lost, Error { class, action: call.action, code, message, request_id: None }));
                 }
             }
-            let started = Instant::now();
             let credentials = match &target.signer {
                 Some(signer) => Some(signer.credentials(Timestamp::now()).await),
                 None => None,
             };
+            let accepted = || {
+                if let (Some(signer), Some(taken)) = (&target.signer, &credentials) {
+                    signer.accepted(taken, &target.endpoint);
+                }
+            };
+            let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
-                Ok((data, request_id)) => (Ok(data), request_id),
+                Ok((data, request_id)) => (Ok(data), request_id.map(|id| shortened(&id))),
                 Err(error) => (Err(error.clone()), error.request_id),
             };
             let code = outcome.as_ref().map_or_else(|error| label(&error.code), |_| "OK");
@@ -113,24 +118,32 @@ impl Client {
             let error = match outcome {
                 Ok(data) => {
                     self.budget.succeeded(share, Instant::now());
-                    target.signer.iter().for_each(Signer::accepted);
+                    accepted();
                     return Ok(data);
                 }
                 Err(error) => error,
             };
             lost |= error.class == Class::Ambiguous;
             if let (Some(signer), Some(refused), true) = (&target.signer, &credentials, about_the_key(&error)) {
-                if replaced {
-                    signer.refused(refused, &error, Timestamp::now());
-                } else if signer.replace(refused, &error, Timestamp::now()).await {
-                    replaced = true;
-                    continue;
+                let (place, now) = (&target.endpoint, Timestamp::now());
+                let outcome = match replaced {
+                    true => Replaced::No,
+                    false => signer.replace(refused, place, &error, call.changing, now).await,
+                };
+                match outcome {
+                    Replaced::Yes => {
+                        replaced = true;
+                        continue;
+                    }
+                    // The next pass looks at what the other identity sees.
+                    Replaced::ByAnother => return Err(after(lost, Error { class: Class::Unavailable, ..error })),
+                    Replaced::No => signer.refused(refused, place, &error, now),
                 }
             }
             // Whoever is told what is wrong with a call was let in.
             let answered = matches!(error.class, Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid);
             if answered && !about_the_key(&error) {
-                target.signer.iter().for_each(Signer::accepted);
+                accepted();
             }
             let repeat = match error.class {
                 Class::Throttled { after } => {
@@ -208,11 +221,22 @@ fn scrub(mut text: String, signer: Option<&Credentials>, call: &Call) -> String 
     let key = signer.into_iter().flat_map(|it| it.security_token.iter().chain([&it.access_key_secret]));
     for secret in call.secrets.iter().chain(key) {
         let secret = secret.expose_secret();
-        if secret.is_empty() || !text.contains(secret) {
+        if secret.is_empty() {
             continue;
         }
+        // XML writes some characters in other ways.
+        let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        for spelling in [escaped.clone(), escaped.replace('"', "&quot;").replace('\'', "&apos;")] {
+            if secret.len() >= 4 && spelling != secret {
+                text = text.replace(&spelling, "[redacted]");
+            }
+        }
         // A very short secret would turn the text into a riddle that can be solved.
-        text = if secret.len() < 4 { "[redacted]".into() } else { text.replace(secret, "[redacted]") };
+        text = match secret.len() {
+            _ if !text.contains(secret) => text,
+            0..4 => "[redacted]".into(),
+            _ => text.replace(secret, "[redacted]"),
+        };
     }
     text
 }
@@ -223,6 +247,7 @@ mod tests {
 
     use super::super::budget::Lane;
     use super::*;
+    use crate::cloud::credentials::identity::Signer;
 
     fn call(changing: bool) -> Call {
         Call {

@@ -60,7 +60,7 @@ pub enum EndpointError {
         /// The product, such as `sts`.
         product: String,
         /// What is used without being allowed.
-        expected: &'static str,
+        expected: String,
     },
     /// An entry of the installation's list says nothing.
     #[error(

@@ -132,6 +132,8 @@ pub(super) fn signed(
     let mut request =
         Request::builder().method(call.method.clone()).uri(format!("{}{}{mark}{query}", target.endpoint, call.path));
     for (name, value) in headers {
+        let mut value = http::HeaderValue::try_from(value)?;
+        value.set_sensitive(name == "x-acs-security-token");
         request = request.header(name, value);
     }
     let mut authorization = http::HeaderValue::try_from(authorization)?;

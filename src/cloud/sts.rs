@@ -148,8 +148,10 @@ fn issued(action: &'static str, role_arn: &str, answer: Value) -> Result<Issued,
     Ok(Issued { credentials, expires: Some(expiration), identity: role_arn.to_owned() })
 }
 
-/// What a failed call means for those who wait for credentials.
+/// What a failed call means for those who wait for credentials. Its request ID is in the log: with it, each attempt would be
+/// told in other words.
 pub fn failed(error: Error) -> CredentialsError {
+    let error = Error { request_id: None, ..error };
     match error.class {
         Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => CredentialsError::Unreachable(error),
         Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => CredentialsError::Refused(error),

@@ -12,8 +12,8 @@ pub use bytes::Bytes;
 
 use super::endpoint;
 
-/// The most that an answer may hold; a page of 10,000 plans is far below.
-const LARGEST_ANSWER: usize = 64 << 20;
+/// The most that an answer may hold; a page of 1,000 entries is far below. Read as JSON it takes many times as much.
+const LARGEST_ANSWER: usize = 8 << 20;
 
 /// Where an ECS instance asks for what it is and has. Source: the official SDK.
 pub(super) const METADATA_HOST: &str = "100.100.100.200";
@@ -63,7 +63,7 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
                 if body.len() + chunk.len() > LARGEST_ANSWER {
-                    return Err(TransportError::Lost("the answer is larger than 64 MiB".into()));
+                    return Err(TransportError::Lost("the answer is larger than 8 MiB".into()));
                 }
                 body.extend_from_slice(&chunk);
             }

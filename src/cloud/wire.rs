@@ -109,6 +109,9 @@ pub(super) enum Twice {
     Skip,
 }
 
+/// No list is longer: it is kept in memory whole.
+const MOST_ENTRIES: usize = 100_000;
+
 /// The pages of a list that were read so far.
 pub(super) struct Pages<T, Id> {
     action: &'static str,
@@ -127,6 +130,9 @@ impl<T, Id: Ord> Pages<T, Id> {
     /// Adds a page; an entry that came before says that the list changed while it was read.
     pub(super) fn add(&mut self, entries: Vec<T>, id: impl Fn(&T) -> Id) -> Result<(), Error> {
         self.read += entries.len();
+        if self.read > MOST_ENTRIES {
+            return Err(broken(self.action, "more entries than anybody can have"));
+        }
         for entry in entries {
             match (self.ids.insert(id(&entry)), self.twice) {
                 (true, _) => self.all.push(entry),

@@ -44,6 +44,8 @@ pub trait Object:
 ///
 /// Hooks that are not async are functions of their arguments: they ask nobody, so that tables can test them.
 pub trait Kind: Object {
+    /// The product of the cloud that its objects are of.
+    const PRODUCT: &'static str;
     /// What the cloud side of an object is called in sentences: the … was kept.
     const NOUN: &'static str;
     /// The action of the event that tells of the cloud side's end, as one word.

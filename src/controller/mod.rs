@@ -28,7 +28,9 @@ use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
 use self::accounts::{Accounts, Variables};
+use self::kind::Object;
 pub use self::run::{Shutdown, run, shutdown};
+use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::client;
 use crate::cloud::endpoint::Allowed;
 use crate::cloud::error::Class;
@@ -221,6 +223,9 @@ impl Context {
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
         self.metrics.forget(kind, namespace, name);
+        if kind == AlibabaCloudAccount::KIND {
+            self.accounts.forget(&(namespace.to_owned(), name.to_owned()));
+        }
     }
 
     /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of

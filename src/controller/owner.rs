@@ -66,6 +66,17 @@ fn split(description: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Whether two identities surely see the same: they are one, or roles of one cloud account at one endpoint. Of keys, nobody
+/// can tell.
+pub fn same_cloud_account(one: &str, other: &str) -> bool {
+    let account = |identity: &str| {
+        let (arn, endpoint) = identity.split_once(" at ").unwrap_or((identity, ""));
+        let (account, _) = arn.strip_prefix("acs:ram::")?.split_once(":role/")?;
+        Some((account.to_owned(), endpoint.to_owned()))
+    };
+    one == other || account(one).is_some_and(|it| account(other) == Some(it))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +128,21 @@ mod tests {
         assert!(hashed.starts_with("0a1b2c3d/#") && hashed.len() == "0a1b2c3d/#".len() + 32, "{hashed}");
         // The longest that there are: a cluster's ID of 32 characters, a namespace of 63, a name of 253.
         assert!(identity(&"c".repeat(32), &"n".repeat(63), &"a".repeat(253), 128).len() <= 128);
+    }
+
+    #[test]
+    fn roles_of_one_cloud_account_see_the_same_and_keys_may_not() {
+        let role = "acs:ram::1:role/a";
+        for (other, same) in [
+            (role, true),
+            ("acs:ram::1:role/b", true),
+            ("acs:ram::2:role/a", false),
+            ("acs:ram::1:role/b at https://rocketmq.cn-beijing.aliyuncs.com", false),
+            ("LTAI****0001", false),
+        ] {
+            assert_eq!(same_cloud_account(role, other), same, "{other}");
+        }
+        assert!(same_cloud_account("LTAI****0001", "LTAI****0001"));
+        assert!(!same_cloud_account("LTAI****0001", "LTAI****0002"));
     }
 }

@@ -11,7 +11,7 @@ use super::accounts::{Access, AccountError};
 use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Subject, Told};
 use super::session::Session;
 use super::verdict::Verdict;
-use super::{Context, Error, Next, wording};
+use super::{Context, Error, Next, owner, wording};
 use crate::api::condition::synced;
 use crate::cloud::budget::Lane;
 use crate::cloud::credentials::CredentialsError;
@@ -20,6 +20,8 @@ use crate::conditions::Statement;
 
 /// No observation takes longer, but for a long poll interval.
 const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
+/// Nor with one: whoever waits that long holds a worker that others need.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
 /// After so many failures in a row, what is to be kept anyway is let go.
 const FAILURES_BEFORE_LETTING_GO: u32 = 3;
 
@@ -87,7 +89,7 @@ async fn pass<K: Kind>(session: &mut Session<'_, K>) -> Result<Next, Error> {
     };
     let cloud = session.object.cloud(&access, lane);
     // What takes that long is old before it is whole, and others wait for their turn.
-    let longest = LONGEST_OBSERVATION.max(session.poll_interval() * 2);
+    let longest = LONGEST_OBSERVATION.max((session.poll_interval() * 2).min(LONGEST_PATIENCE));
     let subject = session.subject();
     match tokio::time::timeout(longest, K::observe(&subject, session.ctx, &cloud)).await {
         Ok(Ok(seen)) => run(session, &access, &cloud, seen).await,
@@ -107,7 +109,7 @@ async fn run<K: Kind>(
     cloud: &K::Cloud,
     seen: K::Seen,
 ) -> Result<Next, Error> {
-    let identity = access.identity();
+    let identity = access.identity(K::PRODUCT);
     if let Some((what, last)) = stranger::<K>(&session.subject(), &seen, &identity) {
         return unseen(session, Unseen::Stranger { what, last, identity }).await;
     }
@@ -153,8 +155,12 @@ fn kept<K: Kind>(why: &str) -> Release {
 /// What is not found by another identity than the one that saw it last, and who that was. It may be there all the same, in
 /// another cloud account: nothing may be made in its place, and nothing let go.
 fn stranger<K: Kind>(it: &Subject<'_, K>, seen: &K::Seen, identity: &str) -> Option<(String, String)> {
-    let last = K::identity(&mut it.status.clone()).take().filter(|last| last != identity)?;
-    Some((K::lost(it, seen)?, last))
+    let what = K::lost(it, seen)?;
+    match K::identity(&mut it.status.clone()).take() {
+        Some(last) => (!owner::same_cloud_account(&last, identity)).then_some((what, last)),
+        // An object from before the field: then nobody had an account.
+        None => it.object.account().map(|_| (what, "another identity, perhaps the operator's own,".into())),
+    }
 }
 
 /// Computes the status, writes it where it changed, and gives it. `identity` is who saw the cloud, if it was seen.
@@ -208,16 +214,16 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
     // What was stopped for this object's sake is not left so without need.
     let since = subject.deleting_since().map(|it| subject.now.duration_since(it));
     let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_PAUSE);
-    // Without credentials nothing can be cleared either.
-    let hopeless = waited && matches!(&why, Unseen::Credentials(error) if !error.passing());
-    let held = K::holds(&subject) && !hopeless;
-    let retained = deleting && subject.object.retained() && !held && (waited || !K::owes(&subject));
     // What a person has to mend, and not what mends itself.
     let denied = match &why {
         Unseen::Credentials(error) => !error.passing(),
         Unseen::Cloud(error) => error.class == Class::Denied,
         Unseen::Stranger { .. } => true,
     };
+    // Whoever may not look can clear nothing either.
+    let held = K::holds(&subject) && !(waited && denied);
+    let owing = held || (K::owes(&subject) && !waited);
+    let retained = deleting && subject.object.retained() && !owing;
     if retained && denied {
         return release(session, kept::<K>(&format!(": {}", synced.message))).await;
     }
@@ -234,7 +240,11 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
         session.measure(None);
     }
     write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
-    Ok(next)
+    let left = since.map(|since| LONGEST_PAUSE.saturating_sub(since.unsigned_abs()));
+    Ok(match left {
+        Some(left) if next == Next::Poll && !left.is_zero() => Next::PollWithin(left),
+        _ => next,
+    })
 }
 
 /// Lets the object go.

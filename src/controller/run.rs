@@ -1,7 +1,7 @@
 //! Runs the controllers: watches, workers, and what becomes of a pass that ended early.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Shared, join_all};
@@ -22,6 +22,9 @@ use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
+
+/// When a pass is tried again whose namespace had all of its turns.
+const TURN_AGAIN: Duration = Duration::from_millis(200);
 
 /// A signal that every controller waits for.
 pub type Shutdown = Shared<BoxFuture<'static, ()>>;
@@ -110,10 +113,16 @@ fn accounts(ctx: &Arc<Context>, shutdown: &Shutdown, users: Users) -> Vec<Runnin
 fn events<K: Object>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
-    ctx: &Context,
+    ctx: &Arc<Context>,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    watcher(api, config).default_backoff().reflect(writer)
+    let seen = ctx.clone();
+    watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
+        // Of an object without a finalizer no pass may tell that it went.
+        if let watcher::Event::Delete(gone) = event {
+            seen.forget(K::KIND, &gone.namespace().unwrap_or_default(), &gone.name_any());
+        }
+    })
 }
 
 /// Tells the controllers of accounts that one has a user more or fewer. `named` are the accounts that were named before.
@@ -125,7 +134,8 @@ fn named_accounts<K: Kind>(
     let (object, now) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, object.account()),
         watcher::Event::Delete(object) => (object, None),
-        watcher::Event::Init | watcher::Event::InitDone => return,
+        watcher::Event::Init => return named.clear(),
+        watcher::Event::InitDone => return,
     };
     let now = now.map(str::to_owned);
     let key = ObjectRef::from_obj(object);
@@ -171,12 +181,12 @@ async fn control<K, R>(
         Default::default(),
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
-    let seen = ctx.clone();
+    let (seen, turns) = (ctx.clone(), Arc::<Turns>::default());
     Controller::for_stream(trigger, store)
         .with_config(workers)
         .reconcile_on(wake)
         .graceful_shutdown_on(shutdown)
-        .run(move |object, ctx| measured(object, ctx, pass.clone()), failed, ctx)
+        .run(move |object, ctx| measured(object, ctx, turns.clone(), pass.clone()), failed, ctx)
         .for_each(|outcome| {
             told::<K>(&outcome, &seen);
             futures::future::ready(())
@@ -197,9 +207,43 @@ fn told<K: Object>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Er
     }
 }
 
+/// The passes in hand of each namespace: where several share the operator, none takes all the workers.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<String, u16>>);
+
+/// A turn of a namespace, given back when it is dropped.
+struct Turn<'a> {
+    turns: &'a Turns,
+    namespace: String,
+}
+
+impl Turns {
+    /// A turn, if the namespace has fewer than `most`.
+    fn take(&self, namespace: String, most: u16) -> Option<Turn<'_>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = all.entry(namespace.clone()).or_default();
+        if *taken >= most {
+            return None;
+        }
+        *taken += 1;
+        Some(Turn { turns: self, namespace })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = all.get_mut(&self.namespace) {
+            *taken = taken.saturating_sub(1);
+        }
+        all.retain(|_, taken| *taken > 0);
+    }
+}
+
 async fn measured<K: Object, R>(
     object: Arc<K>,
     ctx: Arc<Context>,
+    turns: Arc<Turns>,
     pass: impl Fn(Arc<K>, Arc<Context>) -> R,
 ) -> Result<Action, Error>
 where
@@ -213,6 +257,12 @@ where
         object = object.name_any(),
         generation = object.meta().generation
     );
+    let workers = ctx.settings.workers;
+    // A namespace that is watched by name has workers of its own.
+    let most = if ctx.settings.namespaces.is_empty() { workers.div_ceil(2) } else { workers };
+    let Some(_turn) = turns.take(object.namespace().unwrap_or_default(), most) else {
+        return Ok(Action::requeue(TURN_AGAIN));
+    };
     let started = Instant::now();
     let outcome = pass(object, ctx.clone()).instrument(span).await;
     let result = if outcome.is_ok() { "success" } else { "error" };

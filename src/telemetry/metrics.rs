@@ -2,7 +2,7 @@
 
 mod disk_groups;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -116,7 +116,13 @@ pub struct Metrics {
     credentials: Family<Object, Seconds>,
     disk_groups: DiskGroups,
     series: Mutex<HashMap<KindObject, Series>>,
+    codes: Mutex<HashSet<String>>,
 }
+
+/// No process tells more error codes apart.
+const MOST_CODES: usize = 200;
+/// No plan shows more consumer groups; status tells of the worst of all.
+const MOST_GROUPS: usize = 2000;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -144,6 +150,7 @@ impl Metrics {
             credentials: Family::default(),
             disk_groups: DiskGroups::register(&mut registry),
             series: Mutex::default(),
+            codes: Mutex::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -192,7 +199,12 @@ impl Metrics {
     /// Counts a request to the cloud.
     pub fn requested(&self, finished: &Finished<'_>) {
         let Finished { product, action, code, duration } = finished;
-        let (product, action, code) = ((*product).to_owned(), (*action).to_owned(), (*code).to_owned());
+        let (product, action) = ((*product).to_owned(), (*action).to_owned());
+        // Codes are the other side's words: it must not be able to make up any number of series.
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = codes.contains(*code) || (codes.len() < MOST_CODES && codes.insert((*code).to_owned()));
+        let code = if known { (*code).to_owned() } else { "Other".into() };
+        drop(codes);
         let operation = Operation { product: product.clone(), action: action.clone() };
         self.requests.get_or_create(&Request { product, action, code }).inc();
         self.request_seconds.get_or_create(&operation).observe(duration.as_secs_f64());
@@ -241,6 +253,7 @@ impl Metrics {
             consumer_group: lag.group.clone(),
         };
         let seconds = |ms: i64| ms as f64 / 1000.0;
+        let lags = &lags[..lags.len().min(MOST_GROUPS)];
         let object = KindObject::new(PLAN, namespace, name);
         self.objective.get_or_create(&object).set(seconds(objective_ms));
         self.with_series(object, |series| {

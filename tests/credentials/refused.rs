@@ -83,7 +83,7 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
             assert_ne!(nonces[0], nonces[1]);
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
-            assert!(identity.standing(None).refused.is_none(), "the new one was taken");
+            assert!(identity.standing(None, Timestamp::now()).refused.is_none(), "the new one was taken");
             // The rest of the pass is signed with it.
             service.client().send(&target, &call(false)).await.unwrap();
             assert_eq!(keys(&service)[2], "key-2");
@@ -101,7 +101,10 @@ async fn it_is_not_made_a_third_time() {
         assert_eq!((error.class, error.code.as_str()), (Class::Denied, "InvalidSecurityToken.Malformed"));
         assert_eq!(keys(&service), ["key-1", "key-2"]);
         assert_eq!(asked.load(Ordering::SeqCst), 2);
-        let refused = identity.standing(Some(&key("key-2"))).refused.expect("what was said of the second is known");
+        let refused = identity
+            .standing(Some(&key("key-2")), Timestamp::now())
+            .refused
+            .expect("what was said of the second is known");
         assert_eq!(refused.code, "InvalidSecurityToken.Malformed");
     }
 }
@@ -113,7 +116,10 @@ async fn without_another_key_the_refusal_stands() {
     let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
     let error = service.client().send(&target, &call(true)).await.unwrap_err();
     assert_eq!((error.class, keys(&service).len(), asked.load(Ordering::SeqCst)), (Class::Denied, 1, 2));
-    assert_eq!(identity.standing(Some(&key("key-1"))).refused.map(|error| error.code), Some(error.code));
+    assert_eq!(
+        identity.standing(Some(&key("key-1")), Timestamp::now()).refused.map(|error| error.code),
+        Some(error.code)
+    );
 
     // One that never changes has no other.
     let service = refusing("InvalidAccessKeyId.Inactive", &["key-1"]);
@@ -130,7 +136,11 @@ async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
         let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
         assert!(service.client().send(&target, &call(false)).await.is_err());
         assert_eq!((keys(&service).len(), asked.load(Ordering::SeqCst)), (1, 1), "{code}");
-        assert_eq!(identity.standing(None).refused.is_some(), code.starts_with("InvalidTimeStamp"), "{code}");
+        assert_eq!(
+            identity.standing(None, Timestamp::now()).refused.is_some(),
+            code.starts_with("InvalidTimeStamp"),
+            "{code}"
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use disaster_recovery_operator::cloud::credentials::identity::{Identity, Signer};
 use disaster_recovery_operator::cloud::credentials::{CredentialsError, Issued, assume_role, oidc, provider};
 use disaster_recovery_operator::cloud::sts::{RoleRequest, Sts};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -199,8 +200,8 @@ async fn a_base_that_is_refused_and_rotated_is_read_again() {
     let request = RoleRequest { role_arn: ROLE.into(), external_id: None, session_name: "operator".into() };
     let role = assume_role::of(sts(&service), base.clone(), request);
     let identity = Arc::new(Identity::renewed(role, Duration::from_secs(5), Arc::new(|| {})));
-    let signer = Signer::of(&identity, jiff::Timestamp::now()).await.unwrap();
-    assert_eq!(signer.credentials(jiff::Timestamp::now()).await.access_key_id, "STS.session-2");
+    let signer = Signer::of(&identity, Timestamp::now()).await.unwrap();
+    assert_eq!(signer.credentials(Timestamp::now()).await.access_key_id, "STS.session-2");
     assert!(!service.seen()[0].query.contains_key("ExternalId"));
-    assert!(base.standing(None).refused.is_none(), "the new one was taken");
+    assert!(base.standing(None, Timestamp::now()).refused.is_none(), "the new one was taken");
 }

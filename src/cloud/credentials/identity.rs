@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use signer::Signer;
+pub use signer::{Replaced, Signer};
 
 use super::{Credentials, CredentialsError, Issued, Provider};
 use crate::cloud::error::{Class, Error};
@@ -21,6 +21,10 @@ const EARLY: SignedDuration = SignedDuration::from_mins(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// No source takes longer.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Nor longer than this where what is kept is still good: whoever renews is in the middle of its own work.
+const SHORT_DEADLINE: Duration = Duration::from_secs(10);
+/// What the cloud said of a key counts for so long: whoever uses it asks again sooner.
+const REFUSAL_COUNTS: SignedDuration = SignedDuration::from_mins(10);
 
 /// Who is told that what [`Identity::standing`] says has changed.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
@@ -39,9 +43,19 @@ pub struct Identity {
 struct State {
     kept: Option<Kept>,
     failure: Option<Failure>,
-    refusal: Option<(Credentials, Error)>,
+    refusal: Option<Refusal>,
+    /// Whether the cloud has taken or refused a call for these credentials yet.
+    judged: bool,
     /// When credentials ended that could not be renewed in time.
     ended: Option<Timestamp>,
+}
+
+struct Refusal {
+    of: Credentials,
+    /// Where the call went: another service may take the key all the same.
+    place: String,
+    error: Error,
+    at: Timestamp,
 }
 
 #[derive(Clone)]
@@ -49,6 +63,8 @@ struct Kept {
     issued: Issued,
     expires: Timestamp,
     since: Timestamp,
+    /// Whether there should be others as soon as can be.
+    unwanted: bool,
 }
 
 struct Failure {
@@ -73,6 +89,8 @@ pub struct Standing {
     pub refused: Option<Error>,
     /// Why the last attempt to renew failed; nothing since one worked.
     pub failing: Option<CredentialsError>,
+    /// Whether the cloud has taken or refused any call yet since this process began.
+    pub judged: bool,
 }
 
 /// What to do for a caller.
@@ -84,7 +102,7 @@ enum Turn {
 }
 
 impl State {
-    fn turn(&mut self, now: Timestamp) -> Turn {
+    fn turn(&mut self, now: Timestamp, pause: Duration) -> Turn {
         if let Some(kept) = &self.kept
             && kept.expires <= now
         {
@@ -93,7 +111,7 @@ impl State {
         }
         let paused = self.failure.as_ref().filter(|failure| failure.pauses(now));
         match (&self.kept, paused) {
-            (Some(kept), _) if !kept.due(now) => Turn::Use(kept.issued.clone()),
+            (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
             (Some(kept), Some(_)) => Turn::Use(kept.issued.clone()),
             (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
             (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
@@ -116,8 +134,13 @@ impl Kept {
         EARLY.min(self.expires.duration_since(self.since) / 3)
     }
 
-    fn due(&self, now: Timestamp) -> bool {
-        self.expires.duration_since(now) <= self.early()
+    /// A source that gives what ends at once is not asked again without a pause.
+    fn due(&self, now: Timestamp, pause: Duration) -> bool {
+        let pause = SignedDuration::try_from(pause).unwrap_or_default();
+        // Whoever waited for them read the time a little earlier.
+        let earliest = -SignedDuration::try_from(DEADLINE).unwrap_or_default();
+        let fresh = (earliest..pause).contains(&now.duration_since(self.since));
+        !fresh && (self.unwanted || self.expires.duration_since(now) <= self.early())
     }
 }
 
@@ -130,7 +153,7 @@ impl Identity {
     /// Credentials that are kept until shortly before they end. After a failure, the source is left alone for `pause`,
     /// doubling up to a minute.
     pub fn renewed(provider: Provider, pause: Duration, on_change: OnChange) -> Self {
-        Self { pause: Some(pause), ..Self::read_each_time(provider, on_change) }
+        Self { pause: Some(pause.min(LONGEST_PAUSE)), ..Self::read_each_time(provider, on_change) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,8 +162,8 @@ impl Identity {
 
     /// Credentials that are good at `now`. Of many callers one renews; the others use what is kept, or wait where nothing is.
     pub async fn credentials(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
-        if self.pause.is_none() {
-            let outcome = self.ask(now).await;
+        let Some(pause) = self.pause else {
+            let outcome = self.ask(now, DEADLINE).await;
             let failure =
                 outcome.as_ref().err().map(|error| Failure { error: error.clone(), at: now, until: now, times: 1 });
             let mut state = self.state();
@@ -151,40 +174,43 @@ impl Identity {
                 (self.on_change)();
             }
             return outcome;
-        }
-        let fallback = match self.state().turn(now) {
+        };
+        let fallback = match self.state().turn(now, pause) {
             Turn::Use(issued) => return Ok(issued),
             Turn::Fail(error) => return Err(error),
             Turn::Renew(fallback) => fallback,
         };
-        let turn = match fallback {
+        let started = Instant::now();
+        let (turn, deadline) = match fallback {
             Some(issued) => match self.turn.try_lock() {
-                Ok(turn) => turn,
+                Ok(turn) => (turn, SHORT_DEADLINE),
                 Err(_) => return Ok(issued),
             },
-            None => self.turn.lock().await,
+            None => (self.turn.lock().await, DEADLINE),
         };
+        let later = |now: Timestamp| now.saturating_add(started.elapsed()).unwrap_or(now);
         // Whoever had the turn before may have done it.
-        match self.state().turn(now) {
+        match self.state().turn(later(now), pause) {
             Turn::Use(issued) => return Ok(issued),
             Turn::Fail(error) => return Err(error),
             Turn::Renew(_) => {}
         }
-        let outcome = self.ask(now).await;
-        let answer = self.keep(outcome, now);
+        let outcome = self.ask(later(now), deadline).await;
+        // A pause that began before the attempt could be over when it ends.
+        let answer = self.keep(outcome, later(now));
         drop(turn);
         answer
     }
 
-    async fn ask(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
-        match tokio::time::timeout(DEADLINE, (self.provider)()).await {
+    async fn ask(&self, now: Timestamp, deadline: Duration) -> Result<Issued, CredentialsError> {
+        match tokio::time::timeout(deadline, (self.provider)()).await {
             // Kept, they would be asked for again with every call.
             Ok(Ok(Issued { expires: Some(expires), .. })) if expires <= now => {
                 Err(CredentialsError::EndedWhenIssued { expires, now })
             }
             Ok(outcome) => outcome,
             Err(_) => {
-                let message = format!("no credentials came within {} s", DEADLINE.as_secs());
+                let message = format!("no credentials came within {} s", deadline.as_secs());
                 let (class, code) = (Class::Unavailable, "Timeout".into());
                 let error = Error { class, action: "credentials", code, message, request_id: None };
                 Err(CredentialsError::Unreachable(error))
@@ -199,7 +225,8 @@ impl Identity {
         let answer = match outcome {
             Ok(issued) => {
                 state.ended = None;
-                state.kept = issued.expires.map(|expires| Kept { issued: issued.clone(), expires, since: now });
+                state.kept =
+                    issued.expires.map(|expires| Kept { issued: issued.clone(), expires, since: now, unwanted: false });
                 Ok(issued)
             }
             Err(error) => {
@@ -207,7 +234,13 @@ impl Identity {
                 let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE);
                 let until = now.saturating_add(pause).unwrap_or(now);
                 tracing::warn!(%error, times, kept = state.kept.is_some(), "credentials are not renewed");
-                failure = Some(Failure { error: error.clone(), at: now, until, times });
+                let mut new = Failure { error, at: now, until, times };
+                // The same once more is told in the same words.
+                if let Some(old) = state.failure.as_ref().filter(|old| sort(old) == sort(&new)) {
+                    new.error = old.error.clone();
+                }
+                let error = new.error.clone();
+                failure = Some(new);
                 match &state.kept {
                     Some(kept) => Ok(kept.issued.clone()),
                     None => Err(state.named(error)),
@@ -223,10 +256,16 @@ impl Identity {
         answer
     }
 
-    /// The cloud refused a call for these credentials: gives others, where there are any. What was refused is not used again
-    /// without asking the source; but what the source gave a moment ago is no better than what it would give now.
-    pub async fn instead_of(&self, refused: &Credentials, error: &Error, now: Timestamp) -> Option<Issued> {
-        self.refused(refused, error, now);
+    /// The cloud refused a call to `place` for these credentials: gives others, where there are any. What the source gave a
+    /// moment ago is no better than what it would give now.
+    pub async fn instead_of(
+        &self,
+        refused: &Credentials,
+        place: &str,
+        error: &Error,
+        now: Timestamp,
+    ) -> Option<Issued> {
+        self.refused(refused, place, error, now);
         if !renewable(error) {
             return None;
         }
@@ -234,59 +273,78 @@ impl Identity {
         (!issued.credentials.same(refused)).then_some(issued)
     }
 
-    /// The cloud refused a call for these credentials, and nothing is to be done about it now.
-    pub fn refused(&self, refused: &Credentials, error: &Error, now: Timestamp) {
+    /// The cloud refused a call to `place` for these credentials, and nothing is to be done about it now.
+    pub fn refused(&self, refused: &Credentials, place: &str, told: &Error, now: Timestamp) {
         let mut state = self.state();
-        let pause = SignedDuration::try_from(self.pause.unwrap_or_default()).unwrap_or_default();
-        let old = |kept: &Kept| !(SignedDuration::ZERO..pause).contains(&now.duration_since(kept.since));
-        let is_kept = |kept: &Kept| kept.issued.credentials.same(refused);
-        if renewable(error) && state.kept.as_ref().is_some_and(|kept| is_kept(kept) && old(kept)) {
-            state.kept = None;
+        state.judged = true;
+        if let Some(kept) = state.kept.as_mut().filter(|kept| kept.issued.credentials.same(refused)) {
+            // They are used on while there are no others: one refusal of many calls may be a mistake.
+            kept.unwanted |= renewable(told);
         }
-        let known = state.refusal.as_ref().is_some_and(|(of, known)| known.code == error.code && of.same(refused));
-        state.refusal = Some((refused.clone(), error.clone()));
+        let same = |old: &&Refusal| old.error.code == told.code && old.of.same(refused) && old.place == place;
+        // The same once more is told in the same words: its request ID is in the log.
+        let error = state.refusal.as_ref().filter(same).map(|old| old.error.clone());
+        let known = error.is_some();
+        let error = error.unwrap_or_else(|| Error { request_id: None, ..told.clone() });
+        state.refusal = Some(Refusal { of: refused.clone(), place: place.to_owned(), error, at: now });
         drop(state);
         if !known {
             (self.on_change)();
         }
     }
 
-    /// The cloud took a call.
-    pub fn accepted(&self) {
-        if self.state().refusal.take().is_some() {
+    /// The cloud took a call to `place` for these credentials.
+    pub fn accepted(&self, taken: &Credentials, place: &str) {
+        let mut state = self.state();
+        let first = !std::mem::replace(&mut state.judged, true);
+        let other =
+            |refusal: &Refusal| refusal.place != place || (renewable(&refusal.error) && !refusal.of.same(taken));
+        let cleared = state.refusal.take_if(|refusal| !other(refusal)).is_some();
+        drop(state);
+        if cleared || first {
             (self.on_change)();
         }
     }
 
-    /// What is known of it. `current` are the credentials in use: what was said of others no longer counts.
-    pub fn standing(&self, current: Option<&Credentials>) -> Standing {
-        let state = self.state();
-        let refusal = state.refusal.as_ref();
-        let refused = refusal.filter(|(of, error)| !renewable(error) || current.is_none_or(|current| current.same(of)));
-        Standing {
-            refused: refused.map(|(_, error)| error.clone()),
-            failing: state.failure.as_ref().map(|failure| failure.error.clone()),
+    /// There should be others as soon as can be: what they rest on has changed.
+    pub fn renew(&self) {
+        if let Some(kept) = self.state().kept.as_mut() {
+            kept.unwanted = true;
         }
     }
 
-    /// When the kept credentials are to be renewed.
+    /// What is known of it at `now`. `current` are the credentials in use: what was said of others no longer counts.
+    pub fn standing(&self, current: Option<&Credentials>, now: Timestamp) -> Standing {
+        let state = self.state();
+        let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_COUNTS);
+        let refused = refusal.filter(|it| !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
+        Standing {
+            refused: refused.map(|refusal| refusal.error.clone()),
+            failing: state.failure.as_ref().map(|failure| failure.error.clone()),
+            judged: state.judged,
+        }
+    }
+
+    /// When the kept credentials are to be renewed: not before a failed attempt may be made again.
     pub fn due(&self) -> Option<Timestamp> {
-        let kept = self.state().kept.clone()?;
-        kept.expires.checked_sub(kept.early()).ok()
+        let state = self.state();
+        let kept = state.kept.as_ref()?;
+        let due = kept.expires.checked_sub(kept.early()).ok()?;
+        Some(state.failure.as_ref().map_or(due, |failure| due.max(failure.until)))
     }
 }
 
-/// Whether people see a difference; a new request ID is none.
-fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {
-    let sort = |failure: &Option<Failure>| {
-        let error = &failure.as_ref()?.error;
-        let code = match error {
-            CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => Some(error.code.clone()),
-            _ => None,
-        };
-        Some((std::mem::discriminant(error), code))
+/// What people see a difference in; a new request ID is none.
+fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, Option<String>) {
+    let code = match &failure.error {
+        CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => Some(error.code.clone()),
+        _ => None,
     };
-    sort(before) != sort(after)
+    (std::mem::discriminant(&failure.error), code)
+}
+
+fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {
+    before.as_ref().map(sort) != after.as_ref().map(sort)
 }
 
 impl fmt::Debug for Identity {

@@ -90,11 +90,12 @@ fn is_true(variables: impl Fn(&str) -> Option<String>, name: &str) -> bool {
     variable(variables, name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
-/// The ID of a key, recognizable to who knows it: its first and last four characters, or nothing of a short one.
+/// The ID of a key, recognizable to who knows it: its first and last four characters, or the beginning of a hash of a short
+/// one, so that two are told apart.
 pub fn masked(access_key_id: &str) -> String {
     let characters: Vec<char> = access_key_id.chars().collect();
     if characters.len() < 12 {
-        return "****".into();
+        return format!("****{}", &super::sign::payload_hash(access_key_id.as_bytes())[..4]);
     }
     let (head, tail) = (&characters[..4], &characters[characters.len() - 4..]);
     format!("{}****{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
@@ -168,7 +169,7 @@ pub enum CredentialsError {
     },
     /// What the source just issued has already ended, by the clock of this machine.
     #[error(
-        "the credentials that were just issued ended at {expires}, and it is {now} here: this machine's clock differs from the cloud's, or the source gives old ones; set the clock"
+        "the credentials that were just issued have ended already by this machine's clock: it differs from the cloud's, or the source gives old ones; set the clock"
     )]
     EndedWhenIssued {
         /// When they end, as the source says.
@@ -208,6 +209,7 @@ mod tests {
     #[test]
     fn the_middle_of_a_key_id_is_masked_and_all_of_a_short_one() {
         assert_eq!(masked("LTAI5tExampleKeyId0001"), "LTAI****0001");
-        assert_eq!(masked("short"), "****");
+        assert_eq!(masked("short"), "****f9b0");
+        assert_ne!(masked("other"), masked("short"));
     }
 }

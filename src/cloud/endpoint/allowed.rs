@@ -59,28 +59,23 @@ impl Allowed {
 
     /// Checks an endpoint that an account names for a product, and returns its scheme and authority, in lower case.
     ///
-    /// Without an entry, it is https at a host under aliyuncs.com, or at this machine, where plain http is taken too. For
-    /// `sts` the host is `sts.aliyuncs.com`, or one whose first label is `sts` or begins with `sts-` and whose second is a
-    /// region: other hosts under aliyuncs.com can be a customer's, such as `sts-x.oss-cn-hangzhou.aliyuncs.com`.
+    /// Without an entry, it is https at the product's own host under aliyuncs.com, or at this machine, where plain http is
+    /// taken too. A product's own host has its name, or its name and a dash, at the beginning of the first label, and at most
+    /// a region behind it: other hosts under aliyuncs.com can be a customer's, such as `sts-x.oss-cn-hangzhou.aliyuncs.com`,
+    /// and calls carry tokens and passwords of Secrets that whoever writes the account may not be able to read.
     pub fn check(&self, product: &str, text: &str) -> Result<String, EndpointError> {
         let endpoint = endpoint(text).ok_or_else(|| EndpointError::NotAUrl(text.into()))?;
         let Endpoint { scheme, host, port, .. } = &endpoint;
         let entry = |secure: bool| {
             self.entries.iter().any(|entry| (!secure || entry.scheme.is_some()) && entry.covers(&endpoint))
         };
-        let own = match product {
-            "sts" => is_sts(host),
-            _ => host.ends_with(".aliyuncs.com"),
-        };
+        let own = is_own(product, host);
         let (here, named) = (is_loopback(host), entry(false));
         if !(own || here || named) {
-            let expected = match product {
-                "sts" => "sts.aliyuncs.com and to sts.REGION.aliyuncs.com",
-                _ => "hosts under aliyuncs.com",
-            };
+            let expected = format!("{product}.aliyuncs.com and to {product}.REGION.aliyuncs.com");
             return Err(EndpointError::NotAllowed { endpoint: text.into(), product: product.into(), expected });
         }
-        let plain_is_fine = here || self.allow_insecure || entry(true);
+        let plain_is_fine = here || (named && self.allow_insecure) || entry(true);
         match scheme {
             Scheme::Http if !plain_is_fine => return Err(EndpointError::Insecure(text.into())),
             Scheme::Http | Scheme::Https => {}
@@ -103,15 +98,16 @@ impl Entry {
     }
 }
 
-/// Whether a host is STS's own, by the names that the official SDK builds.
-fn is_sts(host: &str) -> bool {
+/// Whether a host is a product's own, by the names that the official SDK builds.
+fn is_own(product: &str, host: &str) -> bool {
     let Some(labels) = host.strip_suffix(".aliyuncs.com") else { return false };
     let (first, region) = labels.split_once('.').map_or((labels, None), |(first, rest)| (first, Some(rest)));
     let is_region = |text: &str| {
         let country = text.split('-').next().unwrap_or_default();
         !text.contains('.') && text.contains('-') && country.len() == 2
     };
-    (first == "sts" || first.starts_with("sts-")) && region.is_none_or(is_region)
+    let named = first.strip_prefix(product).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    named && region.is_none_or(is_region)
 }
 
 fn entry(text: &str) -> Option<Entry> {
@@ -199,7 +195,11 @@ mod tests {
         for (product, text, read) in [
             ("ebs", "https://ebs.cn-shanghai.aliyuncs.com", "https://ebs.cn-shanghai.aliyuncs.com"),
             ("ebs", "HTTPS://EBS-vpc.CN-Shanghai.AliyunCS.com/", "https://ebs-vpc.cn-shanghai.aliyuncs.com"),
-            ("rocketmq", "https://anything.aliyuncs.com:8443", "https://anything.aliyuncs.com:8443"),
+            (
+                "rocketmq",
+                "https://rocketmq-vpc.cn-hangzhou.aliyuncs.com:8443",
+                "https://rocketmq-vpc.cn-hangzhou.aliyuncs.com:8443",
+            ),
             ("sts", "https://sts.aliyuncs.com", "https://sts.aliyuncs.com"),
             ("sts", "https://sts.cn-hangzhou.aliyuncs.com:443", "https://sts.cn-hangzhou.aliyuncs.com:443"),
             ("sts", "https://sts-vpc.ap-southeast-1.aliyuncs.com", "https://sts-vpc.ap-southeast-1.aliyuncs.com"),
@@ -241,7 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_sent_to_sts_only() {
+    fn calls_go_to_the_products_own_hosts_only() {
+        for host in ["ebs.cn-shanghai.aliyuncs.com", "rocketmqx.aliyuncs.com", "rocketmq.oss-cn-hangzhou.aliyuncs.com"]
+        {
+            assert!(allowed(&[], true).check("rocketmq", &format!("https://{host}")).is_err(), "{host}");
+        }
         for host in [
             "ebs.aliyuncs.com",
             "stsx.aliyuncs.com",
@@ -359,7 +363,8 @@ mod tests {
         assert!(allowed(&["https://url.example"], false).check("sts", "https://url.example:443").is_ok());
         assert!(allowed(&["https://url.example"], true).check("sts", "http://url.example").is_err());
         assert!(matches!(rule.check("ebs", "http://ebs.aliyuncs.com"), Err(EndpointError::Insecure(_))));
-        assert!(allowed(&[], true).check("ebs", "http://ebs.aliyuncs.com").is_ok());
+        assert!(allowed(&[], true).check("ebs", "http://ebs.aliyuncs.com").is_err(), "no entry names it");
+        assert!(allowed(&["*.aliyuncs.com"], true).check("ebs", "http://ebs.aliyuncs.com").is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod status;
 pub mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -19,6 +20,7 @@ use super::{Context, Error, Next};
 use crate::api::IN_USE_FINALIZER;
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::credentials::CredentialsError;
+use crate::cloud::credentials::identity::Standing;
 use crate::cloud::error::Class;
 
 impl Object for AlibabaCloudAccount {
@@ -33,8 +35,6 @@ pub(super) async fn reconcile(
     users: Arc<Users>,
 ) -> Result<Action, Error> {
     let mut session = Session::new(&ctx, (*object).clone());
-    // Counts that are too low for a moment would be written, and taken back.
-    users.known().await;
     let next = pass(&mut session, &users).await?;
     Ok(ctx.requeue(&session.key(), ctx.settings.poll_interval, &next))
 }
@@ -44,23 +44,27 @@ async fn pass(session: &mut Session<'_, AlibabaCloudAccount>, users: &Users) -> 
     let key: Key = (namespace, name);
     let deleting = session.deleting();
     if deleting && !session.has_finalizer() {
-        return Ok(gone(session, &key));
+        return Ok(gone(session));
     }
-    // Of those that are not watched, Kubernetes knows.
-    let holders = if deleting { users::of(&session.ctx.client, &key).await? } else { vec![] };
+    let holders = match deleting {
+        true => users.holders(&session.ctx.client, &key).await?,
+        false => vec![],
+    };
     if deleting && holders.is_empty() {
         session.remove_finalizer().await?;
-        return Ok(gone(session, &key));
+        return Ok(gone(session));
     }
     if !deleting && !session.has_finalizer() {
         session.add_finalizer().await?;
     }
     let found = find(session, &key).await;
     let old = session.object.status.clone().unwrap_or_default();
+    // Counts that are too low for a moment would be written, and taken back.
+    let used_by = if users.known().await { users.count(&key) } else { old.used_by.clone().unwrap_or_default() };
     let pass = Pass {
         generation: session.object.metadata.generation,
         holders: deleting.then_some(holders.as_slice()),
-        used_by: users.count(&key),
+        used_by,
         old: &old,
         now: Timestamp::now(),
     };
@@ -71,17 +75,16 @@ async fn pass(session: &mut Session<'_, AlibabaCloudAccount>, users: &Users) -> 
     let metrics = &session.ctx.metrics;
     metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
     metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
-    for told in status::events(&old, &new) {
-        session.publish(&told).await;
-    }
     if status::wakes(&old, &new) {
         session.ctx.accounts.wake_users_of(key);
     }
-    Ok(next(&found))
+    for told in status::events(&old, &new) {
+        session.publish(&told).await;
+    }
+    Ok(next(&found, session.ctx.settings.retry_interval))
 }
 
-fn gone(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Next {
-    session.ctx.accounts.forget(key);
+fn gone(session: &Session<'_, AlibabaCloudAccount>) -> Next {
     session.forget();
     Next::AwaitChange
 }
@@ -89,18 +92,22 @@ fn gone(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Next {
 /// What is known of the account's credentials, renewed where they are due.
 async fn find(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Result<Found, AccountError> {
     let account = session.ctx.accounts.of(&session.object)?;
+    let missing = account.look_at_base(Timestamp::now()).await;
     let issued = account.identity.credentials(Timestamp::now()).await;
     let full = format!("{}/{}", key.0, key.1);
     let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
-    let standing = account.identity.standing(Some(&issued.credentials));
+    let standing = account.identity.standing(Some(&issued.credentials), Timestamp::now());
+    let standing = Standing { failing: standing.failing.or(missing), ..standing };
     Ok(Found { identity: issued.identity, expires: issued.expires, standing, due: account.identity.due() })
 }
 
 /// When to look again.
-fn next(found: &Result<Found, AccountError>) -> Next {
+fn next(found: &Result<Found, AccountError>, pause: Duration) -> Next {
     match found {
         Ok(Found { due: Some(due), .. }) => {
-            Next::PollWithin(due.duration_since(Timestamp::now()).try_into().unwrap_or_default())
+            // What is overdue is being renewed by another, or was tried a moment ago.
+            let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+            Next::PollWithin(left.max(pause))
         }
         Ok(Found { due: None, .. }) => Next::Poll,
         Err(error) if matches!(error.why(), Some(CredentialsError::Refused(_))) => Next::Retry(Class::Denied),

@@ -44,7 +44,7 @@ pub struct Pass<'a> {
 /// The status after the pass.
 pub fn status(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> AlibabaCloudAccountStatus {
     let mut conditions = pass.old.conditions.clone();
-    let (statement, stalled) = readiness(found);
+    let (statement, stalled) = unjudged(pass, found).unwrap_or_else(|| readiness(found));
     let mut set = |kind, statement| conditions::set(&mut conditions, kind, statement, pass.generation, pass.now);
     let shown = match pass.holders {
         Some(holders) => {
@@ -88,16 +88,28 @@ fn readiness(found: &Result<Found, AccountError>) -> (Statement, bool) {
         Ok(Found { standing: Standing { refused: Some(error), .. }, .. }) => {
             (Statement::no(refusal(error), format!("the cloud refuses the access key: {error}")), true)
         }
-        Ok(Found { identity, standing: Standing { failing, .. }, .. }) => {
-            let text = format!("calls are signed as {identity}");
-            // An outage is not worth a word while the credentials are good; that somebody took the role away is.
-            let text = match failing {
-                Some(why) if !why.passing() => format!("{text} until they expire; they cannot be renewed: {why}"),
-                Some(_) | None => text,
-            };
-            (Statement::yes(ready::AVAILABLE, text), false)
+        // An outage is not worth a word while the credentials are good; that somebody took the role away is.
+        Ok(Found { identity, standing: Standing { failing: Some(why), .. }, .. }) if !why.passing() => {
+            let text = format!("calls are signed as {identity} until that expires; it cannot be renewed: {why}");
+            (Statement::yes(account::NOT_RENEWED, text), false)
+        }
+        Ok(Found { identity, .. }) => {
+            (Statement::yes(ready::AVAILABLE, format!("calls are signed as {identity}")), false)
         }
     }
+}
+
+/// Reasons by what the cloud said of calls.
+const TOLD_BY_CALLS: [&str; 3] = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
+
+/// What was known of a key before this process began, until a call tells: a restart makes no key good.
+fn unjudged(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> Option<(Statement, bool)> {
+    let found = found.as_ref().ok().filter(|found| !found.standing.judged)?;
+    let used = pass.used_by.disaster_recovery_plans + pass.used_by.disk_replica_groups > 0;
+    let same = pass.old.identity.as_deref() == Some(&found.identity) && pass.old.observed_generation == pass.generation;
+    let old = readiness_of(pass.old).filter(|old| used && same && old.status == Truth::False.as_str())?;
+    let reason = TOLD_BY_CALLS.into_iter().find(|reason| *reason == old.reason)?;
+    Some((Statement::no(reason, old.message.clone()), true))
 }
 
 fn truth(error: &AccountError) -> Truth {
@@ -154,6 +166,9 @@ pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) 
     let (before, after) = (reason(old), reason(new));
     let Some(now) = readiness_of(new).filter(|_| before != after) else { return vec![] };
     match now.status.as_str() {
+        "True" if after == account::NOT_RENEWED => {
+            vec![Told::warning("CredentialsNotRenewed", "Authenticate", now.message.clone())]
+        }
         "True" => vec![Told::normal("CredentialsAvailable", "Authenticate", now.message.clone())],
         "False" if after == ready::DELETING => vec![Told::warning("AccountInUse", "Release", now.message.clone())],
         "False" => vec![Told::warning("CredentialsUnavailable", "Authenticate", now.message.clone())],
@@ -161,18 +176,19 @@ pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) 
     }
 }
 
-/// Whether those who use the account are to be looked at now: its spec changed, or credentials went or are there again. What
-/// the cloud says of a key, one of them saw itself.
+/// Whether those who use the account are to be looked at now: its spec or its key changed, or credentials went or are there
+/// again. What the cloud says of a key, one of them saw itself.
 pub fn wakes(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> bool {
-    let told_by_calls = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED, ready::DELETING];
     let state = |status| {
         let it = readiness_of(status)?;
-        Some((it.status.as_str(), told_by_calls.contains(&it.reason.as_str())))
+        let told = TOLD_BY_CALLS.contains(&it.reason.as_str()) || it.reason == ready::DELETING;
+        Some((it.status.as_str(), told))
     };
     let changed = match (state(old), state(new)) {
         (before, Some(("True", _))) => before.is_none_or(|(truth, told)| truth != "True" && !told),
         (Some(("True", _)), Some(("False", told))) => !told,
         _ => false,
     };
-    old.observed_generation != new.observed_generation || changed
+    let another = new.identity.is_some() && old.identity != new.identity;
+    old.observed_generation != new.observed_generation || another || changed
 }

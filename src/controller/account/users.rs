@@ -1,6 +1,9 @@
 //! Who uses an account: counted in the caches of the controllers, and asked of Kubernetes where it matters.
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 
@@ -11,6 +14,11 @@ use crate::controller::Error;
 use crate::controller::accounts::Key;
 use crate::controller::kind::Kind;
 
+/// How long a pass waits for caches that are not filled yet.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// No list takes longer.
+const LIST_DEADLINE: Duration = Duration::from_secs(30);
+
 /// The caches of those who may use accounts.
 pub struct Users {
     /// The plans that are watched.
@@ -20,10 +28,28 @@ pub struct Users {
 }
 
 impl Users {
-    /// Waits until the caches are filled. Where they never will be, the operator is ending.
-    pub async fn known(&self) {
-        join_all(self.plans.iter().map(Store::wait_until_ready)).await;
-        join_all(self.groups.iter().map(Store::wait_until_ready)).await;
+    /// Waits a moment for the caches to be filled, and tells whether they are.
+    pub async fn known(&self) -> bool {
+        let plans = join_all(self.plans.iter().map(Store::wait_until_ready));
+        let groups = join_all(self.groups.iter().map(Store::wait_until_ready));
+        let all = async {
+            let (plans, groups) = futures::join!(plans, groups);
+            plans.iter().chain(&groups).all(Result::is_ok)
+        };
+        tokio::time::timeout(PATIENCE, all).await.unwrap_or_default()
+    }
+
+    /// Who uses an account, as `kind name`: those of the caches, and only where these know of none those that Kubernetes has,
+    /// which may be too new for the caches or without the labels that are watched.
+    pub(super) async fn holders(&self, client: &Client, key: &Key) -> Result<Vec<String>, Error> {
+        let mut all = cached(&self.plans, key);
+        all.extend(cached(&self.groups, key));
+        if all.is_empty() {
+            all = listed::<DisasterRecoveryPlan>(client, key).await?;
+            all.extend(listed::<DiskReplicaGroup>(client, key).await?);
+        }
+        all.sort();
+        Ok(all)
     }
 
     /// How many of those that are watched use an account.
@@ -42,18 +68,22 @@ pub fn uses<K: Kind>(object: &K, (namespace, name): &Key) -> bool {
     object.namespace().as_deref() == Some(namespace) && object.account() == Some(name)
 }
 
-/// Everything in Kubernetes that uses an account, as `kind name`.
-pub(super) async fn of(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
-    let mut all = names::<DisasterRecoveryPlan>(client, key).await?;
-    all.extend(names::<DiskReplicaGroup>(client, key).await?);
-    Ok(all)
+fn named<K: Kind>(object: &K) -> String {
+    format!("{} {}", K::KIND, object.name_any())
 }
 
-async fn names<K: Kind>(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
+fn cached<K: Kind>(stores: &[Store<K>], key: &Key) -> Vec<String> {
+    let all = stores.iter().flat_map(Store::state);
+    all.filter(|object| uses(&**object, key)).map(|object| named(&*object)).collect()
+}
+
+async fn listed<K: Kind>(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
     let what = "list those who use the account";
     let api: Api<K> = Api::namespaced(client.clone(), &key.0);
-    let found =
-        api.list(&Default::default()).await.map_err(|source| Error::Kubernetes { what, source: Box::new(source) })?;
-    let users = found.items.into_iter().filter(|object| uses(object, key));
-    Ok(users.map(|object| format!("{} {}", K::KIND, object.name_any())).collect())
+    let params = ListParams::default();
+    match tokio::time::timeout(LIST_DEADLINE, api.list(&params)).await {
+        Ok(Ok(found)) => Ok(found.items.iter().filter(|object| uses(*object, key)).map(named).collect()),
+        Ok(Err(source)) => Err(Error::Kubernetes { what, source: Box::new(source) }),
+        Err(_) => Err(Error::Slow { what }),
+    }
 }

@@ -23,8 +23,8 @@ use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountSpec};
 use crate::cloud;
 use crate::cloud::budget::{Budget, Lane};
 use crate::cloud::client::Target;
-use crate::cloud::credentials::assume_role;
 use crate::cloud::credentials::identity::{Identity, OnChange, Signer};
+use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
 use crate::cloud::rocketmq::{self, RocketMq};
@@ -46,9 +46,38 @@ pub struct Account {
     name: Option<String>,
     /// The keeper of its credentials.
     pub identity: Arc<Identity>,
+    /// What they rest on, where a role is assumed with others, and what that gave last.
+    base: Option<(Arc<Identity>, Mutex<Option<Credentials>>)>,
     client: cloud::client::Client,
-    rocketmq: Option<String>,
-    ebs: Option<String>,
+    endpoints: Given,
+}
+
+/// Endpoints in place of the public ones, and whether the account names them.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    rocketmq: Option<(String, bool)>,
+    ebs: Option<(String, bool)>,
+}
+
+impl Account {
+    /// Looks at what the credentials rest on, which is asked only when they are renewed: tells what is wrong with it, and has
+    /// them renewed where it changed.
+    pub async fn look_at_base(&self, now: Timestamp) -> Option<CredentialsError> {
+        let (base, last) = self.base.as_ref()?;
+        let issued = match base.credentials(now).await {
+            Ok(issued) => issued,
+            Err(error) => return Some(error),
+        };
+        // Temporary ones change by themselves.
+        if issued.expires.is_none() {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.as_ref().is_some_and(|last| !last.same(&issued.credentials)) {
+                self.identity.renew();
+            }
+            *last = Some(issued.credentials);
+        }
+        None
+    }
 }
 
 /// What one pass uses of an account.
@@ -56,19 +85,24 @@ pub struct Account {
 pub struct Access {
     client: cloud::client::Client,
     signer: Signer,
-    rocketmq: Option<String>,
-    ebs: Option<String>,
+    endpoints: Given,
 }
 
 impl Access {
-    /// Who signs, for people.
-    pub fn identity(&self) -> String {
-        self.signer.identity()
+    /// Who signs calls of a product, for people: the ARN of a role or the masked ID of a key, and the account's own endpoint
+    /// where it names one. Another one may see another cloud.
+    pub fn identity(&self, product: &str) -> String {
+        let endpoint = if product == ebs::PRODUCT { &self.endpoints.ebs } else { &self.endpoints.rocketmq };
+        match endpoint {
+            Some((endpoint, true)) => format!("{} at {endpoint}", self.signer.identity()),
+            Some((_, false)) | None => self.signer.identity(),
+        }
     }
 
     /// The RocketMQ API of a region.
     pub fn rocketmq(&self, region: &str, lane: Lane) -> RocketMq {
-        let endpoint = self.rocketmq.clone().unwrap_or_else(|| endpoint::rocketmq(region));
+        let given = self.endpoints.rocketmq.clone();
+        let endpoint = given.map_or_else(|| endpoint::rocketmq(region), |(endpoint, _)| endpoint);
         let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
         let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
         RocketMq::new(self.client.clone(), Target { product, version, endpoint, region, signer, lane })
@@ -77,7 +111,8 @@ impl Access {
     /// The EBS API of the two regions of a group of disks, production and standby; they may be one.
     pub fn ebs(&self, regions: [&str; 2], lane: Lane) -> Ebs {
         let [production, standby] = regions.map(|region| {
-            let endpoint = self.ebs.clone().unwrap_or_else(|| endpoint::ebs(region));
+            let given = self.endpoints.ebs.clone();
+            let endpoint = given.map_or_else(|| endpoint::ebs(region), |(endpoint, _)| endpoint);
             let (product, version) = (ebs::PRODUCT, ebs::VERSION);
             let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
             Target { product, version, endpoint, region, signer, lane }
@@ -110,8 +145,9 @@ impl Accounts {
     pub fn new(kubernetes: Client, cloud: cloud::client::Client, settings: Settings) -> Self {
         let installation = Installation { kubernetes: &kubernetes, cloud: &cloud, settings: &settings };
         let identity = Arc::new(source::own(&installation));
-        let (rocketmq, ebs) = (settings.rocketmq_endpoint.clone(), settings.ebs_endpoint.clone());
-        let own = Arc::new(Account { name: None, identity, client: cloud.clone(), rocketmq, ebs });
+        let flag = |flag: &Option<String>| flag.clone().map(|endpoint| (endpoint, false));
+        let endpoints = Given { rocketmq: flag(&settings.rocketmq_endpoint), ebs: flag(&settings.ebs_endpoint) };
+        let own = Arc::new(Account { name: None, identity, base: None, client: cloud.clone(), endpoints });
         let (changed, usable) = (broadcast::Sender::new(SIGNALS), broadcast::Sender::new(SIGNALS));
         let (built, cache) = (Mutex::default(), OnceLock::new());
         Self { kubernetes, cloud, settings, own, built, cache, changed, usable }
@@ -161,9 +197,8 @@ impl Accounts {
         };
         let signer = Signer::of(&account.identity, Timestamp::now()).await;
         let named = |why| AccountError::credentials(account.name.as_deref(), why);
-        let Account { client, rocketmq, ebs, .. } = &*account;
-        let signer = signer.map_err(named)?;
-        Ok(Access { client: client.clone(), signer, rocketmq: rocketmq.clone(), ebs: ebs.clone() })
+        let Account { client, endpoints, .. } = &*account;
+        Ok(Access { client: client.clone(), signer: signer.map_err(named)?, endpoints: endpoints.clone() })
     }
 
     async fn find(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {
@@ -194,9 +229,15 @@ impl Accounts {
         {
             return Ok(known.account.clone());
         }
-        // What was good for another spec must not be used for this one.
-        built.remove(&key);
-        let account = Arc::new(self.build(&key, &object.spec)?);
+        // What was good for another spec must not be used for this one, but for what has nothing to do with who signs.
+        let former = built.remove(&key).filter(|it| it.uid == uid && source::same(&it.spec, &object.spec));
+        let mut account = self.build(&key, &object.spec)?;
+        if let Some(Built { account: former, .. }) = former
+            && let Some(former) = Arc::into_inner(former)
+        {
+            (account.identity, account.base) = (former.identity, former.base);
+        }
+        let account = Arc::new(account);
         built.insert(key, Built { uid, spec: object.spec.clone(), account: account.clone() });
         Ok(account)
     }
@@ -207,8 +248,8 @@ impl Accounts {
         let settings = &self.settings;
         let given = spec.endpoints.as_ref();
         let endpoint = |product: &'static str, given: Option<&String>, flag: &Option<String>| match given {
-            None => Ok(flag.clone()),
-            Some(text) => settings.allowed_endpoints.check(product, text).map(Some).map_err(|why| {
+            None => Ok(flag.clone().map(|endpoint| (endpoint, false))),
+            Some(text) => settings.allowed_endpoints.check(product, text).map(|it| Some((it, true))).map_err(|why| {
                 let account = full.clone();
                 AccountError::Endpoint { account, product, why }
             }),
@@ -225,25 +266,29 @@ impl Accounts {
             }
         };
         let client = self.cloud.clone().with_budget(Arc::new(budget));
-        let sts = Sts::new(client.clone(), sts.unwrap_or_else(|| sts_endpoint(&settings.variables)));
+        let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |(endpoint, _)| endpoint);
+        let sts = Sts::new(client.clone(), sts);
         let (changed, told) = (self.changed.clone(), key.clone());
         let on_change: OnChange = Arc::new(move || {
             changed.send(told.clone()).unwrap_or_default();
         });
         let installation = Installation { kubernetes: &self.kubernetes, cloud: &client, settings };
         let base = source::of(&installation, namespace, &full, &spec.credentials, &sts, &on_change)?;
-        let identity = match &spec.assume_role {
-            None => base,
+        let base = Arc::new(base);
+        let (identity, base) = match &spec.assume_role {
+            None => (base, None),
             Some(role) => {
                 let request = RoleRequest {
                     role_arn: role.role_arn.clone(),
                     external_id: role.external_id.clone(),
                     session_name: session_name(role.session_name.as_ref()),
                 };
-                let provider = assume_role::of(sts, Arc::new(base), request);
-                Identity::renewed(provider, settings.retry_interval, on_change)
+                let provider = assume_role::of(sts, base.clone(), request);
+                let identity = Identity::renewed(provider, settings.retry_interval, on_change);
+                (Arc::new(identity), Some((base, Mutex::default())))
             }
         };
-        Ok(Account { name: Some(full), identity: Arc::new(identity), client, rocketmq, ebs })
+        let endpoints = Given { rocketmq, ebs };
+        Ok(Account { name: Some(full), identity, base, client, endpoints })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kube::Client;
 
 use super::AccountError;
-use crate::api::account::{CredentialsSource, OidcCredentials};
+use crate::api::account::{AlibabaCloudAccountSpec, CredentialsSource, OidcCredentials};
 use crate::cloud;
 use crate::cloud::credentials::chain::{self, Places};
 use crate::cloud::credentials::identity::{Identity, OnChange};
@@ -114,6 +114,12 @@ pub(super) fn of(
             Err(AccountError::credentials(Some(account), why))
         }
     }
+}
+
+/// Whether two specs have the same credentials from the same place.
+pub(super) fn same(one: &AlibabaCloudAccountSpec, other: &AlibabaCloudAccountSpec) -> bool {
+    let sts = |it: &AlibabaCloudAccountSpec| it.endpoints.as_ref().and_then(|it| it.sts.clone());
+    one.credentials == other.credentials && one.assume_role == other.assume_role && sts(one) == sts(other)
 }
 
 /// The name of a session, given or not.

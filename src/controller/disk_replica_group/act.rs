@@ -1,5 +1,7 @@
 //! Carries steps out, in their order, one attempt each. Whoever calls decides what a failure means for the next pass.
 
+use std::time::{Duration, Instant};
+
 use tracing::Instrument;
 
 use super::diff::{Action, Step};
@@ -29,13 +31,17 @@ pub struct Acted {
     pub outcome: Outcome,
 }
 
+/// After so long no further step is begun: others need the worker. The next pass goes on.
+const LONGEST: Duration = Duration::from_secs(180);
+
 /// Carries the steps out until one fails in a way that concerns the others too. A drill is cleared whatever becomes of the
 /// group.
 pub async fn act(cloud: &Cloud, steps: &[Step]) -> Vec<Acted> {
     let mut acted = Vec::with_capacity(steps.len());
-    let mut stopped = false;
+    let (mut stopped, begun) = (false, Instant::now());
     for step in steps {
         let step = step.clone();
+        stopped |= begun.elapsed() > LONGEST;
         if stopped && !matches!(step.action, Action::ClearDrill { .. }) {
             acted.push(Acted { step, outcome: Outcome::Skipped });
             continue;

@@ -26,6 +26,7 @@ use crate::api::disk_replica_group::{
 };
 use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
 use crate::cloud::budget::Lane;
+use crate::cloud::ebs;
 use crate::cloud::error::{Class, Error};
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
 
@@ -40,6 +41,7 @@ impl Object for DiskReplicaGroup {
 }
 
 impl Kind for DiskReplicaGroup {
+    const PRODUCT: &'static str = ebs::PRODUCT;
     const NOUN: &'static str = "group";
     const DELETION: &'static str = "DeleteGroup";
     const ID_ANNOTATION: &'static str = GROUP_ID_ANNOTATION;
@@ -98,6 +100,10 @@ impl Kind for DiskReplicaGroup {
 
     fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
         let Sight::Absent(_) = &seen.group else { return None };
+        // Whoever saw it last found it gone.
+        if it.status.missing_since.is_some() {
+            return None;
+        }
         let creating = it.status.pending_calls.iter().any(|call| call.call == "CreateDiskReplicaGroup");
         match it.status.replica_group_id.as_deref().or(it.annotation(GROUP_ID_ANNOTATION)) {
             Some(id) if !creating => Some(format!("group {id}")),
@@ -246,7 +252,7 @@ fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
     }
 }
 
-fn measures(it: &Subject<'_>, group: &crate::cloud::ebs::GroupView) -> GroupMeasures {
+fn measures(it: &Subject<'_>, group: &ebs::GroupView) -> GroupMeasures {
     let status = &it.status;
     let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
     let point = life::shown(group).filter(|point| {

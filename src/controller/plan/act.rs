@@ -1,5 +1,7 @@
 //! Carries steps out, in their order, one attempt each. Whoever calls decides what a failure means for the next pass.
 
+use std::time::{Duration, Instant};
+
 use tracing::Instrument;
 
 use super::diff::Step;
@@ -39,18 +41,21 @@ pub struct Acted {
     pub outcome: Outcome,
 }
 
+/// After so long no further step is begun: others need the worker. The next pass goes on.
+const LONGEST: Duration = Duration::from_secs(180);
+
 /// Carries the steps out until one fails in a way that concerns the others too. A topic that does not exist, or an item
 /// that is not ready, holds up nothing but its own mapping.
 pub async fn act(cloud: &RocketMq, steps: Vec<Step>) -> Vec<Acted> {
     let mut acted = Vec::with_capacity(steps.len());
-    let mut stopped = false;
+    let (mut stopped, begun) = (false, Instant::now());
     for step in steps {
-        if stopped {
+        if stopped || begun.elapsed() > LONGEST {
             acted.push(Acted { step, outcome: Outcome::Skipped });
             continue;
         }
         let span = tracing::info_span!("step", step = step.name());
-        let outcome = carry_out(cloud, &step).instrument(span).await;
+        let outcome = carry_out(cloud, &step, begun).instrument(span).await;
         match &outcome {
             Outcome::Failed(error) => {
                 tracing::warn!(step = step.name(), %error, "step failed");
@@ -86,7 +91,7 @@ pub fn concerns_others(step: &Step, class: Class) -> bool {
     }
 }
 
-async fn carry_out(cloud: &RocketMq, step: &Step) -> Outcome {
+async fn carry_out(cloud: &RocketMq, step: &Step, begun: Instant) -> Outcome {
     let done = |result: Result<(), Error>| result.map_or_else(Outcome::Failed, |()| Outcome::Done);
     // What is to be gone and is gone is done.
     let gone = |result: Result<(), Error>| match result {
@@ -104,13 +109,21 @@ async fn carry_out(cloud: &RocketMq, step: &Step) -> Outcome {
         Step::StopItem { plan_id, item_id } => done(cloud.stop_item(*plan_id, *item_id).await),
         Step::DeleteItem { plan_id, item_id } => gone(cloud.delete_item(*plan_id, *item_id).await),
         Step::DeletePlan { plan_id } => gone(cloud.delete_plan(*plan_id).await),
-        Step::SyncCheckpoints { plan_id, checkpoints } => sync(cloud, *plan_id, checkpoints).await,
+        Step::SyncCheckpoints { plan_id, checkpoints } => sync(cloud, *plan_id, checkpoints, begun).await,
     }
 }
 
-async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Outcome {
+async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)], begun: Instant) -> Outcome {
     let (mut done, mut failed, mut first) = (0, 0, None);
     for (item_id, checkpoint_id) in checkpoints {
+        if begun.elapsed() > LONGEST {
+            failed = checkpoints.len() - done;
+            let message =
+                format!("{failed} of {} were not asked for within {} s", checkpoints.len(), LONGEST.as_secs());
+            let (class, action) = (Class::Unavailable, "SyncDisasterRecoveryCheckpoint");
+            first.get_or_insert(Error { class, action, code: "TooSlow".into(), message, request_id: None });
+            break;
+        }
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
             Ok(()) => done += 1,
             Err(error) => {

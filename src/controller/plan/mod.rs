@@ -28,7 +28,7 @@ use crate::api::plan::{
 use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use crate::cloud::budget::Lane;
 use crate::cloud::error::{Class, Error};
-use crate::cloud::rocketmq::RocketMq;
+use crate::cloud::rocketmq::{self, RocketMq};
 use crate::telemetry::metrics::Metrics;
 
 type Subject<'a> = kind::Subject<'a, DisasterRecoveryPlan>;
@@ -39,6 +39,7 @@ impl Object for DisasterRecoveryPlan {
 }
 
 impl Kind for DisasterRecoveryPlan {
+    const PRODUCT: &'static str = rocketmq::PRODUCT;
     const NOUN: &'static str = "plan";
     const DELETION: &'static str = "DeletePlan";
     const ID_ANNOTATION: &'static str = PLAN_ID_ANNOTATION;
@@ -93,6 +94,8 @@ impl Kind for DisasterRecoveryPlan {
         let Binding { bound, creating, .. } = binding(it);
         match (&seen.plan, bound) {
             (Sight::Found(_), _) => None,
+            // Whoever saw it last found it gone.
+            _ if it.status.missing_since.is_some() => None,
             (Sight::Absent { .. }, Some(id)) => Some(format!("plan {id}")),
             (Sight::Absent { .. }, None) => creating.then(|| "the plan whose creation was begun".into()),
         }

@@ -51,27 +51,49 @@ impl Signer {
         held.credentials
     }
 
-    /// The cloud refused a call for its key: whether the next one is signed with another.
-    pub async fn replace(&self, refused: &Credentials, error: &Error, now: Timestamp) -> bool {
-        let Some(identity) = &self.0.identity else { return false };
-        let Some(issued) = identity.instead_of(refused, error, now).await else { return false };
+    /// The cloud refused a call to `place` for its key: whether the next one is signed with another. Where the call
+    /// changes something, only with another of the same identity: what another one sees was not looked at.
+    pub async fn replace(
+        &self,
+        refused: &Credentials,
+        place: &str,
+        error: &Error,
+        changing: bool,
+        now: Timestamp,
+    ) -> Replaced {
+        let Some(identity) = &self.0.identity else { return Replaced::No };
+        let Some(issued) = identity.instead_of(refused, place, error, now).await else { return Replaced::No };
+        if changing && issued.identity != self.identity() {
+            return Replaced::ByAnother;
+        }
         *self.issued() = issued;
-        true
+        Replaced::Yes
     }
 
-    /// The cloud refused a call for its key, and nothing is to be done about it now.
-    pub fn refused(&self, refused: &Credentials, error: &Error, now: Timestamp) {
+    /// The cloud refused a call to `place` for its key, and nothing is to be done about it now.
+    pub fn refused(&self, refused: &Credentials, place: &str, error: &Error, now: Timestamp) {
         if let Some(identity) = &self.0.identity {
-            identity.refused(refused, error, now);
+            identity.refused(refused, place, error, now);
         }
     }
 
-    /// The cloud took a call.
-    pub fn accepted(&self) {
+    /// The cloud took a call to `place`.
+    pub fn accepted(&self, taken: &Credentials, place: &str) {
         if let Some(identity) = &self.0.identity {
-            identity.accepted();
+            identity.accepted(taken, place);
         }
     }
+}
+
+/// What became of credentials that the cloud refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// There are no others.
+    No,
+    /// There are others.
+    Yes,
+    /// There are others, of another identity.
+    ByAnother,
 }
 
 impl fmt::Debug for Signer {
