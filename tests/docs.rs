@@ -2,11 +2,12 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::client::Finished;
@@ -92,12 +93,25 @@ fn every_flag_is_documented_with_its_variable_and_default() {
     compare_options("docs/simulator.md", &options(env!("CARGO_BIN_EXE_cloud-simulator"), &[]));
 }
 
-/// The constants of each module of `src/api/condition.rs`.
+/// The constants of a module of `src/api/condition.rs`, with those that are another module's.
 fn constants(module: &str) -> BTreeSet<String> {
+    values(module).into_values().collect()
+}
+
+/// The constants of a module by their names.
+fn values(module: &str) -> BTreeMap<String, String> {
     let source = read("src/api/condition.rs");
     let body = source.split_once(&format!("pub mod {module} {{")).expect("the module is there").1;
     let body = body.split_once("\n}").expect("the module ends").0;
-    body.lines().filter_map(|line| line.split_once("&str = \"")?.1.split_once('"')).map(|it| it.0.to_owned()).collect()
+    let constants = body.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = "));
+    let value = |text: &str| {
+        let text = text.trim_end_matches(';');
+        match text.strip_prefix("super::").and_then(|path| path.split_once("::")) {
+            Some((other, name)) => values(other).remove(name).expect("the other module has it"),
+            None => text.trim_matches('"').to_owned(),
+        }
+    };
+    constants.map(|(name, text)| (name.to_owned(), value(text))).collect()
 }
 
 #[test]
@@ -106,21 +120,30 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     for kind in constants("kind") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
     }
+    let managed = &["drp", "drg", "both"][..];
     let sections = [
-        ("ready", "Ready"),
-        ("synced", "Synced"),
-        ("protected", "Protected"),
-        ("offsets", "OffsetsCovered"),
-        ("drill", "DrillNotCleared"),
+        ("ready", "Ready", managed),
+        ("account", "Ready", &["aca"]),
+        ("synced", "Synced", managed),
+        ("protected", "Protected", managed),
+        ("offsets", "OffsetsCovered", managed),
+        ("drill", "DrillNotCleared", managed),
     ];
-    for (module, kind) in sections {
+    for (module, kind, whose) in sections {
         let section = page.split_once(&format!("\n## `{kind}`\n")).expect("it was looked for above").1;
         let section = section.split("\n## ").next().unwrap_or_default();
-        let rows = rows(section);
-        let documented: BTreeSet<_> = rows.iter().map(|row| unquoted(row[0]).to_owned()).collect();
-        assert_eq!(documented, constants(module), "docs/conditions.md: the reasons of {kind}");
-        for row in rows {
-            assert!(["drp", "drg", "both"].contains(&row[1]), "docs/conditions.md: whose reason is {row:?}");
+        let all = rows(section);
+        let documented: BTreeSet<_> =
+            all.iter().filter(|row| whose.contains(&row[1])).map(|row| unquoted(row[0]).to_owned()).collect();
+        let mut real = constants(module);
+        // What an account has in common with the other kinds.
+        if module == "account" {
+            real.extend(["Available", "Deleting"].map(String::from));
+        }
+        assert_eq!(documented, real, "docs/conditions.md: the reasons of {kind} of {whose:?}");
+        for row in all {
+            let known = sections.iter().filter(|it| it.1 == kind).any(|it| it.2.contains(&row[1]));
+            assert!(known, "docs/conditions.md: whose reason is {row:?}");
             assert!(["True", "False", "Unknown"].contains(&row[2]), "docs/conditions.md: the status of {row:?}");
         }
     }
@@ -169,8 +192,11 @@ fn every_event_is_documented_and_no_other() {
         told.extend(shared.iter().cloned());
         assert_eq!(documented(of), told, "docs/conditions.md: the events of {of}");
     }
+    let of_accounts = rows.iter().filter(|row| row[1] == "aca").map(|row| unquoted(row[0]).to_owned());
+    let told = events("src/controller/account/status.rs");
+    assert_eq!(of_accounts.collect::<BTreeSet<_>>(), told, "docs/conditions.md: the events of aca");
     let whose: BTreeSet<_> = rows.iter().map(|row| row[1]).collect();
-    assert_eq!(whose, BTreeSet::from(["both", "drg", "drp"]));
+    assert_eq!(whose, BTreeSet::from(["aca", "both", "drg", "drp"]));
 }
 
 /// What `/metrics` shows once everything happened.
@@ -215,6 +241,7 @@ fn exported() -> String {
         drill: Some(drill),
     };
     metrics.disk_group("databases", "orders", Some(&measures));
+    metrics.credentials("messaging", "production", Some(jiff::Timestamp::UNIX_EPOCH));
     metrics.text()
 }
 
