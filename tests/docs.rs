@@ -13,6 +13,8 @@ use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::client::Finished;
 use disaster_recovery_operator::controller::plan::lag::GroupLag;
 use disaster_recovery_operator::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 fn root() -> &'static Path {
@@ -303,15 +305,33 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
     }
 }
 
+/// The blocks of a language in a page, also those within lists.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.find("```").filter(|at| line[*at..] == format!("```{language}")) else { continue };
+        let block = lines.by_ref().take_while(|line| line.trim() != "```");
+        all.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
+    }
+    all
+}
+
 #[test]
 fn every_object_that_is_shown_can_be_read() {
     let mut found = 0;
     for page in pages() {
         let text = read(&page);
-        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|it| it.0) {
+        assert_eq!(text.matches("```yaml").count(), blocks(&text, "yaml").len(), "{}", page.display());
+        for block in &blocks(&text, "yaml") {
             let error = match block.lines().find_map(|line| line.strip_prefix("kind: ")) {
+                Some("AlibabaCloudAccount") => serde_yaml::from_str::<AlibabaCloudAccount>(block).err(),
                 Some("DisasterRecoveryPlan") => serde_yaml::from_str::<DisasterRecoveryPlan>(block).err(),
                 Some("DiskReplicaGroup") => serde_yaml::from_str::<DiskReplicaGroup>(block).err(),
+                Some("Deployment") => serde_yaml::from_str::<Deployment>(block).err(),
+                Some("Role") => serde_yaml::from_str::<Role>(block).err(),
+                Some("RoleBinding") => serde_yaml::from_str::<RoleBinding>(block).err(),
+                Some("Kustomization") => serde_yaml::from_str::<serde_yaml::Value>(block).err(),
                 other => panic!("{}: what is a {other:?}?\n{block}", page.display()),
             };
             assert!(error.is_none(), "{}: {error:?}\n{block}", page.display());
@@ -319,6 +339,35 @@ fn every_object_that_is_shown_can_be_read() {
         }
     }
     assert!(found > 1, "only {found} manifests are shown");
+}
+
+#[test]
+fn the_deployment_that_is_shown_differs_from_the_installed_one_by_what_is_said() {
+    let shown = blocks(&read("docs/accounts.md"), "yaml");
+    let shown = shown.iter().find(|block| block.contains("kind: Deployment")).expect("a patch");
+    let container = |text: &str| {
+        let deployment: Deployment = serde_yaml::from_str(text).expect("a deployment");
+        let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let container = pod.containers.into_iter().next().expect("a container");
+        (deployment.metadata.name, container.name, container.args.unwrap_or_default())
+    };
+    let (name, operator, args) = container(shown);
+    let (installed_name, installed_operator, installed) = container(&read("deploy/deployment.yaml"));
+    assert_eq!((name, operator), (installed_name, installed_operator));
+    let rest = |args: Vec<String>, left_out: &str| -> Vec<String> {
+        args.into_iter().filter(|arg| !arg.starts_with(left_out)).collect()
+    };
+    assert_eq!(rest(args, "--sts-endpoint="), rest(installed, "--credentials-secret="));
+}
+
+#[test]
+fn policies_that_are_shown_are_json() {
+    let policies: Vec<_> = pages().iter().flat_map(|page| blocks(&read(page), "json")).collect();
+    for policy in &policies {
+        let policy: serde_json::Value = serde_json::from_str(policy).expect("JSON");
+        assert_eq!(policy["Version"], "1");
+    }
+    assert!(policies.len() > 2);
 }
 
 /// A heading as GitHub links to it.
