@@ -303,6 +303,12 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
         assert_eq!(operations(table, &format!("| `{product}:")), called, "the table");
         assert_eq!(operations(policy, &format!("\"{product}:")), called, "the policy");
     }
+    let roles = page.split_once("\n## Roles\n").expect("a section of roles").1;
+    for operation in ["AssumeRole", "AssumeRoleWithOIDC"] {
+        assert!(read("src/cloud/sts.rs").contains(&format!("call(\"{operation}\")")), "{operation} is not called");
+        assert!(roles.contains(&format!("({operation})")), "{operation}");
+    }
+    assert!(roles.contains("\"Action\": \"sts:AssumeRole\""), "the caller's policy");
 }
 
 /// The blocks of a language in a page, also those within lists.
