@@ -33,6 +33,10 @@ const STATUS: &str = "status is computed from data";
 const EVENTS: &str = "events are told by comparing data";
 const SHARED_DATA: &str = "it is a part of status or of events, which are computed from data";
 
+/// Why there are no credentials, and why nobody signs: plain values of modules that otherwise ask around.
+const NO_CREDENTIALS: &str = "crate::cloud::credentials::CredentialsError";
+const NO_ACCESS: &str = "crate::controller::accounts::AccountError";
+
 const RULES: &[Rule] = &[
     Rule {
         module: "crate::api",
@@ -75,6 +79,12 @@ const RULES: &[Rule] = &[
         forbidden: &["std::time::SystemTime", "std::time::Instant", "..::Timestamp::now", "rand", "tokio::time::sleep"],
         allowed: &[],
         why: "what is kept, renewed and paused is decided from a time that is an argument",
+    },
+    Rule {
+        module: "crate::cloud::sts",
+        forbidden: &["crate::cloud::ebs", "crate::cloud::rocketmq", "std::env"],
+        allowed: &[],
+        why: "a product knows no other, and what it is asked for are arguments",
     },
     Rule {
         module: "crate::simulator",
@@ -150,11 +160,40 @@ const RULES: &[Rule] = &[
     },
     Rule { module: "crate::controller::disk_replica_group::status", forbidden: DATA, allowed: &[], why: STATUS },
     Rule { module: "crate::controller::disk_replica_group::events", forbidden: DATA, allowed: &[], why: EVENTS },
+    Rule {
+        module: "crate::controller::account::status",
+        forbidden: DATA,
+        allowed: &[NO_CREDENTIALS, NO_ACCESS, "crate::cloud::credentials::identity::Standing"],
+        why: STATUS,
+    },
+    Rule {
+        module: "crate::controller::accounts",
+        forbidden: &[
+            "crate::controller::account",
+            "crate::controller::pipeline",
+            "crate::controller::run",
+            "crate::controller::session",
+            "std::fs",
+        ],
+        allowed: &[],
+        why: "it says whose credentials are used, whoever asks",
+    },
+    Rule {
+        module: "crate::controller::accounts::error",
+        forbidden: DATA,
+        allowed: &[NO_CREDENTIALS, "crate::controller::accounts::error"],
+        why: "it is a plain value, which status tells",
+    },
     Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule { module: "crate::controller::standing", forbidden: DATA, allowed: &[], why: SHARED_DATA },
     Rule { module: "crate::controller::telling", forbidden: DATA, allowed: &[], why: SHARED_DATA },
     Rule { module: "crate::controller::verdict", forbidden: PURE, allowed: &[], why: SHARED_DATA },
-    Rule { module: "crate::controller::wording", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule {
+        module: "crate::controller::wording",
+        forbidden: DATA,
+        allowed: &[NO_CREDENTIALS, NO_ACCESS],
+        why: SHARED_DATA,
+    },
     Rule {
         module: "crate::controller::kind",
         forbidden: clock![
@@ -194,6 +233,8 @@ macro_rules! data {
             "kube::Config",
             "crate::cloud::client",
             "crate::cloud::credentials",
+            "crate::cloud::sts",
+            "crate::controller::accounts",
             "crate::controller::pipeline",
             "crate::controller::run",
             "crate::controller::secrets::read",
@@ -223,12 +264,16 @@ const PURE: &[&str] = data![
 
 /// The kinds, each with a module of its own. None names another, so that what two of them need is one piece of code; and
 /// nothing that they share names one of them.
-const KINDS: &[&str] = &["crate::controller::plan", "crate::controller::disk_replica_group"];
+const KINDS: &[&str] =
+    &["crate::controller::plan", "crate::controller::disk_replica_group", "crate::controller::account"];
+
+/// Accounts are no work of the pipeline, and have their users woken: what runs the controllers names theirs.
+const STARTED_BY_NAME: (&str, &str) = ("crate::controller::run", "crate::controller::account");
 
 /// Why a module below `controller` may not name a path, by what is said of [`KINDS`].
 fn stranger(module: &str, path: &str) -> Option<&'static str> {
     let named = KINDS.iter().find(|kind| below(path, kind))?;
-    if below(module, named) || !below(module, "crate::controller") {
+    if below(module, named) || !below(module, "crate::controller") || (module, *named) == STARTED_BY_NAME {
         return None;
     }
     Some(match KINDS.iter().any(|kind| below(module, kind)) {
@@ -742,6 +787,27 @@ fn what_is_forbidden_is_caught() {
         ),
         ("crate::controller::plan::act", "use crate::api::plan::Instance;", "crate::api::plan::Instance"),
         ("crate::controller::plan::status", "use kube::Api;", "kube::Api"),
+        ("crate::controller::plan", "use super::account::users::uses;", "crate::controller::account::users::uses"),
+        (
+            "crate::controller::account",
+            "use super::plan::DisasterRecoveryPlan;",
+            "crate::controller::plan::DisasterRecoveryPlan",
+        ),
+        (
+            "crate::controller::account::status",
+            "use crate::controller::accounts::Accounts;",
+            "crate::controller::accounts::Accounts",
+        ),
+        (
+            "crate::controller::account::status",
+            "use crate::cloud::credentials::identity::Identity;",
+            "crate::cloud::credentials::identity::Identity",
+        ),
+        ("crate::controller::accounts", "use super::account::status;", "crate::controller::account::status"),
+        ("crate::controller::accounts::error", "use kube::Client;", "kube::Client"),
+        ("crate::controller::wording", "use super::accounts::Access;", "crate::controller::accounts::Access"),
+        ("crate::controller::wording", "use crate::cloud::credentials::oidc;", "crate::cloud::credentials::oidc"),
+        ("crate::cloud::sts", "use super::ebs::Ebs;", "crate::cloud::ebs::Ebs"),
         (
             "crate::controller::disk_replica_group::diff",
             "use super::super::plan::resolve;",
@@ -831,6 +897,16 @@ fn what_is_allowed_passes() {
         ),
         ("crate::controller::kind", "use super::{Context, Next}; use crate::telemetry::metrics::Metrics;"),
         ("crate::controller::run", "use super::pipeline; use crate::api::plan::DisasterRecoveryPlan;"),
+        ("crate::controller::run", "use super::account::{self, users::Users};"),
+        (
+            "crate::controller::account::status",
+            "use crate::cloud::credentials::{CredentialsError, identity::Standing}; use super::super::accounts::AccountError;",
+        ),
+        (
+            "crate::controller::wording",
+            "use super::accounts::AccountError; use crate::cloud::credentials::CredentialsError::Refused;",
+        ),
+        ("crate::controller::accounts", "use crate::cloud::credentials::identity::Identity; use kube::{Api, Client};"),
         ("crate::controller", "pub mod plan; pub mod owner;"),
         ("bin::cloud_simulator", "use disaster_recovery_operator::simulator::Simulator; fn main() {}"),
         ("main", "use disaster_recovery_operator::{api, controller}; use kube::Client;"),

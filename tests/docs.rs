@@ -2,16 +2,19 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::client::Finished;
 use disaster_recovery_operator::controller::plan::lag::GroupLag;
 use disaster_recovery_operator::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 fn root() -> &'static Path {
@@ -92,12 +95,25 @@ fn every_flag_is_documented_with_its_variable_and_default() {
     compare_options("docs/simulator.md", &options(env!("CARGO_BIN_EXE_cloud-simulator"), &[]));
 }
 
-/// The constants of each module of `src/api/condition.rs`.
+/// The constants of a module of `src/api/condition.rs`, with those that are another module's.
 fn constants(module: &str) -> BTreeSet<String> {
+    values(module).into_values().collect()
+}
+
+/// The constants of a module by their names.
+fn values(module: &str) -> BTreeMap<String, String> {
     let source = read("src/api/condition.rs");
     let body = source.split_once(&format!("pub mod {module} {{")).expect("the module is there").1;
     let body = body.split_once("\n}").expect("the module ends").0;
-    body.lines().filter_map(|line| line.split_once("&str = \"")?.1.split_once('"')).map(|it| it.0.to_owned()).collect()
+    let constants = body.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = "));
+    let value = |text: &str| {
+        let text = text.trim_end_matches(';');
+        match text.strip_prefix("super::").and_then(|path| path.split_once("::")) {
+            Some((other, name)) => values(other).remove(name).expect("the other module has it"),
+            None => text.trim_matches('"').to_owned(),
+        }
+    };
+    constants.map(|(name, text)| (name.to_owned(), value(text))).collect()
 }
 
 #[test]
@@ -106,21 +122,30 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     for kind in constants("kind") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
     }
+    let managed = &["drp", "drg", "both"][..];
     let sections = [
-        ("ready", "Ready"),
-        ("synced", "Synced"),
-        ("protected", "Protected"),
-        ("offsets", "OffsetsCovered"),
-        ("drill", "DrillNotCleared"),
+        ("ready", "Ready", managed),
+        ("account", "Ready", &["aca"]),
+        ("synced", "Synced", managed),
+        ("protected", "Protected", managed),
+        ("offsets", "OffsetsCovered", managed),
+        ("drill", "DrillNotCleared", managed),
     ];
-    for (module, kind) in sections {
+    for (module, kind, whose) in sections {
         let section = page.split_once(&format!("\n## `{kind}`\n")).expect("it was looked for above").1;
         let section = section.split("\n## ").next().unwrap_or_default();
-        let rows = rows(section);
-        let documented: BTreeSet<_> = rows.iter().map(|row| unquoted(row[0]).to_owned()).collect();
-        assert_eq!(documented, constants(module), "docs/conditions.md: the reasons of {kind}");
-        for row in rows {
-            assert!(["drp", "drg", "both"].contains(&row[1]), "docs/conditions.md: whose reason is {row:?}");
+        let all = rows(section);
+        let documented: BTreeSet<_> =
+            all.iter().filter(|row| whose.contains(&row[1])).map(|row| unquoted(row[0]).to_owned()).collect();
+        let mut real = constants(module);
+        // What an account has in common with the other kinds.
+        if module == "account" {
+            real.extend(["Available", "Deleting"].map(String::from));
+        }
+        assert_eq!(documented, real, "docs/conditions.md: the reasons of {kind} of {whose:?}");
+        for row in all {
+            let known = sections.iter().filter(|it| it.1 == kind).any(|it| it.2.contains(&row[1]));
+            assert!(known, "docs/conditions.md: whose reason is {row:?}");
             assert!(["True", "False", "Unknown"].contains(&row[2]), "docs/conditions.md: the status of {row:?}");
         }
     }
@@ -169,8 +194,11 @@ fn every_event_is_documented_and_no_other() {
         told.extend(shared.iter().cloned());
         assert_eq!(documented(of), told, "docs/conditions.md: the events of {of}");
     }
+    let of_accounts = rows.iter().filter(|row| row[1] == "aca").map(|row| unquoted(row[0]).to_owned());
+    let told = events("src/controller/account/status.rs");
+    assert_eq!(of_accounts.collect::<BTreeSet<_>>(), told, "docs/conditions.md: the events of aca");
     let whose: BTreeSet<_> = rows.iter().map(|row| row[1]).collect();
-    assert_eq!(whose, BTreeSet::from(["both", "drg", "drp"]));
+    assert_eq!(whose, BTreeSet::from(["aca", "both", "drg", "drp"]));
 }
 
 /// What `/metrics` shows once everything happened.
@@ -215,6 +243,7 @@ fn exported() -> String {
         drill: Some(drill),
     };
     metrics.disk_group("databases", "orders", Some(&measures));
+    metrics.credentials("messaging", "production", Some(jiff::Timestamp::UNIX_EPOCH));
     metrics.text()
 }
 
@@ -274,6 +303,24 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
         assert_eq!(operations(table, &format!("| `{product}:")), called, "the table");
         assert_eq!(operations(policy, &format!("\"{product}:")), called, "the policy");
     }
+    let roles = page.split_once("\n## Roles\n").expect("a section of roles").1;
+    for operation in ["AssumeRole", "AssumeRoleWithOIDC"] {
+        assert!(read("src/cloud/sts.rs").contains(&format!("call(\"{operation}\")")), "{operation} is not called");
+        assert!(roles.contains(&format!("({operation})")), "{operation}");
+    }
+    assert!(roles.contains("\"Action\": \"sts:AssumeRole\""), "the caller's policy");
+}
+
+/// The blocks of a language in a page, also those within lists.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(indent) = line.find("```").filter(|at| line[*at..] == format!("```{language}")) else { continue };
+        let block = lines.by_ref().take_while(|line| line.trim() != "```");
+        all.push(block.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect());
+    }
+    all
 }
 
 #[test]
@@ -281,10 +328,16 @@ fn every_object_that_is_shown_can_be_read() {
     let mut found = 0;
     for page in pages() {
         let text = read(&page);
-        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|it| it.0) {
+        assert_eq!(text.matches("```yaml").count(), blocks(&text, "yaml").len(), "{}", page.display());
+        for block in &blocks(&text, "yaml") {
             let error = match block.lines().find_map(|line| line.strip_prefix("kind: ")) {
+                Some("AlibabaCloudAccount") => serde_yaml::from_str::<AlibabaCloudAccount>(block).err(),
                 Some("DisasterRecoveryPlan") => serde_yaml::from_str::<DisasterRecoveryPlan>(block).err(),
                 Some("DiskReplicaGroup") => serde_yaml::from_str::<DiskReplicaGroup>(block).err(),
+                Some("Deployment") => serde_yaml::from_str::<Deployment>(block).err(),
+                Some("Role") => serde_yaml::from_str::<Role>(block).err(),
+                Some("RoleBinding") => serde_yaml::from_str::<RoleBinding>(block).err(),
+                Some("Kustomization") => serde_yaml::from_str::<serde_yaml::Value>(block).err(),
                 other => panic!("{}: what is a {other:?}?\n{block}", page.display()),
             };
             assert!(error.is_none(), "{}: {error:?}\n{block}", page.display());
@@ -292,6 +345,35 @@ fn every_object_that_is_shown_can_be_read() {
         }
     }
     assert!(found > 1, "only {found} manifests are shown");
+}
+
+#[test]
+fn the_deployment_that_is_shown_differs_from_the_installed_one_by_what_is_said() {
+    let shown = blocks(&read("docs/accounts.md"), "yaml");
+    let shown = shown.iter().find(|block| block.contains("kind: Deployment")).expect("a patch");
+    let container = |text: &str| {
+        let deployment: Deployment = serde_yaml::from_str(text).expect("a deployment");
+        let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a pod");
+        let container = pod.containers.into_iter().next().expect("a container");
+        (deployment.metadata.name, container.name, container.args.unwrap_or_default())
+    };
+    let (name, operator, args) = container(shown);
+    let (installed_name, installed_operator, installed) = container(&read("deploy/deployment.yaml"));
+    assert_eq!((name, operator), (installed_name, installed_operator));
+    let rest = |args: Vec<String>, left_out: &str| -> Vec<String> {
+        args.into_iter().filter(|arg| !arg.starts_with(left_out)).collect()
+    };
+    assert_eq!(rest(args, "--sts-endpoint="), rest(installed, "--credentials-secret="));
+}
+
+#[test]
+fn policies_that_are_shown_are_json() {
+    let policies: Vec<_> = pages().iter().flat_map(|page| blocks(&read(page), "json")).collect();
+    for policy in &policies {
+        let policy: serde_json::Value = serde_json::from_str(policy).expect("JSON");
+        assert_eq!(policy["Version"], "1");
+    }
+    assert!(policies.len() > 2);
 }
 
 /// A heading as GitHub links to it.

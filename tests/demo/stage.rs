@@ -12,7 +12,8 @@ use crate::terminal::{Http, Kubectl, on_path, say, typed, until};
 use crate::watchdog::{Folder, Server};
 
 /// The definitions: the file below crds/, and the name.
-const CRDS: [(&str, &str); 2] = [
+const CRDS: [(&str, &str); 3] = [
+    ("alibabacloudaccounts.yaml", "alibabacloudaccounts.disasterrecovery.dev"),
     ("disasterrecoveryplans.yaml", "disasterrecoveryplans.disasterrecovery.dev"),
     ("diskreplicagroups.yaml", "diskreplicagroups.disasterrecovery.dev"),
 ];
