@@ -251,7 +251,7 @@ async fn every_supported_mode_of_a_profile_gives_credentials() {
     ]));
     for (name, identity, requests) in [
         ("key", "LTAI****file", 0),
-        ("session", "****", 0),
+        ("session", "****aeb4", 0),
         ("role", "acs:ram::1:role/a", 1),
         ("chained", "acs:ram::1:role/b", 2),
         ("node", "ECS RAM role Named", 2),

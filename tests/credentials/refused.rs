@@ -83,7 +83,10 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
             assert_ne!(nonces[0], nonces[1]);
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
-            assert!(identity.standing(None, Timestamp::now()).refused.is_none(), "the new one was taken");
+            assert!(
+                identity.standing(Some(&key("key-2")), Timestamp::now()).refused.is_none(),
+                "the new one was taken"
+            );
             // The rest of the pass is signed with it.
             service.client().send(&target, &call(false)).await.unwrap();
             assert_eq!(keys(&service)[2], "key-2");

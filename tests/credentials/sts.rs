@@ -203,5 +203,5 @@ async fn a_base_that_is_refused_and_rotated_is_read_again() {
     let signer = Signer::of(&identity, Timestamp::now()).await.unwrap();
     assert_eq!(signer.credentials(Timestamp::now()).await.access_key_id, "STS.session-2");
     assert!(!service.seen()[0].query.contains_key("ExternalId"));
-    assert!(base.standing(None, Timestamp::now()).refused.is_none(), "the new one was taken");
+    assert!(base.standing(Some(&key("new")), Timestamp::now()).refused.is_none(), "the new one was taken");
 }

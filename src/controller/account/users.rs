@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 
 use crate::api::account::UsedBy;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -19,22 +19,28 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// No list takes longer.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Whether a cache is filled.
+pub type Filled = watch::Receiver<bool>;
+
 /// The caches of those who may use accounts.
 pub struct Users {
     /// The plans that are watched.
     pub plans: Vec<Store<DisasterRecoveryPlan>>,
     /// The groups of disks that are watched.
     pub groups: Vec<Store<DiskReplicaGroup>>,
+    /// Whether each of them is filled.
+    pub filled: Vec<Filled>,
 }
 
 impl Users {
     /// Waits a moment for the caches to be filled, and tells whether they are.
     pub async fn known(&self) -> bool {
-        let plans = join_all(self.plans.iter().map(Store::wait_until_ready));
-        let groups = join_all(self.groups.iter().map(Store::wait_until_ready));
         let all = async {
-            let (plans, groups) = futures::join!(plans, groups);
-            plans.iter().chain(&groups).all(Result::is_ok)
+            let mut all = true;
+            for filled in &self.filled {
+                all &= filled.clone().wait_for(|filled| *filled).await.is_ok();
+            }
+            all
         };
         tokio::time::timeout(PATIENCE, all).await.unwrap_or_default()
     }
