@@ -79,7 +79,7 @@ struct Run {
     /// The metadata service of ECS in place of http://100.100.100.200. Plain http is accepted for loopback only.
     #[arg(long, env = "DR_OPERATOR_METADATA_ENDPOINT")]
     metadata_endpoint: Option<String>,
-    /// An endpoint that an AlibabaCloudAccount may name besides https to hosts under aliyuncs.com; repeatable, or separated by
+    /// An endpoint that an AlibabaCloudAccount may name besides https to the API's own hosts under aliyuncs.com; repeatable, or separated by
     /// commas: HOST, HOST:PORT, *.DOMAIN, or a URL such as http://HOST:PORT.
     #[arg(long = "allowed-endpoints", env = "DR_OPERATOR_ALLOWED_ENDPOINTS", value_delimiter = ',')]
     allowed_endpoints: Vec<String>,
