@@ -12,9 +12,9 @@ use kube::api::Api;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::account::users::{Users, uses};
+use super::account::users::{Filled, Users, uses};
 use super::accounts::Key;
 use super::kind::{Kind, Object};
 use super::{Context, Error, Next, account, key, pipeline};
@@ -30,8 +30,8 @@ pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 struct Running {
     /// Ends after `shutdown`, when the passes in hand are finished.
     work: BoxFuture<'static, ()>,
-    /// Ends when the cache is filled, or with `false` when it never will be.
-    filled: BoxFuture<'static, bool>,
+    /// Whether the cache is filled.
+    filled: Filled,
 }
 
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
@@ -40,10 +40,15 @@ pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + S
     let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &shutdown);
     let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &shutdown);
     running.extend(more);
-    running.extend(accounts(&ctx, &shutdown, Users { plans, groups }));
+    let filled = running.iter().map(|it| it.filled.clone()).collect();
+    running.extend(accounts(&ctx, &shutdown, Users { plans, groups, filled }));
     let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| (it.work, it.filled)).unzip();
     let signal = async move {
-        if join_all(filled).await.into_iter().all(|filled| filled) {
+        let mut all = true;
+        for mut filled in filled {
+            all &= filled.wait_for(|filled| *filled).await.is_ok();
+        }
+        if all {
             ready();
         }
     };
@@ -69,9 +74,10 @@ fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, 
     let polls = Arc::new(Semaphore::new(usize::from(ctx.settings.workers.saturating_sub(1).max(1))));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
-        let (cache, told) = (store.clone(), ctx.clone());
+        let told = ctx.clone();
         let mut named = HashMap::new();
-        let events = events(api, writer, ctx).inspect_ok(move |event| named_accounts(&told, &mut named, event));
+        let (events, filled) = events(api, writer, ctx);
+        let events = events.inspect_ok(move |event| named_accounts(&told, &mut named, event));
         let users = store.clone();
         let wake = signals(ctx.accounts.usable()).flat_map(move |account| {
             let all = users.state().into_iter().filter(move |object| uses(&**object, &account));
@@ -80,7 +86,7 @@ fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, 
         let polls = polls.clone();
         let pass = move |object, ctx| pipeline::reconcile(object, ctx, polls.clone());
         let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
-        (store, Running { work, filled: async move { cache.wait_until_ready().await.is_ok() }.boxed() })
+        (store, Running { work, filled })
     };
     apis(ctx).into_iter().map(control).unzip()
 }
@@ -90,30 +96,37 @@ fn accounts(ctx: &Arc<Context>, shutdown: &Shutdown, users: Users) -> Vec<Runnin
     let users = Arc::new(users);
     let control = |api| {
         let (store, writer) = reflector::store::<AlibabaCloudAccount>();
-        let (cache, users, mine) = (store.clone(), users.clone(), store.clone());
+        let (users, mine) = (users.clone(), store.clone());
         let wake = signals(ctx.accounts.changed()).filter_map(move |(namespace, name)| {
             let account = ObjectRef::new(&name).within(&namespace);
             // One of another namespace has a controller of its own.
             futures::future::ready(mine.get(&account).map(|_| account))
         });
         let pass = move |object, ctx| account::reconcile(object, ctx, users.clone());
-        let events = events(api, writer, ctx);
+        let (events, filled) = events(api, writer, ctx);
         let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
-        (store, Running { work, filled: async move { cache.wait_until_ready().await.is_ok() }.boxed() })
+        (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
     ctx.accounts.look_up_in(stores);
     running
 }
 
-/// What happens to the objects of a kind, kept in a cache.
+/// What happens to the objects of a kind, kept in a cache, and whether that is filled. The cache itself wakes only one of
+/// those who wait for that.
 fn events<K: Object>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
     ctx: &Context,
-) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static {
+) -> (impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + use<K>, Filled) {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    watcher(api, config).default_backoff().reflect(writer)
+    let (fill, filled) = watch::channel(false);
+    let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
+        if matches!(event, watcher::Event::InitDone) {
+            fill.send_replace(true);
+        }
+    });
+    (events, filled)
 }
 
 /// Tells the controllers of accounts that one has a user more or fewer. `named` are the accounts that were named before.

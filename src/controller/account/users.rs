@@ -1,8 +1,8 @@
 //! Who uses an account: counted in the caches of the controllers, and asked of Kubernetes where it matters.
 
-use futures::future::join_all;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 
 use crate::api::account::UsedBy;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -11,19 +11,25 @@ use crate::controller::Error;
 use crate::controller::accounts::Key;
 use crate::controller::kind::Kind;
 
+/// Whether a cache is filled.
+pub type Filled = watch::Receiver<bool>;
+
 /// The caches of those who may use accounts.
 pub struct Users {
     /// The plans that are watched.
     pub plans: Vec<Store<DisasterRecoveryPlan>>,
     /// The groups of disks that are watched.
     pub groups: Vec<Store<DiskReplicaGroup>>,
+    /// Whether each of them is filled.
+    pub filled: Vec<Filled>,
 }
 
 impl Users {
     /// Waits until the caches are filled. Where they never will be, the operator is ending.
     pub async fn known(&self) {
-        join_all(self.plans.iter().map(Store::wait_until_ready)).await;
-        join_all(self.groups.iter().map(Store::wait_until_ready)).await;
+        for filled in &self.filled {
+            drop(filled.clone().wait_for(|filled| *filled).await);
+        }
     }
 
     /// How many of those that are watched use an account.
