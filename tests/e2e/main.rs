@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod crash;
 mod drift;
 mod enumerate;
@@ -12,6 +13,7 @@ mod identity;
 mod kinds;
 mod life;
 mod program;
+mod record;
 mod secrets;
 mod stage;
 mod steady;

@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::account::AlibabaCloudAccountStatus;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupStatus;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
 use disaster_recovery_operator::controller::Settings;
-use disaster_recovery_operator::controller::kind::Kind;
+use disaster_recovery_operator::controller::kind::Object;
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -19,6 +20,7 @@ use kube::core::object::HasStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::record::Record;
 use crate::support::operator::{self, Operator, Tripwire};
 use crate::support::{ControlPlane, eventually};
 
@@ -55,10 +57,21 @@ impl Said for DiskReplicaGroupStatus {
     }
 }
 
-/// A kind whose status can be asked.
-pub(crate) trait Tested: Kind + HasStatus<Status: Said> + Serialize {}
+/// An account is in sync with nothing.
+impl Said for AlibabaCloudAccountStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
 
-impl<K: Kind + HasStatus<Status: Said> + Serialize> Tested for K {}
+    fn generations(&self) -> [Option<i64>; 2] {
+        [self.observed_generation, None]
+    }
+}
+
+/// A kind whose status can be asked.
+pub(crate) trait Tested: Object + HasStatus<Status: Said> + Serialize {}
+
+impl<K: Object + HasStatus<Status: Said> + Serialize> Tested for K {}
 
 /// A namespace, a cloud, and what is needed to start operators between them.
 pub(crate) struct Stage<K> {
@@ -80,17 +93,40 @@ impl<K: Tested> Stage<K> {
         .await
         .expect("the control plane is there");
         let client = plane.admin_client();
+        Self::within(client, Simulator::new(config)).await
+    }
+
+    /// A new namespace with the usual Secrets.
+    async fn within(client: Client, cloud: Simulator) -> Self {
         let namespace = format!("e2e-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let metadata = ObjectMeta { name: Some(namespace.clone()), ..ObjectMeta::default() };
         let object = Namespace { metadata, ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
-        let (cloud, settings) = (Simulator::new(config), operator::settings(&namespace));
+        let settings = operator::settings(&namespace);
         let world = Self { client, namespace, cloud, settings, kind: PhantomData };
         world
             .secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")])
             .await;
         world.secret("idc-acl", &[("username", "replicator"), ("password", PASSWORD)]).await;
         world
+    }
+
+    /// Another namespace beside this one with the same cloud. Operators of this stage watch both from now on.
+    pub(crate) async fn beside(&mut self) -> Self {
+        let other = Self::within(self.client.clone(), self.cloud.clone()).await;
+        self.settings.namespaces.push(other.namespace.clone());
+        other
+    }
+
+    /// The same namespace and cloud for objects of another kind.
+    pub(crate) fn of<J: Tested>(&self) -> Stage<J> {
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        Stage { client, namespace, cloud: self.cloud.clone(), settings: self.settings.clone(), kind: PhantomData }
+    }
+
+    /// Watches an object from now on.
+    pub(crate) async fn record(&self, name: &str) -> Record<K> {
+        Record::of(self.api(), name).await
     }
 
     /// The way to the cloud.

@@ -33,7 +33,7 @@ pub(crate) type Groups = Stage<DiskReplicaGroup>;
 const REGIONS: [&str; 2] = ["cn-hangzhou", "cn-shanghai"];
 
 /// Quick disks: a recovery point every 200 ms, and one-shot synchronizations as often as anybody likes.
-fn quick() -> DiskRules {
+pub(crate) fn quick() -> DiskRules {
     DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
 }
 
@@ -178,7 +178,7 @@ fn pair(name: &str) -> Value {
 }
 
 /// A group of the disks `data` and `logs`.
-fn spec() -> Value {
+pub(crate) fn spec() -> Value {
     json!({
         "description": "Disks of the orders database",
         "source": { "regionId": "cn-hangzhou", "zoneId": "cn-hangzhou-h" },
