@@ -2,12 +2,19 @@
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use base64::engine::general_purpose::STANDARD;
 use disaster_recovery_operator::cloud::credentials::{environment as env, oidc};
 use disaster_recovery_operator::simulator::{AccessKey, Simulator};
+use http::StatusCode;
 use tempfile::NamedTempFile;
+use tower::ServiceExt;
 
 use super::*;
 use crate::support::operator::installed;
@@ -44,11 +51,33 @@ struct Running {
     metrics: std::net::SocketAddr,
 }
 
+/// Whether STS refuses everything and repeats what it was sent, as a careless gateway might.
+type Echo = Arc<AtomicBool>;
+
+async fn refusal(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let header = |name| parts.headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
+    let form = String::from_utf8_lossy(&body).into_owned();
+    let token = form.split('&').find_map(|pair| pair.strip_prefix("OIDCToken=")).unwrap_or_default();
+    let message = format!("{token} {} {} is refused", header("x-acs-security-token"), header("authorization"));
+    let body = json!({ "Code": "NoPermission", "Message": message, "RequestId": "R" });
+    (StatusCode::FORBIDDEN, Json(body)).into_response()
+}
+
 /// Serves the cloud of this process on loopback, so that what it issues is known here.
-async fn served(cloud: &Simulator) -> String {
+async fn served(cloud: &Simulator, echo: &Echo) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let router = cloud.router();
+    let (cloud, echo) = (cloud.router(), echo.clone());
+    let router = Router::new().fallback(async move |request: Request| {
+        let action = request.headers().get("x-acs-action").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let asked = format!("{action} {}", request.uri().query().unwrap_or_default());
+        match asked.contains("AssumeRole") && echo.load(Ordering::SeqCst) {
+            true => refusal(request).await,
+            false => cloud.oneshot(request).await.into_response(),
+        }
+    });
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }
@@ -124,7 +153,7 @@ async fn all_accounts(world: &World) {
 const GOOD: [&str; 8] = ["key", "session", "role", "tenant", "pod", "chain", "environment", "ecs"];
 
 /// Drives everything through good and bad; returns what was said meanwhile of the objects.
-async fn driven(world: &World) -> String {
+async fn driven(world: &World, echo: &Echo) -> String {
     for name in GOOD {
         world.ready(name).await;
     }
@@ -133,24 +162,21 @@ async fn driven(world: &World) -> String {
         world.condition(name, "Synced", "False", "AccessDenied").await;
     }
     let mut said = told(world).await;
-    // Keys end early, STS refuses, repeats what it was sent, and answers nonsense.
-    let refusal = |code: &str| {
-        let tokens = world.cloud.with_sts(|sts, _| sts.issued().map(|it| it.security_token.clone()).collect::<Vec<_>>());
-        let message = format!("{} {} {}", KEY_SECRETS.join(" "), SESSION_TOKEN, tokens.join(" "));
-        FaultKind::Error { status: 403, code: code.into(), message, pascal_case: true }
-    };
-    for kind in [refusal("NoPermission"), FaultKind::Garbage, FaultKind::Html { status: 502 }] {
-        outage(world, &kind);
+    // Keys end early while STS refuses and repeats what it was sent, answers nonsense, or is away.
+    for kind in [None, Some(FaultKind::Garbage), Some(FaultKind::Html { status: 502 })] {
+        echo.store(kind.is_none(), Ordering::SeqCst);
+        kind.iter().for_each(|kind| outage(world, kind));
         for role in [ROLE, OTHER_ROLE] {
             world.revoke(role);
         }
         let broken = |it: &AlibabaCloudAccountStatus| !has(it, "Ready", "True", "Available");
         for name in ["role", "tenant", "pod", "chain"] {
-            world.accounts().status(name, format!("{name} is not ready: {}", kind.name()), broken).await;
+            world.accounts().status(name, format!("{name} is not ready: {kind:?}"), broken).await;
             world.status(name, "nor is its plan in sync", |it| !has(it, "Synced", "True", "InSync")).await;
         }
         said += &told(world).await;
         world.cloud.clear_faults();
+        echo.store(false, Ordering::SeqCst);
         for name in GOOD {
             world.ready(name).await;
         }
@@ -193,12 +219,13 @@ async fn searched(level: &str) {
     let metadata = disaster_recovery_operator::simulator::model::sts::MetadataRules { role_arn: Some(ROLE.to_owned()) };
     let world = World::on(Config { sts, metadata, keys: keys(), ..config }).await;
     world.allow_tokens().await;
-    let url = served(&world.cloud).await;
+    let echo = Echo::default();
+    let url = served(&world.cloud, &echo).await;
     let (file, token) = (NamedTempFile::new().expect("a file"), jwt(AUDIENCE));
     std::fs::write(&file, &token).expect("it is written");
     all_accounts(&world).await;
     let mut running = start(&world, &url, &file, level);
-    let objects = driven(&world).await;
+    let objects = driven(&world, &echo).await;
     let metrics = get(&running.metrics.to_string(), "/metrics").await;
     assert!(metrics.contains("disaster_recovery_reconciliations_total"), "{metrics}");
     let admin = url.trim_start_matches("http://").to_owned();
@@ -211,6 +238,7 @@ async fn searched(level: &str) {
     assert!(log.contains("credentials are not renewed") && log.lines().count() > 100, "the log is there");
     let said = [("log", &log), ("output", &output), ("objects", &objects), ("metrics", &metrics)];
     let said = said.into_iter().chain([("requests", &requests), ("issued keys", &issued)]);
+    assert!(objects.contains("[redacted]"), "STS repeated what it was sent");
     let secrets = secrets(&world, &token);
     for (what, text) in said {
         for line in text.lines() {
