@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
-use kube::api::{Api, WatchEvent, WatchParams};
 use kube::ResourceExt;
+use kube::api::{Api, WatchEvent, WatchParams};
 use tokio::task::JoinHandle;
 
 use crate::stage::{DEADLINE, Said, Tested};
@@ -58,7 +58,12 @@ impl<K: Tested> Record<K> {
             let status = version.status().cloned().unwrap_or_default();
             for kind in kinds {
                 let holds = status.conditions().iter().any(|it| it.type_ == *kind && it.status == "True");
-                assert!(holds, "{} of {} was not true: {status:#?}", kind, version.meta().name.clone().unwrap_or_default());
+                assert!(
+                    holds,
+                    "{} of {} was not true: {status:#?}",
+                    kind,
+                    version.meta().name.clone().unwrap_or_default()
+                );
             }
         }
     }

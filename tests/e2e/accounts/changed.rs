@@ -18,7 +18,8 @@ struct Clouds {
 }
 
 const OTHER_KEY: [(&str, &str); 2] = [("accessKeyId", "other-cloud-key"), ("accessKeySecret", "other-cloud-secret")];
-const FORMER_KEY: [(&str, &str); 2] = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
+const FORMER_KEY: [(&str, &str); 2] =
+    [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
 
 impl Clouds {
     async fn new() -> Self {
@@ -45,7 +46,9 @@ impl Clouds {
         let world = &self.world;
         let status = world.condition("orders", "Synced", "False", "AccountChanged").await;
         let text = message(&status, "Synced");
-        for part in ["plan ", "last seen as simu****y-id", "not found as othe****-key", "set the former credentials again"] {
+        for part in
+            ["plan ", "last seen as simu****y-id", "not found as othe****-key", "set the former credentials again"]
+        {
             assert!(text.contains(part), "{text}");
         }
         assert!(has(&status, "Stalled", "True", "AccountChanged"), "{status:?}");

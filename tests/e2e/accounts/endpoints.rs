@@ -49,7 +49,9 @@ async fn an_endpoint_of_the_vendor_or_of_the_installation_is_used_for_every_regi
     let status = world.condition("orders", "Synced", "False", "InvalidSpec").await;
     assert!(message(&status, "Synced").contains("InvalidProduct.NotFound"), "{status:?}");
     let requests = world.cloud.requests();
-    let regions = |of_sts: bool| requests.iter().filter(|it| is_for_keys(it) == of_sts).map(|it| it.region.clone()).collect::<BTreeSet<_>>();
+    let regions = |of_sts: bool| {
+        requests.iter().filter(|it| is_for_keys(it) == of_sts).map(|it| it.region.clone()).collect::<BTreeSet<_>>()
+    };
     assert_eq!(regions(true), [Some("cn-shanghai".to_owned())].into());
     assert_eq!(regions(false), [None].into());
     // One endpoint stands for every region: the plan's own does not matter.

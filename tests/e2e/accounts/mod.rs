@@ -97,7 +97,10 @@ impl World {
         if account[0] == "False" {
             accounts.event("main", "CredentialsUnavailable").await;
         }
-        assert!(has(&status, "Stalled", "True", account[1]) || has(&status, "Reconciling", "True", account[1]), "{status:?}");
+        assert!(
+            has(&status, "Stalled", "True", account[1]) || has(&status, "Reconciling", "True", account[1]),
+            "{status:?}"
+        );
         let what = format!("orders is {plan:?} and says {text:?}");
         self.status("orders", what, move |it| {
             has(it, "Synced", plan[0], plan[1]) && message(it, "Synced").contains(text)

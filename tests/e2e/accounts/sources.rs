@@ -29,7 +29,9 @@ async fn signs(world: &World, account: Value, identity: &str, signer: &str) -> A
 /// The keys last as long as the session.
 fn assert_lasts(status: &AlibabaCloudAccountStatus, role: &str, world: &World) {
     let said = status.expiration.as_ref().expect("temporary keys end").0.as_millisecond();
-    let issued = world.cloud.with_sts(|sts, _| sts.issued().filter(|it| it.role_arn == role).map(|it| it.expires_at_ms).collect::<Vec<_>>());
+    let issued = world.cloud.with_sts(|sts, _| {
+        sts.issued().filter(|it| it.role_arn == role).map(|it| it.expires_at_ms).collect::<Vec<_>>()
+    });
     assert_eq!(issued, [said], "one key was issued, and its end is told");
 }
 

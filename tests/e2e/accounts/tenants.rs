@@ -94,7 +94,9 @@ async fn neither_accounts_nor_secrets_nor_service_accounts_of_another_namespace_
     let both = two().await;
     let _operator = both[0].operator().await;
     both[0].allow_tokens().await;
-    both[0].secret("only-here", &[("accessKeyId", "first-tenants-key"), ("accessKeySecret", "first-tenants-secret")]).await;
+    both[0]
+        .secret("only-here", &[("accessKeyId", "first-tenants-key"), ("accessKeySecret", "first-tenants-secret")])
+        .await;
     both[0].accounts().create("theirs", secret("cloud")).await;
     both[0].available("theirs", 0, 0).await;
     both[1].create("orders", plan_of("theirs")).await;
