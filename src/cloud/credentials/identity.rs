@@ -97,8 +97,10 @@ pub struct Standing {
 enum Turn {
     Use(Issued),
     Fail(CredentialsError),
-    /// Ask the source; what is kept is still good.
+    /// Ask the source; what is kept is still good for others meanwhile.
     Renew(Option<Issued>),
+    /// Ask the source, or wait for who does: what is kept was refused, and is used only where there is nothing else.
+    Replace,
 }
 
 impl State {
@@ -113,6 +115,7 @@ impl State {
         match (&self.kept, paused) {
             (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
             (Some(kept), Some(_)) => Turn::Use(kept.issued.clone()),
+            (Some(kept), None) if kept.unwanted => Turn::Replace,
             (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
             (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
             (None, None) => Turn::Renew(None),
@@ -175,25 +178,24 @@ impl Identity {
             }
             return outcome;
         };
-        let fallback = match self.state().turn(now, pause) {
+        let next = self.state().turn(now, pause);
+        let started = Instant::now();
+        let (turn, deadline) = match next {
             Turn::Use(issued) => return Ok(issued),
             Turn::Fail(error) => return Err(error),
-            Turn::Renew(fallback) => fallback,
-        };
-        let started = Instant::now();
-        let (turn, deadline) = match fallback {
-            Some(issued) => match self.turn.try_lock() {
+            Turn::Renew(Some(issued)) => match self.turn.try_lock() {
                 Ok(turn) => (turn, SHORT_DEADLINE),
                 Err(_) => return Ok(issued),
             },
-            None => (self.turn.lock().await, DEADLINE),
+            Turn::Replace => (self.turn.lock().await, SHORT_DEADLINE),
+            Turn::Renew(None) => (self.turn.lock().await, DEADLINE),
         };
         let later = |now: Timestamp| now.saturating_add(started.elapsed()).unwrap_or(now);
         // Whoever had the turn before may have done it.
         match self.state().turn(later(now), pause) {
             Turn::Use(issued) => return Ok(issued),
             Turn::Fail(error) => return Err(error),
-            Turn::Renew(_) => {}
+            Turn::Renew(_) | Turn::Replace => {}
         }
         let outcome = self.ask(later(now), deadline).await;
         // A pause that began before the attempt could be over when it ends.
@@ -334,13 +336,14 @@ impl Identity {
     }
 }
 
-/// What people see a difference in; a new request ID is none.
-fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, Option<String>) {
-    let code = match &failure.error {
-        CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => Some(error.code.clone()),
-        _ => None,
+/// What people see a difference in: the other words of the same refusal are none.
+fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String) {
+    let words = match &failure.error {
+        CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => error.code.clone(),
+        CredentialsError::EndedWhenIssued { .. } => String::new(),
+        other => other.to_string(),
     };
-    (std::mem::discriminant(&failure.error), code)
+    (std::mem::discriminant(&failure.error), words)
 }
 
 fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {

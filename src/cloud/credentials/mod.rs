@@ -169,7 +169,7 @@ pub enum CredentialsError {
     },
     /// What the source just issued has already ended, by the clock of this machine.
     #[error(
-        "the credentials that were just issued have ended already by this machine's clock: it differs from the cloud's, or the source gives old ones; set the clock"
+        "the credentials that were just issued have ended already: this machine's clock differs from the cloud's, or the source gives old ones; set the clock"
     )]
     EndedWhenIssued {
         /// When they end, as the source says.

@@ -95,11 +95,7 @@ impl World {
         });
         let status = wrong.await;
         if account[0] == "False" {
-            let told = || async { accounts.events("main").await };
-            let note = |told: &[(String, String)]| {
-                told.iter().any(|it| it.0 == "CredentialsUnavailable" && it.1.contains(text))
-            };
-            eventually(DEADLINE, "an event tells it", async || note(&told().await).then_some(())).await;
+            accounts.event("main", "CredentialsUnavailable").await;
         }
         assert!(
             has(&status, "Stalled", "True", account[1]) || has(&status, "Reconciling", "True", account[1]),
