@@ -65,6 +65,8 @@ struct Kept {
     since: Timestamp,
     /// Whether there should be others as soon as can be.
     unwanted: bool,
+    /// Whether the cloud refused them.
+    refused: bool,
 }
 
 struct Failure {
@@ -114,7 +116,8 @@ impl State {
         let paused = self.failure.as_ref().filter(|failure| failure.pauses(now));
         match (&self.kept, paused) {
             (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
-            (Some(kept), Some(_)) => Turn::Use(kept.issued.clone()),
+            (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Turn::Use(kept.issued.clone()),
+            (Some(_), Some(failure)) => Turn::Fail(failure.error.clone()),
             (Some(kept), None) if kept.unwanted => Turn::Replace,
             (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
             (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
@@ -132,6 +135,12 @@ impl State {
 }
 
 impl Kept {
+    /// Whether the cloud refuses them and nobody gives others until a person acts. While others may come by themselves, they
+    /// are used on: one refusal of many calls may be a mistake.
+    fn useless(&self, error: &CredentialsError) -> bool {
+        self.refused && !error.passing()
+    }
+
     /// How long before their end they are renewed.
     fn early(&self) -> SignedDuration {
         EARLY.min(self.expires.duration_since(self.since) / 3)
@@ -227,8 +236,13 @@ impl Identity {
         let answer = match outcome {
             Ok(issued) => {
                 state.ended = None;
-                state.kept =
-                    issued.expires.map(|expires| Kept { issued: issued.clone(), expires, since: now, unwanted: false });
+                state.kept = issued.expires.map(|expires| Kept {
+                    issued: issued.clone(),
+                    expires,
+                    since: now,
+                    unwanted: false,
+                    refused: false,
+                });
                 Ok(issued)
             }
             Err(error) => {
@@ -244,7 +258,8 @@ impl Identity {
                 let error = new.error.clone();
                 failure = Some(new);
                 match &state.kept {
-                    Some(kept) => Ok(kept.issued.clone()),
+                    Some(kept) if !kept.useless(&error) => Ok(kept.issued.clone()),
+                    Some(_) => Err(error),
                     None => Err(state.named(error)),
                 }
             }
@@ -280,8 +295,8 @@ impl Identity {
         let mut state = self.state();
         state.judged = true;
         if let Some(kept) = state.kept.as_mut().filter(|kept| kept.issued.credentials.same(refused)) {
-            // They are used on while there are no others: one refusal of many calls may be a mistake.
-            kept.unwanted |= renewable(told);
+            kept.refused |= renewable(told);
+            kept.unwanted |= kept.refused;
         }
         let same = |old: &&Refusal| old.error.code == told.code && old.of.same(refused) && old.place == place;
         // The same once more is told in the same words: its request ID is in the log.
