@@ -307,3 +307,24 @@ fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
 pub fn shutdown(signal: impl Future<Output = ()> + Send + 'static) -> Shutdown {
     signal.boxed().shared()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_namespace_takes_all_the_turns() {
+        let turns = Turns::default();
+        let take = |namespace: &str| turns.take(namespace.to_owned(), 2);
+        let held = (take("a"), take("a"));
+        assert!(held.0.is_some() && held.1.is_some() && take("a").is_none());
+        assert!(take("b").is_some(), "another one has its own");
+        drop(held.0);
+        assert!(take("a").is_some());
+        drop(held.1);
+        assert!(
+            turns.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty(),
+            "nothing is kept of those that went"
+        );
+    }
+}

@@ -360,4 +360,28 @@ mod tests {
         let text = metrics.text();
         assert!(!text.contains("GID_A") && !text.contains(PLAN) && text.contains(DISK_GROUP), "{text}");
     }
+
+    #[test]
+    fn the_other_side_cannot_make_up_series_without_end() {
+        let metrics = Metrics::new();
+        for number in 0..1000 {
+            let (product, action, code) = ("rocketmq", "GetDisasterRecoveryPlan", format!("Code{number}"));
+            metrics.requested(&Finished { product, action, code: &code, duration: Duration::ZERO });
+        }
+        let text = metrics.text();
+        let series = text.lines().filter(|line| line.starts_with("disaster_recovery_cloud_requests_total{")).count();
+        assert_eq!(series, MOST_CODES + 1);
+        let other = format!("code=\"Other\"}} {}", 1000 - MOST_CODES);
+        assert!(text.contains(&other), "{text}");
+    }
+
+    #[test]
+    fn the_end_of_credentials_leaves_with_their_account() {
+        let metrics = Metrics::new();
+        metrics.credentials("ns", "main", Some(Timestamp::UNIX_EPOCH));
+        let series = "disaster_recovery_credentials_expiration_timestamp_seconds{namespace=\"ns\",name=\"main\"} 0.0";
+        assert!(metrics.text().contains(series), "{}", metrics.text());
+        metrics.forget(ACCOUNT, "ns", "main");
+        assert!(!metrics.text().contains("main"));
+    }
 }

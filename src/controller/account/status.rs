@@ -192,3 +192,6 @@ pub fn wakes(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -
     let another = new.identity.is_some() && old.identity != new.identity;
     old.observed_generation != new.observed_generation || another || changed
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use super::*;
+use crate::cloud::endpoint::EndpointError;
+use crate::cloud::error::Class;
+
+fn refused(code: &str) -> Error {
+    let (class, action) = (Class::Denied, "AssumeRole");
+    Error { class, action, code: code.into(), message: "m".into(), request_id: None }
+}
+
+fn found(standing: Standing) -> Result<Found, AccountError> {
+    Ok(Found { identity: "LTAI****0001".into(), expires: None, standing, due: None })
+}
+
+fn good() -> Result<Found, AccountError> {
+    found(Standing { judged: true, ..Standing::default() })
+}
+
+fn wrong(why: CredentialsError) -> Result<Found, AccountError> {
+    Err(AccountError::credentials(Some("ns/main"), why))
+}
+
+fn after(old: &AlibabaCloudAccountStatus, found: &Result<Found, AccountError>) -> AlibabaCloudAccountStatus {
+    let used_by = UsedBy { disaster_recovery_plans: 2, disk_replica_groups: 1 };
+    status(&Pass { generation: Some(3), holders: None, used_by, old, now: Timestamp::UNIX_EPOCH }, found)
+}
+
+/// Status and reason of `Ready`, and which of the conditions of kstatus are there.
+fn shown(status: &AlibabaCloudAccountStatus) -> (String, Vec<&str>) {
+    let ready = readiness_of(status).expect("it is there");
+    let others = status.conditions.iter().filter(|it| it.type_ != kind::READY).map(|it| it.type_.as_str()).collect();
+    (format!("{}/{}", ready.status, ready.reason), others)
+}
+
+#[test]
+fn everything_that_can_be_wrong_has_its_reason_and_says_whether_a_person_has_to_act() {
+    let unreachable = || CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
+    let file = || CredentialsError::TokenFileUnreadable { path: "/token".into(), why: "gone".into() };
+    let token = |passing| CredentialsError::TokenRequestFailed { account: "ns/a".into(), why: "w".into(), passing };
+    let at = Timestamp::UNIX_EPOCH;
+    let table = [
+        (CredentialsError::SecretNotFound("ns/s".into()), "False/SecretNotFound", true),
+        (CredentialsError::KeyMissing { secret: "ns/s".into(), key: "accessKeyId" }, "False/KeyMissing", true),
+        (CredentialsError::NotText { secret: "ns/s".into(), key: "accessKeyId" }, "False/KeyMissing", true),
+        (CredentialsError::VariableMissing("X"), "False/KeyMissing", true),
+        (file(), "False/TokenFileUnreadable", true),
+        (token(false), "False/TokenRequestFailed", true),
+        (token(true), "Unknown/TokenRequestFailed", false),
+        (CredentialsError::MetadataUnavailable("m".into()), "Unknown/MetadataUnavailable", false),
+        (CredentialsError::SecretUnreadable("ns/s".into(), "w".into()), "Unknown/CloudUnavailable", false),
+        (unreachable(), "Unknown/CloudUnavailable", false),
+        (CredentialsError::Expired { at, why: Box::new(unreachable()) }, "False/Expired", false),
+        (CredentialsError::EndedWhenIssued { expires: at, now: at }, "False/ClockSkew", true),
+        (CredentialsError::Refused(refused("NoPermission")), "False/AssumeRoleDenied", true),
+        (CredentialsError::Refused(refused("EntityNotExist.Role")), "False/AssumeRoleDenied", true),
+        (
+            CredentialsError::Refused(refused("AuthenticationFail.OIDCToken.AudienceNotMatch")),
+            "False/AssumeRoleDenied",
+            true,
+        ),
+        (CredentialsError::Refused(refused("AuthenticationFail.OIDCToken.Expired")), "False/Expired", true),
+        (CredentialsError::Refused(refused("InvalidAccessKeyId.NotFound")), "False/AccessKeyRefused", true),
+        (CredentialsError::Refused(refused("InvalidTimeStamp.Expired")), "False/ClockSkew", true),
+    ];
+    for (why, expected, stalled) in table {
+        let status = after(&AlibabaCloudAccountStatus::default(), &wrong(why.clone()));
+        let kstatus = if stalled { kind::STALLED } else { kind::RECONCILING };
+        assert_eq!(shown(&status), (expected.to_owned(), vec![kstatus]), "{why:?}");
+        assert_eq!((status.identity, status.observed_generation), (None, Some(3)));
+    }
+    let why = EndpointError::NotAUrl("x".into());
+    let endpoint = AccountError::Endpoint { account: "ns/main".into(), product: "sts", why };
+    let status = after(&AlibabaCloudAccountStatus::default(), &Err(endpoint));
+    assert_eq!(shown(&status).0, "False/EndpointRefused");
+    let not_allowed = AccountError::NotAllowed { namespace: "ns".into(), what: "the pod's" };
+    let status = after(&AlibabaCloudAccountStatus::default(), &Err(not_allowed));
+    assert_eq!(shown(&status).0, "False/CredentialsNotFound");
+    let ready = readiness_of(&status).map(|it| it.message.clone()).unwrap_or_default();
+    assert!(ready.contains("--default-account-namespaces=ns"), "{ready}");
+}
+
+#[test]
+fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
+    let by_code = |code: &str| found(Standing { refused: Some(refused(code)), judged: true, ..Standing::default() });
+    for (code, expected) in [
+        ("InvalidAccessKeyId.Inactive", "False/AccessKeyRefused"),
+        ("SignatureDoesNotMatch", "False/AccessKeyRefused"),
+        ("InvalidSecurityToken.Expired", "False/Expired"),
+        ("InvalidTimeStamp.Expired", "False/ClockSkew"),
+    ] {
+        let bad = after(&AlibabaCloudAccountStatus::default(), &by_code(code));
+        assert_eq!(shown(&bad), (expected.to_owned(), vec![kind::STALLED]), "{code}");
+        // A restart makes no key good; a call does.
+        let unjudged = found(Standing::default());
+        assert_eq!(after(&bad, &unjudged), bad);
+        let judged = after(&bad, &good());
+        assert_eq!(shown(&judged), ("True/Available".to_owned(), vec![]));
+        // Another key is another matter.
+        let other = AlibabaCloudAccountStatus { identity: Some("LTAI****0002".into()), ..bad.clone() };
+        assert_eq!(shown(&after(&other, &unjudged)).0, "True/Available");
+    }
+}
+
+#[test]
+fn an_outage_is_not_worth_a_word_and_a_role_that_was_taken_away_is() {
+    let before = after(&AlibabaCloudAccountStatus::default(), &good());
+    let failing = |why| found(Standing { failing: Some(why), judged: true, ..Standing::default() });
+    let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
+    assert_eq!(after(&before, &failing(away)), before);
+    let denied = after(&before, &failing(CredentialsError::Refused(refused("NoPermission"))));
+    assert_eq!(shown(&denied), ("True/NotRenewed".to_owned(), vec![]));
+    let reasons = |told: Vec<Told>| told.iter().map(|it| (it.reason, it.warning)).collect::<Vec<_>>();
+    assert_eq!(reasons(events(&before, &denied)), [("CredentialsNotRenewed", true)]);
+    assert!(!wakes(&before, &denied));
+}
+
+#[test]
+fn what_is_new_is_told_once_and_wakes_those_who_wait_for_it() {
+    let nothing = AlibabaCloudAccountStatus::default();
+    let missing = after(&nothing, &wrong(CredentialsError::SecretNotFound("ns/s".into())));
+    let there = after(&missing, &good());
+    let key = found(Standing { refused: Some(refused("SignatureDoesNotMatch")), judged: true, ..Standing::default() });
+    let bad = after(&there, &key);
+    let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
+    let unknown = after(&there, &wrong(away));
+    for (what, old, new, told, woken) in [
+        ("first", &nothing, &missing, Some("CredentialsUnavailable"), true),
+        ("found", &missing, &there, Some("CredentialsAvailable"), true),
+        ("the same", &there, &there, None, false),
+        ("gone", &there, &missing, Some("CredentialsUnavailable"), true),
+        ("refused", &there, &bad, Some("CredentialsUnavailable"), false),
+        ("taken again, as whoever called knows", &bad, &there, Some("CredentialsAvailable"), false),
+        ("unreachable", &there, &unknown, None, false),
+        ("reached", &unknown, &there, Some("CredentialsAvailable"), true),
+    ] {
+        assert_eq!(events(old, new).first().map(|it| it.reason), told, "{what}");
+        assert_eq!(wakes(old, new), woken, "{what}");
+    }
+    let rotated = AlibabaCloudAccountStatus { identity: Some("LTAI****0002".into()), ..there.clone() };
+    assert!(wakes(&bad, &rotated), "another key");
+    let edited = AlibabaCloudAccountStatus { observed_generation: Some(4), ..there.clone() };
+    assert!(wakes(&there, &edited), "another spec");
+}
+
+#[test]
+fn an_account_in_use_says_by_whom() {
+    let old = after(&AlibabaCloudAccountStatus::default(), &good());
+    let holders = ["DisasterRecoveryPlan orders".to_owned()];
+    let used_by = UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 };
+    let pass = Pass { generation: Some(3), holders: Some(&holders), used_by, old: &old, now: Timestamp::UNIX_EPOCH };
+    let new = status(&pass, &good());
+    assert_eq!(shown(&new), ("False/Deleting".to_owned(), vec![]));
+    assert!(readiness_of(&new).is_some_and(|it| it.message.contains("DisasterRecoveryPlan orders")));
+    assert_eq!(events(&old, &new).first().map(|it| it.reason), Some("AccountInUse"));
+    assert!(!wakes(&old, &new));
+}
