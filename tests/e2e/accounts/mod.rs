@@ -202,9 +202,14 @@ fn group_of(account: &str) -> Value {
 
 /// A JWT that nobody signed, good for an hour.
 fn jwt(audience: &str) -> String {
+    jwt_for(audience, 3600)
+}
+
+/// A JWT that nobody signed, good for so many seconds.
+fn jwt_for(audience: &str, seconds: i64) -> String {
     let (part, now) = (|it: Value| URL_SAFE_NO_PAD.encode(it.to_string()), jiff::Timestamp::now().as_second());
     let subject = "system:serviceaccount:disaster-recovery-system:disaster-recovery-operator";
-    let claims = json!({ "iss": ISSUER, "sub": subject, "aud": [audience], "iat": now, "exp": now + 3600 });
+    let claims = json!({ "iss": ISSUER, "sub": subject, "aud": [audience], "iat": now, "exp": now + seconds });
     format!("{}.{}.{}", part(json!({ "alg": "RS256" })), part(claims), "c2lnbmF0dXJlLW9mLW5vYm9keQ")
 }
 

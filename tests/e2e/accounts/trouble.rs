@@ -99,7 +99,7 @@ async fn a_token_for_another_audience_is_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pods_token_may_be_missing_empty_or_for_another_audience() {
+async fn the_pods_token_may_be_missing_empty_old_or_for_another_audience() {
     let mut world = World::with_roles().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
@@ -113,6 +113,8 @@ async fn the_pods_token_may_be_missing_empty_or_for_another_audience() {
     assert_eq!(world.cloud.requests(), [], "STS was not asked without a token");
     put(&jwt("https://kubernetes.default.svc"));
     world.says(["False", "AssumeRoleDenied"], DENIED, "OIDCToken.AudienceNotMatch").await;
+    put(&jwt_for(AUDIENCE, -60));
+    world.says(["False", "Expired"], DENIED, "OIDCToken.Expired").await;
     put(&jwt(AUDIENCE));
     world.well().await;
 }
