@@ -140,3 +140,46 @@ async fn an_object_that_retains_is_let_go_and_may_begin_anew_in_the_other_accoun
     assert_eq!(clouds.other.plans().len(), 1);
     world.assert_one_plan("orders", 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_endpoint_of_the_account_may_be_another_cloud() {
+    let world = World::with_roles().await;
+    let _operator = world.operator().await;
+    world.main_and_orders(secret("cloud")).await;
+    world.ready("orders").await;
+    world.cloud.clear_requests();
+    let elsewhere = "https://rocketmq.cn-beijing.aliyuncs.com";
+    world.accounts().patch("main", json!({ "spec": { "endpoints": { "rocketmq": elsewhere } } })).await;
+    let status = world.condition("orders", "Synced", "False", "AccountChanged").await;
+    assert!(message(&status, "Synced").contains(&format!("is not found as simu****y-id at {elsewhere}")), "{status:?}");
+    assert_eq!(world.changes(), Vec::<String>::new(), "nothing is made there");
+    world.accounts().patch("main", json!({ "spec": { "endpoints": null } })).await;
+    world.ready("orders").await;
+    world.assert_one_plan("orders", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_before_there_were_accounts_is_not_made_anew_by_one() {
+    let world = World::with_roles().await;
+    let _operator = world.operator().await;
+    world.accounts().create("main", secret("cloud")).await;
+    // As a backup without status brings it back, or an operator that knew no accounts left it.
+    let mut spec = one_way(&["orders"]);
+    spec["accountRef"] = json!({ "name": "main" });
+    let object = json!({
+        "apiVersion": "disasterrecovery.dev/v1alpha1",
+        "kind": "DisasterRecoveryPlan",
+        "metadata": { "name": "orders", "annotations": { "disasterrecovery.dev/plan-id": "1399999999" } },
+        "spec": spec,
+    });
+    let object = serde_json::from_value(object).expect("an object");
+    world.api().create(&kube::api::PostParams::default(), &object).await.expect("it is accepted");
+    let status = world.condition("orders", "Synced", "False", "AccountChanged").await;
+    assert!(message(&status, "Synced").contains("plan 1399999999 was last seen as another identity"), "{status:?}");
+    assert_eq!(world.changes(), Vec::<String>::new());
+    // It is gone for good: the way out that the message names.
+    world.patch("orders", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.delete("orders").await;
+    world.gone("orders").await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+}
