@@ -185,4 +185,15 @@ mod tests {
         let later = now + Duration::from_secs(60);
         assert_eq!(wait_after(&budget, 10, share(Lane::Edit), later), Duration::ZERO);
     }
+
+    #[test]
+    fn another_budget_has_the_same_rates_and_nothing_in_common() {
+        let (budget, now) = (Budget::new(100).with_rate("ebs", 10), Instant::now());
+        assert!(wait_after(&budget, 500, share(Lane::Edit), now) > Duration::ZERO);
+        let ebs = Share { product: "ebs", ..share(Lane::Edit) };
+        budget.throttled(ebs, Some(Duration::from_secs(30)), now);
+        let other = budget.anew();
+        assert_eq!(other.reserve(share(Lane::Edit), now, MOST), Ok(Duration::ZERO));
+        assert_eq!(wait_after(&other, 31, ebs, now), Duration::from_secs(3));
+    }
 }

@@ -284,9 +284,15 @@ impl<K: Tested> Stage<K> {
         .await
     }
 
-    /// The actions that changed the cloud, in their order.
+    /// The actions that changed the cloud, in their order. A call that was repeated with its token is one.
     pub(crate) fn changes(&self) -> Vec<String> {
-        self.cloud.requests().into_iter().filter(|it| it.changing).map(|it| it.action).collect()
+        let mut tokens = std::collections::BTreeSet::new();
+        let mut first = |query: &[(String, String)]| {
+            let token = query.iter().find(|(name, _)| name == "ClientToken");
+            token.is_none_or(|(_, token)| tokens.insert(token.clone()))
+        };
+        let changing = self.cloud.requests().into_iter().filter(|it| it.changing && first(&it.query));
+        changing.map(|it| it.action).collect()
     }
 }
 
