@@ -96,11 +96,7 @@ impl Client {
                 Some(signer) => Some(signer.credentials(Timestamp::now()).await),
                 None => None,
             };
-            let accepted = || {
-                if let (Some(signer), Some(taken)) = (&target.signer, &credentials) {
-                    signer.accepted(taken, &target.endpoint);
-                }
-            };
+            let accepted = || target.signer.iter().for_each(|signer| signer.accepted(&target.endpoint));
             let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
                 Ok((data, request_id)) => (Ok(data), request_id.map(|id| shortened(&id))),

@@ -12,6 +12,7 @@ pub mod secrets;
 mod session;
 pub mod standing;
 pub mod telling;
+mod turns;
 pub mod verdict;
 pub mod wording;
 

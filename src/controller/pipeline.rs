@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use tokio::sync::Semaphore;
 
 use super::accounts::{Access, AccountError};
 use super::kind::{Kind, LONGEST_PAUSE, Release, Report, Subject, Told};
 use super::session::Session;
+use super::turns::{self, Polls};
 use super::verdict::Verdict;
 use super::{Context, Error, Next, owner, wording};
 use crate::api::condition::synced;
@@ -38,24 +38,21 @@ enum Unseen {
     Stranger {
         /// What it saw.
         what: String,
-        /// Who saw it last.
-        last: String,
+        /// Who saw it last, if that is known.
+        last: Option<String>,
         /// Who looks now.
         identity: String,
     },
 }
 
 /// One pass over one object. `polls` are the turns of its kind's polls.
-pub(super) async fn reconcile<K: Kind>(
-    object: Arc<K>,
-    ctx: Arc<Context>,
-    polls: Arc<Semaphore>,
-) -> Result<Action, Error> {
+pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>, polls: Arc<Polls>) -> Result<Action, Error> {
     let mut session = Session::new(&ctx, (*object).clone());
     // One worker at least is left for edits.
-    let turn = if session.settled() { Some(polls.try_acquire()) } else { None };
-    if let Some(Err(_)) = turn {
-        return Ok(Action::requeue(POLL_AGAIN));
+    let namespace = session.object.namespace().unwrap_or_default();
+    let turn = if session.settled() { Some(polls.take(namespace)) } else { None };
+    if let Some(None) = turn {
+        return Ok(Action::requeue(turns::again(POLL_AGAIN)));
     }
     let next = pass(&mut session).await?;
     Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
@@ -154,12 +151,12 @@ fn kept<K: Kind>(why: &str) -> Release {
 
 /// What is not found by another identity than the one that saw it last, and who that was. It may be there all the same, in
 /// another cloud account: nothing may be made in its place, and nothing let go.
-fn stranger<K: Kind>(it: &Subject<'_, K>, seen: &K::Seen, identity: &str) -> Option<(String, String)> {
+fn stranger<K: Kind>(it: &Subject<'_, K>, seen: &K::Seen, identity: &str) -> Option<(String, Option<String>)> {
     let what = K::lost(it, seen)?;
     match K::identity(&mut it.status.clone()).take() {
-        Some(last) => (!owner::same_cloud_account(&last, identity)).then_some((what, last)),
+        Some(last) => (!owner::same_cloud_account(&last, identity)).then_some((what, Some(last))),
         // An object from before the field: then nobody had an account.
-        None => it.object.account().map(|_| (what, "another identity, perhaps the operator's own,".into())),
+        None => it.object.account().map(|_| (what, None)),
     }
 }
 
@@ -202,9 +199,12 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
             (statement, stalled, Next::Retry(error.class))
         }
         Unseen::Stranger { what, last, identity } => {
+            let last = last.as_deref().unwrap_or("another identity, perhaps the operator's own,");
             let text = format!(
                 "{what} was last seen as {last} and is not found as {identity}: if that is another cloud account, set the \
-                 former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object and make it anew"
+                 former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object and make it \
+                 anew without the annotation {}",
+                K::ID_ANNOTATION
             );
             (Statement::no(synced::ACCOUNT_CHANGED, text), true, Next::Poll)
         }
@@ -220,8 +220,10 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
         Unseen::Cloud(error) => error.class == Class::Denied,
         Unseen::Stranger { .. } => true,
     };
-    // Whoever may not look can clear nothing either.
-    let held = K::holds(&subject) && !(waited && denied);
+    // Whoever may not look for so long can clear nothing either.
+    let seen = session.ctx.remember(&session.key(), |memory| memory.seen);
+    let blind = seen.is_none_or(|seen| subject.now.duration_since(seen).unsigned_abs() > LONGEST_PAUSE);
+    let held = K::holds(&subject) && !(waited && denied && blind);
     let owing = held || (K::owes(&subject) && !waited);
     let retained = deleting && subject.object.retained() && !owing;
     if retained && denied {

@@ -1,7 +1,7 @@
 //! Runs the controllers: watches, workers, and what becomes of a pass that ended early.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Shared, join_all};
@@ -12,11 +12,12 @@ use kube::api::Api;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::account::users::{Filled, Users, uses};
 use super::accounts::Key;
 use super::kind::{Kind, Object};
+use super::turns::{self, Polls, Turns};
 use super::{Context, Error, Next, account, key, pipeline};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -73,14 +74,14 @@ fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
 
 /// The controllers of a kind that the pipeline keeps true in the cloud, and their caches.
 fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, Vec<Running>) {
-    // One fewer than there are workers. A kind whose cloud is slow does not take the turns of another.
-    let polls = Arc::new(Semaphore::new(usize::from(ctx.settings.workers.saturating_sub(1).max(1))));
+    // A kind whose cloud is slow does not take the turns of another.
+    let polls = Arc::new(Polls::new(ctx.settings.workers, turns::most(&ctx.settings)));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
         let told = ctx.clone();
-        let mut named = HashMap::new();
+        let mut named = Named { known: HashMap::new(), before: HashMap::new() };
         let (events, filled) = events(api, writer, ctx);
-        let events = events.inspect_ok(move |event| named_accounts(&told, &mut named, event));
+        let events = events.inspect_ok(move |event| named.tell(&told, event));
         let users = store.clone();
         let wake = signals(ctx.accounts.usable()).flat_map(move |account| {
             let all = users.state().into_iter().filter(move |object| uses(&**object, &account));
@@ -137,28 +138,36 @@ fn events<K: Object>(
     (events, filled)
 }
 
-/// Tells the controllers of accounts that one has a user more or fewer. `named` are the accounts that were named before.
-fn named_accounts<K: Kind>(
-    ctx: &Context,
-    named: &mut HashMap<ObjectRef<K>, Option<String>>,
-    event: &watcher::Event<K>,
-) {
-    let (object, now) = match event {
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, object.account()),
-        watcher::Event::Delete(object) => (object, None),
-        watcher::Event::Init => return named.clear(),
-        watcher::Event::InitDone => return,
-    };
-    let now = now.map(str::to_owned);
-    let key = ObjectRef::from_obj(object);
-    let before = match event {
-        watcher::Event::Delete(_) => named.remove(&key),
-        _ => named.insert(key, now.clone()),
-    }
-    .flatten();
-    if before != now {
-        let namespace = object.namespace().unwrap_or_default();
-        before.into_iter().chain(now).for_each(|account| ctx.accounts.look_at((namespace.clone(), account)));
+/// The accounts that objects name: those that are known, and while they are listed anew those of before.
+struct Named<K: Kind> {
+    known: HashMap<ObjectRef<K>, Option<String>>,
+    before: HashMap<ObjectRef<K>, Option<String>>,
+}
+
+impl<K: Kind> Named<K> {
+    /// Tells the controllers of accounts that one has a user more or fewer.
+    fn tell(&mut self, ctx: &Context, event: &watcher::Event<K>) {
+        let look = |namespace: &Option<String>, all: [Option<String>; 2]| {
+            let namespace = namespace.clone().unwrap_or_default();
+            all.into_iter().flatten().for_each(|account| ctx.accounts.look_at((namespace.clone(), account)));
+        };
+        match event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                let (key, now) = (ObjectRef::from_obj(object), object.account().map(str::to_owned));
+                let before = self.before.remove(&key).or_else(|| self.known.remove(&key)).flatten();
+                if before != now {
+                    look(&object.namespace(), [before, now.clone()]);
+                }
+                self.known.insert(key, now);
+            }
+            watcher::Event::Delete(object) => {
+                let gone = self.known.remove(&ObjectRef::from_obj(object)).flatten();
+                look(&object.namespace(), [gone, None]);
+            }
+            watcher::Event::Init => self.before.extend(self.known.drain()),
+            // Those that were not listed again are gone.
+            watcher::Event::InitDone => self.before.drain().for_each(|(key, gone)| look(&key.namespace, [gone, None])),
+        }
     }
 }
 
@@ -193,7 +202,7 @@ async fn control<K, R>(
         Default::default(),
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
-    let (seen, turns) = (ctx.clone(), Arc::<Turns>::default());
+    let (seen, turns) = (ctx.clone(), Arc::new(Turns::new(turns::most(&ctx.settings))));
     Controller::for_stream(trigger, store)
         .with_config(workers)
         .reconcile_on(wake)
@@ -219,39 +228,6 @@ fn told<K: Object>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Er
     }
 }
 
-/// The passes in hand of each namespace: where several share the operator, none takes all the workers.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<String, u16>>);
-
-/// A turn of a namespace, given back when it is dropped.
-struct Turn<'a> {
-    turns: &'a Turns,
-    namespace: String,
-}
-
-impl Turns {
-    /// A turn, if the namespace has fewer than `most`.
-    fn take(&self, namespace: String, most: u16) -> Option<Turn<'_>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = all.entry(namespace.clone()).or_default();
-        if *taken >= most {
-            return None;
-        }
-        *taken += 1;
-        Some(Turn { turns: self, namespace })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = all.get_mut(&self.namespace) {
-            *taken = taken.saturating_sub(1);
-        }
-        all.retain(|_, taken| *taken > 0);
-    }
-}
-
 async fn measured<K: Object, R>(
     object: Arc<K>,
     ctx: Arc<Context>,
@@ -269,11 +245,8 @@ where
         object = object.name_any(),
         generation = object.meta().generation
     );
-    let workers = ctx.settings.workers;
-    // A namespace that is watched by name has workers of its own.
-    let most = if ctx.settings.namespaces.is_empty() { workers.div_ceil(2) } else { workers };
-    let Some(_turn) = turns.take(object.namespace().unwrap_or_default(), most) else {
-        return Ok(Action::requeue(TURN_AGAIN));
+    let Some(_turn) = turns.take(object.namespace().unwrap_or_default()) else {
+        return Ok(Action::requeue(turns::again(TURN_AGAIN)));
     };
     let started = Instant::now();
     let outcome = pass(object, ctx.clone()).instrument(span).await;
@@ -295,7 +268,10 @@ fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
             });
             Action::requeue(Duration::from_millis(100 << times.min(8)))
         }
-        Error::Gone => Action::await_change(),
+        Error::Gone => {
+            ctx.forget(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
+            Action::await_change()
+        }
         Error::Kubernetes { .. } | Error::Slow { .. } => {
             tracing::error!(key, %error, "pass failed");
             ctx.requeue(&key, ctx.settings.poll_interval, &Next::Retry(Class::Unavailable))
@@ -306,25 +282,4 @@ fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
 /// A shutdown signal of any future.
 pub fn shutdown(signal: impl Future<Output = ()> + Send + 'static) -> Shutdown {
     signal.boxed().shared()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_namespace_takes_all_the_turns() {
-        let turns = Turns::default();
-        let take = |namespace: &str| turns.take(namespace.to_owned(), 2);
-        let held = (take("a"), take("a"));
-        assert!(held.0.is_some() && held.1.is_some() && take("a").is_none());
-        assert!(take("b").is_some(), "another one has its own");
-        drop(held.0);
-        assert!(take("a").is_some());
-        drop(held.1);
-        assert!(
-            turns.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty(),
-            "nothing is kept of those that went"
-        );
-    }
 }

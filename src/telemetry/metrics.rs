@@ -253,15 +253,20 @@ impl Metrics {
             consumer_group: lag.group.clone(),
         };
         let seconds = |ms: i64| ms as f64 / 1000.0;
-        let lags = &lags[..lags.len().min(MOST_GROUPS)];
+        let mut lags: Vec<_> = lags.iter().collect();
+        if lags.len() > MOST_GROUPS {
+            // The worst of them: never synchronized, then the furthest behind.
+            lags.sort_by_key(|lag| std::cmp::Reverse(lag.lag_ms.unwrap_or(i64::MAX)));
+            lags.truncate(MOST_GROUPS);
+        }
         let object = KindObject::new(PLAN, namespace, name);
         self.objective.get_or_create(&object).set(seconds(objective_ms));
         self.with_series(object, |series| {
-            let new: Vec<_> = lags.iter().map(labels).collect();
+            let new: Vec<_> = lags.iter().map(|lag| labels(lag)).collect();
             for old in series.groups.iter().filter(|old| !new.contains(old)) {
                 self.remove_group(old);
             }
-            for (labels, lag) in new.iter().zip(lags) {
+            for (labels, lag) in new.iter().zip(&lags) {
                 self.never_synced.get_or_create(labels).set(i64::from(lag.lag_ms.is_none()));
                 if let Some(ms) = lag.lag_ms {
                     self.lag.get_or_create(labels).set(seconds(ms));

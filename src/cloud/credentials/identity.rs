@@ -56,6 +56,8 @@ struct Refusal {
     place: String,
     error: Error,
     at: Timestamp,
+    /// Whether others before were refused in the same way: then the next are no better before a call is taken.
+    again: bool,
 }
 
 #[derive(Clone)]
@@ -118,7 +120,7 @@ impl State {
             (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
             (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Turn::Use(kept.issued.clone()),
             (Some(_), Some(failure)) => Turn::Fail(failure.error.clone()),
-            (Some(kept), None) if kept.unwanted => Turn::Replace,
+            (Some(kept), None) if kept.refused => Turn::Replace,
             (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
             (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
             (None, None) => Turn::Renew(None),
@@ -298,25 +300,23 @@ impl Identity {
             kept.refused |= renewable(told);
             kept.unwanted |= kept.refused;
         }
-        let same = |old: &&Refusal| old.error.code == told.code && old.of.same(refused) && old.place == place;
+        let old = state.refusal.take().filter(|old| old.error.code == told.code);
+        let known = old.as_ref().is_some_and(|old| old.of.same(refused));
+        let again = old.as_ref().is_some_and(|old| old.again || (old.place == place && !old.of.same(refused)));
         // The same once more is told in the same words: its request ID is in the log.
-        let error = state.refusal.as_ref().filter(same).map(|old| old.error.clone());
-        let known = error.is_some();
-        let error = error.unwrap_or_else(|| Error { request_id: None, ..told.clone() });
-        state.refusal = Some(Refusal { of: refused.clone(), place: place.to_owned(), error, at: now });
+        let error = old.map_or_else(|| Error { request_id: None, ..told.clone() }, |old| old.error);
+        state.refusal = Some(Refusal { of: refused.clone(), place: place.to_owned(), error, at: now, again });
         drop(state);
         if !known {
             (self.on_change)();
         }
     }
 
-    /// The cloud took a call to `place` for these credentials.
-    pub fn accepted(&self, taken: &Credentials, place: &str) {
+    /// The cloud took a call to `place`.
+    pub fn accepted(&self, place: &str) {
         let mut state = self.state();
         let first = !std::mem::replace(&mut state.judged, true);
-        let other =
-            |refusal: &Refusal| refusal.place != place || (renewable(&refusal.error) && !refusal.of.same(taken));
-        let cleared = state.refusal.take_if(|refusal| !other(refusal)).is_some();
+        let cleared = state.refusal.take_if(|refusal| refusal.place == place).is_some();
         drop(state);
         if cleared || first {
             (self.on_change)();
@@ -334,7 +334,8 @@ impl Identity {
     pub fn standing(&self, current: Option<&Credentials>, now: Timestamp) -> Standing {
         let state = self.state();
         let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_COUNTS);
-        let refused = refusal.filter(|it| !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
+        let refused = refusal
+            .filter(|it| it.again || !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
         Standing {
             refused: refused.map(|refusal| refusal.error.clone()),
             failing: state.failure.as_ref().map(|failure| failure.error.clone()),

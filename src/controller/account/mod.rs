@@ -97,7 +97,9 @@ async fn find(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Result<F
     let full = format!("{}/{}", key.0, key.1);
     let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
     let standing = account.identity.standing(Some(&issued.credentials), Timestamp::now());
-    let standing = Standing { failing: standing.failing.or(missing), ..standing };
+    // What a person has to mend goes before what passes.
+    let failing = missing.filter(|it| !it.passing()).or(standing.failing);
+    let standing = Standing { failing, ..standing };
     Ok(Found { identity: issued.identity, expires: issued.expires, standing, due: account.identity.due() })
 }
 

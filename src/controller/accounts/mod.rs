@@ -230,8 +230,8 @@ impl Accounts {
             return Ok(known.account.clone());
         }
         // What was good for another spec must not be used for this one, but for what has nothing to do with who signs.
-        let former = built.remove(&key).filter(|it| it.uid == uid && source::same(&it.spec, &object.spec));
         let mut account = self.build(&key, &object.spec)?;
+        let former = built.remove(&key).filter(|it| it.uid == uid && source::same(&it.spec, &object.spec));
         if let Some(Built { account: former, .. }) = former
             && let Some(former) = Arc::into_inner(former)
         {

@@ -100,11 +100,16 @@ impl Kind for DiskReplicaGroup {
 
     fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
         let Sight::Absent(_) = &seen.group else { return None };
-        // Whoever saw it last found it gone.
-        if it.status.missing_since.is_some() {
+        let pending = |call: &str| it.status.pending_calls.iter().any(|it| it.call == call);
+        let creating = pending("CreateDiskReplicaGroup");
+        // The pairs of a group that is gone are deleted after it.
+        if it.deleting() && seen.pairs.is_empty() && !it.status.pairs.is_empty() {
+            return Some("the pairs of the group".into());
+        }
+        // Whoever saw it last found it gone, or asked for that.
+        if (it.status.missing_since.is_some() || pending("DeleteDiskReplicaGroup")) && !creating {
             return None;
         }
-        let creating = it.status.pending_calls.iter().any(|call| call.call == "CreateDiskReplicaGroup");
         match it.status.replica_group_id.as_deref().or(it.annotation(GROUP_ID_ANNOTATION)) {
             Some(id) if !creating => Some(format!("group {id}")),
             _ => creating.then(|| "the group whose creation was begun".into()),

@@ -41,6 +41,8 @@ pub struct Acted {
     pub outcome: Outcome,
 }
 
+/// The code of a synchronization that ended before all checkpoints were asked for.
+pub const TOO_SLOW: &str = "TooSlow";
 /// After so long no further step is begun: others need the worker. The next pass goes on.
 const LONGEST: Duration = Duration::from_secs(180);
 
@@ -55,7 +57,7 @@ pub async fn act(cloud: &RocketMq, steps: Vec<Step>) -> Vec<Acted> {
             continue;
         }
         let span = tracing::info_span!("step", step = step.name());
-        let outcome = carry_out(cloud, &step, begun).instrument(span).await;
+        let outcome = carry_out(cloud, &step).instrument(span).await;
         match &outcome {
             Outcome::Failed(error) => {
                 tracing::warn!(step = step.name(), %error, "step failed");
@@ -91,7 +93,7 @@ pub fn concerns_others(step: &Step, class: Class) -> bool {
     }
 }
 
-async fn carry_out(cloud: &RocketMq, step: &Step, begun: Instant) -> Outcome {
+async fn carry_out(cloud: &RocketMq, step: &Step) -> Outcome {
     let done = |result: Result<(), Error>| result.map_or_else(Outcome::Failed, |()| Outcome::Done);
     // What is to be gone and is gone is done.
     let gone = |result: Result<(), Error>| match result {
@@ -109,11 +111,12 @@ async fn carry_out(cloud: &RocketMq, step: &Step, begun: Instant) -> Outcome {
         Step::StopItem { plan_id, item_id } => done(cloud.stop_item(*plan_id, *item_id).await),
         Step::DeleteItem { plan_id, item_id } => gone(cloud.delete_item(*plan_id, *item_id).await),
         Step::DeletePlan { plan_id } => gone(cloud.delete_plan(*plan_id).await),
-        Step::SyncCheckpoints { plan_id, checkpoints } => sync(cloud, *plan_id, checkpoints, begun).await,
+        Step::SyncCheckpoints { plan_id, checkpoints } => sync(cloud, *plan_id, checkpoints).await,
     }
 }
 
-async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)], begun: Instant) -> Outcome {
+async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Outcome {
+    let begun = Instant::now();
     let (mut done, mut failed, mut first) = (0, 0, None);
     for (item_id, checkpoint_id) in checkpoints {
         if begun.elapsed() > LONGEST {
@@ -121,7 +124,7 @@ async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)], begun:
             let message =
                 format!("{failed} of {} were not asked for within {} s", checkpoints.len(), LONGEST.as_secs());
             let (class, action) = (Class::Unavailable, "SyncDisasterRecoveryCheckpoint");
-            first.get_or_insert(Error { class, action, code: "TooSlow".into(), message, request_id: None });
+            first.get_or_insert(Error { class, action, code: TOO_SLOW.into(), message, request_id: None });
             break;
         }
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {

@@ -95,7 +95,7 @@ impl Kind for DisasterRecoveryPlan {
         match (&seen.plan, bound) {
             (Sight::Found(_), _) => None,
             // Whoever saw it last found it gone.
-            _ if it.status.missing_since.is_some() => None,
+            _ if it.status.missing_since.is_some() && !creating => None,
             (Sight::Absent { .. }, Some(id)) => Some(format!("plan {id}")),
             (Sight::Absent { .. }, None) => creating.then(|| "the plan whose creation was begun".into()),
         }

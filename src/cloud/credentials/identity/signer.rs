@@ -78,9 +78,9 @@ impl Signer {
     }
 
     /// The cloud took a call to `place`.
-    pub fn accepted(&self, taken: &Credentials, place: &str) {
+    pub fn accepted(&self, place: &str) {
         if let Some(identity) = &self.0.identity {
-            identity.accepted(taken, place);
+            identity.accepted(place);
         }
     }
 }

@@ -269,8 +269,12 @@ fn change(want: &Desired<'_>, seen: &Observed, drift: &[Drift], topics: &[String
 
 fn sync_step(plan_id: i64, seen: &Observed) -> Option<Step> {
     let all = seen.checkpoints.as_ref().ok()?;
-    let ids = all.iter().flat_map(|(item, list)| list.iter().map(|checkpoint| (*item, checkpoint.checkpoint_id)));
-    Some(Step::SyncCheckpoints { plan_id, checkpoints: ids.collect() })
+    let each = all.iter().flat_map(|(item, list)| list.iter().map(|checkpoint| (*item, checkpoint)));
+    let mut each: Vec<_> = each.collect();
+    // Those that waited longest first, so that a pass that cannot do all of them goes on where the last one ended.
+    each.sort_by_key(|(_, checkpoint)| checkpoint.last_sync_time);
+    let checkpoints = each.into_iter().map(|(item, checkpoint)| (item, checkpoint.checkpoint_id)).collect();
+    Some(Step::SyncCheckpoints { plan_id, checkpoints })
 }
 
 /// When a plan whose creation was begun is known to be absent, if that is not now.

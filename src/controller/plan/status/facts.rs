@@ -142,6 +142,10 @@ pub(super) fn identity(
     if matches!(seen.plan, Sight::Found(_)) || acted.iter().any(|it| matches!(it.outcome, Outcome::CreatedPlan(_))) {
         new.missing_since = None;
     }
+    // Whoever asked for its end need not find it again.
+    if acted.iter().any(|it| matches!((&it.step, &it.outcome), (Step::DeletePlan { .. }, Outcome::Done))) {
+        new.missing_since = Some(conditions::seconds(pass.now));
+    }
     for it in acted {
         if !matches!(it.step, Step::CreatePlan { .. }) {
             continue;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use self::facts::{identity, mappings, pauses, plan_of, sent_credentials, update_failed};
 pub use self::verdicts::objective_ms;
 use self::verdicts::{coverage, readiness, synchrony};
-use super::act::{Acted, Outcome};
+use super::act::{Acted, Outcome, TOO_SLOW};
 use super::diff::{Decision, Step, Verdict};
 use super::observe::{Binding, Observed};
 use super::resolve;
@@ -156,7 +156,9 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
         new.drift.extend(lasting.cloned());
         new.drift.truncate(MOST_DRIFT);
     }
-    let synchronized = acted.iter().any(|it| matches!(it.outcome, Outcome::Synced { .. }));
+    // What took too long goes on with the next pass.
+    let whole = |first: &Option<Error>| first.as_ref().is_none_or(|error| error.code != TOO_SLOW);
+    let synchronized = acted.iter().any(|it| matches!(&it.outcome, Outcome::Synced { first, .. } if whole(first)));
     if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
     }
