@@ -200,8 +200,8 @@ pub struct AlibabaCloudAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AssumeRole")]
     pub assume_role: Option<AssumeRole>,
-    /// Endpoints in place of the public ones: https to the product's own hosts under aliyuncs.com, and what --allowed-endpoints of the operator
-    /// names besides. One endpoint is used for every region.
+    /// Endpoints in place of the public ones: https to the product's own hosts under aliyuncs.com, and what
+    /// --allowed-endpoints of the operator names besides. One endpoint is used for every region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Endpoints")]
     pub endpoints: Option<Endpoints>,

@@ -175,7 +175,7 @@ fn kubectl_explains_fields_and_their_units() {
         ("aca.spec.credentials.oidc.roleArn", &["such as acs:ram::1234567890123456:role/disaster-recovery"]),
         ("aca.spec.credentials.oidc.serviceAccountRef", &["of this namespace", "the audience sts.aliyuncs.com"]),
         ("aca.spec.credentials.environment", &["Only in the namespaces of --default-account-namespaces."]),
-        ("aca.spec.endpoints", &["https to hosts under aliyuncs.com", "--allowed-endpoints"]),
+        ("aca.spec.endpoints", &["https to the product's own hosts under aliyuncs.com", "--allowed-endpoints"]),
         ("aca.spec.budget.requestsPerSecond", &["1 to 150"]),
         ("aca.status", &["Never a secret."]),
         ("aca.status.identity", &["with its middle masked"]),
