@@ -153,7 +153,12 @@ impl Kind for DiskReplicaGroup {
 
     /// Those of all calls that have a client token.
     fn intents(it: &Subject<'_>, decision: &Decision, _nonce: &str) -> Option<DiskReplicaGroupStatus> {
-        status::intended(&it.status, decision, it.now)
+        let mut new = status::intended(&it.status, decision, it.now)?;
+        // After a crash the drill goes on, and what asked for it must not ask for a second one.
+        if decision.drill_handled {
+            new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
+        }
+        Some(new)
     }
 
     async fn act(cloud: &Cloud, decision: &Decision) -> Vec<Acted> {

@@ -136,6 +136,8 @@ impl Scenario for Disks {
                     drills.current.is_none() && drills.last.is_some()
                 };
                 world.status("db", "the drill was cleared", |it| it.drills.as_ref().is_some_and(ended)).await;
+                // What asked for it asks for no second one.
+                world.polls(3).await;
             }
             D::Create | D::Failover | D::Failback | D::Forced | D::Cancel | D::DeleteWhileCreating => {
                 world.protected().await;
