@@ -41,11 +41,6 @@ impl Body {
     pub fn form(text: String) -> Self {
         Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
     }
-
-    /// What is sent.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// One call, before it is signed.
