@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the pinned Kubernetes control plane once and prints the folder that holds it.
 #
-# The programs are kube-apiserver, kube-controller-manager, etcd and kubectl, at the versions of go.mod beside this file.
+# The programs are kube-apiserver, kube-controller-manager, etcd, kubectl and helm, at the versions of go.mod beside this file.
 # They are kept outside the checkout, by the hash of the pins, so that every checkout of the same commit shares them.
 # Where KUBEBUILDER_ASSETS is set (the Kubernetes convention), that folder is printed and nothing is built.
 set -euo pipefail
@@ -34,12 +34,14 @@ if [ ! -e "$folder/complete" ]; then
   IFS=. read -r major minor _ <<<"${version#v}"
   stamp="k8s.io/component-base/version"
   flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=$major -X $stamp.gitMinor=$minor"
+  flags="$flags -X helm.sh/helm/v4/internal/version.version=$(sed -n 's,^\s*helm.sh/helm/v4 \(v[0-9.]*\).*$,\1,p' "$here/go.mod")"
   build() { # name package
-    echo "building $1 (the first time only; all four take about ten minutes on two cores)" >&2
+    echo "building $1 (the first time only; all five take about twelve minutes on two cores)" >&2
     (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$work/$1" "$2") >&2
   }
   build etcd go.etcd.io/etcd/server/v3
   build kubectl k8s.io/kubernetes/cmd/kubectl
+  build helm helm.sh/helm/v4/cmd/helm
   build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
   build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
   touch "$work/complete"
