@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds crds-check control-plane sdk audit needs needs-demo
+.PHONY: help demo test lint crds manifests crds-check control-plane sdk audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -20,6 +20,7 @@ demo_flags := $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(USE_KUBECONFIG),--u
 demo_is_foreign := $(CONTEXT)$(USE_KUBECONFIG)
 
 CARGO_DENY := 0.20.2
+chart := charts/disaster-recovery-operator
 tools := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/disaster-recovery-operator/cargo-deny-$(CARGO_DENY)
 
 # Says what a program is for, and ends where it is missing.
@@ -62,9 +63,27 @@ lint: ## Checks formatting and runs clippy, where they are installed
 	  echo "NOTE: clippy is not installed, lints are not checked (rustup component add clippy)"
 	fi
 
-crds: ## Writes crds/ anew from src/api
+crds: ## Writes crds/ anew from src/api, and the chart's copy
 	@mkdir -p crds
 	$(CARGO) run --quiet --locked --bin dr-operator -- crd --output crds
+	cp crds/*.yaml '$(chart)/files/crds/'
+
+manifests: ## Writes deploy/base and its overlays anew from the chart
+	@programs=$$(tests/control-plane/build.sh)
+	helm=helm
+	[ ! -x "$$programs/helm" ] || helm=$$programs/helm
+	render() { # folder template…
+	  for template in "$${@:2}"; do
+	    echo "# Written by make manifests, from the chart and values.yaml."
+	    "$$helm" template disaster-recovery-operator '$(chart)' --namespace disaster-recovery-system --values "$$1/values.yaml" \
+	      --show-only "templates/$$template.yaml" | sed -E '/^# Source: |^ +(helm.sh\/chart|app.kubernetes.io\/managed-by): /d' | sed '1d;/^$$/d'
+	  done
+	}
+	for template in service-account cluster-role user-roles leader-election-role service deployment; do
+	  render deploy/base $$template >deploy/base/$$template.yaml
+	done
+	render deploy/overlays/high-availability pod-disruption-budget >deploy/overlays/high-availability/pod-disruption-budget.yaml
+	render deploy/overlays/single-namespace roles >deploy/overlays/single-namespace/roles.yaml
 
 crds-check: needs
 	@echo "── crds/ is what src/api says"

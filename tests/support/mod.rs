@@ -6,6 +6,7 @@
 
 mod certificates;
 mod control_plane;
+mod helm;
 mod kubectl;
 pub(crate) mod operator;
 mod watchdog;

@@ -1,0 +1,56 @@
+//! The chart, and what it renders.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::ControlPlane;
+
+/// The release and the namespace that the documentation installs.
+pub(crate) const RELEASE: &str = "disaster-recovery-operator";
+pub(crate) const NAMESPACE: &str = "disaster-recovery-system";
+
+pub(crate) fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+/// The folder of the chart.
+pub(crate) fn chart() -> String {
+    text(&path("charts/disaster-recovery-operator")).to_owned()
+}
+
+/// The files of values that show what the chart can do, by name.
+pub(crate) fn value_files() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(path("charts/disaster-recovery-operator/ci")).expect("the chart has a folder ci");
+    let files = folder.map(|entry| entry.expect("an entry of ci").path());
+    let mut files: Vec<_> = files.filter(|file| text(file).ends_with("-values.yaml")).collect();
+    files.sort();
+    assert!(files.len() >= 4, "only {files:?}");
+    files
+}
+
+/// The objects in a stream of YAML.
+pub(crate) fn objects(yaml: &str) -> Vec<Value> {
+    let documents = serde_yaml::Deserializer::from_str(yaml);
+    let read = |document| Value::deserialize(document).unwrap_or_else(|error| panic!("{error} in\n{yaml}"));
+    documents.map(read).filter(|object| !object.is_null()).collect()
+}
+
+/// What the release would be with these arguments, without the pods of `helm test`.
+#[track_caller]
+pub(crate) fn rendered(plane: &ControlPlane, args: &[&str]) -> String {
+    let template = ["template", RELEASE, &chart(), "--namespace", NAMESPACE, "--skip-tests"];
+    plane.helm(&[&template[..], args].concat()).checked().expect("the chart renders")
+}
+
+/// `kind namespace/name` of an object.
+pub(crate) fn name(object: &Value) -> String {
+    let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    format!("{} {}/{}", of(&object["kind"]), of(&metadata["namespace"]), of(&metadata["name"]))
+}

@@ -1,0 +1,70 @@
+//! The chart as the project's history has it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::chart::path;
+
+/// What an upgrade begins with.
+pub(crate) struct Previous {
+    /// The folder of the chart.
+    pub(crate) chart: PathBuf,
+    /// Arguments of its installation.
+    pub(crate) values: Vec<&'static str>,
+}
+
+const CHART: &str = "charts/disaster-recovery-operator";
+
+/// Puts the newest chart of the history that is another than this one into a folder. Where there is none, as in a shallow
+/// clone, it is this chart as an older version and with other values.
+///
+/// Its definitions show no columns, so that an upgrade has something to bring whatever the history is.
+pub(crate) fn previous(folder: &Path) -> Previous {
+    let chart = folder.join(CHART);
+    let values = match differing() {
+        Some(commit) => {
+            println!("upgrading from the chart of {commit}");
+            run(&format!("git archive {commit} {CHART} | tar -x -C {}", folder.display()));
+            vec![]
+        }
+        None => {
+            println!("the history has no other chart: upgrading from this one, as version 0.0.1 with other values");
+            run(&format!("mkdir {0}/charts && cp -R {CHART} {0}/charts", folder.display()));
+            run(&format!("sed -i 's/^version: .*/version: 0.0.1/' {}/Chart.yaml", chart.display()));
+            vec!["--set", "replicaCount=1"]
+        }
+    };
+    for file in std::fs::read_dir(chart.join("files/crds")).expect("definitions") {
+        let file = file.expect("a definition").path();
+        let mut definition: serde_json::Value =
+            serde_yaml::from_str(&std::fs::read_to_string(&file).expect("it reads")).expect("YAML");
+        let version = definition["spec"]["versions"][0].as_object_mut().expect("a version");
+        assert!(version.remove("additionalPrinterColumns").is_some(), "{}", file.display());
+        // JSON is YAML as well.
+        std::fs::write(&file, definition.to_string()).expect("it is written");
+    }
+    Previous { chart, values }
+}
+
+/// The newest commit whose chart is there and is another than that of the working tree.
+fn differing() -> Option<String> {
+    // A copy of the files alone has no history.
+    let commits = run(&format!("git log --format=%H -- {CHART} || true"));
+    let mut commits = commits.lines().map(str::to_owned);
+    commits.find(|commit| {
+        let git = |args: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(args).current_dir(path("")).stdout(Stdio::null()).stderr(Stdio::null());
+            git.status().expect("git runs").success()
+        };
+        git(&["cat-file", "-e", &format!("{commit}:{CHART}/Chart.yaml")])
+            && !git(&["diff", "--quiet", commit, "--", CHART])
+    })
+}
+
+fn run(line: &str) -> String {
+    let output = Command::new("bash").args(["-euo", "pipefail", "-c", line]).current_dir(path("")).output();
+    let output = output.expect("bash runs");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}

@@ -1,0 +1,66 @@
+//! The main job of an installed operator: a tenant's account, plan and group of disks.
+
+use serde_json::{Value, json};
+
+use crate::chart::path;
+use crate::operator::{Cloud, DEADLINE, KEY};
+use crate::support::{ControlPlane, eventually_blocking};
+
+const SAMPLES: [&str; 3] = ["10-account-secret.yaml", "01-one-way.yaml", "07-disk-group.yaml"];
+
+/// Makes a namespace with an account whose key the simulated cloud knows, a plan and a group of disks that name it, and
+/// nothing more. Each is as a sample says.
+pub(crate) fn tenant(plane: &ControlPlane, prefix: &str) -> String {
+    let namespace = plane.namespace(prefix);
+    begin(plane, &namespace);
+    namespace
+}
+
+/// As [`tenant`], in a namespace that is there.
+pub(crate) fn begin(plane: &ControlPlane, namespace: &str) {
+    let data = KEY.map(|(key, value)| format!("--from-literal={key}={value}"));
+    let secret = ["create", "secret", "generic", "alibaba-cloud-key", "-n", namespace, &data[0], &data[1]];
+    plane.kubectl(&secret).checked().expect("a Secret");
+    for sample in SAMPLES {
+        let sample = std::fs::read_to_string(path("deploy/samples").join(sample)).expect("a sample");
+        let mut object: Value = serde_yaml::from_str(&sample).expect("YAML");
+        if object["kind"] != "AlibabaCloudAccount" {
+            object["spec"]["accountRef"] = json!({ "name": "production" });
+        }
+        // The kind may be known to the server and not yet listed to its clients.
+        eventually_blocking(DEADLINE, "the sample is applied", || {
+            plane.kubectl_stdin(&["apply", "-n", namespace, "-f", "-"], &object.to_string()).checked().ok()
+        });
+    }
+}
+
+/// The objects of a tenant, as they are.
+pub(crate) fn objects(plane: &ControlPlane, namespace: &str) -> Vec<Value> {
+    let json = plane.kubectl(&["get", "aca,drp,drg", "-n", namespace, "-o", "json"]).checked().expect("a list");
+    let mut list: Value = serde_json::from_str(&json).expect("JSON");
+    let items = list["items"].as_array_mut().map(std::mem::take).expect("items");
+    assert_eq!(items.len(), SAMPLES.len(), "{items:#?}");
+    items
+}
+
+/// The objects become Ready, as a plan and a group in the cloud.
+pub(crate) fn becomes_ready(plane: &ControlPlane, namespace: &str) {
+    let wait = ["wait", "--for=condition=Ready", "aca,drp,drg", "--all", "-n", namespace, "--timeout=60s"];
+    plane.kubectl(&wait).checked().expect("they become Ready");
+    let ids = objects(plane, namespace);
+    let ids = ids
+        .iter()
+        .filter_map(|object| ["planId", "replicaGroupId"].iter().find_map(|id| object["status"][id].as_str()));
+    assert_eq!(ids.filter(|id| !id.is_empty()).count(), 2);
+}
+
+/// All objects of tenants are deleted, and with them what they are in the cloud, where nothing else was.
+pub(crate) fn is_deleted<'a>(plane: &ControlPlane, tenants: impl IntoIterator<Item = &'a String>, cloud: &Cloud) {
+    for tenant in tenants {
+        for kinds in ["drp,drg", "aca"] {
+            let delete = ["delete", kinds, "--all", "-n", tenant, "--timeout=60s"];
+            plane.kubectl(&delete).checked().expect("they go");
+        }
+    }
+    assert_eq!(cloud.holds(), (0, 0));
+}

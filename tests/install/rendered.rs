@@ -1,0 +1,145 @@
+//! What the chart renders from the values of `ci/`: accepted by the real API server without a warning, and little in rights.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::chart::{NAMESPACE, chart, name, objects, path, rendered, text, value_files};
+use crate::monitoring;
+use crate::support::{ControlPlane, eventually_blocking};
+
+/// What is rendered without any value, and by each file of `ci/`, with the file's values.
+fn matrix(plane: &ControlPlane) -> Vec<(String, Value, Vec<Value>)> {
+    let mut all = vec![("no value".to_owned(), json!({}), objects(&rendered(plane, &[])))];
+    for file in value_files() {
+        let values = std::fs::read_to_string(&file).expect("values");
+        let values: Value = serde_yaml::from_str(&values).expect("YAML");
+        all.push((text(&file).to_owned(), values, objects(&rendered(plane, &["-f", text(&file)]))));
+    }
+    all
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+#[test]
+fn lint_finds_nothing() {
+    let plane = ControlPlane::shared();
+    plane.helm(&["lint", "--strict", &chart()]).checked().expect("no value");
+    for file in value_files() {
+        let linted = plane.helm(&["lint", "--strict", &chart(), "-f", text(&file)]).checked();
+        linted.unwrap_or_else(|error| panic!("{}: {error:#}", file.display()));
+    }
+}
+
+#[test]
+fn the_server_accepts_what_is_rendered_without_a_warning() {
+    let plane = ControlPlane::shared();
+    monitoring::define(plane);
+    let matrix = matrix(plane);
+    // Where the operator is installed the strictest standard is enforced, and a Deployment that breaks it is warned about.
+    let namespaces = matrix.iter().flat_map(|it| &it.2).filter_map(|object| object["metadata"]["namespace"].as_str());
+    for namespace in namespaces.collect::<std::collections::BTreeSet<_>>() {
+        let labels =
+            ["enforce", "warn"].map(|mode| (format!("pod-security.kubernetes.io/{mode}"), json!("restricted")));
+        let labels: serde_json::Map<_, _> = labels.into_iter().collect();
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": labels } });
+        plane.apply_yaml(&object.to_string()).expect("a namespace");
+    }
+    for (values, _, objects) in &matrix {
+        assert_eq!(of_kind(objects, "Deployment").count(), 1, "{values}");
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
+        let apply =
+            ["apply", "--server-side", "--force-conflicts", "--field-manager=dry", "--dry-run=server", "-f", "-"];
+        let answer = eventually_blocking(crate::operator::DEADLINE, "the kinds are listed", || {
+            let answer = plane.kubectl_stdin(&apply, &list);
+            (!answer.stderr.contains("no matches for kind")).then_some(answer)
+        });
+        assert!(!answer.stderr.contains("Warning"), "{values}: {}", answer.stderr);
+        let accepted = answer.checked().unwrap_or_else(|error| panic!("{values}: {error:#}"));
+        assert_eq!(accepted.lines().filter(|line| line.ends_with("(server dry run)")).count(), objects.len());
+        // The standard is enforced on pods, which the server does not see before a controller makes them.
+        for deployment in of_kind(objects, "Deployment") {
+            let mut pod = deployment["spec"]["template"].clone();
+            pod["apiVersion"] = json!("v1");
+            pod["kind"] = json!("Pod");
+            pod["metadata"]["name"] = json!("the-pod");
+            let create = ["create", "--dry-run=server", "-n", NAMESPACE, "-f", "-"];
+            let answer = plane.kubectl_stdin(&create, &pod.to_string());
+            assert!(answer.status.success() && !answer.stderr.contains("Warning"), "{values}: {}", answer.stderr);
+        }
+    }
+    let kinds: Vec<_> = matrix.iter().flat_map(|it| &it.2).filter_map(|object| object["kind"].as_str()).collect();
+    for kind in ["ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor", "Service"] {
+        assert!(kinds.contains(&kind), "no values of ci/ make a {kind}");
+    }
+}
+
+#[test]
+fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
+    let plane = ControlPlane::shared();
+    let (mut rules, mut narrow) = (0, 0);
+    for (values, given, objects) in matrix(plane) {
+        assert_eq!(of_kind(&objects, "Secret").count(), 0, "{values}");
+        for role in objects.iter().filter(|it| it["kind"] == "ClusterRole" || it["kind"] == "Role") {
+            for rule in role["rules"].as_array().expect("rules") {
+                let words = |field: &str| -> Vec<&str> {
+                    rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+                };
+                let all = ["verbs", "resources", "apiGroups", "nonResourceURLs", "resourceNames"].map(words);
+                assert!(all.iter().flatten().all(|word| !word.contains('*')), "{values}: {} {rule}", name(role));
+                if all[1].iter().any(|resource| resource.starts_with("secrets")) {
+                    assert_eq!(
+                        (&all[0][..], &all[1][..]),
+                        (&["get"][..], &["secrets"][..]),
+                        "{values}: {}",
+                        name(role)
+                    );
+                }
+                let powers = ["bind", "escalate", "impersonate"];
+                assert!(!all[0].iter().any(|verb| powers.contains(verb)), "{values}: {} {rule}", name(role));
+                rules += 1;
+            }
+        }
+        if given["watchNamespaces"].as_array().is_some_and(|it| !it.is_empty()) {
+            let cluster = ["ClusterRole", "ClusterRoleBinding"].map(|kind| of_kind(&objects, kind).count());
+            assert_eq!(cluster, [0, 0], "{values}");
+            narrow += 1;
+        }
+    }
+    assert!(rules > 20 && narrow > 0, "{rules} rules, {narrow} times for some namespaces");
+}
+
+#[test]
+fn the_chart_has_the_definitions_of_this_version() {
+    let files = |folder: &str| {
+        let entries = std::fs::read_dir(path(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = entries
+            .filter(|file| file.extension().is_some_and(|it| it == "yaml"))
+            .map(|file| {
+                (file.file_name().map(std::ffi::OsStr::to_owned), std::fs::read_to_string(&file).expect("text"))
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let of_chart = files("charts/disaster-recovery-operator/files/crds");
+    assert_eq!(of_chart.len(), 3);
+    assert!(of_chart == files("crds"), "the chart has other definitions than crds/: run make crds");
+}
+
+#[test]
+fn the_readme_of_the_chart_is_what_helm_docs_makes_of_the_values() {
+    let run = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).current_dir(path("")).output().expect("it runs");
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let program = run("tests/helm-docs/build.sh", &[]);
+    let args = ["--chart-search-root", "charts", "--sort-values-order", "file", "--dry-run"];
+    let printed = run(program.trim_end(), &args);
+    let readme = path("charts/disaster-recovery-operator/README.md");
+    assert!(printed == std::fs::read_to_string(readme).expect("a README"), "the README is older than the values");
+}
