@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::budget::Budget;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
+use disaster_recovery_operator::cloud::fence::Fence;
 use disaster_recovery_operator::cloud::{client, ebs, endpoint};
 use disaster_recovery_operator::controller::accounts::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
+use disaster_recovery_operator::leadership::election::Timing;
+use disaster_recovery_operator::leadership::{self, Candidate, Leading};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
 use disaster_recovery_operator::telemetry::logging::{self, Format};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
@@ -31,6 +34,11 @@ struct Arguments {
 enum Command {
     /// Runs the operator, in a cluster or with the cluster of KUBECONFIG.
     Run(Box<Run>),
+    /// Asks an address such as http://HOST:PORT/readyz, and fails unless the answer is that all is well.
+    Probe {
+        /// The address.
+        url: String,
+    },
     /// Prints the custom resource definitions.
     Crd {
         /// Writes one file a kind into this folder instead.
@@ -109,6 +117,29 @@ struct Run {
     /// characters of the kube-system namespace's UID.
     #[arg(long, env = "DR_OPERATOR_CLUSTER_ID", value_parser = cluster_id)]
     cluster_id: Option<String>,
+    /// Works only while this process holds a Lease, so that of several only one does.
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT")]
+    leader_elect: bool,
+    /// How long others wait for the holder of the lease after its last renewal, in whole seconds.
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    leader_elect_lease_duration: Duration,
+    /// How long the holder tries to renew the lease before it ends itself.
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
+    leader_elect_renew_deadline: Duration,
+    /// How long there is between two attempts to get or renew the lease.
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
+    leader_elect_retry_period: Duration,
+    /// The name of the lease.
+    #[arg(
+        long,
+        env = "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAME",
+        default_value = "disaster-recovery-operator",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    leader_elect_resource_name: String,
+    /// The namespace of the lease. Default: the operator's own.
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE")]
+    leader_elect_resource_namespace: Option<String>,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "DR_OPERATOR_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
@@ -118,6 +149,26 @@ struct Run {
     /// What is logged: a level, or a list such as info,disaster_recovery_operator=debug.
     #[arg(long, env = "DR_OPERATOR_LOG_LEVEL", default_value = "info")]
     log_level: String,
+}
+
+impl Run {
+    /// For which lease this process stands, if for any.
+    fn election(&self, own_namespace: &str) -> anyhow::Result<Option<leadership::Settings>> {
+        let timing = Timing {
+            lease_duration: self.leader_elect_lease_duration,
+            renew_deadline: self.leader_elect_renew_deadline,
+            retry_period: self.leader_elect_retry_period,
+        };
+        timing.check().map_err(|error| anyhow!("--leader-elect-*: {error}"))?;
+        let namespace = self.leader_elect_resource_namespace.clone().filter(|namespace| !namespace.is_empty());
+        let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
+        Ok(self.leader_elect.then(|| leadership::Settings {
+            namespace: namespace.unwrap_or_else(|| own_namespace.to_owned()),
+            name: self.leader_elect_resource_name.clone(),
+            identity: leadership::identity(pod.as_deref().unwrap_or("dr-operator")),
+            timing,
+        }))
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -135,9 +186,18 @@ fn cluster_id(text: &str) -> Result<String, String> {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Run(arguments) => run(*arguments),
+        Command::Run(arguments) => on_runtime(run(*arguments)),
         Command::Crd { output } => crd(output),
+        Command::Probe { url } => on_runtime(async move { Ok(health::probe(&url).await?) }),
     }
+}
+
+/// Ends with `work`, whatever else goes on: a process that lost its lease must not wait for what it began.
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("no runtime can be started")?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
 }
 
 fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
@@ -153,7 +213,6 @@ fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::main]
 async fn run(arguments: Run) -> anyhow::Result<()> {
     // As the first process of a container, what is not listened for is ignored.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -165,7 +224,9 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         .await
         .context("no cluster is known: set KUBECONFIG, or run in a cluster with a service account")?;
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
-    let kubernetes = kube::Client::try_from(kubernetes).context("the cluster's configuration cannot be used")?;
+    let election = arguments.election(&own_namespace)?;
+    let usable = |config| kube::Client::try_from(config).context("the cluster's configuration cannot be used");
+    let (leases, kubernetes) = (usable(leadership::config(kubernetes.clone()))?, usable(kubernetes)?);
 
     let checked = |flag: &str, given: &Option<String>| {
         let parsed = given.as_deref().map(|text| endpoint::parse(text, arguments.allow_insecure_endpoints));
@@ -219,7 +280,9 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     );
     let counted = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
-    let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener);
+    let fence = if election.is_some() { Fence::closed() } else { Fence::open() };
+    let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener).with_fence(fence.clone());
+    let told = metrics.clone();
     let context = Context::new(kubernetes, cloud, settings, metrics).await.context("the operator cannot start")?;
     tracing::info!(cluster_id = context.cluster_id, "operator started");
 
@@ -229,7 +292,31 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         ending.set(false);
         tracing::info!("ending: passes in hand are finished");
     });
-    controller::run(Arc::new(context), shutdown, move || readiness.set(true)).await;
+    let controllers = |leading| controller::run(Arc::new(context), leading, shutdown, move || readiness.set(true));
+    match election {
+        None => {
+            told.leading(true);
+            controllers(Leading::always()).await;
+        }
+        Some(election) => {
+            let candidate = Candidate::new(leases, election, fence, move |leading| told.leading(leading));
+            let work = controllers(candidate.leading());
+            let (finished, finish) = tokio::sync::oneshot::channel::<()>();
+            let mut lease = tokio::spawn(candidate.run(async move { drop(finish.await) }));
+            let lost = tokio::select! {
+                lost = &mut lease => Some(lost),
+                () = work => None,
+            };
+            match lost {
+                // Passes in hand are given up, wherever they are.
+                Some(lost) => lost??,
+                None => {
+                    drop(finished);
+                    lease.await??;
+                }
+            }
+        }
+    }
     probes.abort();
     tracing::info!("operator ended");
     Ok(())

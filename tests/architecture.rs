@@ -87,6 +87,33 @@ const RULES: &[Rule] = &[
         why: "a product knows no other, and what it is asked for are arguments",
     },
     Rule {
+        module: "crate::cloud::fence",
+        forbidden: &["crate::cloud", "..::Timestamp::now", "std::time::SystemTime", "tokio"],
+        allowed: &["crate::cloud::fence"],
+        why: "until when the cloud may be changed is judged by one clock, which nobody sets",
+    },
+    Rule {
+        module: "crate::leadership",
+        forbidden: &["crate"],
+        allowed: &["crate::leadership", "crate::cloud::fence"],
+        why: "who leads does not depend on what is done then",
+    },
+    Rule {
+        module: "crate::leadership::election",
+        forbidden: clock![
+            "std::env",
+            "rand",
+            "tracing",
+            "crate::cloud",
+            "kube::Client",
+            "kube::Api",
+            "kube::api",
+            "kube::client"
+        ],
+        allowed: &["std::time::Instant"],
+        why: "whose the lease is follows from what was seen and when",
+    },
+    Rule {
         module: "crate::simulator",
         forbidden: &["crate::controller", "crate::cloud::client", "crate::cloud::rocketmq", "crate::api", "kube"],
         allowed: &[],

@@ -17,10 +17,14 @@ use super::budget::{Budget, Share};
 use super::credentials::Credentials;
 use super::credentials::identity::{Replaced, about_the_key};
 use super::error::{Class, Error};
+use super::fence::{Closed, Fence};
 use super::request::{signed, unsigned};
 
 /// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
 const MOST_WAIT: Duration = Duration::from_secs(5);
+
+/// The code of a call that was not made, or given up, since the [`Fence`] was closed.
+pub const NOT_LEADING: &str = "NotLeading";
 
 /// How often what may be repeated is tried within one call.
 const ATTEMPTS: u32 = 3;
@@ -48,12 +52,18 @@ pub struct Client {
     budget: Arc<Budget>,
     deadline: Duration,
     listener: Listener,
+    fence: Fence,
 }
 
 impl Client {
     /// A client whose every attempt ends after `deadline`.
     pub fn new(http: HttpService, budget: Arc<Budget>, deadline: Duration, listener: Listener) -> Self {
-        Self { http, budget, deadline, listener }
+        Self { http, budget, deadline, listener, fence: Fence::open() }
+    }
+
+    /// The same client, whose calls that change something are made while `fence` is open, and no others.
+    pub fn with_fence(self, fence: Fence) -> Self {
+        Self { fence, ..self }
     }
 
     /// What carries requests, for those that are not of an API.
@@ -173,7 +183,15 @@ impl Client {
             None => unsigned(target, call, Timestamp::now()),
         };
         let request = request.map_err(|error| failed(Class::Invalid, "BrokenRequest", error.to_string()))?;
-        let answer = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request)).await;
+        let sending = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request));
+        let answer = match call.changing {
+            true => self.fence.within(sending).await,
+            false => Ok(sending.await),
+        };
+        let answer = answer.map_err(|Closed { begun }| {
+            let class = if begun { lost } else { Class::Unavailable };
+            failed(class, NOT_LEADING, "this process may change nothing now: its lease ended".into())
+        })?;
         let response = match answer {
             Err(_) => return Err(failed(lost, "Timeout", format!("no answer within {:?}", self.deadline))),
             Ok(Err(TransportError::NotSent(why))) => return Err(failed(Class::Unavailable, "ConnectionFailed", why)),

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod ebs;
 pub mod endpoint;
 pub mod error;
+pub mod fence;
 mod request;
 pub mod rocketmq;
 pub mod sign;

@@ -23,6 +23,7 @@ use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
+use crate::leadership::Leading;
 
 /// When a pass is tried again whose namespace had all of its turns.
 const TURN_AGAIN: Duration = Duration::from_millis(200);
@@ -38,14 +39,24 @@ struct Running {
     filled: Filled,
 }
 
+/// When the controllers work.
+#[derive(Clone)]
+struct While {
+    /// Passes are made from then on.
+    leading: Leading,
+    /// None is begun any more.
+    shutdown: Shutdown,
+}
+
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
-/// filled.
-pub async fn run(ctx: Arc<Context>, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
-    let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &shutdown);
-    let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &shutdown);
+/// filled; no pass is made before `leading`.
+pub async fn run(ctx: Arc<Context>, leading: Leading, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
+    let when = While { leading, shutdown: shutdown.clone() };
+    let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &when);
+    let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &when);
     running.extend(more);
     let filled = running.iter().map(|it| it.filled.clone()).collect();
-    running.extend(accounts(&ctx, &shutdown, Users { plans, groups, filled }));
+    running.extend(accounts(&ctx, &when, Users { plans, groups, filled }));
     let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| (it.work, it.filled)).unzip();
     let signal = async move {
         let mut all = true;
@@ -73,7 +84,7 @@ fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
 }
 
 /// The controllers of a kind that the pipeline keeps true in the cloud, and their caches.
-fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, Vec<Running>) {
+fn managed<K: Kind>(ctx: &Arc<Context>, when: &While) -> (Vec<Store<K>>, Vec<Running>) {
     // A kind whose cloud is slow does not take the turns of another.
     let polls = Arc::new(Polls::new(ctx.settings.workers, turns::most(&ctx.settings)));
     let control = |api| {
@@ -89,14 +100,14 @@ fn managed<K: Kind>(ctx: &Arc<Context>, shutdown: &Shutdown) -> (Vec<Store<K>>, 
         });
         let polls = polls.clone();
         let pass = move |object, ctx| pipeline::reconcile(object, ctx, polls.clone());
-        let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
+        let work = control(events, store.clone(), wake, ctx.clone(), when.clone(), pass).boxed();
         (store, Running { work, filled })
     };
     apis(ctx).into_iter().map(control).unzip()
 }
 
 /// The controllers of accounts.
-fn accounts(ctx: &Arc<Context>, shutdown: &Shutdown, users: Users) -> Vec<Running> {
+fn accounts(ctx: &Arc<Context>, when: &While, users: Users) -> Vec<Running> {
     let users = Arc::new(users);
     let control = |api| {
         let (store, writer) = reflector::store::<AlibabaCloudAccount>();
@@ -108,7 +119,7 @@ fn accounts(ctx: &Arc<Context>, shutdown: &Shutdown, users: Users) -> Vec<Runnin
         });
         let pass = move |object, ctx| account::reconcile(object, ctx, users.clone());
         let (events, filled) = events(api, writer, ctx);
-        let work = control(events, store.clone(), wake, ctx.clone(), shutdown.clone(), pass).boxed();
+        let work = control(events, store.clone(), wake, ctx.clone(), when.clone(), pass).boxed();
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
@@ -189,7 +200,7 @@ async fn control<K, R>(
     store: Store<K>,
     wake: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     ctx: Arc<Context>,
-    shutdown: Shutdown,
+    when: While,
     pass: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
 ) where
     K: Object,
@@ -203,11 +214,28 @@ async fn control<K, R>(
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
     let (seen, turns) = (ctx.clone(), Arc::new(Turns::new(turns::most(&ctx.settings))));
+    let While { leading, shutdown } = when;
+    // What was passed over until then is in the cache.
+    let (all, begun) = (store.clone(), leading.clone().begun());
+    let all = stream::once(begun).flat_map(move |()| {
+        let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
+        stream::iter(all.collect::<Vec<_>>())
+    });
+    let pass = move |object: Arc<K>, ctx: Arc<Context>| {
+        let (leads, turns, pass) = (leading.now(), turns.clone(), pass.clone());
+        async move {
+            match leads {
+                true => measured(object, ctx, turns, pass).await,
+                false => Ok(Action::await_change()),
+            }
+        }
+    };
     Controller::for_stream(trigger, store)
         .with_config(workers)
         .reconcile_on(wake)
+        .reconcile_on(all)
         .graceful_shutdown_on(shutdown)
-        .run(move |object, ctx| measured(object, ctx, turns.clone(), pass.clone()), failed, ctx)
+        .run(pass, failed, ctx)
         .for_each(|outcome| {
             told::<K>(&outcome, &seen);
             futures::future::ready(())

@@ -114,6 +114,7 @@ pub struct Metrics {
     last_sync: Family<Group, Seconds>,
     objective: Family<KindObject, Seconds>,
     credentials: Family<Object, Seconds>,
+    leader: Gauge,
     disk_groups: DiskGroups,
     series: Mutex<HashMap<KindObject, Series>>,
     codes: Mutex<HashSet<String>>,
@@ -148,6 +149,7 @@ impl Metrics {
             last_sync: Family::default(),
             objective: Family::default(),
             credentials: Family::default(),
+            leader: Gauge::default(),
             disk_groups: DiskGroups::register(&mut registry),
             series: Mutex::default(),
             codes: Mutex::default(),
@@ -185,6 +187,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.credentials.clone(),
         );
+        registry.register("leader", "1 while this process leads, else 0", metrics.leader.clone());
         Self { registry, ..metrics }
     }
 
@@ -208,6 +211,11 @@ impl Metrics {
         let operation = Operation { product: product.clone(), action: action.clone() };
         self.requests.get_or_create(&Request { product, action, code }).inc();
         self.request_seconds.get_or_create(&operation).observe(duration.as_secs_f64());
+    }
+
+    /// Exports whether this process leads, which it does also where there is no election. Until told, it does not.
+    pub fn leading(&self, leading: bool) {
+        self.leader.set(i64::from(leading));
     }
 
     /// Counts a pass.
@@ -378,6 +386,18 @@ mod tests {
         assert_eq!(series, MOST_CODES + 1);
         let other = format!("code=\"Other\"}} {}", 1000 - MOST_CODES);
         assert!(text.contains(&other), "{text}");
+    }
+
+    #[test]
+    fn a_process_leads_once_it_is_told() {
+        let metrics = Metrics::new();
+        let led =
+            || metrics.text().lines().filter(|line| line.starts_with("disaster_recovery_leader ")).collect::<String>();
+        assert_eq!(led(), "disaster_recovery_leader 0");
+        metrics.leading(true);
+        assert_eq!(led(), "disaster_recovery_leader 1");
+        metrics.leading(false);
+        assert_eq!(led(), "disaster_recovery_leader 0");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod enumerate;
 mod groups;
 mod identity;
 mod kinds;
+mod leader;
 mod life;
 mod program;
 mod record;

@@ -90,6 +90,14 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     ]);
     eventually_blocking(DEADLINE, "/readyz", || (get(&address, "/readyz").0 == 200).then_some(()));
     assert_eq!(get(&address, "/livez").0, 200);
+    let probe = |path: &str| {
+        let output =
+            Command::new(OPERATOR).args(["probe", &format!("http://{address}{path}")]).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(probe("/readyz").0, Some(0));
+    let (code, text) = probe("/nothing");
+    assert!(code == Some(1) && text.contains("404 Not Found"), "{text}");
 
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/01-one-way.yaml");
     let sample = sample.to_str().expect("a path");

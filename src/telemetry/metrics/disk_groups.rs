@@ -217,6 +217,7 @@ mod tests {
     fn samples(metrics: &Metrics) -> Vec<String> {
         let text = metrics.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("disaster_recovery_"));
+        let lines = lines.filter(|line| line.contains("name=\"db\""));
         let mut all: Vec<_> = lines.map(|line| line.replace("namespace=\"ns\",name=\"db\"", "db")).collect();
         all.sort();
         all

@@ -1,0 +1,235 @@
+//! Several operators at once, as users run them: one works, and another takes over, whatever happens to the first.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use disaster_recovery_operator::simulator::{AccessKey, Config, RequestRecord};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, watch};
+
+use crate::support::operator::{SYSTEM, installed};
+use crate::support::{ControlPlane, eventually};
+use crate::world::{DEADLINE, World, one_way};
+
+/// The lease is one for all tests of this process.
+static LEASE: Mutex<()> = Mutex::const_new(());
+
+/// How long the lease lasts here, and how long the next leader may take beyond that.
+const LEASE_DURATION: Duration = Duration::from_secs(6);
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// An operator in a process of its own, which calls the cloud by a key of its own. It does not outlive the test.
+struct Operator {
+    process: Child,
+    key: &'static str,
+    log: PathBuf,
+}
+
+impl Operator {
+    fn start(key: &'static str, world: &World, cloud: &str, kubeconfig: &Path) -> Self {
+        let log = ControlPlane::shared().folder().join(format!("operator-{key}-{}.log", world.namespace));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dr-operator"));
+        command.args(["run", "--metrics-address=127.0.0.1:0", "--poll-interval=1s", "--transition-interval=100ms"]);
+        command.args(["--leader-elect", "--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s"]);
+        command.args(["--leader-elect-retry-period=1s", "--create-visibility-window=2s", "--retry-interval=200ms"]);
+        command.args(["--namespace", &world.namespace, "--default-account-namespaces", &world.namespace]);
+        command.args(["--rocketmq-endpoint", cloud]);
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .env("POD_NAMESPACE", SYSTEM.0)
+            .env("POD_NAME", key)
+            .env_remove("RUST_LOG");
+        command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", key).env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret");
+        let output = std::fs::File::create(&log).expect("its log is made");
+        let process = command.stdout(Stdio::null()).stderr(output).spawn().expect("the operator starts");
+        Self { process, key, log }
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let done = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
+        assert!(done.success(), "{signal} of {}", self.key);
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log reads")
+    }
+
+    async fn says(&self, text: &str) {
+        eventually(DEADLINE, format!("{} says: {text}", self.key), async || self.said().contains(text).then_some(()))
+            .await;
+    }
+
+    async fn ended(&mut self) -> Option<i32> {
+        let what = format!("{} ends", self.key);
+        eventually(DEADLINE, what, async || self.process.try_wait().expect("it can be awaited")).await.code()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.key, self.said());
+        }
+    }
+}
+
+/// A world with three keys, its cloud on a port, and plans that somebody changes all the time until the end is dropped.
+async fn busy() -> (World, String, watch::Sender<()>) {
+    let keys = ["first", "second", "third"].map(|id| AccessKey::new(id, "secret"));
+    let world = World::on(Config { keys: keys.to_vec(), ..Config::default() }).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = world.cloud.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let plans = ["orders", "payments"];
+    for plan in plans {
+        let mut spec = one_way(&[plan]);
+        spec["planName"] = json!(plan);
+        world.create(plan, spec).await;
+    }
+    let (end, ended) = watch::channel(());
+    let editor = world.of();
+    tokio::spawn(async move {
+        let mut ended = ended;
+        for number in 0.. {
+            let pause = tokio::time::timeout(Duration::from_millis(150), ended.changed());
+            if pause.await.is_ok() {
+                break;
+            }
+            for plan in plans {
+                let editor: &World = &editor;
+                editor.patch(plan, json!({ "spec": { "planDesc": format!("change {number}") } })).await;
+            }
+        }
+    });
+    (world, url, end)
+}
+
+/// The calls that changed the cloud or tried to.
+fn writes(world: &World) -> Vec<RequestRecord> {
+    world.cloud.requests().into_iter().filter(|it| it.changing).collect()
+}
+
+fn by(request: &RequestRecord, operator: &Operator) -> bool {
+    request.access_key_id.as_deref() == Some(operator.key)
+}
+
+/// Waits until an operator changes the cloud.
+async fn works(world: &World, operator: &Operator) {
+    let before = writes(world).iter().filter(|it| by(it, operator)).count();
+    eventually(DEADLINE, format!("{} changes the cloud", operator.key), async || {
+        (writes(world).iter().filter(|it| by(it, operator)).count() > before + 2).then_some(())
+    })
+    .await;
+}
+
+async fn lease() -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(ControlPlane::shared().admin_client(), SYSTEM.0);
+    let lease = leases.get_opt("disaster-recovery-operator").await.expect("kube-apiserver answers");
+    lease?.spec?.holder_identity
+}
+
+/// Who changed the cloud, one after the other: an operator that comes twice was not the only one in between.
+fn turns(world: &World) -> Vec<String> {
+    let mut turns: Vec<_> = writes(world).into_iter().filter_map(|it| it.access_key_id).collect();
+    turns.dedup();
+    turns
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_killed_or_stopped_is_followed_in_time_and_never_two_write() {
+    let _lease = LEASE.lock().await;
+    let (world, cloud, _changes) = busy().await;
+    let mut first = Operator::start("first", &world, &cloud, installed());
+    works(&world, &first).await;
+    let second = Operator::start("second", &world, &cloud, installed());
+    second.says("waiting for the lease").await;
+    works(&world, &first).await;
+    assert!(lease().await.expect("it is held").starts_with("first_"));
+    assert!(!world.cloud.requests().iter().any(|it| by(it, &second)), "who stands by makes no call, not even a read");
+
+    let killed = Instant::now();
+    first.signal("-KILL");
+    first.ended().await;
+    works(&world, &second).await;
+    assert!(killed.elapsed() < LEASE_DURATION + MARGIN, "taken over after {:?}", killed.elapsed());
+
+    let mut third = Operator::start("third", &world, &cloud, installed());
+    third.says("waiting for the lease").await;
+    works(&world, &second).await;
+    let stopped = Instant::now();
+    second.signal("-STOP");
+    works(&world, &third).await;
+    assert!(stopped.elapsed() < LEASE_DURATION + MARGIN, "taken over after {:?}", stopped.elapsed());
+    let mut second = second;
+    second.signal("-CONT");
+    assert_eq!(second.ended().await, Some(1), "who lost the lease ends, and not as if all were well");
+    assert!(second.said().contains("the lease is lost"), "{}", second.said());
+    works(&world, &third).await;
+    assert_eq!(turns(&world), ["first", "second", "third"]);
+    assert_eq!(world.cloud.plans().len(), 2, "no plan twice: {:#?}", world.cloud.plans());
+
+    third.signal("-TERM");
+    assert_eq!(third.ended().await, Some(0));
+    assert_eq!(lease().await.as_deref(), Some(""), "a clean end gives it back");
+    let next = Operator::start("first", &world, &cloud, installed());
+    next.says("\"leading\"").await;
+    assert!(!next.said().contains("waiting for the lease"), "nobody waits for what was given back: {}", next.said());
+}
+
+/// A way to kube-apiserver that can be cut: what is sent is swallowed from then on.
+async fn cuttable(world: &World) -> (PathBuf, watch::Sender<bool>) {
+    let plane = ControlPlane::shared();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (ours, theirs) = (listener.local_addr().expect("an address"), plane.url().authority().expect("a port").clone());
+    let (cut, is_cut) = watch::channel(false);
+    let server = theirs.to_string();
+    tokio::spawn(async move {
+        loop {
+            let Ok((mut client, _)) = listener.accept().await else { return };
+            let (server, mut is_cut) = (server.clone(), is_cut.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.expect("kube-apiserver is there");
+                let cut = async { drop(is_cut.wait_for(|cut| *cut).await) };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                    () = cut => {}
+                }
+                // Both ends stay open, and nothing comes.
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let kubeconfig = std::fs::read_to_string(installed()).expect("the kubeconfig reads");
+    let kubeconfig = kubeconfig.replace(&theirs.to_string(), &ours.to_string());
+    let file = plane.folder().join(format!("cuttable-{}.kubeconfig", world.namespace));
+    std::fs::write(&file, kubeconfig).expect("the kubeconfig is written");
+    (file, cut)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_reach_kubernetes_ends_before_another_begins() {
+    let _lease = LEASE.lock().await;
+    let (world, cloud, _changes) = busy().await;
+    let (kubeconfig, cut) = cuttable(&world).await;
+    let mut first = Operator::start("first", &world, &cloud, &kubeconfig);
+    works(&world, &first).await;
+    let second = Operator::start("second", &world, &cloud, installed());
+    second.says("waiting for the lease").await;
+    works(&world, &first).await;
+    let since = Instant::now();
+    cut.send_replace(true);
+    assert_eq!(first.ended().await, Some(1));
+    let taken = writes(&world).iter().any(|it| by(it, &second));
+    assert!(!taken, "the other one began while this one was still there");
+    works(&world, &second).await;
+    assert!(since.elapsed() < LEASE_DURATION + MARGIN, "taken over after {:?}", since.elapsed());
+    assert_eq!(turns(&world), ["first", "second"]);
+}

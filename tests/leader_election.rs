@@ -1,0 +1,313 @@
+//! Of several candidates for a lease never two may work, whatever delays, losses and stops there are.
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends and says why")]
+
+use std::time::{Duration, Instant};
+
+use disaster_recovery_operator::leadership::election::{Election, Move, Standing, Timing};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const TIMING: Timing = Timing {
+    lease_duration: Duration::from_secs(15),
+    renew_deadline: Duration::from_secs(10),
+    retry_period: Duration::from_secs(2),
+};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What the API server has: a write against another version than the one it has is refused.
+#[derive(Default)]
+struct Server {
+    lease: Option<Lease>,
+    version: u64,
+}
+
+impl Server {
+    fn write(&mut self, made: &Move) -> Option<Lease> {
+        let lease = match (made, &self.lease) {
+            (Move::Create(lease), None) => lease,
+            (Move::Replace(lease), Some(there))
+                if lease.metadata.resource_version == there.metadata.resource_version =>
+            {
+                lease
+            }
+            (Move::Create(_) | Move::Replace(_) | Move::Wait, _) => return None,
+        };
+        self.version += 1;
+        let mut lease = (**lease).clone();
+        lease.metadata.resource_version = Some(self.version.to_string());
+        self.lease = Some(lease);
+        self.lease.clone()
+    }
+
+    fn spec(&self) -> LeaseSpec {
+        self.lease.clone().and_then(|lease| lease.spec).expect("there is a lease")
+    }
+}
+
+/// One attempt without any delay.
+fn attempt(candidate: &mut Election, server: &mut Server, now: Instant) {
+    candidate.saw(server.lease.clone(), now);
+    let made = candidate.next(now, Timestamp::UNIX_EPOCH);
+    if let Some(lease) = server.write(&made) {
+        candidate.wrote(lease, now, now);
+    }
+}
+
+fn leads(candidate: &Election, now: Instant) -> bool {
+    matches!(candidate.standing(now), Standing::Leading { .. })
+}
+
+#[test]
+fn the_first_leads_and_the_other_waits_from_when_it_saw_a_change_last() {
+    let (mut server, start) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    attempt(&mut a, &mut server, start);
+    assert_eq!(a.standing(start), Standing::Leading { until: start + seconds(10) });
+    assert_eq!(server.spec().holder_identity.as_deref(), Some("a"));
+    assert_eq!((server.spec().lease_transitions, server.spec().lease_duration_seconds), (Some(0), Some(15)));
+    // Seen late: it counts from then, whatever time is written in it.
+    let seen = start + seconds(4);
+    attempt(&mut b, &mut server, seen);
+    assert_eq!((b.standing(seen), b.holder().as_deref()), (Standing::Following, Some("a")));
+    // Seen again without a change, it is no younger.
+    attempt(&mut b, &mut server, seen + seconds(14));
+    assert!(!leads(&b, seen + seconds(14)));
+    attempt(&mut b, &mut server, seen + seconds(15));
+    assert!(leads(&b, seen + seconds(15)));
+    assert_eq!((server.spec().holder_identity.as_deref(), server.spec().lease_transitions), (Some("b"), Some(1)));
+    // Who led ended by himself long before.
+    assert_eq!(a.standing(start + seconds(10)), Standing::Lost);
+}
+
+#[test]
+fn a_renewal_keeps_when_it_was_acquired_and_puts_the_end_off_from_when_it_was_begun() {
+    let (mut server, start) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    attempt(&mut a, &mut server, start);
+    let acquired = server.spec().acquire_time;
+    attempt(&mut b, &mut server, start);
+    let (begun, now) = (start + seconds(8), start + seconds(9));
+    let made = a.next(begun, Timestamp::from_second(8).expect("a time"));
+    let lease = server.write(&made).expect("it is taken");
+    a.wrote(lease, begun, now);
+    assert_eq!(a.standing(now), Standing::Leading { until: start + seconds(18) });
+    assert_eq!((server.spec().acquire_time, server.spec().lease_transitions), (acquired, Some(0)));
+    for second in 9..24 {
+        attempt(&mut b, &mut server, start + seconds(second));
+    }
+    assert!(!leads(&b, start + seconds(23)));
+    attempt(&mut b, &mut server, start + seconds(24));
+    assert!(leads(&b, start + seconds(24)));
+}
+
+#[test]
+fn what_is_given_back_is_free_at_once_and_only_its_holder_gives_it_back() {
+    let (mut server, now) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    attempt(&mut a, &mut server, now);
+    attempt(&mut b, &mut server, now);
+    assert_eq!(b.given_back(Timestamp::UNIX_EPOCH), None);
+    let free = a.given_back(Timestamp::UNIX_EPOCH).expect("it is its own");
+    server.write(&Move::Replace(Box::new(free))).expect("it is taken");
+    assert_eq!(server.spec().holder_identity.as_deref(), Some(""));
+    attempt(&mut b, &mut server, now + seconds(1));
+    assert!(leads(&b, now + seconds(1)));
+    assert_eq!(server.spec().lease_transitions, Some(1));
+}
+
+#[test]
+fn a_lease_that_was_deleted_is_waited_out_by_who_saw_it() {
+    let (mut server, start) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    attempt(&mut a, &mut server, start);
+    attempt(&mut b, &mut server, start);
+    server.lease = None;
+    attempt(&mut b, &mut server, start + seconds(1));
+    assert!(!leads(&b, start + seconds(1)));
+    attempt(&mut a, &mut server, start + seconds(2));
+    assert!(leads(&a, start + seconds(2)), "its holder makes it again");
+    server.lease = None;
+    attempt(&mut b, &mut server, start + seconds(15));
+    assert!(leads(&b, start + seconds(15)), "but it does not wait for ever");
+}
+
+#[test]
+fn who_finds_another_in_its_lease_is_done_at_once() {
+    let (mut server, now) = (Server::default(), Instant::now());
+    let mut a = Election::new("lease", "a", TIMING);
+    attempt(&mut a, &mut server, now);
+    let lease = server.lease.as_mut().expect("there is a lease");
+    lease.spec.as_mut().expect("it has a spec").holder_identity = Some("b".into());
+    attempt(&mut a, &mut server, now + seconds(2));
+    assert_eq!(a.standing(now + seconds(2)), Standing::Lost);
+}
+
+#[test]
+fn an_answer_that_was_lost_is_found_at_the_next_attempt() {
+    let (mut server, now) = (Server::default(), Instant::now());
+    let mut a = Election::new("lease", "a", TIMING);
+    server.write(&a.next(now, Timestamp::UNIX_EPOCH)).expect("it is made");
+    assert_eq!(a.standing(now), Standing::Following);
+    attempt(&mut a, &mut server, now + seconds(2));
+    assert_eq!(a.standing(now + seconds(2)), Standing::Leading { until: now + seconds(12) });
+    assert_eq!(server.spec().lease_transitions, Some(0));
+}
+
+#[test]
+fn pauses_end_when_the_lease_does_and_are_never_nothing_while_it_is_waited_for() {
+    let (mut server, start) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    assert_eq!(b.pause(start, 0.0), seconds(2));
+    assert_eq!(b.pause(start, 1.0), Duration::from_millis(2400));
+    attempt(&mut a, &mut server, start);
+    attempt(&mut b, &mut server, start);
+    assert_eq!(a.pause(start, 1.0), seconds(2));
+    assert_eq!(a.pause(start + seconds(9), 1.0), seconds(1), "no longer than it leads");
+    assert_eq!(b.pause(start + seconds(14), 1.0), seconds(1));
+    assert_eq!(b.pause(start + Duration::from_millis(14_999), 1.0), Duration::from_millis(200));
+    assert_eq!(b.pause(start + seconds(15), 0.0), seconds(2), "and it is free: the API server fails");
+}
+
+#[test]
+fn timings_that_leave_no_margin_are_refused() {
+    assert_eq!(TIMING.check(), Ok(()));
+    let with = |change: fn(&mut Timing)| {
+        let mut timing = TIMING;
+        change(&mut timing);
+        timing.check().expect_err("it is refused")
+    };
+    assert!(with(|it| it.lease_duration = seconds(10)).contains("longer than the renew deadline"));
+    assert!(with(|it| it.renew_deadline = Duration::from_millis(2400)).contains("1.2 times the retry period"));
+    assert!(with(|it| it.retry_period = Duration::ZERO).contains("more than nothing"));
+    assert!(with(|it| it.lease_duration = Duration::from_millis(15_500)).contains("whole seconds"));
+}
+
+/// What a candidate waits for.
+enum Waiting {
+    /// Its next attempt.
+    Pause,
+    /// The answer to a read: what the server had.
+    Read(Option<Lease>),
+    /// The answer to a write that was begun then.
+    Wrote(Option<Lease>, Instant),
+    /// An answer that never came.
+    Lost,
+}
+
+/// A candidate, what it waits for, and until when.
+struct Process {
+    election: Election,
+    waiting: Waiting,
+    until: u64,
+}
+
+/// A write on its way to the server.
+struct Sent {
+    arrives: u64,
+    made: Move,
+    by: usize,
+    begun: Instant,
+    /// How long its answer takes, if it comes.
+    answer: Option<u64>,
+}
+
+/// Three candidates for a minute of troubles and a minute without, in milliseconds; who might work when.
+fn run(seed: u64) -> (Vec<(usize, Instant, Instant)>, Instant) {
+    const TROUBLE: u64 = 120_000;
+    let (mut random, mut server, start) = (StdRng::seed_from_u64(seed), Server::default(), Instant::now());
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let new = |number: usize, epoch: usize| Election::new("lease", &format!("{number}/{epoch}"), TIMING);
+    let mut all: Vec<_> =
+        (0..3).map(|it| Process { election: new(it, 0), waiting: Waiting::Pause, until: it as u64 }).collect();
+    let (mut sent, mut worked, mut epoch): (Vec<Sent>, Vec<(usize, Instant, Instant)>, usize) = (vec![], vec![], 0);
+    for now in 0..2 * TROUBLE {
+        while let Some(first) = sent.iter().position(|it| it.arrives <= now) {
+            let Sent { made, by, begun, answer, .. } = sent.swap_remove(first);
+            let written = server.write(&made);
+            if let Some(answer) = answer {
+                (all[by].waiting, all[by].until) = (Waiting::Wrote(written, begun), now + answer);
+            }
+        }
+        let trouble = now < TROUBLE;
+        for number in 0..all.len() {
+            let process = &mut all[number];
+            if process.until > now {
+                continue;
+            }
+            // Stopped, anywhere; what it waited for is there when it goes on.
+            if trouble && random.random_ratio(1, 30) {
+                process.until = now + random.random_range(1..30_000);
+                continue;
+            }
+            let delay = |random: &mut StdRng| match trouble && random.random_ratio(1, 5) {
+                true => random.random_range(1..8_000),
+                false => random.random_range(1..50),
+            };
+            let read = match std::mem::replace(&mut process.waiting, Waiting::Pause) {
+                Waiting::Pause => {
+                    if process.election.standing(at(now)) == Standing::Lost {
+                        // It ends, and another begins.
+                        epoch += 1;
+                        process.election = new(number, epoch);
+                    }
+                    process.waiting = Waiting::Read(server.lease.clone());
+                    process.until = now + delay(&mut random);
+                    continue;
+                }
+                Waiting::Read(lease) => {
+                    process.election.saw(lease, at(now));
+                    true
+                }
+                Waiting::Wrote(lease, begun) => {
+                    if let Some(lease) = lease {
+                        process.election.wrote(lease, begun, at(now));
+                    }
+                    false
+                }
+                Waiting::Lost => false,
+            };
+            let made = process.election.next(at(now), Timestamp::from_millisecond(now as i64).expect("a time"));
+            if read && made != Move::Wait {
+                let arrives = now + delay(&mut random);
+                // No answer is waited for longer than five seconds, though the write may still arrive.
+                let answer = Some(delay(&mut random)).filter(|it| arrives - now + it < 5_000);
+                sent.push(Sent { arrives, made, by: number, begun: at(now), answer });
+                process.waiting = Waiting::Lost;
+                process.until = if answer.is_some() { u64::MAX } else { now + 5_000 };
+                continue;
+            }
+            if let Standing::Leading { until } = process.election.standing(at(now)) {
+                worked.push((number, at(now), until));
+            }
+            let pause = process.election.pause(at(now), random.random());
+            process.until = now + pause.as_millis() as u64;
+        }
+    }
+    (worked, at(2 * TROUBLE))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn never_two_at_a_time_and_always_one_in_the_end(seed: u64) {
+        let (mut worked, end) = run(seed);
+        worked.sort_by_key(|it| it.1);
+        let mut latest: Option<(usize, Instant)> = None;
+        for (number, from, until) in worked {
+            if let Some((before, end)) = latest {
+                prop_assert!(before == number || end <= from, "{before} may work until {:?} after {number} began", end - from);
+            }
+            let end = latest.filter(|it| it.0 == number).map_or(until, |it| it.1.max(until));
+            latest = Some((number, end));
+        }
+        let (_, last) = latest.expect("somebody led");
+        prop_assert!(last > end, "nobody leads at the end");
+    }
+}
