@@ -41,10 +41,10 @@ pub(crate) fn objects(yaml: &str) -> Vec<Value> {
     documents.map(read).filter(|object| !object.is_null()).collect()
 }
 
-/// What the release would be with these arguments, without the pods of `helm test`.
+/// What the release would be with these arguments, and the pod of `helm test`.
 #[track_caller]
 pub(crate) fn rendered(plane: &ControlPlane, args: &[&str]) -> String {
-    let template = ["template", RELEASE, &chart(), "--namespace", NAMESPACE, "--skip-tests"];
+    let template = ["template", RELEASE, &chart(), "--namespace", NAMESPACE];
     plane.helm(&[&template[..], args].concat()).checked().expect("the chart renders")
 }
 

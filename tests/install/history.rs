@@ -18,7 +18,7 @@ const CHART: &str = "charts/disaster-recovery-operator";
 /// Puts the newest chart of the history that is another than this one into a folder. Where there is none, as in a shallow
 /// clone, it is this chart as an older version and with other values.
 ///
-/// Its definitions show no columns, so that an upgrade has something to bring whatever the history is.
+/// Its definitions are in no category, so that an upgrade has something to bring whatever the history is.
 pub(crate) fn previous(folder: &Path) -> Previous {
     let chart = folder.join(CHART);
     let values = match differing() {
@@ -36,12 +36,10 @@ pub(crate) fn previous(folder: &Path) -> Previous {
     };
     for file in std::fs::read_dir(chart.join("files/crds")).expect("definitions") {
         let file = file.expect("a definition").path();
-        let mut definition: serde_json::Value =
-            serde_yaml::from_str(&std::fs::read_to_string(&file).expect("it reads")).expect("YAML");
-        let version = definition["spec"]["versions"][0].as_object_mut().expect("a version");
-        assert!(version.remove("additionalPrinterColumns").is_some(), "{}", file.display());
-        // JSON is YAML as well.
-        std::fs::write(&file, definition.to_string()).expect("it is written");
+        let definition = std::fs::read_to_string(&file).expect("it reads");
+        let older = definition.replace("    categories:\n    - dr\n", "");
+        assert_ne!(older, definition, "{}", file.display());
+        std::fs::write(&file, older).expect("it is written");
     }
     Previous { chart, values }
 }

@@ -23,9 +23,16 @@ pub(crate) fn begin(plane: &ControlPlane, namespace: &str) {
     plane.kubectl(&secret).checked().expect("a Secret");
     for sample in SAMPLES {
         let sample = std::fs::read_to_string(path("deploy/samples").join(sample)).expect("a sample");
+        // Disks and plans of another name than those of other tenants, in the cloud account that they share.
+        let sample = ["d-hangzhou", "d-shanghai"]
+            .iter()
+            .fold(sample, |text, disk| text.replace(disk, &format!("{disk}-{namespace}")));
         let mut object: Value = serde_yaml::from_str(&sample).expect("YAML");
         if object["kind"] != "AlibabaCloudAccount" {
             object["spec"]["accountRef"] = json!({ "name": "production" });
+        }
+        if object["kind"] == "DisasterRecoveryPlan" {
+            object["spec"]["planName"] = json!(namespace);
         }
         // The kind may be known to the server and not yet listed to its clients.
         eventually_blocking(DEADLINE, "the sample is applied", || {

@@ -1,5 +1,6 @@
 //! A release from its installation to its end, on a control plane of its own: definitions are the cluster's.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use crate::chart::{NAMESPACE, RELEASE, chart, name, path, text};
@@ -56,6 +57,9 @@ fn a_release_without_any_value_works_and_leaves_definitions_and_objects_behind()
     job::becomes_ready(plane, &tenant);
     assert_eq!(cloud.holds(), (1, 1));
     job::is_deleted(plane, [&tenant], &cloud);
+    let hooks = plane.helm(&["get", "hooks", RELEASE, "--namespace", NAMESPACE]).checked().expect("hooks");
+    let test: Pod = serde_yaml::from_str(&hooks).expect("the pod of helm test");
+    assert_eq!(operator.tested(test.spec.as_ref().expect("a pod")), (true, String::new()));
     // These stay.
     let tenant = job::tenant(plane, "tenant");
     job::becomes_ready(plane, &tenant);

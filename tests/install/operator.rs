@@ -85,7 +85,7 @@ impl Cloud {
     /// How many plans and groups of disks it has.
     pub(crate) fn holds(&self) -> (usize, usize) {
         let count = |value: &Value| value.as_array().expect("a list").len();
-        (count(&self.plans()), count(&self.page("disk-groups")["groups"]))
+        (count(&self.plans()), count(&self.page("disk-groups")["Groups"]))
     }
 
     /// Its plans, with their descriptions.
@@ -103,6 +103,7 @@ impl Cloud {
 /// The installed operator, running.
 pub(crate) struct Operator {
     program: Program,
+    address: String,
 }
 
 impl Operator {
@@ -127,7 +128,18 @@ impl Operator {
             line["address"].as_str().map(str::to_owned)
         });
         eventually_blocking(DEADLINE, "/readyz", || (get(&address, "/readyz").0 == 200).then_some(()));
-        Self { program }
+        Self { program, address }
+    }
+
+    /// What the pod of `helm test` does: whether it ends well, and what it says. The Service is the operator here.
+    pub(crate) fn tested(&self, pod: &PodSpec) -> (bool, String) {
+        let args = container(pod).args.iter().flatten();
+        let args = args.map(|arg| {
+            let host = arg.strip_prefix("http://").and_then(|rest| rest.split_once('/'));
+            host.map_or_else(|| arg.clone(), |(_, page)| format!("http://{}/{page}", self.address))
+        });
+        let test = Command::new(env!("CARGO_BIN_EXE_dr-operator")).env_clear().args(args).output().expect("it runs");
+        (test.status.success(), String::from_utf8_lossy(&test.stderr).into_owned())
     }
 
     /// Ends it as a kubelet does. Its log has no request that was forbidden, and no secret.
