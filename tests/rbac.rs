@@ -16,13 +16,15 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use support::{ControlPlane, Output, eventually_blocking};
+use support::{ControlPlane, Options, Output, eventually_blocking};
 
 const NAMESPACE: &str = "disaster-recovery-system";
 const NAME: &str = "disaster-recovery-operator";
 const PLANS: &str = "disasterrecoveryplans.disasterrecovery.dev";
 const GROUPS: &str = "diskreplicagroups.disasterrecovery.dev";
 const ACCOUNTS: &str = "alibabacloudaccounts.disasterrecovery.dev";
+const EVENTS: &str = "events.events.k8s.io";
+const LEASES: &str = "leases.coordination.k8s.io";
 /// The audience of tokens that RAM takes.
 const STS: &str = "sts.aliyuncs.com";
 
@@ -55,6 +57,26 @@ fn installed() -> (&'static ControlPlane, &'static Path) {
     }
 }
 
+/// A right: whether it is had, verbs, the resource, and where, as `kubectl auth can-i` takes them.
+type Right<'a> = (&'a str, &'a str, &'a str, &'a [&'a str]);
+
+/// Asks the server about each, as the user of `kubeconfig`.
+#[track_caller]
+fn assert_rights(control_plane: &ControlPlane, kubeconfig: &Path, rights: &[Right<'_>]) {
+    let each = |&(wanted, verbs, resource, scope): &Right<'_>| {
+        let wrong = verbs.split(' ').filter_map(|verb| {
+            let args = [&["auth", "can-i", verb, resource], scope].concat();
+            let answer = control_plane.kubectl_as(kubeconfig, &args);
+            let said = answer.stdout.trim();
+            (said != wanted)
+                .then(|| format!("{}: {said:?} {}, wanted {wanted:?}", args[2..].join(" "), answer.stderr.trim_end()))
+        });
+        wrong.collect::<Vec<_>>()
+    };
+    let wrong: Vec<String> = rights.iter().flat_map(each).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 fn refused<T: std::fmt::Debug>(answer: &Result<T, kube::Error>) {
     assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403), "not refused: {answer:?}");
 }
@@ -71,8 +93,8 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
     let token = &["--subresource=token", "--all-namespaces"][..];
     let token_there = &["--subresource=token", "-n", &elsewhere][..];
     let exec = &["--subresource=exec", "--all-namespaces"][..];
-    let events = "events.events.k8s.io";
-    let wrong: Vec<String> = [
+    let (lease, other_lease) = (format!("{LEASES}/{NAME}"), "leases.coordination.k8s.io/another");
+    let rights = [
         // What its work needs.
         ("yes", "get list watch patch", PLANS, anywhere),
         ("yes", "patch", PLANS, status),
@@ -82,8 +104,16 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("yes", "patch", ACCOUNTS, status),
         ("yes", "get", "secrets", anywhere),
         ("yes", "get", "secrets/idc-acl", there),
-        ("yes", "create patch", events, anywhere),
+        ("yes", "create patch", EVENTS, anywhere),
         ("yes", "get", "namespaces/kube-system", &[]),
+        // Who leads: one Lease, of one namespace. Who may create one cannot be held to its name.
+        ("yes", "create", LEASES, at_home),
+        ("yes", "get update", &lease, at_home),
+        ("no", "list watch patch delete deletecollection", LEASES, at_home),
+        ("no", "patch delete", &lease, at_home),
+        ("no", "get update", other_lease, at_home),
+        ("no", "create get list watch update patch delete", LEASES, there),
+        ("no", "create get update", LEASES, anywhere),
         // The users' objects are theirs.
         ("no", "create update delete deletecollection", PLANS, anywhere),
         ("no", "get update", PLANS, status),
@@ -108,7 +138,7 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("no", "create get", "pods", exec),
         ("no", "get list watch create update patch delete", "configmaps", anywhere),
         ("no", "get list create update patch", "deployments.apps", at_home),
-        ("no", "get list watch update delete", events, anywhere),
+        ("no", "get list watch update delete", EVENTS, anywhere),
         ("no", "get list create", "serviceaccounts", anywhere),
         ("no", "create", "serviceaccounts", token),
         ("no", "create", "serviceaccounts/disaster-recovery", token_there),
@@ -118,18 +148,49 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
         ("no", "get list create update patch delete", "customresourcedefinitions.apiextensions.k8s.io", &[]),
         ("no", "impersonate", "serviceaccounts", anywhere),
         ("no", "get list", "nodes", &[]),
-    ]
-    .into_iter()
-    .flat_map(|(wanted, verbs, resource, scope)| verbs.split(' ').map(move |verb| (wanted, verb, resource, scope)))
-    .filter_map(|(wanted, verb, resource, scope)| {
-        let args = [&["auth", "can-i", verb, resource], scope].concat();
-        let answer = control_plane.kubectl_as(kubeconfig, &args);
-        let said = answer.stdout.trim();
-        (said != wanted)
-            .then(|| format!("{}: {said:?} {}, wanted {wanted:?}", args[2..].join(" "), answer.stderr.trim_end()))
-    })
-    .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ];
+    assert_rights(control_plane, kubeconfig, &rights);
+}
+
+#[test]
+fn for_a_single_namespace_it_has_no_right_elsewhere() {
+    // Of its own: the cluster of the others has the rights of the default installation.
+    let control_plane = ControlPlane::start(Options::default()).expect("a control plane");
+    let overlay = path("deploy/overlays/single-namespace").display().to_string();
+    control_plane.kubectl(&["apply", "-k", &overlay]).checked().expect("applied");
+    for kind in [PLANS, GROUPS, ACCOUNTS] {
+        eventually_blocking(Duration::from_secs(60), "the kind is listed", || {
+            control_plane.kubectl(&["get", kind]).status.success().then_some(())
+        });
+    }
+    let label = ["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/part-of", "-o", "name"];
+    assert_eq!(control_plane.kubectl(&label).checked().expect("a list"), "");
+    let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, NAME).expect("its token");
+    let elsewhere = control_plane.namespace("anywhere");
+    let (at_home, there, anywhere) = (&["-n", NAMESPACE][..], &["-n", &elsewhere][..], &["--all-namespaces"][..]);
+    let status = &["--subresource=status", "-n", NAMESPACE][..];
+    let lease = format!("{LEASES}/{NAME}");
+    let mut rights: Vec<Right<'_>> = vec![
+        ("yes", "get", "secrets", at_home),
+        ("yes", "create patch", EVENTS, at_home),
+        ("yes", "create", LEASES, at_home),
+        ("yes", "get update", &lease, at_home),
+        ("no", "list watch create update patch delete", "secrets", at_home),
+    ];
+    for kind in [PLANS, GROUPS, ACCOUNTS] {
+        rights.push(("yes", "get list watch patch", kind, at_home));
+        rights.push(("yes", "patch", kind, status));
+        rights.push(("no", "create update delete", kind, at_home));
+    }
+    for scope in [there, anywhere] {
+        for resource in [PLANS, GROUPS, ACCOUNTS, "secrets", EVENTS, LEASES, "configmaps", "pods"] {
+            rights.push(("no", "get list watch create patch", resource, scope));
+        }
+    }
+    assert_rights(&control_plane, &kubeconfig, &rights);
+    // The cluster's identity, by a Role in that namespace, and no other.
+    let namespace = |name: &str| control_plane.kubectl_as(&kubeconfig, &["get", "namespace", name]).status.success();
+    assert_eq!([namespace("kube-system"), namespace(NAMESPACE), namespace(&elsewhere)], [true, false, false]);
 }
 
 #[tokio::test]
