@@ -133,6 +133,14 @@ fn an_upgrade_brings_new_definitions_and_keeps_objects_with_their_status() {
     assert_eq!(after.2["metadata"]["uid"], before.2["metadata"]["uid"]);
     assert_eq!(after.2["spec"]["selector"], before.2["spec"]["selector"]);
 
+    // Without leader election and back: what the server filled in for the one must not stand in the way of the other.
+    for (enabled, strategy) in [("false", "Recreate"), ("true", "RollingUpdate")] {
+        let values = format!("replicaCount=1,leaderElection.enabled={enabled}");
+        let upgrade = ["upgrade", RELEASE, &chart(), "--namespace", NAMESPACE, "--set", &values];
+        plane.helm(&upgrade).checked().expect("helm upgrade");
+        assert_eq!(deployment()["spec"]["strategy"]["type"], strategy);
+    }
+
     let operator = Operator::start(plane, NAMESPACE, RELEASE, &cloud);
     job::becomes_ready(plane, &tenant);
     assert_eq!(cloud.holds(), (1, 1), "nothing is made anew");
