@@ -358,7 +358,7 @@ fn the_deployment_that_is_shown_differs_from_the_installed_one_by_what_is_said()
         (deployment.metadata.name, container.name, container.args.unwrap_or_default())
     };
     let (name, operator, args) = container(shown);
-    let (installed_name, installed_operator, installed) = container(&read("deploy/deployment.yaml"));
+    let (installed_name, installed_operator, installed) = container(&read("deploy/base/deployment.yaml"));
     assert_eq!((name, operator), (installed_name, installed_operator));
     let rest = |args: Vec<String>, left_out: &str| -> Vec<String> {
         args.into_iter().filter(|arg| !arg.starts_with(left_out)).collect()

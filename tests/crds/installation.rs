@@ -63,7 +63,8 @@ fn the_default_installation_is_accepted_and_asks_for_little() {
     let name = "disaster-recovery-operator";
     let deployment = kubectl_json(&["get", "deployment", name, "-n", "disaster-recovery-system", "-o", "json"]);
     let pod = &deployment["spec"]["template"]["spec"];
-    assert_eq!(deployment["spec"]["strategy"], json!({ "type": "Recreate" }));
+    let rolling = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    assert_eq!((&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]), (&json!(1), &rolling));
     assert_eq!(pod["serviceAccountName"], json!(name));
     assert_eq!(pod["securityContext"]["runAsUser"], json!(65532));
     let container = &pod["containers"][0];

@@ -54,3 +54,19 @@ pub(crate) fn name(object: &Value) -> String {
     let metadata = &object["metadata"];
     format!("{} {}/{}", of(&object["kind"]), of(&metadata["namespace"]), of(&metadata["name"]))
 }
+
+/// What kubectl gets, as JSON.
+#[track_caller]
+pub(crate) fn get(plane: &ControlPlane, args: &[&str]) -> Value {
+    let json = plane.kubectl(&[&["get", "-o", "json"], args].concat()).checked().expect("it is there");
+    serde_json::from_str(&json).expect("JSON")
+}
+
+/// Names of what carries the release's label, of every kind that the server has, in every namespace.
+pub(crate) fn labelled(plane: &ControlPlane, release: &str) -> Vec<String> {
+    let kinds = plane.kubectl(&["api-resources", "--verbs=list", "-o", "name"]).checked().expect("kinds");
+    let kinds: Vec<_> = kinds.lines().collect();
+    let label = format!("app.kubernetes.io/instance={release}");
+    let found = get(plane, &[&kinds.join(","), "--all-namespaces", "-l", &label]);
+    found["items"].as_array().expect("items").iter().map(name).collect()
+}

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use crate::chart::{NAMESPACE, RELEASE, chart, name, path, text};
+use crate::chart::{NAMESPACE, RELEASE, chart, get, labelled, path, text};
 use crate::operator::{Cloud, Operator};
 use crate::support::{ControlPlane, Options};
 use crate::{history, job};
@@ -11,23 +11,9 @@ use crate::{history, job};
 /// The plural names of our kinds.
 const KINDS: [&str; 3] = ["alibabacloudaccounts", "disasterrecoveryplans", "diskreplicagroups"];
 
-fn get(plane: &ControlPlane, args: &[&str]) -> Value {
-    let json = plane.kubectl(&[&["get", "-o", "json"], args].concat()).checked().expect("it is there");
-    serde_json::from_str(&json).expect("JSON")
-}
-
 /// What of an object is the same as long as nobody touches it.
 fn identities(objects: &[Value]) -> Vec<[&Value; 3]> {
     objects.iter().map(|it| [&it["metadata"]["uid"], &it["spec"], &it["status"]]).collect()
-}
-
-/// Names of what carries the release's label, of every kind that the server has, in every namespace.
-fn labelled(plane: &ControlPlane, release: &str) -> Vec<String> {
-    let kinds = plane.kubectl(&["api-resources", "--verbs=list", "-o", "name"]).checked().expect("kinds");
-    let kinds: Vec<_> = kinds.lines().collect();
-    let label = format!("app.kubernetes.io/instance={release}");
-    let found = get(plane, &[&kinds.join(","), "--all-namespaces", "-l", &label]);
-    found["items"].as_array().expect("items").iter().map(name).collect()
 }
 
 fn definitions(plane: &ControlPlane) -> Vec<Value> {

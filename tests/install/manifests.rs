@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::chart::{NAMESPACE, name, objects, path, rendered, text};
-use crate::support::ControlPlane;
+use crate::chart::{NAMESPACE, RELEASE, chart, get, labelled, name, objects, path, rendered, text};
+use crate::support::{ControlPlane, Options};
 
 /// What Helm alone writes.
 const OF_HELM: [&str; 2] = ["helm.sh/chart", "app.kubernetes.io/managed-by"];
@@ -76,4 +76,101 @@ fn the_overlay_for_high_availability_is_the_chart_as_it_comes() {
 #[test]
 fn the_overlay_for_a_single_namespace_is_the_chart_that_watches_its_own() {
     equal("deploy/overlays/single-namespace");
+}
+
+/// The blocks of YAML of a page, also those within lists.
+fn shown(page: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(path(page)).expect("a page");
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|it| it.0);
+    let unindented = |block: &str| {
+        let indent = block.len() - block.trim_start().len();
+        block.lines().map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect()
+    };
+    blocks.map(unindented).collect()
+}
+
+/// What a kustomization makes that is in a folder beside `deploy/`, with the files that it names.
+fn built(kustomization: &str, files: &[(&str, &str)]) -> String {
+    // Kustomize takes relative paths only; more steps up than there are end at the root.
+    let deploy = format!("{}{}", "../".repeat(32), text(&path("deploy")).trim_start_matches('/'));
+    let folder = tempfile::tempdir().expect("a folder");
+    let kustomization = kustomization.replace("../deploy", &deploy);
+    for (name, content) in [&[("kustomization.yaml", &*kustomization)], files].concat() {
+        std::fs::write(folder.path().join(name), content).expect("it is written");
+    }
+    ControlPlane::shared().kubectl(&["kustomize", text(folder.path())]).checked().expect("kustomize")
+}
+
+#[test]
+fn another_namespace_gets_the_operator_for_a_single_one_and_nothing_is_left_elsewhere() {
+    let shown = shown("docs/installation.md");
+    let kustomization = shown.iter().find(|block| block.contains("\nnamespace: team-a\n")).expect("a kustomization");
+    let built = built(kustomization, &[]);
+    for object in objects(&built) {
+        let of_cluster = ["CustomResourceDefinition", "Namespace"].iter().any(|kind| object["kind"] == *kind);
+        assert!(of_cluster || object["metadata"]["namespace"] == "team-a", "{}", name(&object));
+        let subjects = object["subjects"].as_array().into_iter().flatten();
+        assert!(subjects.map(|it| &it["namespace"]).all(|it| it == "team-a"), "{object:#}");
+    }
+    assert!(!built.contains(NAMESPACE) && built.contains("\n  name: team-a\n"), "the namespace itself is another");
+    let args = built.lines().map(str::trim).filter(|line| line.starts_with("- --"));
+    let args: Vec<_> = args.filter(|arg| arg.contains("cluster-id") || arg.contains("namespace")).collect();
+    assert_eq!(args, ["- --namespace=$(POD_NAMESPACE)", "- --cluster-id=production-1"]);
+}
+
+#[test]
+fn kustomizations_that_are_shown_change_the_installation() {
+    let container = |built: &str| {
+        let deployment = objects(built).into_iter().find(|it| it["kind"] == "Deployment").expect("a deployment");
+        deployment["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    let installation = shown("docs/installation.md");
+    let image = installation.iter().find(|block| block.contains("\nimages:\n")).expect("a kustomization");
+    assert_eq!(container(&built(image, &[]))["image"], "registry.example.com/disaster-recovery-operator:0.1.0");
+
+    let accounts = shown("docs/accounts.md");
+    let block = |part: &str| accounts.iter().find(|block| block.contains(part)).expect("it is shown");
+    let rrsa = container(&built(block("- path: rrsa.yaml"), &[("rrsa.yaml", block("kind: Deployment"))]));
+    let args = rrsa["args"].as_array().expect("arguments");
+    assert!(args.iter().any(|arg| arg == "--sts-endpoint=https://sts.cn-shanghai.aliyuncs.com"), "{args:?}");
+    assert!(!args.iter().any(|arg| arg.to_string().contains("credentials-secret")), "{args:?}");
+    assert_eq!(rrsa["env"].as_array().map(Vec::len), Some(6), "{rrsa:#}");
+}
+
+#[test]
+fn what_was_applied_is_taken_over_by_helm_or_removed_as_the_page_says() {
+    let plane = &ControlPlane::start(Options::default()).expect("a control plane");
+    let apply = |folder: &str| plane.kubectl(&["apply", "-k", text(&path(folder))]).checked().expect("applied");
+    let page = std::fs::read_to_string(path("docs/installation.md")).expect("a page");
+    let commands = |before: &str| -> Vec<Vec<String>> {
+        let block = page.split_once(before).and_then(|it| it.1.split_once("```sh\n")).expect("commands").1;
+        let block = block.split("```").next().unwrap_or_default().replace("\\\n", "");
+        block.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+
+    apply("deploy");
+    let uid = || get(plane, &["deployment", RELEASE, "-n", NAMESPACE])["metadata"]["uid"].clone();
+    let before = uid();
+    for command in commands("From plain manifests to Helm:") {
+        assert_eq!(command[0], "helm");
+        let args: Vec<_> =
+            command[1..].iter().map(|arg| arg.replace("charts/disaster-recovery-operator", &chart())).collect();
+        plane.helm(&args).checked().expect("helm takes it over");
+    }
+    assert_eq!(uid(), before);
+    plane.helm(&["uninstall", RELEASE, "-n", NAMESPACE]).checked().expect("helm uninstall");
+    assert_eq!(labelled(plane, RELEASE).len(), 3, "the definitions stay");
+
+    apply("deploy/overlays/high-availability");
+    apply("deploy/overlays/single-namespace");
+    let removing = commands("and keep them:");
+    assert_eq!(removing.len(), 3);
+    for command in removing {
+        assert_eq!(command[0], "kubectl");
+        let deleted = plane.kubectl(&command[1..]).checked().expect("deleted");
+        assert!(deleted.contains(" deleted"), "{command:?}: {deleted}");
+    }
+    let left = labelled(plane, RELEASE);
+    assert!(left.iter().all(|name| name.starts_with("CustomResourceDefinition ")), "{left:?}");
+    get(plane, &["drp,drg,aca", "--all-namespaces"]);
 }

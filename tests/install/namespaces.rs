@@ -1,10 +1,13 @@
 //! A release that watches some namespaces, with Roles only.
 
-use crate::chart::{RELEASE, chart, name, objects};
+use crate::chart::{chart, name, objects};
 use crate::job;
 use crate::operator::{Cloud, Operator};
 use crate::support::ControlPlane;
 
+/// Of another name than the chart, so that everything is named after both.
+const RELEASE: &str = "narrow";
+const DEPLOYMENT: &str = "narrow-disaster-recovery-operator";
 /// Kinds whose objects give rights in the whole cluster.
 const CLUSTER: [&str; 2] = ["ClusterRole ", "ClusterRoleBinding "];
 
@@ -24,7 +27,7 @@ fn a_release_for_some_namespaces_works_there_without_any_right_elsewhere() {
     let stranger = job::tenant(plane, "not-watched");
     let before = job::objects(plane, &stranger);
     let cloud = Cloud::start();
-    let operator = Operator::start(plane, &home, RELEASE, &cloud);
+    let operator = Operator::start(plane, &home, DEPLOYMENT, &cloud);
     watched.iter().for_each(|tenant| job::becomes_ready(plane, tenant));
     assert_eq!(cloud.holds(), (2, 2));
     let uid = plane.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]).checked();
@@ -32,6 +35,9 @@ fn a_release_for_some_namespaces_works_there_without_any_right_elsewhere() {
     assert!(cloud.plans().to_string().contains(&mark), "the owner mark has the cluster's UID");
     // To the last byte: nothing was written to them.
     assert_eq!(job::objects(plane, &stranger), before);
+    let lease = ["get", "lease", DEPLOYMENT, "-n", &home, "-o", "jsonpath={.spec.holderIdentity}"];
+    let holder = plane.kubectl(&lease).checked().expect("a Lease of its own");
+    assert!(holder.starts_with("the-pod"), "{holder}");
     job::is_deleted(plane, &watched, &cloud);
     operator.stop();
 }
