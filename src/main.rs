@@ -292,7 +292,12 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         ending.set(false);
         tracing::info!("ending: passes in hand are finished");
     });
-    let controllers = |leading| controller::run(Arc::new(context), leading, shutdown, move || readiness.set(true));
+    let (filled, is_filled) = tokio::sync::oneshot::channel::<()>();
+    let ready = move || {
+        readiness.set(true);
+        filled.send(()).unwrap_or_default();
+    };
+    let controllers = |leading| controller::run(Arc::new(context), leading, shutdown, ready);
     match election {
         None => {
             told.leading(true);
@@ -302,7 +307,16 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
             let candidate = Candidate::new(leases, election, fence, move |leading| told.leading(leading));
             let work = controllers(candidate.leading());
             let (finished, finish) = tokio::sync::oneshot::channel::<()>();
-            let mut lease = tokio::spawn(candidate.run(async move { drop(finish.await) }));
+            let mut lease = tokio::spawn(async move {
+                // Who cannot see the objects is no use as a leader.
+                match is_filled.await {
+                    Ok(()) => candidate.run(async move { drop(finish.await) }).await,
+                    Err(_) => {
+                        drop(finish.await);
+                        Ok(())
+                    }
+                }
+            });
             let lost = tokio::select! {
                 lost = &mut lease => Some(lost),
                 () = work => None,

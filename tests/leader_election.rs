@@ -138,6 +138,21 @@ fn a_lease_that_was_deleted_is_waited_out_by_who_saw_it() {
 }
 
 #[test]
+fn a_holder_that_somebody_takes_away_is_waited_out() {
+    let (mut server, start) = (Server::default(), Instant::now());
+    let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
+    attempt(&mut a, &mut server, start);
+    attempt(&mut b, &mut server, start);
+    let lease = server.lease.as_mut().expect("there is a lease");
+    lease.spec.as_mut().expect("it has a spec").holder_identity = None;
+    attempt(&mut b, &mut server, start + seconds(1));
+    assert!(!leads(&b, start + seconds(1)), "its holder may not know yet");
+    attempt(&mut b, &mut server, start + seconds(15));
+    assert!(leads(&b, start + seconds(15)));
+    assert_eq!(a.standing(start + seconds(10)), Standing::Lost);
+}
+
+#[test]
 fn who_finds_another_in_its_lease_is_done_at_once() {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut a = Election::new("lease", "a", TIMING);
@@ -182,7 +197,7 @@ fn timings_that_leave_no_margin_are_refused() {
         change(&mut timing);
         timing.check().expect_err("it is refused")
     };
-    assert!(with(|it| it.lease_duration = seconds(10)).contains("longer than the renew deadline"));
+    assert!(with(|it| it.lease_duration = seconds(11)).contains("longer than the renew deadline, by the retry period"));
     assert!(with(|it| it.renew_deadline = Duration::from_millis(2400)).contains("1.2 times the retry period"));
     assert!(with(|it| it.retry_period = Duration::ZERO).contains("more than nothing"));
     assert!(with(|it| it.lease_duration = Duration::from_millis(15_500)).contains("whole seconds"));
@@ -194,17 +209,24 @@ enum Waiting {
     Pause,
     /// The answer to a read: what the server had.
     Read(Option<Lease>),
-    /// The answer to a write that was begun then.
+    /// The answer to a write, or that none comes.
+    Write,
+    /// Nothing more: a write that was begun then was answered so.
     Wrote(Option<Lease>, Instant),
-    /// An answer that never came.
-    Lost,
 }
 
-/// A candidate, what it waits for, and until when.
+/// A candidate in the course of its attempts, as [`disaster_recovery_operator::leadership::Candidate`] makes them.
 struct Process {
     election: Election,
+    /// Whether it believes to lead.
+    leading: bool,
     waiting: Waiting,
+    /// Whether the attempt read the lease already.
+    read: bool,
+    /// Until when it waits, in ms.
     until: u64,
+    /// Its last write: answers to others are not waited for any more.
+    ticket: usize,
 }
 
 /// A write on its way to the server.
@@ -212,29 +234,45 @@ struct Sent {
     arrives: u64,
     made: Move,
     by: usize,
+    ticket: usize,
     begun: Instant,
-    /// How long its answer takes, if it comes.
-    answer: Option<u64>,
+    /// How long its answer takes.
+    answer: u64,
 }
 
-/// Three candidates for a minute of troubles and a minute without, in milliseconds; who might work when.
-fn run(seed: u64) -> (Vec<(usize, Instant, Instant)>, Instant) {
+/// No answer is waited for longer, in ms.
+const CALL_DEADLINE: u64 = 5_000;
+
+/// Three candidates, two minutes of troubles and two without, in milliseconds: which identity might work when.
+fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
     const TROUBLE: u64 = 120_000;
     let (mut random, mut server, start) = (StdRng::seed_from_u64(seed), Server::default(), Instant::now());
     let at = |ms: u64| start + Duration::from_millis(ms);
-    let new = |number: usize, epoch: usize| Election::new("lease", &format!("{number}/{epoch}"), TIMING);
-    let mut all: Vec<_> =
-        (0..3).map(|it| Process { election: new(it, 0), waiting: Waiting::Pause, until: it as u64 }).collect();
-    let (mut sent, mut worked, mut epoch): (Vec<Sent>, Vec<(usize, Instant, Instant)>, usize) = (vec![], vec![], 0);
+    let new = |number: usize, epoch: usize, until: u64| Process {
+        election: Election::new("lease", &format!("{number}/{epoch}"), TIMING),
+        leading: false,
+        waiting: Waiting::Pause,
+        read: false,
+        until,
+        ticket: 0,
+    };
+    let mut all: Vec<_> = (0..3).map(|number| new(number, 0, number as u64)).collect();
+    let (mut epochs, mut tickets) = ([0; 3], 0);
+    let (mut sent, mut worked): (Vec<Sent>, Vec<(String, Instant, Instant)>) = (vec![], vec![]);
     for now in 0..2 * TROUBLE {
         while let Some(first) = sent.iter().position(|it| it.arrives <= now) {
-            let Sent { made, by, begun, answer, .. } = sent.swap_remove(first);
+            let Sent { made, by, ticket, begun, answer, .. } = sent.swap_remove(first);
             let written = server.write(&made);
-            if let Some(answer) = answer {
-                (all[by].waiting, all[by].until) = (Waiting::Wrote(written, begun), now + answer);
+            let process = &mut all[by];
+            if process.ticket == ticket && matches!(process.waiting, Waiting::Write) && now + answer < process.until {
+                (process.waiting, process.until) = (Waiting::Wrote(written, begun), now + answer);
             }
         }
         let trouble = now < TROUBLE;
+        let delay = |random: &mut StdRng| match trouble && random.random_ratio(1, 5) {
+            true => random.random_range(1..8_000),
+            false => random.random_range(1..50),
+        };
         for number in 0..all.len() {
             let process = &mut all[number];
             if process.until > now {
@@ -245,48 +283,56 @@ fn run(seed: u64) -> (Vec<(usize, Instant, Instant)>, Instant) {
                 process.until = now + random.random_range(1..30_000);
                 continue;
             }
-            let delay = |random: &mut StdRng| match trouble && random.random_ratio(1, 5) {
-                true => random.random_range(1..8_000),
-                false => random.random_range(1..50),
-            };
-            let read = match std::mem::replace(&mut process.waiting, Waiting::Pause) {
-                Waiting::Pause => {
-                    if process.election.standing(at(now)) == Standing::Lost {
-                        // It ends, and another begins.
-                        epoch += 1;
-                        process.election = new(number, epoch);
-                    }
-                    process.waiting = Waiting::Read(server.lease.clone());
-                    process.until = now + delay(&mut random);
+            // Who leads waits for nothing beyond the renew deadline.
+            let lead_ends = match process.election.standing(at(now)) {
+                Standing::Leading { until } => (until - start).as_millis() as u64,
+                Standing::Following => u64::MAX,
+                Standing::Lost => {
+                    // It ends, and another begins.
+                    epochs[number] += 1;
+                    *process = new(number, epochs[number], now + 1);
                     continue;
+                }
+            };
+            let mut write = false;
+            match std::mem::replace(&mut process.waiting, Waiting::Pause) {
+                Waiting::Pause if process.leading => (process.read, write) = (false, true),
+                Waiting::Pause => {
+                    let answer = delay(&mut random);
+                    (process.read, process.until) = (true, now + answer.min(CALL_DEADLINE));
+                    if answer < CALL_DEADLINE {
+                        process.waiting = Waiting::Read(server.lease.clone());
+                        continue;
+                    }
                 }
                 Waiting::Read(lease) => {
                     process.election.saw(lease, at(now));
-                    true
+                    write = true;
                 }
-                Waiting::Wrote(lease, begun) => {
-                    if let Some(lease) = lease {
-                        process.election.wrote(lease, begun, at(now));
-                    }
-                    false
+                // Somebody wrote it meanwhile: who leads looks once more, at once.
+                Waiting::Wrote(None, _) if process.leading && !process.read => {
+                    process.read = true;
+                    process.waiting = Waiting::Read(server.lease.clone());
+                    process.until = (now + delay(&mut random)).min(lead_ends);
+                    continue;
                 }
-                Waiting::Lost => false,
-            };
+                Waiting::Wrote(Some(lease), begun) => process.election.wrote(lease, begun, at(now)),
+                Waiting::Wrote(None, _) | Waiting::Write => {}
+            }
             let made = process.election.next(at(now), Timestamp::from_millisecond(now as i64).expect("a time"));
-            if read && made != Move::Wait {
-                let arrives = now + delay(&mut random);
-                // No answer is waited for longer than five seconds, though the write may still arrive.
-                let answer = Some(delay(&mut random)).filter(|it| arrives - now + it < 5_000);
-                sent.push(Sent { arrives, made, by: number, begun: at(now), answer });
-                process.waiting = Waiting::Lost;
-                process.until = if answer.is_some() { u64::MAX } else { now + 5_000 };
+            if write && made != Move::Wait {
+                tickets += 1;
+                let (arrives, answer) = (now + delay(&mut random), delay(&mut random));
+                sent.push(Sent { arrives, made, by: number, ticket: tickets, begun: at(now), answer });
+                (process.ticket, process.waiting) = (tickets, Waiting::Write);
+                process.until = (now + CALL_DEADLINE).min(lead_ends);
                 continue;
             }
             if let Standing::Leading { until } = process.election.standing(at(now)) {
-                worked.push((number, at(now), until));
+                process.leading = true;
+                worked.push((format!("{number}/{}", epochs[number]), at(now), until));
             }
-            let pause = process.election.pause(at(now), random.random());
-            process.until = now + pause.as_millis() as u64;
+            process.until = now + 1 + process.election.pause(at(now), random.random()).as_millis() as u64;
         }
     }
     (worked, at(2 * TROUBLE))
@@ -299,13 +345,13 @@ proptest! {
     fn never_two_at_a_time_and_always_one_in_the_end(seed: u64) {
         let (mut worked, end) = run(seed);
         worked.sort_by_key(|it| it.1);
-        let mut latest: Option<(usize, Instant)> = None;
-        for (number, from, until) in worked {
-            if let Some((before, end)) = latest {
-                prop_assert!(before == number || end <= from, "{before} may work until {:?} after {number} began", end - from);
+        let mut latest: Option<(String, Instant)> = None;
+        for (who, from, until) in worked {
+            if let Some((before, end)) = &latest {
+                prop_assert!(*before == who || *end <= from, "{before} may work for {:?} after {who} began", *end - from);
             }
-            let end = latest.filter(|it| it.0 == number).map_or(until, |it| it.1.max(until));
-            latest = Some((number, end));
+            let end = latest.filter(|it| it.0 == who).map_or(until, |it| it.1.max(until));
+            latest = Some((who, end));
         }
         let (_, last) = latest.expect("somebody led");
         prop_assert!(last > end, "nobody leads at the end");

@@ -292,6 +292,49 @@ mod tests {
         Target { product, version, endpoint, region, signer, lane: Lane::Edit }
     }
 
+    /// Makes a call through a fence: what comes of it, and how many requests arrived. The service closes the fence before it
+    /// answers, where `closes`.
+    async fn fenced(fence: Fence, call: Call, closes: bool) -> (Result<Value, Error>, usize) {
+        let arrived = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (counted, closed) = (arrived.clone(), fence.clone());
+        let service = tower::service_fn(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if closes {
+                closed.close();
+            }
+            async {
+                tokio::task::yield_now().await;
+                let body = http_body_util::Full::new(Bytes::from(r#"{"success":true,"data":{}}"#.as_bytes().to_vec()));
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            }
+        });
+        let (budget, deadline) = (Arc::new(Budget::new(100)), Duration::from_secs(5));
+        let client = Client::new(from_service(service), budget, deadline, Arc::new(|_| {})).with_fence(fence);
+        let outcome = client.send(&target(), &call).await;
+        (outcome, arrived.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_changes_the_cloud_is_sent_while_the_fence_is_open_and_what_reads_it_always() {
+        let (outcome, arrived) = fenced(Fence::open(), call(true), false).await;
+        assert!(outcome.is_ok() && arrived == 1);
+        let (outcome, arrived) = fenced(Fence::closed(), call(true), false).await;
+        let error = outcome.expect_err("it is not made");
+        assert_eq!((error.class, error.code.as_str(), arrived), (Class::Unavailable, NOT_LEADING, 0));
+        let (outcome, arrived) = fenced(Fence::closed(), call(false), false).await;
+        assert!(outcome.is_ok() && arrived == 1);
+        // One that a repeat would not harm is not made either.
+        let (outcome, arrived) = fenced(Fence::closed(), Call { repeatable: true, ..call(true) }, false).await;
+        assert!(outcome.is_err() && arrived == 0);
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_fence_is_closed_on_the_way_may_have_been_made() {
+        let (outcome, arrived) = fenced(Fence::open(), Call { repeatable: true, ..call(true) }, true).await;
+        let error = outcome.expect_err("its answer is not waited for");
+        assert_eq!((error.class, error.code.as_str(), arrived), (Class::Ambiguous, NOT_LEADING, 1));
+    }
+
     #[test]
     fn an_error_text_never_repeats_a_secret() {
         let text = scrub("hunter22, key-secret and token-text are wrong".into(), Some(&key()), &call(true));

@@ -1,12 +1,13 @@
 //! Until when this process may change the cloud, by its own clock.
 //!
 //! The cloud has no token by which it could refuse who is no longer in charge, so that whoever calls has to know it himself, at
-//! the last moment: the process may have been stopped anywhere, for any time.
+//! the last moment: the process may have been stopped anywhere, for any time. The monotonic clock says how long, but stands still
+//! while the machine itself is suspended; the system's clock does not, and may be set. Whichever is later counts.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Whether calls that change the cloud may be made. A clone is a handle to the same fence.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Fence(Arc<Mutex<State>>);
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed,
-    OpenUntil(Instant),
+    OpenUntil(Instant, SystemTime),
     Open,
 }
 
@@ -43,7 +44,8 @@ impl Fence {
 
     /// Opens it up to `end`, which it does not reach past without being told again.
     pub fn open_until(&self, end: Instant) {
-        self.set(State::OpenUntil(end));
+        let left = end.saturating_duration_since(Instant::now());
+        self.set(State::OpenUntil(end, SystemTime::now() + left));
     }
 
     /// Closes it.
@@ -51,11 +53,15 @@ impl Fence {
         self.set(State::Closed);
     }
 
-    /// Whether it is open.
-    pub fn is_open(&self, now: Instant) -> bool {
+    /// Whether it is open now.
+    pub fn is_open(&self) -> bool {
+        self.is_open_at(Instant::now(), SystemTime::now())
+    }
+
+    fn is_open_at(&self, now: Instant, wall: SystemTime) -> bool {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Closed => false,
-            State::OpenUntil(end) => now < end,
+            State::OpenUntil(end, wall_end) => now < end && wall < wall_end,
             State::Open => true,
         }
     }
@@ -66,7 +72,7 @@ impl Fence {
         let mut work = pin!(work);
         let mut begun = false;
         std::future::poll_fn(|context| {
-            if !self.is_open(Instant::now()) {
+            if !self.is_open() {
                 return Poll::Ready(Err(Closed { begun }));
             }
             begun = true;
@@ -84,14 +90,17 @@ mod tests {
 
     #[test]
     fn it_is_open_up_to_its_end_and_no_longer() {
-        let (fence, now) = (Fence::closed(), Instant::now());
-        assert!(!fence.is_open(now));
-        fence.open_until(now + Duration::from_secs(10));
-        assert!(fence.is_open(now) && fence.is_open(now + Duration::from_millis(9_999)));
-        assert!(!fence.is_open(now + Duration::from_secs(10)));
-        fence.clone().close();
-        assert!(!fence.is_open(now));
-        assert!(Fence::open().is_open(now + Duration::from_secs(1_000_000)));
+        let (fence, now, wall) = (Fence::closed(), Instant::now(), SystemTime::now());
+        let seconds = Duration::from_secs;
+        assert!(!fence.is_open());
+        fence.open_until(now + seconds(10));
+        assert!(fence.is_open() && fence.is_open_at(now + Duration::from_millis(9_999), wall));
+        assert!(!fence.is_open_at(now + seconds(10), wall));
+        assert!(!fence.is_open_at(now, wall + seconds(11)), "the machine was suspended");
+        assert!(fence.is_open_at(now, wall - seconds(3600)), "its clock was set");
+        fence.close();
+        assert!(!fence.is_open());
+        assert!(Fence::open().is_open_at(now + seconds(1_000_000), wall + seconds(1_000_000)));
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ pub use bytes::Bytes;
 
 use super::endpoint;
 
+/// How long what was sent may stay unacknowledged before the connection is given up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// The most that an answer may hold; a page of 1,000 entries is far below. Read as JSON it takes many times as much.
 const LARGEST_ANSWER: usize = 8 << 20;
 
@@ -43,6 +45,8 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect_timeout)
+            // What nobody acknowledged is not sent again and again after another process took over.
+            .tcp_user_timeout(UNACKNOWLEDGED)
             // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
             .pool_idle_timeout(Duration::from_secs(15))
     };

@@ -102,6 +102,8 @@ pub struct Memory {
     pub busy: u32,
     /// When the cloud was last seen whole.
     pub seen: Option<Timestamp>,
+    /// Whether the cache was once found as new as the API server: what another process did before is in it.
+    pub caught_up: bool,
 }
 
 /// What all passes share.
@@ -306,7 +308,7 @@ mod tests {
     }
 
     fn seconds(next: Next, failures: u32, busy: u32) -> u64 {
-        let memory = Memory { failures, busy, seen: None };
+        let memory = Memory { failures, busy, ..Memory::default() };
         delay(&next, &memory, Duration::from_secs(60), &settings()).unwrap_or_default().as_secs()
     }
 

@@ -54,6 +54,7 @@ pub(super) async fn reconcile<K: Kind>(object: Arc<K>, ctx: Arc<Context>, polls:
     if let Some(None) = turn {
         return Ok(Action::requeue(turns::again(POLL_AGAIN)));
     }
+    session.catch_up().await?;
     let next = pass(&mut session).await?;
     Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
 }

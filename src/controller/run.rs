@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use tokio::sync::{broadcast, watch};
 
@@ -27,6 +28,24 @@ use crate::leadership::Leading;
 
 /// When a pass is tried again whose namespace had all of its turns.
 const TURN_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a failed watch holds up what else wakes objects.
+const TRIGGER_PAUSE: Duration = Duration::from_millis(500);
+
+/// The same pause each time.
+struct Constant(Duration);
+
+impl Iterator for Constant {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.0)
+    }
+}
+
+impl Backoff for Constant {
+    fn reset(&mut self) {}
+}
 
 /// A signal that every controller waits for.
 pub type Shutdown = Shared<BoxFuture<'static, ()>>;
@@ -48,6 +67,25 @@ struct While {
     shutdown: Shutdown,
 }
 
+impl Running {
+    /// The work, and whether the cache is filled. Work that waits for its cache would not hear of `shutdown`; no pass of it is
+    /// in hand then.
+    fn until(self, shutdown: &Shutdown) -> (BoxFuture<'static, ()>, Filled) {
+        let Self { work, filled } = self;
+        let (until, waiting) = (shutdown.clone(), filled.clone());
+        let waiting = async move {
+            until.await;
+            if *waiting.borrow() {
+                futures::future::pending::<()>().await;
+            }
+        };
+        let work = async move {
+            tokio::select! { () = work => {}, () = waiting => {} }
+        };
+        (work.boxed(), filled)
+    }
+}
+
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
 /// filled; no pass is made before `leading`.
 pub async fn run(ctx: Arc<Context>, leading: Leading, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
@@ -57,7 +95,7 @@ pub async fn run(ctx: Arc<Context>, leading: Leading, shutdown: Shutdown, ready:
     running.extend(more);
     let filled = running.iter().map(|it| it.filled.clone()).collect();
     running.extend(accounts(&ctx, &when, Users { plans, groups, filled }));
-    let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| (it.work, it.filled)).unzip();
+    let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| it.until(&shutdown)).unzip();
     let signal = async move {
         let mut all = true;
         for mut filled in filled {
@@ -231,6 +269,8 @@ async fn control<K, R>(
         }
     };
     Controller::for_stream(trigger, store)
+        // The watch has a backoff of its own. A second, longer one would hold up whatever else wakes objects.
+        .trigger_backoff(Constant(TRIGGER_PAUSE))
         .with_config(workers)
         .reconcile_on(wake)
         .reconcile_on(all)

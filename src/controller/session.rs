@@ -48,6 +48,20 @@ impl<'a, K: Object> Session<'a, K> {
         self.ctx.forget(K::KIND, &self.namespace(), &self.object.name_any());
     }
 
+    /// Refuses to work with an object that is older than what another process, which worked before this one, may have acted
+    /// on: its watch can be late. Reads it once.
+    pub(super) async fn catch_up(&self) -> Result<(), Error> {
+        if self.ctx.remember(&self.key(), |memory| memory.caught_up) {
+            return Ok(());
+        }
+        let newest: K = within("read the object", self.api().get(&self.object.name_any())).await?;
+        if newest.resource_version() != self.object.resource_version() {
+            return Err(Error::Conflict);
+        }
+        self.ctx.remember(&self.key(), |memory| memory.caught_up = true);
+        Ok(())
+    }
+
     pub(super) fn has_finalizer(&self) -> bool {
         self.object.finalizers().iter().any(|it| it == K::FINALIZER)
     }

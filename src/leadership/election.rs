@@ -33,14 +33,22 @@ impl Timing {
         if renew_deadline <= retry_period.mul_f64(1.0 + Self::JITTER) {
             return Err("the renew deadline must be more than 1.2 times the retry period");
         }
-        if lease_duration <= renew_deadline {
-            return Err("the lease duration must be longer than the renew deadline");
+        if lease_duration < renew_deadline + retry_period {
+            return Err("the lease duration must be longer than the renew deadline, by the retry period at least");
         }
         if lease_duration.subsec_nanos() != 0 || i32::try_from(lease_duration.as_secs()).is_err() {
             return Err("the lease duration must be whole seconds");
         }
         Ok(())
     }
+}
+
+/// What a lease without a holder lasts that its holder gave back, s: as the components of Kubernetes write it.
+const GIVEN_BACK: u64 = 1;
+
+/// What cannot be added up is very late.
+fn after(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }
 
 /// What is to be done about the lease now.
@@ -74,8 +82,8 @@ struct Seen {
     lease: Lease,
     /// Whether it is there: one that was deleted still counts until it would have ended.
     there: bool,
-    /// When this state of it was first seen.
-    at: Instant,
+    /// When it is free for others than its holder.
+    free: Instant,
 }
 
 impl Seen {
@@ -105,14 +113,27 @@ impl Election {
         Self { name: name.into(), identity: identity.into(), timing, seen: None, renewed: None }
     }
 
-    /// Takes in what the API server has. A lease that did not change was seen before, however often it is read.
+    /// Takes in what the API server has. A lease that did not change was seen before, however often it is read; one that was
+    /// deleted is waited out.
     pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
         match (lease, &mut self.seen) {
             (None, seen) => seen.iter_mut().for_each(|seen| seen.there = false),
             (Some(lease), Some(seen)) if lease.spec == seen.lease.spec => {
                 (seen.lease, seen.there) = (lease, true);
             }
-            (Some(lease), seen) => *seen = Some(Seen { lease, there: true, at: now }),
+            (Some(lease), seen) => {
+                let spec = lease.spec.clone().unwrap_or_default();
+                let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
+                let lasts = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                let before = seen.as_ref().map(|seen| seen.free);
+                let free = match (held, before) {
+                    (true, _) => after(now, lasts.map_or(self.timing.lease_duration, Duration::from_secs)),
+                    // As its holder gives it back. What somebody else took from him, he may not know yet.
+                    (false, _) if lasts == Some(GIVEN_BACK) => now,
+                    (false, before) => before.unwrap_or(now),
+                };
+                *seen = Some(Seen { lease, there: true, free });
+            }
         }
     }
 
@@ -130,12 +151,7 @@ impl Election {
 
     /// When somebody else's lease ends, as far as this process can tell.
     fn ends(&self) -> Option<Instant> {
-        let seen = self.seen.as_ref().filter(|_| !self.is_mine())?;
-        seen.holder()?;
-        let seconds = seen.spec().lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let lasts = seconds.map_or(self.timing.lease_duration, Duration::from_secs);
-        // What cannot be added up never ends.
-        seen.at.checked_add(lasts).or_else(|| seen.at.checked_add(Duration::from_secs(u32::MAX.into())))
+        self.seen.as_ref().filter(|_| !self.is_mine()).map(|seen| seen.free)
     }
 
     /// What to do about the lease. `wall` is the time that is written into it.
@@ -176,7 +192,7 @@ impl Election {
         let seen = self.seen.as_ref().filter(|seen| seen.there && self.is_mine())?;
         let spec = LeaseSpec {
             holder_identity: Some(String::new()),
-            lease_duration_seconds: Some(1),
+            lease_duration_seconds: i32::try_from(GIVEN_BACK).ok(),
             renew_time: Some(MicroTime(wall)),
             ..seen.spec()
         };

@@ -21,6 +21,7 @@ use crate::cloud::fence::Fence;
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the lease is given back where that fails: others only have to wait longer.
 const RELEASE_ATTEMPTS: u32 = 3;
+const RELEASE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Which lease, as whom.
 #[derive(Clone, Debug)]
@@ -49,17 +50,17 @@ pub struct Lost {
 
 /// Whether this process is the one that works. A clone is a handle to the same.
 #[derive(Clone, Debug)]
-pub struct Leading(watch::Receiver<bool>);
+pub struct Leading(watch::Receiver<bool>, Fence);
 
 impl Leading {
     /// There is nobody else.
     pub fn always() -> Self {
-        Self(watch::channel(true).1)
+        Self(watch::channel(true).1, Fence::open())
     }
 
     /// Whether it is now.
     pub fn now(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() && self.1.is_open()
     }
 
     /// Ends once it is; never, where the lease is not obtained.
@@ -79,6 +80,8 @@ pub struct Candidate {
     fence: Fence,
     leading: watch::Sender<bool>,
     told: Box<dyn Fn(bool) + Send + Sync>,
+    /// Whether a write was begun whose answer is not known.
+    writing: bool,
 }
 
 impl Candidate {
@@ -87,12 +90,20 @@ impl Candidate {
     pub fn new(client: Client, settings: Settings, fence: Fence, told: impl Fn(bool) + Send + Sync + 'static) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
         let election = Election::new(&settings.name, &settings.identity, settings.timing);
-        Self { api, settings, election, fence, leading: watch::Sender::new(false), told: Box::new(told) }
+        Self {
+            api,
+            settings,
+            election,
+            fence,
+            leading: watch::Sender::new(false),
+            told: Box::new(told),
+            writing: false,
+        }
     }
 
     /// Whether it leads.
     pub fn leading(&self) -> Leading {
-        Leading(self.leading.subscribe())
+        Leading(self.leading.subscribe(), self.fence.clone())
     }
 
     /// Waits for the lease and keeps it until `end`, then gives it back.
@@ -113,7 +124,7 @@ impl Candidate {
                 Err(lost)
             }
             None => {
-                if led {
+                if led || self.writing {
                     self.give_back().await;
                 }
                 Ok(())
@@ -124,10 +135,15 @@ impl Candidate {
     async fn hold(&mut self) -> Lost {
         loop {
             // However long this process was stopped: what it may do now is decided now.
-            if let Standing::Lost = self.election.standing(Instant::now()) {
-                return self.lost();
-            }
-            if let Err(error) = self.attempt().await {
+            let outcome = match self.election.standing(Instant::now()) {
+                Standing::Lost => return self.lost(),
+                Standing::Following => self.attempt().await,
+                // Whoever leads ends in time, whatever it waits for.
+                Standing::Leading { until } => tokio::time::timeout_at(until.into(), self.attempt())
+                    .await
+                    .unwrap_or_else(|_| Err("no answer until the renew deadline".into())),
+            };
+            if let Err(error) = outcome {
                 let (name, leading) = (&self.settings.name, self.leading.borrow().to_owned());
                 tracing::warn!(lease = name, leading, error, "the lease was not read or written");
             }
@@ -143,7 +159,7 @@ impl Candidate {
                     }
                 }
             }
-            tokio::time::sleep(self.election.pause(now, rand::random())).await;
+            tokio::time::sleep_until((now + self.election.pause(now, rand::random())).into()).await;
         }
     }
 
@@ -173,7 +189,7 @@ impl Candidate {
         let lease = self.within(self.api.get_opt(&self.settings.name)).await?.map_err(|error| error.to_string())?;
         self.election.saw(lease, Instant::now());
         let now = self.election.holder();
-        if holder != now && !*self.leading.borrow() {
+        if now.is_some() && holder != now && !*self.leading.borrow() {
             tracing::info!(lease = self.settings.name, holder = now, "waiting for the lease");
         }
         Ok(())
@@ -183,6 +199,8 @@ impl Candidate {
     async fn write(&mut self) -> Result<bool, String> {
         let (begun, params) = (Instant::now(), PostParams::default());
         let (name, written) = (&self.settings.name, self.election.next(begun, Timestamp::now()));
+        let there = matches!(written, Move::Replace(_));
+        self.writing = written != Move::Wait;
         let written = match written {
             Move::Wait => return Ok(true),
             Move::Create(lease) => self.within(self.api.create(&params, &lease)).await?,
@@ -190,29 +208,34 @@ impl Candidate {
         };
         match written {
             Ok(lease) => {
+                self.writing = false;
                 self.election.wrote(lease, begun, Instant::now());
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 || (there && status.code == 404) => {
+                self.writing = false;
+                Ok(false)
+            }
             Err(error) => Err(error.to_string()),
         }
     }
 
     async fn give_back(&mut self) {
-        for _ in 0..RELEASE_ATTEMPTS {
+        for attempt in 0..RELEASE_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(RELEASE_PAUSE).await;
+            }
+            // A write that was given up may have been carried out.
+            if self.writing && self.read().await.is_err() {
+                continue;
+            }
             let Some(lease) = self.election.given_back(Timestamp::now()) else { return };
             match self.within(self.api.replace(&self.settings.name, &PostParams::default(), &lease)).await {
                 Ok(Ok(_)) => {
                     tracing::info!(lease = self.settings.name, "the lease is given back");
                     return;
                 }
-                // A renewal that was given up may have been carried out.
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
-                    if self.read().await.is_err() {
-                        break;
-                    }
-                }
-                Ok(Err(_)) | Err(_) => {}
+                Ok(Err(_)) | Err(_) => self.writing = true,
             }
         }
         tracing::warn!(lease = self.settings.name, "the lease was not given back: others wait until it ends");

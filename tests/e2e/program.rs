@@ -34,10 +34,15 @@ impl Drop for Program {
 fn operator(arguments: &[&str]) -> (Program, String, std::sync::mpsc::Receiver<String>) {
     let mut command = Command::new(OPERATOR);
     command.args(["run", "--metrics-address", "127.0.0.1:0", "--transition-interval", "100ms"]).args(arguments);
-    command.env("KUBECONFIG", installed()).env_remove("RUST_LOG").stderr(Stdio::piped());
+    command.env("KUBECONFIG", installed());
     command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", "simulator-key-id");
     command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "simulator-key-secret");
-    let mut child = command.spawn().expect("the operator starts");
+    started(&mut command)
+}
+
+/// Starts an operator, and gives the same.
+fn started(command: &mut Command) -> (Program, String, std::sync::mpsc::Receiver<String>) {
+    let mut child = command.env_remove("RUST_LOG").stderr(Stdio::piped()).spawn().expect("the operator starts");
     let log = child.stderr.take().expect("its log");
     let (sender, lines) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -118,6 +123,25 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     let log: Vec<_> = lines.iter().collect();
     assert!(log.iter().any(|line| line.contains("operator ended")), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("simulator-key-secret")), "{log:#?}");
+}
+
+#[test]
+fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_cleanly() {
+    let plane = ControlPlane::shared();
+    installed();
+    let namespace = plane.namespace("no-rights");
+    plane.kubectl(&["create", "serviceaccount", "nobody", "--namespace", &namespace]).checked().expect("it is made");
+    let kubeconfig = plane.service_account_kubeconfig(&namespace, "nobody").expect("it has a token");
+    for election in [&[][..], &["--leader-elect"]] {
+        let mut command = Command::new(OPERATOR);
+        command.args(["run", "--metrics-address", "127.0.0.1:0", "--cluster-id", "test"]).args(election);
+        let (mut operator, address, lines) = started(command.env("KUBECONFIG", &kubeconfig));
+        let refused = |line: String| line.contains("cannot watch").then_some(());
+        eventually_blocking(DEADLINE, "it is refused", || lines.try_iter().find_map(refused));
+        assert_eq!(get(&address, "/readyz").0, 503);
+        assert!(!get(&address, "/metrics").1.contains("disaster_recovery_leader 1") || election.is_empty());
+        assert_eq!(operator.terminate(), Some(0), "{election:?}");
+    }
 }
 
 #[test]
