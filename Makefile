@@ -76,7 +76,8 @@ manifests: ## Writes deploy/base and its overlays anew from the chart
 	  for template in "$${@:2}"; do
 	    echo "# Written by make manifests, from the chart and values.yaml."
 	    "$$helm" template disaster-recovery-operator '$(chart)' --namespace disaster-recovery-system --values "$$1/values.yaml" \
-	      --show-only "templates/$$template.yaml" | sed -E '/^# Source: |^ +(helm.sh\/chart|app.kubernetes.io\/managed-by): /d' | sed '1d;/^$$/d'
+	      --show-only "templates/$$template.yaml" |
+	      sed -E '1d; /^$$|^# Source: |^ +(helm.sh\/chart|app.kubernetes.io\/managed-by): /d'
 	  done
 	}
 	for template in service-account cluster-role user-roles leader-election-role service deployment; do
