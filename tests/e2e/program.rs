@@ -139,7 +139,8 @@ fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_c
         let refused = |line: String| line.contains("cannot watch").then_some(());
         eventually_blocking(DEADLINE, "it is refused", || lines.try_iter().find_map(refused));
         assert_eq!(get(&address, "/readyz").0, 503);
-        assert!(!get(&address, "/metrics").1.contains("disaster_recovery_leader 1") || election.is_empty());
+        let leader = format!("\ndisaster_recovery_leader {}\n", u8::from(election.is_empty()));
+        assert!(get(&address, "/metrics").1.contains(&leader), "{leader}");
         assert_eq!(operator.terminate(), Some(0), "{election:?}");
     }
 }
