@@ -14,7 +14,8 @@ fn read(path: &str) -> String {
 /// What follows each instruction of a kind in the Dockerfile, with continued lines joined.
 fn instructions(kind: &str) -> Vec<String> {
     let text = read("Dockerfile").replace("\\\n", " ");
-    let all: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' ')).map(str::to_owned).collect();
+    let all: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' ')).map(str::to_owned).collect();
     assert!(!all.is_empty(), "the Dockerfile has no {kind}");
     all
 }
@@ -87,7 +88,8 @@ fn what_the_dockerfile_copies_is_sent_to_the_builder_and_nothing_else() {
 fn the_page_about_the_image_names_its_bases_and_its_tools() {
     let page = read("docs/image.md");
     let zig = read("image/requirements.txt");
-    let zig = zig.lines().find_map(|line| line.strip_prefix("ziglang==")?.split_whitespace().next()).expect("zig is pinned");
+    let zig =
+        zig.lines().find_map(|line| line.strip_prefix("ziglang==")?.split_whitespace().next()).expect("zig is pinned");
     let tools = read("image/tools.sh");
     let auditable = tools.lines().find_map(|line| line.strip_prefix("auditable=")).expect("cargo-auditable is pinned");
     for name in [argument("RUST"), argument("BASE"), format!("zig {zig}"), format!("cargo-auditable {auditable}")] {
