@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds manifests crds-check control-plane sdk audit needs needs-demo
+.PHONY: help demo test lint crds manifests crds-check control-plane sdk image-binary audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -41,7 +41,7 @@ demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a g
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
 
-test: needs lint crds-check control-plane sdk ## Everything that CI runs: formatting, lints, all tests, the demo
+test: needs lint crds-check control-plane sdk image-binary ## Everything that CI runs: formatting, lints, all tests, the demo
 	@echo "── tests of all targets"
 	$(CARGO) test --locked --no-fail-fast
 	echo "── the demo, as the last test"
@@ -102,6 +102,11 @@ control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manage
 sdk: needs
 	@echo "── Alibaba Cloud's SDK for Python, which the simulator is tested with"
 	tests/sdk/setup.sh
+
+image-binary: needs ## Builds the image's program for amd64, static, and checks it (docs/image.md)
+	@echo "── the image's program"
+	binary=$$(image/build.sh amd64)
+	image/check.sh "$$binary" amd64
 
 audit: ## Checks licences, sources and bans of all dependencies
 	@if [ ! -x '$(tools)/bin/cargo-deny' ]; then
