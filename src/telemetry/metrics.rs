@@ -239,11 +239,12 @@ impl Metrics {
             self.drift_corrections.get_or_create(&object).inc_by(0);
         }
         self.with_series(object, |series| {
-            for old in series.conditions.iter().filter(|old| !new.contains(old)) {
-                self.conditions.remove(old);
-            }
+            // A scrape in between finds both rather than neither: a gap would begin an alert anew.
             for labels in &new {
                 self.conditions.get_or_create(labels).set(1);
+            }
+            for old in series.conditions.iter().filter(|old| !new.contains(old)) {
+                self.conditions.remove(old);
             }
             series.conditions = new;
         });

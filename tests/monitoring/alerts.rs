@@ -109,19 +109,33 @@ fn the_rules_of_the_prometheus_operator_are_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
-    let (behind, never_synced, stuck, slow, drift, throttled) = tokio::join!(
+    let (behind, never_synced, stuck, slow, drift, throttled, exhausted) = tokio::join!(
         plans::behind(),
         plans::never_synced(),
         plans::stuck(),
         plans::slow(),
         plans::drift(),
-        plans::throttled()
+        plans::throttled(),
+        plans::exhausted()
     );
     let (failed_over, first, drills) =
         tokio::join!(disks::failed_over(), disks::first_synchronization(), disks::drills());
     let (not_ready, expiring, leaders) = tokio::join!(accounts::not_ready(), accounts::expiring(), accounts::leaders());
-    let stories =
-        [behind, never_synced, stuck, slow, drift, throttled, failed_over, first, drills, not_ready, expiring, leaders];
+    let stories = [
+        behind,
+        never_synced,
+        stuck,
+        slow,
+        drift,
+        throttled,
+        exhausted,
+        failed_over,
+        first,
+        drills,
+        not_ready,
+        expiring,
+        leaders,
+    ];
     run(&stories);
     let all: BTreeSet<_> = rules().into_iter().map(|it| it.alert).collect();
     let told = |which: fn(&Story) -> BTreeSet<&'static str>| -> BTreeSet<_> {

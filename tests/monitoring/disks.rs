@@ -16,6 +16,7 @@ use crate::support::operator::Operator;
 /// The stage of groups.
 pub(crate) type Groups = Stage<DiskReplicaGroup>;
 
+const AGE: &str = "disaster_recovery_disk_group_recovery_point_age_seconds";
 const POINT: &str = "disaster_recovery_disk_group_recovery_point_timestamp_seconds";
 
 /// Quick disks: a recovery point every 200 ms.
@@ -87,15 +88,15 @@ async fn protected(world: &Groups, operator: &Operator) -> Scrape {
     shows(operator, "it is protected", |it| {
         let all = it.all("disaster_recovery_condition_status");
         let of = |reason: &str| all.iter().any(|it| it.0["reason"] == reason);
-        of("WithinObjective") && of("InSync") && of("Available") && it.sum(POINT) > 0.0
+        let within = it.sum(POINT) > 0.0 && it.sum(AGE) < 900.0;
+        within && of("WithinObjective") && of("InSync") && of("Available")
     })
     .await
 }
 
 /// Scrapes until the recovery point is so many seconds old.
 async fn aged(operator: &Operator, seconds: f64) -> Scrape {
-    let age = "disaster_recovery_disk_group_recovery_point_age_seconds";
-    shows(operator, "the recovery point is old", |it| it.sum(age) >= seconds).await
+    shows(operator, "the recovery point is old", |it| it.sum(AGE) >= seconds).await
 }
 
 pub(crate) async fn failed_over() -> Story {

@@ -16,6 +16,8 @@ use crate::world::{DEADLINE, World, one_way};
 use crate::{promtool, read};
 
 const PLAN: &str = "DisasterRecoveryPlan";
+const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
+const NEVER: &str = "disaster_recovery_checkpoint_never_synced";
 
 /// A cloud that is quick in everything.
 pub(crate) fn config() -> Config {
@@ -45,13 +47,13 @@ async fn protected(world: &World, operator: &Operator) -> Scrape {
         it.observed_generation == generation && well(wanted, it) && has(it, "OffsetsCovered", "True", "AllGroups")
     };
     world.status("orders", "it is as it should be", current).await;
+    // Conditions are exported a moment before what was measured.
     shows(operator, "it is protected", |it| {
         let conditions = it.all("disaster_recovery_condition_status");
         let of = |reason: &str| conditions.iter().any(|it| it.0["kind"] == PLAN && it.0["reason"] == reason);
-        of("WithinObjective")
-            && of("InSync")
-            && of("Available")
-            && !it.all("disaster_recovery_checkpoint_lag_seconds").is_empty()
+        let lags = it.all(LAG);
+        let within = !lags.is_empty() && lags.iter().all(|it| it.1 < 300.0) && it.sum(NEVER) == 0.0;
+        within && of("WithinObjective") && of("InSync") && of("Available")
     })
     .await
 }
@@ -86,7 +88,6 @@ fn each(alert: &'static str, all: &[Labels]) -> Vec<Firing> {
 
 /// A group of disks has the plan's name, and another objective.
 pub(crate) async fn behind() -> Story {
-    const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
     let (world, mut story) = (World::on(config()).await, Story::new("consumer groups fall behind"));
     let operator = leader(&world).await;
     let groups: Groups = world.of();
@@ -124,7 +125,6 @@ pub(crate) async fn behind() -> Story {
 }
 
 pub(crate) async fn never_synced() -> Story {
-    const NEVER: &str = "disaster_recovery_checkpoint_never_synced";
     let (world, mut story) = (World::on(config()).await, Story::new("consumer groups are never synchronized"));
     world.cloud.with_model(|model, _| model.freeze_sync(true));
     let operator = leader(&world).await;
@@ -162,7 +162,7 @@ pub(crate) async fn stuck() -> Story {
     world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind });
     world.condition("orders", "Protected", "Unknown", "Unknown").await;
     let unseen = says(&operator, "orders", "Ready", "NotReady").await;
-    assert!(unseen.all("disaster_recovery_checkpoint_lag_seconds").is_empty(), "what is old is not shown");
+    assert!(unseen.all(LAG).is_empty(), "what is old is not shown");
     story.go_on(40, &unseen);
     story.fires([orders("DisasterRecoveryObservationStale", &world)]);
     world.cloud.clear_faults();
@@ -263,6 +263,45 @@ pub(crate) async fn throttled() -> Story {
     let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     story.fires([("DisasterRecoveryCloudThrottled", labels)]);
     story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// The service asks for a pause, in which somebody asks for a pass every minute.
+pub(crate) async fn exhausted() -> Story {
+    const GIVEN_UP: &str = "disaster_recovery_cloud_budget_exhausted_total";
+    let (world, mut story) = (World::on(config()).await, Story::new("the budget is used up"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    let (action, kind) =
+        (Some("GetDisasterRecoveryPlan".into()), FaultKind::Throttle { retry_after_ms: Some(600_000) });
+    world.cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+    world.condition("orders", "Synced", "Unknown", "Throttled").await;
+    // By then nothing was seen for three polls.
+    eventually(DEADLINE, "nothing is known", async || {
+        world.annotate("orders", RECONCILE_ANNOTATION, &jiff::Timestamp::now().to_string()).await;
+        let status = world.get("orders").await?.status?;
+        has(&status, "Ready", "Unknown", "NotReady").then_some(())
+    })
+    .await;
+    let before = says(&operator, "orders", "Ready", "NotReady").await.sum(GIVEN_UP);
+    for minute in 1..=14 {
+        world.annotate("orders", RECONCILE_ANNOTATION, &minute.to_string()).await;
+        story.go_on(
+            1,
+            &shows(&operator, "a call is given up", |it| it.sum(GIVEN_UP) >= before + f64::from(minute)).await,
+        );
+    }
+    let labels = [("product", "rocketmq"), ("region", "cn-hangzhou")];
+    let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let exhausted = ("DisasterRecoveryBudgetExhausted", labels);
+    story.fires([exhausted, orders("DisasterRecoveryObservationStale", &world)]);
+    operator.stop().await;
+    // Another one has a budget of its own.
+    let other = leader(&world).await;
+    story.pass(10, &[("pod-1", &protected(&world, &other).await)], &[]);
     story.fires([]);
     story
 }
