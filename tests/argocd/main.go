@@ -1,6 +1,9 @@
 // argocd-health health <file> reads objects as JSON from its input, one after the other, and prints one line of JSON for each:
 // what Argo CD, with the ConfigMap argocd-cm of that file, and kstatus say of it.
 //
+// argocd-health diff <kubeconfig> reads pairs of manifest and object, {"config": …, "live": …}, and prints for each whether Argo
+// CD shows the object as OutOfSync: with ServerSideApply=true, for which it learns the kinds from that cluster, and without.
+//
 // argocd-health applications <file>... reads each file as an Application, and fails where Argo CD knows no such field.
 package main
 
@@ -12,14 +15,20 @@ import (
 	"io"
 	"os"
 
+	"github.com/argoproj/argo-cd/v3/common"
 	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/argo-cd/v3/util/lua"
 	"github.com/argoproj/argo-cd/v3/util/settings"
+	"github.com/argoproj/gitops-engine/pkg/diff"
 	"github.com/argoproj/gitops-engine/pkg/health"
+	"github.com/argoproj/gitops-engine/pkg/utils/kube"
+	"github.com/argoproj/gitops-engine/pkg/utils/tracing"
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/yaml"
 )
@@ -51,10 +60,12 @@ func run() error {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "health":
 		return healths(os.Args[2])
+	case len(os.Args) == 3 && os.Args[1] == "diff":
+		return differences(os.Args[2])
 	case len(os.Args) > 2 && os.Args[1] == "applications":
 		return applications(os.Args[2:])
 	default:
-		return errors.New("health <argocd-cm file> or applications <file>...")
+		return errors.New("health <argocd-cm file>, diff <kubeconfig> or applications <file>...")
 	}
 }
 
@@ -70,6 +81,46 @@ func applications(files []string) error {
 		}
 	}
 	return nil
+}
+
+type difference struct {
+	// With ServerSideApply=true.
+	ByTheServer bool `json:"byTheServer"`
+	// Without.
+	ByTheClient bool `json:"byTheClient"`
+}
+
+func differences(kubeconfig string) error {
+	cluster, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	kubectl := &kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}
+	_, parser, err := kubectl.LoadOpenAPISchema(cluster)
+	if err != nil {
+		return err
+	}
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var pair struct{ Config, Live *unstructured.Unstructured }
+		if err := in.Decode(&pair); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		byTheServer, err := diff.Diff(pair.Config, pair.Live, diff.WithStructuredMergeDiff(true), diff.WithGVKParser(parser),
+			diff.WithManager(common.ArgoCDSSAManager))
+		if err != nil {
+			return err
+		}
+		byTheClient, err := diff.Diff(pair.Config, pair.Live)
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(difference{byTheServer.Modified, byTheClient.Modified}); err != nil {
+			return err
+		}
+	}
 }
 
 func healths(file string) error {

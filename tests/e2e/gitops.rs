@@ -1,6 +1,9 @@
 //! Objects that are kept in a repository: whoever applies the same manifest again and again meets no conflict, finds no
 //! difference and undoes nothing of what the operator wrote.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::api::{FINALIZER, GROUP_ID_ANNOTATION, IN_USE_FINALIZER, PLAN_ID_ANNOTATION};
@@ -82,6 +85,20 @@ impl Repository {
         })
     }
 
+    /// Whether Argo CD shows each object as OutOfSync, by its own comparison.
+    fn out_of_sync(&self, manifest: &Value) -> Vec<bool> {
+        let pairs = manifest["items"].as_array().expect("three objects").iter().zip(self.live());
+        let pairs = pairs.map(|(config, live)| {
+            let mut config = config.clone();
+            config["metadata"]["namespace"] = json!(self.world.namespace);
+            json!({ "config": config, "live": live }).to_string()
+        });
+        let pairs: Vec<_> = pairs.collect();
+        let found = tokio::task::block_in_place(|| compared(&pairs.join("\n")));
+        let how = if self.how == BY_THE_SERVER { "byTheServer" } else { "byTheClient" };
+        found.iter().map(|it| it[how].as_bool().expect("whether they differ")).collect()
+    }
+
     async fn ready(&self) {
         self.world.of::<AlibabaCloudAccount>().condition("main", "Ready", "True", "Available").await;
         self.world.ready("orders").await;
@@ -91,6 +108,26 @@ impl Repository {
     fn versions(&self) -> [Value; 3] {
         self.live().map(|mut it| it["metadata"]["resourceVersion"].take())
     }
+}
+
+/// Argo CD's own comparison of pairs of manifest and object.
+fn compared(pairs: &str) -> Vec<Value> {
+    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/argocd/build.sh");
+    let built = Command::new(build).stderr(Stdio::inherit()).output().expect("it is run");
+    let program = String::from_utf8(built.stdout).expect("a path");
+    let mut child = Command::new(program.trim_end())
+        .arg("diff")
+        .arg(ControlPlane::shared().admin_kubeconfig())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // It reads all of them before it fills a pipe.
+    child.stdin.take().expect("stdin").write_all(pairs.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", output.status);
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 /// Asserts what the operator wrote into each object, and that it claims nothing else of it.
@@ -148,6 +185,7 @@ async fn story(how: &'static [&'static str]) {
     it.apply(&manifest);
     it.assert_in_sync(&manifest);
     assert_eq!(it.versions(), before, "nothing is written for what is applied already");
+    assert_eq!(it.out_of_sync(&manifest), [false; 3]);
     let live = it.live();
     assert_marked(&live);
     for (object, new) in live.iter().zip(&dry) {
@@ -158,6 +196,7 @@ async fn story(how: &'static [&'static str]) {
     manifest["items"][0]["spec"]["budget"] = json!({ "requestsPerSecond": 60 });
     manifest["items"][1]["spec"]["recoveryPointObjective"] = json!("10m");
     manifest["items"][2]["spec"]["pollInterval"] = json!("30s");
+    assert_eq!(it.out_of_sync(&manifest), [true; 3], "a commit is a difference");
     it.apply(&manifest);
     assert_marked(&it.live());
     let operator = it.world.operator().await;
@@ -165,6 +204,7 @@ async fn story(how: &'static [&'static str]) {
     it.apply(&manifest);
     it.assert_in_sync(&manifest);
     operator.stop().await;
+    assert_eq!(it.out_of_sync(&manifest), [false; 3]);
     let live = it.live();
     assert_marked(&live);
     assert_eq!(live.map(|mut it| it["metadata"]["generation"].take()), [json!(2), json!(2), json!(2)]);
