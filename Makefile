@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds manifests crds-check control-plane sdk audit needs needs-demo
+.PHONY: help demo test lint crds docs manifests crds-check control-plane promtool sdk image-binary audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -41,7 +41,7 @@ demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a g
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
 
-test: needs lint crds-check control-plane sdk ## Everything that CI runs: formatting, lints, all tests, the demo
+test: needs lint crds-check control-plane promtool sdk image-binary ## Everything that CI runs: formatting, lints, all tests, the demo
 	@echo "── tests of all targets"
 	$(CARGO) test --locked --no-fail-fast
 	echo "── the demo, as the last test"
@@ -99,9 +99,21 @@ control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manage
 	@echo "── the control plane's programs"
 	tests/control-plane/build.sh
 
+docs: ## Writes the reference of metrics in docs/metrics.md anew from src/telemetry
+	$(CARGO) run --quiet --locked --example reference
+
+promtool:
+	@echo "── promtool, which runs the alerts on what the operator exports"
+	tests/monitoring/promtool.sh
+
 sdk: needs
 	@echo "── Alibaba Cloud's SDK for Python, which the simulator is tested with"
 	tests/sdk/setup.sh
+
+image-binary: needs ## Builds the image's program for amd64, static, and checks it (docs/image.md)
+	@echo "── the image's program"
+	binary=$$(image/build.sh amd64)
+	image/check.sh "$$binary" amd64
 
 audit: ## Checks licences, sources and bans of all dependencies
 	@if [ ! -x '$(tools)/bin/cargo-deny' ]; then

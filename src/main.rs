@@ -278,6 +278,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let budget = Arc::new(
         Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
     );
+    metrics.budget(budget.clone());
     let counted = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
     let fence = if election.is_some() { Fence::closed() } else { Fence::open() };

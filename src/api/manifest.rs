@@ -1,8 +1,9 @@
 //! The custom resource definitions as YAML, the way they are kept in `crds/`.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::account::AlibabaCloudAccount;
 use super::disk_replica_group::DiskReplicaGroup;
@@ -11,10 +12,23 @@ use super::plan::DisasterRecoveryPlan;
 /// The definitions of every kind, each with the name of its file.
 pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
     Ok(vec![
-        ("alibabacloudaccounts.yaml", to_yaml(&AlibabaCloudAccount::crd())?),
-        ("disasterrecoveryplans.yaml", to_yaml(&DisasterRecoveryPlan::crd())?),
-        ("diskreplicagroups.yaml", to_yaml(&DiskReplicaGroup::crd())?),
+        ("alibabacloudaccounts.yaml", definition(AlibabaCloudAccount::crd())?),
+        ("disasterrecoveryplans.yaml", definition(DisasterRecoveryPlan::crd())?),
+        ("diskreplicagroups.yaml", definition(DiskReplicaGroup::crd())?),
     ])
+}
+
+/// The definition with a status that says of a new object that nobody looked at it yet: by kstatus, one without
+/// `observedGeneration` would be up to date.
+fn definition(mut crd: CustomResourceDefinition) -> Result<String, ManifestError> {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
+        let status = schema.and_then(|it| it.properties.as_mut()).and_then(|it| it.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+        }
+    }
+    to_yaml(&crd)
 }
 
 /// Why a manifest is not written.

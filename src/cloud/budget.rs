@@ -4,8 +4,8 @@
 //! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and 10 of
 //! ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Which share of the budget a call draws from.
@@ -32,6 +32,8 @@ pub struct Share<'a> {
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 /// How much slower than asked a throttled lane may become.
 const SLOWEST: u32 = 64;
+/// What was not used for so long is not throttled any more.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// One lane of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
 #[derive(Clone, Debug)]
@@ -40,27 +42,59 @@ struct Pace {
     slowdown: u32,
     successes: u32,
     next: Instant,
+    waited: Duration,
+    exhausted: u64,
+    throttled: u64,
+}
+
+/// How one lane is used: what it allows now, and what it came to since the budget was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// Whose budget it is; empty for the first.
+    pub owner: String,
+    /// The product.
+    pub product: &'static str,
+    /// The region.
+    pub region: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Calls a second while nothing throttles.
+    pub limit: f64,
+    /// Calls a second now.
+    pub allowed: f64,
+    /// How long calls waited for their slots, all together.
+    pub waited: Duration,
+    /// Calls for which there was no slot soon enough.
+    pub exhausted: u64,
+    /// Calls that the service answered with a demand for fewer.
+    pub throttled: u64,
 }
 
 impl Pace {
     fn new(per_second: u32, now: Instant) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.max(1), slowdown: 1, successes: 0, next: now }
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        let (waited, exhausted, throttled) = (Duration::ZERO, 0, 0);
+        Self { interval, slowdown: 1, successes: 0, next: now, waited, exhausted, throttled }
+    }
+
+    /// How many times slower than asked calls are now.
+    fn slowdown(&self, now: Instant) -> u32 {
+        if now.saturating_duration_since(self.next) > FORGIVEN { 1 } else { self.slowdown }
     }
 
     /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
     fn reserve(&mut self, now: Instant, most: Duration) -> Result<Duration, Duration> {
+        self.slowdown = self.slowdown(now);
         // Up to a second of unused slots may be used at once, unless the service just throttled.
-        // What was not used for a minute is not throttled any more.
-        if now.saturating_duration_since(self.next) > Duration::from_secs(60) {
-            self.slowdown = 1;
-        }
         let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
         let earliest = now.checked_sub(burst).unwrap_or(now);
         let slot = self.next.max(earliest);
         let wait = slot.saturating_duration_since(now);
         if wait > most {
+            self.exhausted += 1;
             return Err(wait);
         }
+        self.waited += wait;
         self.next = slot + self.interval * self.slowdown;
         Ok(wait)
     }
@@ -80,18 +114,24 @@ impl Pace {
     }
 }
 
+type Lanes = Mutex<HashMap<(&'static str, String, Lane), Pace>>;
+
 /// The budgets of all products and regions.
 #[derive(Debug)]
 pub struct Budget {
     per_second: u32,
     rates: HashMap<&'static str, u32>,
-    lanes: Mutex<HashMap<(&'static str, String, Lane), Pace>>,
+    lanes: Arc<Lanes>,
+    /// The lanes of every budget that was made of the same one, by owner, as long as they are in use.
+    all: Arc<Mutex<BTreeMap<String, Weak<Lanes>>>>,
 }
 
 impl Budget {
     /// A budget of so many calls a second, product and region for edits, and half of it again for polls.
     pub fn new(per_second: u32) -> Self {
-        Self { per_second, rates: HashMap::new(), lanes: Mutex::default() }
+        let lanes = Arc::default();
+        let all = BTreeMap::from([(String::new(), Arc::downgrade(&lanes))]);
+        Self { per_second, rates: HashMap::new(), lanes, all: Arc::new(Mutex::new(all)) }
     }
 
     /// The same, but for one product, which gets so many calls a second and region.
@@ -100,9 +140,36 @@ impl Budget {
         self
     }
 
-    /// Another budget of the same rates, of which nothing is used yet.
-    pub fn anew(&self) -> Self {
-        Self { per_second: self.per_second, rates: self.rates.clone(), lanes: Mutex::default() }
+    /// Another owner's budget of the same rates, of which nothing is used yet. It takes the place of the owner's former one.
+    pub fn anew(&self, owner: &str) -> Self {
+        let lanes = Arc::default();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(owner.to_owned(), Arc::downgrade(&lanes));
+        Self { per_second: self.per_second, rates: self.rates.clone(), lanes, all: self.all.clone() }
+    }
+
+    /// The same with one rate for all products.
+    pub fn at(self, per_second: u32) -> Self {
+        Self { per_second, rates: HashMap::new(), ..self }
+    }
+
+    /// How the lanes of this budget, and of all that were made of it, are used. A lane is there once it was used.
+    pub fn usage(&self, now: Instant) -> Vec<Usage> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, lanes| lanes.strong_count() > 0);
+        let living = all.iter().filter_map(|(owner, lanes)| Some((owner.clone(), lanes.upgrade()?)));
+        let mut found = vec![];
+        for (owner, lanes) in living {
+            let lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(lanes.iter().map(|((product, region, lane), pace)| {
+                let limit = 1.0 / pace.interval.as_secs_f64();
+                let (owner, region) = (owner.clone(), region.clone());
+                let allowed = limit / f64::from(pace.slowdown(now));
+                let Pace { waited, exhausted, throttled, .. } = *pace;
+                Usage { owner, product, region, lane: *lane, limit, allowed, waited, exhausted, throttled }
+            }));
+        }
+        found
     }
 
     fn with<R>(&self, share: Share<'_>, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
@@ -124,6 +191,7 @@ impl Budget {
 
     /// The service throttled: both lanes of the product slow down in that region.
     pub fn throttled(&self, share: Share<'_>, after: Option<Duration>, now: Instant) {
+        self.with(share, now, |pace| pace.throttled += 1);
         for lane in [Lane::Poll, Lane::Edit] {
             self.with(Share { lane, ..share }, now, |pace| pace.throttled(after, now));
         }
@@ -147,7 +215,7 @@ mod tests {
 
     fn wait_after(budget: &Budget, calls: usize, share: Share<'_>, now: Instant) -> Duration {
         let reserve = |_| budget.reserve(share, now, MOST).expect("soon enough");
-        (0..calls).map(reserve).last().unwrap_or_default()
+        (0..calls).map(reserve).fold(Duration::ZERO, |_, wait| wait)
     }
 
     #[test]
@@ -192,8 +260,31 @@ mod tests {
         assert!(wait_after(&budget, 500, share(Lane::Edit), now) > Duration::ZERO);
         let ebs = Share { product: "ebs", ..share(Lane::Edit) };
         budget.throttled(ebs, Some(Duration::from_secs(30)), now);
-        let other = budget.anew();
+        let other = budget.anew("ns/main");
         assert_eq!(other.reserve(share(Lane::Edit), now, MOST), Ok(Duration::ZERO));
         assert_eq!(wait_after(&other, 31, ebs, now), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_a_budget_and_those_made_of_it_come_to_can_be_seen_while_they_are_in_use() {
+        let (budget, now) = (Budget::new(100).with_rate("ebs", 10), Instant::now());
+        assert_eq!(budget.usage(now), []);
+        let ebs = Share { product: "ebs", ..share(Lane::Edit) };
+        wait_after(&budget, 12, ebs, now);
+        budget.throttled(ebs, Some(Duration::from_secs(30)), now);
+        assert!(budget.reserve(ebs, now, Duration::from_secs(1)).is_err());
+        let of = |owner: &str, lane, now| budget.usage(now).into_iter().find(|it| it.owner == owner && it.lane == lane);
+        let used = of("", Lane::Edit, now).expect("it was used");
+        assert_eq!((used.product, used.limit, used.allowed), ("ebs", 10.0, 5.0));
+        assert_eq!((used.waited, used.exhausted, used.throttled), (Duration::from_millis(6600), 1, 1));
+        let polls = of("", Lane::Poll, now).expect("it is throttled too");
+        assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
+        let later = of("", Lane::Edit, now + Duration::from_secs(100)).expect("it was used");
+        assert_eq!(later.allowed, 10.0, "it is forgiven without being used");
+        let other = budget.anew("ns/main").at(20);
+        wait_after(&other, 1, ebs, now);
+        assert_eq!(of("ns/main", Lane::Edit, now).map(|it| it.limit), Some(20.0));
+        drop(other);
+        assert_eq!(of("ns/main", Lane::Edit, now), None);
     }
 }

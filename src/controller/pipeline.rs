@@ -131,6 +131,9 @@ async fn run<K: Kind>(
     let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
     let after = write(session, &report, Some(identity)).await?;
     for told in K::events(&before, &after, &seen, &decision, &acted) {
+        if told.reason == "DriftCorrected" {
+            session.ctx.metrics.drift_corrected(K::KIND, &before.namespace(), &before.name());
+        }
         session.publish(&told).await;
     }
     session.measure(Some(&seen));

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::verdict::Verdict;
 use crate::api::condition::{kind, ready, synced};
-use crate::conditions::{self, Statement};
+use crate::conditions::{self, Statement, Truth};
 
 /// The object that conditions are about, at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +78,13 @@ impl Standing<'_> {
         }
         let text = "nothing was seen of the cloud for more than three polls";
         for (kind, reason) in [(kind::READY, ready::NOT_READY)].iter().chain(self.passing) {
-            let behind = *kind == kind::READY && self.synced_generation != self.generation;
-            let known = self.fresh && !behind && conditions::find(all, kind).is_some();
-            let deleting = self.deleting && *kind == kind::READY;
-            if !known && !deleting {
+            let ready = *kind == kind::READY;
+            let behind = ready && self.synced_generation != self.generation;
+            // Nobody looks again before a person acted.
+            let blind = ready && stalled;
+            let known = self.fresh && !behind && !blind && conditions::find(all, kind).is_some();
+            if !known && !(ready && self.deleting) {
+                let text = if blind { synced.message.as_str() } else { text };
                 self.set(all, kind, Statement::unknown(reason, text));
             }
         }
@@ -92,12 +95,29 @@ impl Standing<'_> {
         self.progress(all, reconciling, stalled);
     }
 
-    /// The pass is over: `Synced`, and by the verdict whether work goes on or a person has to act, which `stalled` may say too.
-    pub fn conclude(&self, all: &mut Vec<Condition>, synced: Statement, verdict: &Verdict, stalled: bool) {
-        let (message, stalled) = (synced.message.clone(), stalled || verdict.refuses());
+    /// The pass is over: `Ready`, `Synced`, and by the verdict whether work goes on or a person has to act, which `stalled` may
+    /// say too. `Ready` is true only while neither is, so that who waits for it goes on no earlier than who reads kstatus.
+    pub fn conclude(
+        &self,
+        all: &mut Vec<Condition>,
+        ready: Statement,
+        synced: Statement,
+        verdict: &Verdict,
+        stalled: bool,
+    ) {
+        // Nobody mends what is only looked at.
+        let watched = ready.reason == ready::NOT_READY && synced.reason == synced::OBSERVE_ONLY;
+        let stalled = stalled || watched || verdict.refuses();
+        let message = if watched { ready.message.clone() } else { synced.message.clone() };
         let working = verdict.work().filter(|_| !stalled);
         let reconciling = working.map(|work| (work.reason(), message.as_str()));
         let stalled = stalled.then_some((synced.reason, message.as_str()));
+        let why = stalled.map(|(_, message)| (ready::NOT_READY, message)).or(reconciling);
+        let ready = match why.filter(|_| ready.truth == Truth::True) {
+            Some((reason, message)) => Statement::no(reason, message),
+            None => ready,
+        };
+        self.set(all, kind::READY, ready);
         self.progress(all, reconciling, stalled);
         self.set(all, kind::SYNCED, synced);
     }

@@ -1,10 +1,14 @@
 //! Metrics in OpenMetrics text, with base units. Every family starts with `disaster_recovery_`.
 
+mod cloud;
 mod disk_groups;
+mod reference;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,8 +20,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::cloud::Cloud;
 use self::disk_groups::{DiskGroups, Shown};
 pub use self::disk_groups::{DrillMeasures, GroupMeasures};
+pub use self::reference::reference;
+use crate::cloud::budget::Budget;
 use crate::cloud::client::Finished;
 use crate::controller::plan::lag::GroupLag;
 
@@ -27,19 +34,6 @@ pub const PLAN: &str = "DisasterRecoveryPlan";
 pub const DISK_GROUP: &str = "DiskReplicaGroup";
 /// The kind that [`Metrics::credentials`] are of.
 pub const ACCOUNT: &str = "AlibabaCloudAccount";
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    product: String,
-    action: String,
-    code: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Operation {
-    product: String,
-    action: String,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PassLabels {
@@ -79,6 +73,7 @@ struct ConditionLabels {
     name: String,
     r#type: String,
     status: String,
+    reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,11 +99,11 @@ struct Series {
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    request_seconds: Family<Operation, Histogram>,
+    cloud: Cloud,
     passes: Family<PassLabels, Counter>,
     pass_seconds: Family<KindLabels, Histogram>,
     conditions: Family<ConditionLabels, Gauge>,
+    drift_corrections: Family<KindObject, Counter>,
     lag: Family<Group, Seconds>,
     never_synced: Family<Group, Gauge>,
     last_sync: Family<Group, Seconds>,
@@ -117,11 +112,8 @@ pub struct Metrics {
     leader: Gauge,
     disk_groups: DiskGroups,
     series: Mutex<HashMap<KindObject, Series>>,
-    codes: Mutex<HashSet<String>>,
 }
 
-/// No process tells more error codes apart.
-const MOST_CODES: usize = 200;
 /// No plan shows more consumer groups; status tells of the worst of all.
 const MOST_GROUPS: usize = 2000;
 
@@ -131,64 +123,69 @@ impl Default for Metrics {
     }
 }
 
+fn durations() -> Histogram {
+    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
 impl Metrics {
-    /// Registers every family.
+    /// Registers every family. The registry ends each help text with a full stop, and the reference of metrics is made of them.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("disaster_recovery");
-        let buckets = || Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
-        let request_seconds = Family::<Operation, Histogram>::new_with_constructor(buckets);
-        let pass_seconds = Family::<KindLabels, Histogram>::new_with_constructor(buckets);
-        let metrics = Self {
-            requests: Family::default(),
-            request_seconds,
-            passes: Family::default(),
-            pass_seconds,
-            conditions: Family::default(),
-            lag: Family::default(),
-            never_synced: Family::default(),
-            last_sync: Family::default(),
-            objective: Family::default(),
-            credentials: Family::default(),
-            leader: Gauge::default(),
-            disk_groups: DiskGroups::register(&mut registry),
-            series: Mutex::default(),
-            codes: Mutex::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "cloud_requests",
-            "Requests to the cloud API by product, action and code",
-            metrics.requests.clone(),
-        );
-        let help = "Time that a request to the cloud API took";
-        registry.register_with_unit("cloud_request_duration", help, Unit::Seconds, metrics.request_seconds.clone());
-        registry.register("reconciliations", "Passes by kind and result", metrics.passes.clone());
-        registry.register_with_unit(
-            "reconciliation_duration",
-            "Time that a pass took",
-            Unit::Seconds,
-            metrics.pass_seconds.clone(),
-        );
-        let help = "1 for the status that a condition of an object has";
-        registry.register("condition_status", help, metrics.conditions.clone());
-        let help = "How far consumer progress at the destination is behind the source";
-        registry.register_with_unit("checkpoint_lag", help, Unit::Seconds, metrics.lag.clone());
-        let help = "1 for a consumer group whose progress was never synchronized";
-        registry.register("checkpoint_never_synced", help, metrics.never_synced.clone());
-        let help = "When consumer progress was last synchronized, in seconds since 1970 UTC";
-        registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, metrics.last_sync.clone());
-        let help = "The lag above which an object is not protected";
-        registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, metrics.objective.clone());
-        let help =
-            "When the temporary credentials of an account end, in seconds since 1970 UTC; they are renewed before";
+        let passes = Family::default();
+        let pass_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
+        let (conditions, drift_corrections, objective) = (Family::default(), Family::default(), Family::default());
+        let (lag, never_synced, last_sync) = (Family::default(), Family::default(), Family::default());
+        let (credentials, leader) = (Family::default(), Gauge::default());
+
+        let help = "1 for the status and the reason that a condition of an object has; its other statuses and \
+            reasons have no series";
+        registry.register("condition_status", help, Family::clone(&conditions));
+        let help = "How often somebody else changed what an object describes in the cloud and the operator \
+            corrected it; 0 from the first pass on";
+        registry.register("drift_corrections", help, Family::clone(&drift_corrections));
+        let help = "What spec.recoveryPointObjective says: the lag or age above which an object is not protected";
+        registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, Family::clone(&objective));
+        let help = "How far the progress of a consumer group at the destination is behind the source, exactly; \
+            no series for one that was never synchronized";
+        registry.register_with_unit("checkpoint_lag", help, Unit::Seconds, Family::clone(&lag));
+        let help = "1 for a consumer group whose progress was never synchronized, else 0";
+        registry.register("checkpoint_never_synced", help, Family::clone(&never_synced));
+        let help = "When the progress of a consumer group was last synchronized, in seconds since 1970 UTC";
+        registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, Family::clone(&last_sync));
+        let disk_groups = DiskGroups::register(&mut registry);
+        let help = "When the temporary credentials of an account end, in seconds since 1970 UTC; they are \
+            renewed before; no series for a permanent key, nor while there are none";
         registry.register_with_unit(
             "credentials_expiration_timestamp",
             help,
             Unit::Seconds,
-            metrics.credentials.clone(),
+            Family::clone(&credentials),
         );
-        registry.register("leader", "1 while this process leads, else 0", metrics.leader.clone());
-        Self { registry, ..metrics }
+        let help = "1 while this process leads, else 0; always 1 without leader election";
+        registry.register("leader", help, leader.clone());
+        let help = "How many passes over objects of a kind ended, by result: success, or error where the \
+            Kubernetes API failed or the object was changed meanwhile; failures of the cloud are in the \
+            conditions";
+        registry.register("reconciliations", help, Family::clone(&passes));
+        let help = "How long passes over objects of a kind took";
+        registry.register_with_unit("reconciliation_duration", help, Unit::Seconds, pass_seconds.clone());
+        let cloud = Cloud::register(&mut registry);
+        Self {
+            registry,
+            cloud,
+            passes,
+            pass_seconds,
+            conditions,
+            drift_corrections,
+            lag,
+            never_synced,
+            last_sync,
+            objective,
+            credentials,
+            leader,
+            disk_groups,
+            series: Mutex::default(),
+        }
     }
 
     /// The exposition text.
@@ -201,16 +198,12 @@ impl Metrics {
 
     /// Counts a request to the cloud.
     pub fn requested(&self, finished: &Finished<'_>) {
-        let Finished { product, action, code, duration } = finished;
-        let (product, action) = ((*product).to_owned(), (*action).to_owned());
-        // Codes are the other side's words: it must not be able to make up any number of series.
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = codes.contains(*code) || (codes.len() < MOST_CODES && codes.insert((*code).to_owned()));
-        let code = if known { (*code).to_owned() } else { "Other".into() };
-        drop(codes);
-        let operation = Operation { product: product.clone(), action: action.clone() };
-        self.requests.get_or_create(&Request { product, action, code }).inc();
-        self.request_seconds.get_or_create(&operation).observe(duration.as_secs_f64());
+        self.cloud.requested(finished);
+    }
+
+    /// Exports from now on how a budget is used, and those that were made anew from it.
+    pub fn budget(&self, budget: Arc<Budget>) {
+        self.cloud.budgets.watch(budget);
     }
 
     /// Exports whether this process leads, which it does also where there is no election. Until told, it does not.
@@ -237,17 +230,29 @@ impl Metrics {
             name: name.into(),
             r#type: it.type_.clone(),
             status: it.status.clone(),
+            reason: it.reason.clone(),
         };
         let new: Vec<_> = conditions.iter().map(labels).collect();
-        self.with_series(KindObject::new(kind, namespace, name), |series| {
-            for old in series.conditions.iter().filter(|old| !new.contains(old)) {
-                self.conditions.remove(old);
-            }
+        let object = KindObject::new(kind, namespace, name);
+        if kind != ACCOUNT {
+            // An increase is seen only of what was there before it.
+            self.drift_corrections.get_or_create(&object).inc_by(0);
+        }
+        self.with_series(object, |series| {
+            // A scrape in between finds both rather than neither: a gap would begin an alert anew.
             for labels in &new {
                 self.conditions.get_or_create(labels).set(1);
             }
+            for old in series.conditions.iter().filter(|old| !new.contains(old)) {
+                self.conditions.remove(old);
+            }
             series.conditions = new;
         });
+    }
+
+    /// Counts that drift of an object was corrected.
+    pub fn drift_corrected(&self, kind: &str, namespace: &str, name: &str) {
+        self.drift_corrections.get_or_create(&KindObject::new(kind, namespace, name)).inc();
     }
 
     /// Exports exact lags of a plan, in place of those exported before, and its objective in ms.
@@ -306,6 +311,11 @@ impl Metrics {
         self.with_series(object, |series| self.disk_groups.export(&disks, &mut series.disks, measures));
     }
 
+    /// Exports when the next drill of a group of disks is due, in seconds since 1970 UTC; nothing where none is to come.
+    pub fn drill_due(&self, namespace: &str, name: &str, due: Option<f64>) {
+        self.disk_groups.due(&Object { namespace: namespace.into(), name: name.into() }, due);
+    }
+
     /// Exports when the temporary credentials of an account end; nothing where they do not.
     pub fn credentials(&self, namespace: &str, name: &str, expires: Option<Timestamp>) {
         let account = Object { namespace: namespace.into(), name: name.into() };
@@ -326,6 +336,7 @@ impl Metrics {
         }
         let object = KindObject::new(kind, namespace, name);
         self.objective.remove(&object);
+        self.drift_corrections.remove(&object);
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(&object).unwrap_or_default();
         for labels in &series.conditions {
             self.conditions.remove(labels);
@@ -334,79 +345,5 @@ impl Metrics {
         if kind == DISK_GROUP {
             self.disk_groups.forget(&Object { namespace: namespace.into(), name: name.into() }, series.disks);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lag(group: &str, lag_ms: Option<i64>) -> GroupLag {
-        let (mapping, source_instance, topic) = ("orders".into(), "rmq-a".into(), "orders".into());
-        GroupLag { mapping, source_instance, group: group.into(), topic, lag_ms, last_sync_ms: Some(1_740_724_080_343) }
-    }
-
-    #[test]
-    fn lags_are_exact_and_leave_with_their_group_and_object() {
-        let metrics = Metrics::new();
-        metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234)), lag("GID_B", None)], 300_000);
-        let text = metrics.text();
-        assert!(text.contains("disaster_recovery_checkpoint_lag_seconds{"), "{text}");
-        assert!(text.contains("consumer_group=\"GID_A\"} 1.234"), "{text}");
-        let objective = "objective_seconds{kind=\"DisasterRecoveryPlan\",namespace=\"ns\",name=\"orders\"} 300.0";
-        assert!(text.contains(objective), "{text}");
-        metrics.lags("ns", "orders", &[lag("GID_A", Some(0))], 300_000);
-        assert!(!metrics.text().contains("GID_B"));
-        metrics.forget(PLAN, "ns", "orders");
-        assert!(!metrics.text().contains("orders"));
-    }
-
-    #[test]
-    fn objects_of_two_kinds_with_one_name_keep_apart() {
-        let metrics = Metrics::new();
-        metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234))], 300_000);
-        metrics.disk_group("ns", "orders", Some(&GroupMeasures { objective_seconds: 900.0, ..Default::default() }));
-        metrics.forget(DISK_GROUP, "ns", "orders");
-        assert!(metrics.text().contains("GID_A") && !metrics.text().contains("DiskReplicaGroup"));
-        metrics.disk_group("ns", "orders", Some(&GroupMeasures::default()));
-        metrics.forget(PLAN, "ns", "orders");
-        let text = metrics.text();
-        assert!(!text.contains("GID_A") && !text.contains(PLAN) && text.contains(DISK_GROUP), "{text}");
-    }
-
-    #[test]
-    fn the_other_side_cannot_make_up_series_without_end() {
-        let metrics = Metrics::new();
-        for number in 0..1000 {
-            let (product, action, code) = ("rocketmq", "GetDisasterRecoveryPlan", format!("Code{number}"));
-            metrics.requested(&Finished { product, action, code: &code, duration: Duration::ZERO });
-        }
-        let text = metrics.text();
-        let series = text.lines().filter(|line| line.starts_with("disaster_recovery_cloud_requests_total{")).count();
-        assert_eq!(series, MOST_CODES + 1);
-        let other = format!("code=\"Other\"}} {}", 1000 - MOST_CODES);
-        assert!(text.contains(&other), "{text}");
-    }
-
-    #[test]
-    fn a_process_leads_once_it_is_told() {
-        let metrics = Metrics::new();
-        let led =
-            || metrics.text().lines().filter(|line| line.starts_with("disaster_recovery_leader ")).collect::<String>();
-        assert_eq!(led(), "disaster_recovery_leader 0");
-        metrics.leading(true);
-        assert_eq!(led(), "disaster_recovery_leader 1");
-        metrics.leading(false);
-        assert_eq!(led(), "disaster_recovery_leader 0");
-    }
-
-    #[test]
-    fn the_end_of_credentials_leaves_with_their_account() {
-        let metrics = Metrics::new();
-        metrics.credentials("ns", "main", Some(Timestamp::UNIX_EPOCH));
-        let series = "disaster_recovery_credentials_expiration_timestamp_seconds{namespace=\"ns\",name=\"main\"} 0.0";
-        assert!(metrics.text().contains(series), "{}", metrics.text());
-        metrics.forget(ACCOUNT, "ns", "main");
-        assert!(!metrics.text().contains("main"));
     }
 }

@@ -78,7 +78,7 @@ async fn a_mapping_is_stopped_and_started_and_kept_when_the_spec_drops_it() {
 
     spec["topicMappings"][0]["state"] = json!("Stopped");
     world.patch("orders", json!({ "spec": spec })).await;
-    world.condition("orders", "Ready", "False", "Stopped").await;
+    world.condition("orders", "Ready", "True", "Stopped").await;
 
     world.patch("orders", json!({ "spec": { "topicMappings": [mapping("orders", "shanghai")] } })).await;
     let status = world.ready("orders").await;

@@ -8,6 +8,7 @@ mod accounts;
 mod crash;
 mod drift;
 mod enumerate;
+mod gitops;
 mod groups;
 mod identity;
 mod kinds;

@@ -51,7 +51,8 @@ async fn a_missing_secret_or_key_is_named_and_the_plan_is_still_watched() {
     world.ready("orders").await;
     world.delete_secret("idc-acl").await;
     let status = world.condition("orders", "Synced", "False", "CredentialsNotFound").await;
-    assert!(has(&status, "Ready", "True", "Available"), "it still replicates: {status:?}");
+    assert_eq!(status.items.as_deref(), Some("1/1"), "it still replicates: {status:?}");
+    assert!(has(&status, "Ready", "False", "NotReady"), "a person has to act: {status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

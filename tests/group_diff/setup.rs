@@ -1,5 +1,6 @@
 //! Objects and answers from JSON, and looks at a world.
 
+use disaster_recovery_operator::api::condition::kind;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupSpec;
 use disaster_recovery_operator::conditions;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroup, DiskGroupEdit};
@@ -50,6 +51,13 @@ impl World {
     pub fn condition(&self, kind: &str) -> String {
         let found = conditions::find(&self.status.conditions, kind);
         found.map(|it| format!("{}/{}", it.status, it.reason)).unwrap_or_default()
+    }
+
+    /// Who waits for `Ready` and who reads kstatus go on together.
+    pub fn assert_agreement(&self) {
+        let work = [kind::RECONCILING, kind::STALLED].map(|kind| self.condition(kind));
+        let ready = self.condition(kind::READY);
+        assert!(!ready.starts_with("True/") || work.iter().all(String::is_empty), "{ready} and {work:?}");
     }
 
     /// What a condition says to people.

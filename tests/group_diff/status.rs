@@ -49,7 +49,7 @@ fn every_main_situation_has_its_conditions() {
     world.pass();
     add("too old", world, ["True/Available", "True/InSync", "False/ObjectiveExceeded", "", "", ""]);
 
-    let stopped = ["False/Stopped", "True/InSync", "False/ReplicationStopped", "", "", ""];
+    let stopped = ["True/Stopped", "True/InSync", "False/ReplicationStopped", "", "", ""];
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.pass();
     add("stopped", world, stopped);

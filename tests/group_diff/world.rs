@@ -316,6 +316,7 @@ impl World {
                     let (synced, stalled) = disaster_recovery_operator::controller::wording::failure(&error);
                     self.status =
                         DiskReplicaGroup::report(&self.subject(), &Report::Failed { synced: &synced, stalled });
+                    self.assert_agreement();
                     self.advance(self.pace);
                     return None;
                 }
@@ -348,6 +349,7 @@ impl World {
             events = DiskReplicaGroup::events(&before, &after, &seen, &decision, &acted);
             if crash == Crash::Never {
                 self.status = after;
+                self.assert_agreement();
             }
         }
         self.advance(self.pace);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use disaster_recovery_operator::api::condition::kind;
 use disaster_recovery_operator::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
 use disaster_recovery_operator::cloud::credentials::CredentialsError;
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
@@ -411,7 +412,13 @@ impl World {
             visibility_window: self.window,
             now: self.timestamp(),
         };
-        status::status(&pass, report)
+        let new = status::status(&pass, report);
+        // Who waits for `Ready` and who reads kstatus go on together.
+        let find = |kind| conditions::find(&new.conditions, kind);
+        let work = find(kind::RECONCILING).or(find(kind::STALLED));
+        let ready = find(kind::READY).is_some_and(|it| it.status == "True");
+        assert!(!ready || work.is_none(), "ready, and {work:?}");
+        new
     }
 
     fn write_intents(&mut self, decision: &Decision) {

@@ -166,6 +166,7 @@ impl Operator {
         let counted = metrics.clone();
         let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
         let budget = Arc::new(Budget::new(1000));
+        metrics.budget(budget.clone());
         let cloud = client::Client::new(HttpService::new(cloud), budget, Duration::from_secs(2), listener);
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = controller::shutdown(async move { drop(stopped.await) });

@@ -21,7 +21,7 @@ use self::source::{Installation, session_name, sts_endpoint};
 use super::Settings;
 use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountSpec};
 use crate::cloud;
-use crate::cloud::budget::{Budget, Lane};
+use crate::cloud::budget::Lane;
 use crate::cloud::client::Target;
 use crate::cloud::credentials::identity::{Identity, OnChange, Signer};
 use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
@@ -259,10 +259,10 @@ impl Accounts {
         let ebs = endpoint(ebs::PRODUCT, given.and_then(|it| it.ebs.as_ref()), &settings.ebs_endpoint)?;
         let sts = endpoint(sts::PRODUCT, given.and_then(|it| it.sts.as_ref()), &settings.sts_endpoint)?;
         let budget = match &spec.budget {
-            None => self.cloud.budget().anew(),
+            None => self.cloud.budget().anew(&full),
             Some(budget) => {
                 let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
-                Budget::new(rate).with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
+                self.cloud.budget().anew(&full).at(rate).with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
             }
         };
         let client = self.cloud.clone().with_budget(Arc::new(budget));

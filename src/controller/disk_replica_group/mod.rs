@@ -209,6 +209,10 @@ impl Kind for DiskReplicaGroup {
         let group = seen.and_then(|seen| seen.group.group());
         let measures = group.map(|group| measures(it, group));
         metrics.disk_group(&it.namespace(), &it.name(), measures.as_ref());
+        // Also while the cloud cannot be seen: then none is begun.
+        let drills = it.status.drills.as_ref().filter(|_| !it.deleting() && !it.object.spec.suspend);
+        let due = drills.filter(|_| !it.object.observing()).and_then(|drills| diff::due_at(&it.object.spec, drills));
+        metrics.drill_due(&it.namespace(), &it.name(), due.map(|at| at.as_second() as f64));
     }
 
     fn next(before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {

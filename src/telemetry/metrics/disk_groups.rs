@@ -78,37 +78,60 @@ pub(super) struct DiskGroups {
     drill_success: Family<Object, Gauge>,
     drill_duration: Family<Object, Seconds>,
     drill_completion: Family<Object, Seconds>,
+    drill_due: Family<Object, Seconds>,
 }
 
 impl DiskGroups {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let all = Self::default();
-        let help = "1 for the status that a group of disks has in the cloud";
+        let help = "1 for the status that a group of disks has in the cloud; other statuses have no series, nor \
+            has any while the group cannot be seen";
         registry.register("disk_group_status", help, all.status.clone());
-        let help = "1 for the site whose disks are written to";
+        let help = "1 for the site whose disks are in use, Source or Destination";
         registry.register("disk_group_active_site", help, all.active_site.clone());
-        registry.register(
-            "disk_group_drill_active",
-            "1 while a drill is under way or its disks are still there, else 0",
-            all.drill_active.clone(),
-        );
-        let help = "1 if the last drill that ended was a success, else 0";
+        let help = "1 while a drill is under way or its clones are still there, which are billed, else 0";
+        registry.register("disk_group_drill_active", help, all.drill_active.clone());
+        let help = "1 if the last drill that ended was a success, else 0; no series before the first, nor where \
+            the group went before the drill ended";
         registry.register("disk_group_drill_last_success", help, all.drill_success.clone());
         let seconds = [
-            ("recovery_point_timestamp", "The last recovery point, in seconds since 1970 UTC", &all.recovery_point),
-            ("recovery_point_age", "How old the last recovery point is", &all.recovery_point_age),
-            ("last_failover_recovery_time", "How long the last failover took", &all.failover_time),
+            (
+                "recovery_point_timestamp",
+                "The last recovery point in the present direction, in seconds since 1970 UTC; no series while \
+                    there is none, nor while the group cannot be seen",
+                &all.recovery_point,
+            ),
+            (
+                "recovery_point_age",
+                "How old the last recovery point was when it was looked at: what a failover would have lost",
+                &all.recovery_point_age,
+            ),
+            (
+                "last_failover_recovery_time",
+                "How long the last failover or failback took until the disks could be used",
+                &all.failover_time,
+            ),
             (
                 "last_failover_recovery_point_age",
-                "How old the recovery point was that the last failover opened: what was lost",
+                "How old the recovery point was that the last failover or failback opened: what was lost",
                 &all.failover_loss,
             ),
-            ("drill_start_timestamp", "When the active drill began, in seconds since 1970 UTC", &all.drill_start),
-            ("drill_last_duration", "How long the last drill that ended took", &all.drill_duration),
+            (
+                "drill_start_timestamp",
+                "When the drill began that is under way or whose clones are still there, in seconds since 1970 UTC",
+                &all.drill_start,
+            ),
+            ("drill_last_duration", "How long the cloning of the last drill that ended took", &all.drill_duration),
             (
                 "drill_last_completion_timestamp",
-                "When the last drill ended, in seconds since 1970 UTC",
+                "When the clones of the last drill that ended were gone, in seconds since 1970 UTC",
                 &all.drill_completion,
+            ),
+            (
+                "drill_due_timestamp",
+                "When the next drill is due by its schedule, in seconds since 1970 UTC; in the past while one is \
+                    due and not begun",
+                &all.drill_due,
             ),
         ];
         for (name, help, family) in seconds {
@@ -148,9 +171,15 @@ impl DiskGroups {
         }
     }
 
+    /// Exports when the next drill is due.
+    pub(super) fn due(&self, object: &Object, due: Option<f64>) {
+        set(&self.drill_due, object, due);
+    }
+
     /// Removes every series of an object.
     pub(super) fn forget(&self, object: &Object, mut shown: Shown) {
         self.export(object, &mut shown, None);
+        self.due(object, None);
         for family in [&self.failover_time, &self.failover_loss, &self.drill_duration, &self.drill_completion] {
             family.remove(object);
         }

@@ -29,7 +29,7 @@ async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
     let status = world.condition("db", "Synced", "True", "InSync").await;
     let generation = world.get("db").await.expect("it is there").metadata.generation;
     assert_eq!(status.synced_generation, generation, "{status:#?}");
-    assert!(has(&status, "Ready", "False", "Stopped") && has(&status, "Protected", "False", "ReplicationStopped"));
+    assert!(has(&status, "Ready", "True", "Stopped") && has(&status, "Protected", "False", "ReplicationStopped"));
     let group = world.group();
     assert_eq!((group.name.as_deref(), group.description.as_deref()), (Some("orders"), Some("other")));
     assert!(group.enable_rtc);
@@ -54,7 +54,7 @@ async fn pairs_are_added_and_removed_while_replication_is_stopped() {
 
     world.cloud.clear_requests();
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
-    let stopped = |it: &DiskReplicaGroupStatus| has(it, "Ready", "False", "Stopped") && it.pairs.len() == 2;
+    let stopped = |it: &DiskReplicaGroupStatus| has(it, "Ready", "True", "Stopped") && it.pairs.len() == 2;
     let status = world.status("db", "it is stopped with its new pairs", stopped).await;
     assert_eq!(status.pairs_in_group.as_deref(), Some("2/2"), "{status:#?}");
     world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
@@ -94,7 +94,7 @@ async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
     stopped["replication"] = json!("Stopped");
     world.create("db", stopped).await;
     let rests =
-        |it: &DiskReplicaGroupStatus| has(it, "Ready", "False", "Stopped") && has(it, "Synced", "True", "InSync");
+        |it: &DiskReplicaGroupStatus| has(it, "Ready", "True", "Stopped") && has(it, "Synced", "True", "InSync");
     let status = world.status("db", "it is made and rests", rests).await;
     assert_eq!((status.pairs_in_group.as_deref(), status.group_status.as_deref()), (Some("2/2"), Some("created")));
     assert!(!world.changes().iter().any(|it| it == "StartDiskReplicaGroup"));
@@ -111,10 +111,10 @@ async fn a_stopped_group_is_failed_over_and_stays_stopped() {
     let _operator = world.operator().await;
     world.made(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
-    world.condition("db", "Ready", "False", "Stopped").await;
+    world.condition("db", "Ready", "True", "Stopped").await;
     world.go_to("Destination", "Planned").await;
     let there =
-        |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Destination) && has(it, "Ready", "False", "Stopped");
+        |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Destination) && has(it, "Ready", "True", "Stopped");
     let status = world.status("db", "the destination is in use, and replication stopped", there).await;
     assert!(has(&status, "Synced", "True", "InSync"), "{status:#?}");
     assert_eq!(world.group().status, ReplicaStatus::Stopped);

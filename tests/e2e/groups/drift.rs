@@ -27,7 +27,7 @@ async fn replication_that_is_started_in_the_console_is_stopped_again() {
     let _operator = world.operator().await;
     world.made(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
-    world.condition("db", "Ready", "False", "Stopped").await;
+    world.condition("db", "Ready", "True", "Stopped").await;
     world.by_hand(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
     world.event("db", "DriftCorrected").await;
     world.until(ReplicaStatus::Stopped).await;
@@ -41,7 +41,8 @@ async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop
     world.edit(DiskGroupEdit { group_name: Some("by hand".into()), ..DiskGroupEdit::default() });
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
     assert_eq!(status.drift[0].found, "by hand", "{status:#?}");
-    assert!(has(&status, "Ready", "True", "Available"), "it works all the same: {status:#?}");
+    assert!(has(&status, "Protected", "True", "WithinObjective"), "it works all the same: {status:#?}");
+    assert!(has(&status, "Ready", "False", "NotReady"), "a person has to act: {status:#?}");
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     world.condition("db", "Synced", "True", "InSync").await;
     assert_eq!(world.group().name.as_deref(), Some("orders"));

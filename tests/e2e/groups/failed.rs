@@ -75,7 +75,7 @@ async fn a_stop_that_failed_is_tried_again() {
     world.fail_next();
     world.cloud.clear_requests();
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
-    world.condition("db", "Ready", "False", "Stopped").await;
+    world.condition("db", "Ready", "True", "Stopped").await;
     assert_eq!(world.changes(), ["StopDiskReplicaGroup"; 2], "once again");
 }
 

@@ -27,6 +27,13 @@ fn due(spec: &DiskReplicaGroupSpec, since: Timestamp, now: Timestamp) -> Option<
     (found > since).then_some(found)
 }
 
+/// When the first drill is due by the schedule that was not begun, which may have passed.
+pub fn due_at(spec: &DiskReplicaGroupSpec, status: &DrillsStatus) -> Option<Timestamp> {
+    let drill = spec.drill.as_ref().filter(|it| status.schedule.as_ref() == Some(&it.schedule))?;
+    let since = status.last_schedule_time?.to_zoned(TimeZone::UTC);
+    Some(Cron::from_str(&drill.schedule).ok()?.find_next_occurrence(&since, false).ok()?.timestamp())
+}
+
 /// Whether a drill is to begin now, as far as can be told without looking.
 fn wanted(want: &Desired<'_>, status: &DrillsStatus, now: Timestamp) -> bool {
     let scheduled = status.last_schedule_time.is_some_and(|since| due(want.spec, since, now).is_some());

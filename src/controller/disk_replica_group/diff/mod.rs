@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::decision::{Action, Decision, Step};
-pub use self::drills::{matter, toward};
+pub use self::drills::{due_at, matter, toward};
 pub use self::teardown::{owes, teardown};
 use super::life::Life;
 use super::observe::{self, Observed, Sight};

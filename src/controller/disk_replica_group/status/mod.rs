@@ -59,7 +59,6 @@ fn ran(
     let protected = protection(it, new, seen, decision);
     standing.set(&mut new.conditions, kind::PROTECTED, protected);
     let ready = readiness(it, new, seen, decision);
-    standing.set(&mut new.conditions, kind::READY, ready);
     let (synced, by_failure) = synchrony(it, new, seen, decision, first_failure(acted));
     if !it.deleting() && synced.truth == Truth::True {
         new.synced_generation = it.generation();
@@ -70,7 +69,7 @@ fn ran(
         }
         None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
     }
-    standing.conclude(&mut new.conditions, synced, &decision.verdict, by_failure);
+    standing.conclude(&mut new.conditions, ready, synced, &decision.verdict, by_failure);
 }
 
 /// Whether a drill is asked for that this object never makes.

@@ -78,13 +78,7 @@ pub(super) fn readiness(
             return Statement::no(work.reason(), doing(*work));
         }
         Verdict::Waiting { work, on } => return Statement::no(work.reason(), format!("waiting for {on}")),
-        Verdict::Refused { reason, message } => {
-            let current = it.status.synced_generation == it.generation();
-            let harmless = *reason == synced::REPLICATION_RUNNING && current;
-            if !harmless {
-                return Statement::no(ready::NOT_READY, message.clone());
-            }
-        }
+        Verdict::Refused { message, .. } => return Statement::no(ready::NOT_READY, message.clone()),
         Verdict::InSync | Verdict::Released { .. } => {}
     }
     let Some(group) = seen.group.group() else { return Statement::no(ready::NOT_READY, "there is no group") };
@@ -103,7 +97,7 @@ pub(super) fn readiness(
     }
     if !life::runs(&group.status) {
         return match spec.replication {
-            Replication::Stopped => Statement::no(ready::STOPPED, "replication is stopped, as the spec says"),
+            Replication::Stopped => Statement::yes(ready::STOPPED, "replication is stopped, as the spec says"),
             Replication::Running => {
                 Statement::no(ready::NOT_READY, format!("replication does not run: {}", group.status.as_str()))
             }

@@ -167,8 +167,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     let instances = plan.map(|plan| resolve::instances(pass.spec, plan)).unwrap_or_default();
     let items = resolve::items(pass.spec, &pass.old.topic_mappings, &instances, &seen.items);
     coverage(pass, new, seen, plan, &items);
-    set(pass, new, kind::READY, readiness(pass, decision, plan, &items));
-
+    let ready = readiness(pass, decision, plan, &items);
     let synced = match blocked_by {
         Some(message) if !pass.deleting => Statement::no(synced::ITEMS_RUNNING, message),
         _ => synchrony(pass, new, seen, decision, failed, refused_while_running),
@@ -179,5 +178,5 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     }
     let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
     let stalled = stalled_by_failure || blocked_by.is_some();
-    standing(pass).conclude(&mut new.conditions, synced, &decision.verdict, stalled);
+    standing(pass).conclude(&mut new.conditions, ready, synced, &decision.verdict, stalled);
 }

@@ -60,12 +60,10 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
         return Statement::no(ready::NOT_READY, format!("topic mappings do not run: {}", listed(&stopped)));
     }
     if all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped) {
-        return Statement::no(ready::STOPPED, "every topic mapping is stopped, as the spec says");
+        return Statement::yes(ready::STOPPED, "every topic mapping is stopped, as the spec says");
     }
     match &decision.verdict {
-        Verdict::Refused { .. } => {
-            Statement::yes(ready::AVAILABLE, "every topic mapping is as the spec says; see Synced")
-        }
+        Verdict::Refused { message, .. } => Statement::no(ready::NOT_READY, message.clone()),
         _ => Statement::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}")),
     }
 }

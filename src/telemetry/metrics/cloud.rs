@@ -1,0 +1,142 @@
+//! The families of the cloud API: requests, and how the budgets of calls are used.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::durations;
+use crate::cloud::budget::{Budget, Lane, Usage};
+use crate::cloud::client::Finished;
+
+/// No process tells more error codes apart.
+pub(super) const MOST_CODES: usize = 200;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    product: String,
+    action: String,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    product: String,
+    action: String,
+}
+
+/// Namespace and name are those of an account, and empty of the operator's own identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    namespace: String,
+    name: String,
+    product: &'static str,
+    region: String,
+    lane: &'static str,
+}
+
+/// The families.
+pub(super) struct Cloud {
+    requests: Family<Request, Counter>,
+    seconds: Family<Operation, Histogram>,
+    codes: Mutex<HashSet<String>>,
+    pub(super) budgets: Budgets,
+}
+
+impl Cloud {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let requests = Family::default();
+        let seconds = Family::<Operation, Histogram>::new_with_constructor(durations as fn() -> Histogram);
+        let budgets = Budgets::default();
+        let help = "How many requests were made to the cloud API, by the code of the answer: OK, the API's error \
+            code, or Other after 200 different ones";
+        registry.register("cloud_requests", help, Family::clone(&requests));
+        let help = "How long requests to the cloud API took, waiting for the operator's own budget not included";
+        registry.register_with_unit("cloud_request_duration", help, Unit::Seconds, seconds.clone());
+        registry.register_collector(Box::new(budgets.clone()));
+        Self { requests, seconds, codes: Mutex::default(), budgets }
+    }
+
+    pub(super) fn requested(&self, finished: &Finished<'_>) {
+        let Finished { product, action, code, duration } = finished;
+        let (product, action) = ((*product).to_owned(), (*action).to_owned());
+        // Codes are the other side's words: it must not be able to make up any number of series.
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = codes.contains(*code) || (codes.len() < MOST_CODES && codes.insert((*code).to_owned()));
+        let code = if known { (*code).to_owned() } else { "Other".into() };
+        drop(codes);
+        let operation = Operation { product: product.clone(), action: action.clone() };
+        self.requests.get_or_create(&Request { product, action, code }).inc();
+        self.seconds.get_or_create(&operation).observe(duration.as_secs_f64());
+    }
+}
+
+/// The budgets that are looked at with every scrape: what they allow changes with time alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Budgets(Arc<Mutex<Vec<Arc<Budget>>>>);
+
+impl Budgets {
+    pub(super) fn watch(&self, budget: Arc<Budget>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(budget);
+    }
+}
+
+impl Collector for Budgets {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = Instant::now();
+        let all: Vec<_> = budgets.iter().flat_map(|it| it.usage(now)).map(|it| (labels(&it), it)).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let help = "How many calls a second the operator's budget allows now, by account (empty labels: the \
+            operator's own identity), product, region and lane; fewer than the limit while the service \
+            throttles.";
+        write(&mut encoder, "cloud_budget_requests_per_second", help, None, &all, |it| ConstGauge::new(it.allowed))?;
+        let help = "How many calls a second the operator's budget allows while nothing throttles.";
+        let name = "cloud_budget_limit_requests_per_second";
+        write(&mut encoder, name, help, None, &all, |it| ConstGauge::new(it.limit))?;
+        let (help, unit) = ("How long calls waited for the operator's own budget, added up.", Some(&Unit::Seconds));
+        write(&mut encoder, "cloud_budget_wait", help, unit, &all, |it| ConstCounter::new(it.waited.as_secs_f64()))?;
+        let help =
+            "How many calls were given up since the operator's own budget was used up for more than five seconds.";
+        write(&mut encoder, "cloud_budget_exhausted", help, None, &all, |it| ConstCounter::new(it.exhausted))?;
+        let help = "How many calls the service answered with a demand for fewer calls.";
+        write(&mut encoder, "cloud_throttled_requests", help, None, &all, |it| ConstCounter::new(it.throttled))
+    }
+}
+
+fn write<M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    all: &[(LaneLabels, Usage)],
+    metric: impl Fn(&Usage) -> M,
+) -> fmt::Result {
+    let Some((_, first)) = all.first() else { return Ok(()) };
+    let mut family = encoder.encode_descriptor(name, help, unit, metric(first).metric_type())?;
+    all.iter().try_for_each(|(labels, usage)| metric(usage).encode(family.encode_family(labels)?))
+}
+
+fn labels(usage: &Usage) -> LaneLabels {
+    let (namespace, name) = usage.owner.split_once('/').unwrap_or_default();
+    LaneLabels {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        product: usage.product,
+        region: usage.region.clone(),
+        lane: match usage.lane {
+            Lane::Poll => "poll",
+            Lane::Edit => "edit",
+        },
+    }
+}

@@ -1,0 +1,88 @@
+//! The reference of all metrics, made of what the registry itself says once everything happened.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
+use crate::cloud::budget::{Budget, Lane, Share};
+use crate::cloud::client::Finished;
+use crate::controller::plan::lag::GroupLag;
+
+/// A table of every family in Markdown: name, type, unit, labels and help.
+pub fn reference() -> String {
+    let text = everything().text();
+    let mut out = String::from("| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
+    let after = |line: &str, what: &str| {
+        line.strip_prefix(what).and_then(|rest| rest.split_once(' ')).map(|it| (it.0.to_owned(), it.1.to_owned()))
+    };
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((family, help)) = after(line, "# HELP ") else { continue };
+        let kind = lines.next().and_then(|line| after(line, "# TYPE ")).unwrap_or_default().1;
+        let unit = lines.next_if(|line| line.starts_with("# UNIT ")).and_then(|line| after(line, "# UNIT "));
+        let unit = unit.map_or_else(|| "–".to_owned(), |it| it.1);
+        let sample = lines.peek().copied().unwrap_or_default();
+        let name = if kind == "counter" { format!("{family}_total") } else { family };
+        out += &format!("| `{name}` | {kind} | {unit} | {} | {help} |\n", labels(sample));
+    }
+    out
+}
+
+/// The names of a sample's labels, without those of the exposition.
+fn labels(sample: &str) -> String {
+    let inside = sample.split_once('{').and_then(|it| it.1.rsplit_once('}')).map_or("", |it| it.0);
+    // No value of the sample has a comma or an equals sign in it.
+    let names = inside.split(',').filter_map(|it| it.split_once('=')).map(|it| it.0).filter(|name| *name != "le");
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "–".into() } else { names.join(", ") }
+}
+
+/// Metrics in which everything happened once.
+fn everything() -> Metrics {
+    let (metrics, budget) = (Metrics::new(), Arc::new(Budget::new(1)));
+    let duration = Duration::from_millis(10);
+    metrics.leading(true);
+    metrics.requested(&Finished { product: "rocketmq", action: "ListDisasterRecoveryPlans", code: "OK", duration });
+    budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", lane: Lane::Poll }, Instant::now());
+    metrics.budget(budget);
+    for kind in [PLAN, DISK_GROUP, ACCOUNT] {
+        metrics.reconciled(kind, "success", duration);
+        let condition = Condition {
+            type_: "Ready".into(),
+            status: "True".into(),
+            reason: "Available".into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        metrics.conditions(kind, "shop", "orders", &[condition]);
+    }
+    let (mapping, source_instance, group, topic) = ("m".into(), "i".into(), "g".into(), "t".into());
+    let lag = GroupLag { mapping, source_instance, group, topic, lag_ms: Some(1), last_sync_ms: Some(1) };
+    metrics.lags("shop", "orders", &[lag], 1);
+    let some = Some(1.0);
+    let drill = DrillMeasures {
+        active: true,
+        started: some,
+        last_result_success: Some(true),
+        last_duration_seconds: some,
+        last_completed: some,
+    };
+    let measures = GroupMeasures {
+        status: "normal".into(),
+        lag_seconds: some,
+        recovery_point: some,
+        objective_seconds: 1.0,
+        active_site: "Source",
+        last_recovery_time_seconds: some,
+        last_data_loss_seconds: some,
+        drill: Some(drill),
+    };
+    metrics.disk_group("shop", "orders", Some(&measures));
+    metrics.drill_due("shop", "orders", some);
+    metrics.credentials("shop", "production", Some(Timestamp::UNIX_EPOCH));
+    metrics
+}

@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::cloud::MOST_CODES;
+use super::*;
+
+fn lag(group: &str, lag_ms: Option<i64>) -> GroupLag {
+    let (mapping, source_instance, topic) = ("orders".into(), "rmq-a".into(), "orders".into());
+    GroupLag { mapping, source_instance, group: group.into(), topic, lag_ms, last_sync_ms: Some(1_740_724_080_343) }
+}
+
+#[test]
+fn lags_are_exact_and_leave_with_their_group_and_object() {
+    let metrics = Metrics::new();
+    metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234)), lag("GID_B", None)], 300_000);
+    let text = metrics.text();
+    assert!(text.contains("disaster_recovery_checkpoint_lag_seconds{"), "{text}");
+    assert!(text.contains("consumer_group=\"GID_A\"} 1.234"), "{text}");
+    let objective = "objective_seconds{kind=\"DisasterRecoveryPlan\",namespace=\"ns\",name=\"orders\"} 300.0";
+    assert!(text.contains(objective), "{text}");
+    metrics.lags("ns", "orders", &[lag("GID_A", Some(0))], 300_000);
+    assert!(!metrics.text().contains("GID_B"));
+    metrics.forget(PLAN, "ns", "orders");
+    assert!(!metrics.text().contains("orders"));
+}
+
+#[test]
+fn objects_of_two_kinds_with_one_name_keep_apart() {
+    let metrics = Metrics::new();
+    metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234))], 300_000);
+    metrics.disk_group("ns", "orders", Some(&GroupMeasures { objective_seconds: 900.0, ..Default::default() }));
+    metrics.forget(DISK_GROUP, "ns", "orders");
+    assert!(metrics.text().contains("GID_A") && !metrics.text().contains("DiskReplicaGroup"));
+    metrics.disk_group("ns", "orders", Some(&GroupMeasures::default()));
+    metrics.forget(PLAN, "ns", "orders");
+    let text = metrics.text();
+    assert!(!text.contains("GID_A") && !text.contains(PLAN) && text.contains(DISK_GROUP), "{text}");
+}
+
+#[test]
+fn the_other_side_cannot_make_up_series_without_end() {
+    let metrics = Metrics::new();
+    for number in 0..1000 {
+        let (product, action, code) = ("rocketmq", "GetDisasterRecoveryPlan", format!("Code{number}"));
+        metrics.requested(&Finished { product, action, code: &code, duration: Duration::ZERO });
+    }
+    let text = metrics.text();
+    let series = text.lines().filter(|line| line.starts_with("disaster_recovery_cloud_requests_total{")).count();
+    assert_eq!(series, MOST_CODES + 1);
+    let other = format!("code=\"Other\"}} {}", 1000 - MOST_CODES);
+    assert!(text.contains(&other), "{text}");
+}
+
+#[test]
+fn a_process_leads_once_it_is_told() {
+    let metrics = Metrics::new();
+    let led =
+        || metrics.text().lines().filter(|line| line.starts_with("disaster_recovery_leader ")).collect::<String>();
+    assert_eq!(led(), "disaster_recovery_leader 0");
+    metrics.leading(true);
+    assert_eq!(led(), "disaster_recovery_leader 1");
+    metrics.leading(false);
+    assert_eq!(led(), "disaster_recovery_leader 0");
+}
+
+#[test]
+fn the_end_of_credentials_leaves_with_their_account() {
+    let metrics = Metrics::new();
+    metrics.credentials("ns", "main", Some(Timestamp::UNIX_EPOCH));
+    let series = "disaster_recovery_credentials_expiration_timestamp_seconds{namespace=\"ns\",name=\"main\"} 0.0";
+    assert!(metrics.text().contains(series), "{}", metrics.text());
+    metrics.forget(ACCOUNT, "ns", "main");
+    assert!(!metrics.text().contains("main"));
+}

@@ -1,0 +1,248 @@
+//! The states of a group of disks, as passes over a simulated cloud leave them.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "other tests use the rest of the world, and a test ends where it fails"
+)]
+
+#[path = "../group_diff/acting.rs"]
+mod acting;
+#[path = "../group_diff/setup.rs"]
+mod setup;
+#[path = "../group_diff/words.rs"]
+mod words;
+#[path = "../group_diff/world.rs"]
+mod world;
+
+use disaster_recovery_operator::api::DRILL_ANNOTATION;
+use disaster_recovery_operator::api::condition::synced;
+use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
+use disaster_recovery_operator::cloud::endpoint::EndpointError;
+use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::conditions::Statement;
+use disaster_recovery_operator::controller::accounts::AccountError;
+use disaster_recovery_operator::controller::kind::{Kind, Report};
+use disaster_recovery_operator::controller::wording;
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
+use serde_json::{Value, json};
+
+use self::acting::Fault;
+use self::world::{Crash, DESTINATION, SOURCE, World, pair, spec_with};
+use crate::states::{deleted, json_of, object, unseen};
+
+const KIND: &str = "DiskReplicaGroup";
+
+fn slow() -> DiskRules {
+    DiskRules { delay_ms: 30_000, ..DiskRules::default() }
+}
+
+fn running() -> World {
+    World::in_sync(json!({}))
+}
+
+/// After one more pass.
+fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
+    what(&mut world);
+    world.pass();
+    world
+}
+
+/// After a pass that found the group to be like this.
+fn console(patch: Value, edit: Value) -> World {
+    let mut world = World::in_sync(patch);
+    world.disks.freeze(true);
+    then(world, |world| world.console(edit))
+}
+
+/// After a pass that saw nothing.
+fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
+    world.status = DiskReplicaGroup::report(&world.subject(), &Report::Failed { synced: &synced, stalled });
+    world
+}
+
+fn suspended(mut world: World) -> World {
+    world.status = DiskReplicaGroup::report(&world.subject(), &Report::Suspended);
+    world
+}
+
+fn failure(class: Class) -> (Statement, bool) {
+    let (action, code, message) = ("DescribeDiskReplicaGroups", "Code".into(), "The cloud's own words.".into());
+    wording::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+}
+
+/// After a pass in which a call failed.
+fn failed(class: Class) -> World {
+    let mut world = running();
+    world.edit(json!({"replication": "Stopped"}));
+    world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never, false);
+    world
+}
+
+/// The group of another, looked at by a second object.
+fn second(patch: Value) -> World {
+    let first = running();
+    let mut world = World::new(spec_with(json!({"replicaGroupId": first.group_id()})), DiskRules::default());
+    world.edit(patch);
+    world.object.metadata.generation = Some(1);
+    (world.disks, world.now) = (first.disks, first.now);
+    world
+}
+
+/// A drill runs.
+fn drilling() -> World {
+    let world = World::in_sync(json!({"drill": {"schedule": "0 3 * * 0", "keepFor": "2h"}}));
+    let mut world = then(world, |world| world.annotate(DRILL_ANNOTATION, "now"));
+    world.pass();
+    world
+}
+
+fn worlds() -> Vec<(&'static str, World)> {
+    let edited = |patch: Value| move |world: &mut World| world.edit(patch);
+    let there = || json!({"activeSite": "Destination"});
+    let endpoint = AccountError::Endpoint {
+        account: "databases/production".into(),
+        product: "ebs",
+        why: EndpointError::NotAUrl("elsewhere".into()),
+    };
+    let missing = AccountError::Missing("databases/production".into());
+    let changed = "group pg-1 was last seen as one identity and is not found as another";
+    let changed = (Statement::no(synced::ACCOUNT_CHANGED, changed), true);
+    let aged = || {
+        let mut world = running();
+        world.disks.freeze(true);
+        world.advance(1_000_000);
+        world
+    };
+    let failing_over = || then(World::in_sync_with(json!({}), slow()), edited(there()));
+    let failed_over = || {
+        let mut world = World::in_sync(json!({"reprotect": "Manual"}));
+        world.edit(there());
+        world.converge(50);
+        world
+    };
+    let observe = json!({"managementPolicy": "Observe"});
+    vec![
+        ("being-made", then(World::new(spec_with(json!({})), slow()), |_| {})),
+        ("first-synchronization", {
+            let mut world = World::new(spec_with(json!({})), slow());
+            while world.pass().told() != "ok" {}
+            world
+        }),
+        ("replicating", running()),
+        ("recovery-point-too-old", then(aged(), |_| {})),
+        ("stopped", then(World::in_sync(json!({"replication": "Stopped"})), |_| {})),
+        ("stopped-by-somebody", console(json!({}), json!({"status": "stopped"}))),
+        ("failed-over-by-somebody", console(json!({}), json!({"status": "failovered"}))),
+        ("failed", console(json!({}), json!({"status": "invalid"}))),
+        ("failover-failed", console(json!({}), json!({"status": "failover_failed"}))),
+        ("failing-over", failing_over()),
+        ("being-turned-round", {
+            let mut world = failing_over();
+            while world.pass().told() != "Reverse:Reprotecting" {}
+            world
+        }),
+        ("failed-over", failed_over()),
+        ("being-cancelled", then(failed_over(), edited(json!({"activeSite": "Source"})))),
+        ("failover-refused", then(aged(), edited(there()))),
+        ("change-needs-a-stop", then(running(), edited(json!({"groupName": "other"})))),
+        ("renamed-by-somebody", console(json!({"groupName": "orders"}), json!({"groupName": "by hand"}))),
+        ("disks-attached", {
+            let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
+            world.disks.attach("d-data-s", true);
+            world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+            (0..4).for_each(|_| drop(world.pass()));
+            world
+        }),
+        ("call-denied", failed(Class::Denied)),
+        ("call-invalid", failed(Class::Invalid)),
+        ("call-throttled", failed(Class::Throttled { after: None })),
+        ("answer-lost", failed(Class::Ambiguous)),
+        (
+            "group-not-found",
+            then(World::new(spec_with(json!({"replicaGroupId": "pg-unknown"})), DiskRules::default()), |_| {}),
+        ),
+        ("immutable-field", then(running(), edited(json!({"replicaGroupId": "pg-unknown"})))),
+        ("owned-by-another", {
+            let mut world = second(json!({}));
+            world.object.metadata.name = Some("orders-dc".into());
+            then(world, |_| {})
+        }),
+        ("account-not-found", blind(running(), wording::unusable(&missing))),
+        ("account-changed", blind(running(), changed)),
+        ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
+        ("access-denied", blind(running(), failure(Class::Denied))),
+        ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
+        ("cloud-unavailable", {
+            let mut world = running();
+            world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
+            world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+            world
+        }),
+        ("cloud-unavailable-for-long", {
+            let mut world = running();
+            world.fresh = false;
+            blind(world, failure(Class::Unavailable))
+        }),
+        ("failover-while-the-cloud-is-unavailable", {
+            let mut world = running();
+            world.edit(there());
+            blind(world, failure(Class::Unavailable))
+        }),
+        ("suspended", {
+            let mut world = running();
+            world.edit(json!({"suspend": true}));
+            suspended(world)
+        }),
+        ("observed", then(second(observe.clone()), |_| {})),
+        ("observed-and-different", {
+            let mut other = observe.clone();
+            other["description"] = json!("another");
+            then(second(other), |_| {})
+        }),
+        ("observed-and-stopped", {
+            let mut world = second(observe);
+            world.disks.freeze(true);
+            then(world, |world| world.console(json!({"status": "stopped"})))
+        }),
+        ("drilling", drilling()),
+        ("drill-not-cleared", {
+            let mut world = drilling();
+            world.advance(121 * 60_000);
+            let id = world.disks.inspect().drills[0].drill_id.clone();
+            let edit = DrillEdit { status: Some(DrillStatus::ClearFailed), fail_next: None };
+            world.disks.edit_drill(&id, &edit).unwrap();
+            then(world, |_| {})
+        }),
+        ("being-deleted", then(running(), World::delete)),
+        ("deletion-blocked", {
+            let mut world = running();
+            world.delete();
+            blind(world, failure(Class::Denied))
+        }),
+        ("deletion-not-seen", {
+            let mut world = running();
+            world.delete();
+            world
+        }),
+        ("edited", {
+            let mut world = running();
+            world.edit(there());
+            world
+        }),
+        ("edited-once-stalled", {
+            let mut world = then(aged(), edited(there()));
+            world.edit(json!({"failover": {"mode": "Forced"}}));
+            world
+        }),
+    ]
+}
+
+pub(crate) fn states() -> Vec<Value> {
+    let made = worlds().into_iter().map(|(name, world)| {
+        let generation = world.object.metadata.generation.unwrap();
+        let object = object(KIND, name, generation, json_of(&world.object.spec), json_of(&world.status));
+        if world.deleting() { deleted(object) } else { object }
+    });
+    made.chain([object(KIND, "new", 1, json_of(&spec_with(json!({}))), unseen())]).collect()
+}

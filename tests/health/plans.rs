@@ -1,0 +1,214 @@
+//! The states of a plan, as passes over a simulated cloud leave them.
+
+#[path = "../plan_diff/world.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "other tests use the rest, and a test ends where it fails")]
+mod world;
+
+use disaster_recovery_operator::api::condition::synced;
+use disaster_recovery_operator::cloud::endpoint::EndpointError;
+use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::conditions::Statement;
+use disaster_recovery_operator::controller::accounts::AccountError;
+use disaster_recovery_operator::controller::plan::status::Report;
+use disaster_recovery_operator::controller::wording;
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
+use serde_json::{Value, json};
+
+use self::world::{Crash, Fault, THEIRS, World, external, mapping, spec_with};
+use crate::states::{deleted, json_of, object, unseen};
+
+const KIND: &str = "DisasterRecoveryPlan";
+
+fn slow() -> Rules {
+    Rules { delay_ms: 20_000, ..Rules::default() }
+}
+
+fn running_update() -> Rules {
+    Rules { update_while_running: true, ..Rules::default() }
+}
+
+/// In sync, and long enough for consumer progress to have been synchronized.
+fn steady(patch: Value, rules: Rules) -> World {
+    let mut world = World::in_sync(spec_with(patch), rules);
+    world.advance(30_000);
+    world.pass();
+    world
+}
+
+fn fresh(patch: Value) -> World {
+    World::new(spec_with(patch), Rules::default())
+}
+
+/// After one more pass.
+fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
+    what(&mut world);
+    world.pass();
+    world
+}
+
+/// After a pass that saw nothing.
+fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
+    world.status = world.new_status(&Report::Failed { synced: &synced, stalled });
+    world
+}
+
+fn failure(class: Class) -> (Statement, bool) {
+    let (action, code, message) = ("ListDisasterRecoveryPlans", "Code".into(), "The cloud's own words.".into());
+    wording::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+}
+
+fn item(world: &mut World, status: ItemStatus) {
+    let (plan, now) = (world.plan_id(), world.now);
+    let item = *world.items(plan).keys().next().expect("an item");
+    world.model.set_item_status(plan, item, status, now).expect("it is set");
+}
+
+fn lag(world: &mut World) {
+    let plan = world.our_plan().expect("a plan");
+    let ids: Vec<i64> = plan.items.values().flat_map(|it| it.checkpoints.iter().map(|it| it.checkpoint_id)).collect();
+    let now = world.now;
+    let late =
+        || CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - 900_000) };
+    ids.into_iter().for_each(|id| world.model.set_checkpoint(id, late()).expect("it is set"));
+}
+
+fn observed(desc: &str, edit: Value) -> World {
+    let mut world = fresh(json!({"managementPolicy": "Observe"}));
+    let (id, _) = world.console_plan(Some(desc), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.edit(edit);
+    world.generation = 1;
+    then(world, |world| world.advance(30_000))
+}
+
+fn deleting(mut world: World) -> World {
+    world.deleting = true;
+    world.generation += 1;
+    world
+}
+
+fn suspended(mut world: World) -> World {
+    world.status = world.new_status(&Report::Suspended);
+    world
+}
+
+/// Whose passes came to what.
+fn worlds() -> Vec<(&'static str, World)> {
+    let running = || steady(json!({}), Rules::default());
+    let edited = |patch: Value| move |world: &mut World| world.edit(patch);
+    let console = |id: i64, patch: Value| {
+        move |world: &mut World| world.model.edit_plan(id, &patch, world.now).map(drop).expect("edited")
+    };
+    let mut hangzhou = serde_json::to_value(world::base_spec()).expect("JSON")["instances"][0].take();
+    hangzhou["instanceId"] = json!("rmq-z");
+    let endpoint = AccountError::Endpoint {
+        account: "messaging/production".into(),
+        product: "rocketmq",
+        why: EndpointError::NotAUrl("elsewhere".into()),
+    };
+    let missing = AccountError::Missing("messaging/production".into());
+    let changed = "plan 1 was last seen as one identity and is not found as another";
+    let changed = (Statement::no(synced::ACCOUNT_CHANGED, changed), true);
+    let renamed = steady(json!({}), running_update());
+    let id = renamed.plan_id();
+    vec![
+        ("being-made", then(World::new(spec_with(json!({})), slow()), |_| {})),
+        ("running", running()),
+        (
+            "stopped",
+            then(steady(json!({"topicMappings": [mapping("orders", "orders", "Stopped")]}), Rules::default()), |_| {}),
+        ),
+        ("lagging", then(running(), lag)),
+        ("never-synchronized", {
+            let mut world = fresh(json!({}));
+            world.model.set_group_online("GID_BILLING", false);
+            world.converge(20);
+            then(world, |world| world.advance(30_000))
+        }),
+        ("being-changed", then(steady(json!({}), running_update()), edited(json!({"planDesc": "Other"})))),
+        ("stopped-by-somebody", then(steady(json!({}), slow()), |world| item(world, ItemStatus::ManualStopped))),
+        ("renamed-by-somebody", then(renamed, console(id, json!({"planName": "renamed"})))),
+        ("unpaid", then(running(), |world| item(world, ItemStatus::OverdueStopped))),
+        ("items-of-others-run", {
+            let mut world = fresh(json!({}));
+            let (id, _) = world.console_plan(None, &[mapping("orders", "orders", ""), mapping("x", "foreign", "")]);
+            world.edit(json!({"planId": id.to_string()}));
+            world.converge(10);
+            world
+        }),
+        ("invalid", {
+            let mut world = fresh(json!({}));
+            world.faulty_pass(&mut |_| Fault::Refused(Class::Invalid), Crash::Never);
+            world
+        }),
+        ("immutable-field", then(running(), edited(json!({"instances": [hangzhou, external()]})))),
+        ("name-conflict", then(fresh(json!({})), |world| _ = world.stranger("orders", Some("somebody's")))),
+        (
+            "owned-by-another",
+            then(fresh(json!({})), |world| drop(world.console_plan(Some(&format!("Orders {THEIRS}")), &[]))),
+        ),
+        ("plan-not-found", then(fresh(json!({"planId": "1300000999"})), |_| {})),
+        ("secret-not-found", then(running(), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
+        ("secret-never-found", then(fresh(json!({})), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
+        ("account-not-found", blind(running(), wording::unusable(&missing))),
+        ("account-changed", blind(running(), changed)),
+        ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
+        ("access-denied", blind(running(), failure(Class::Denied))),
+        ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
+        ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
+        ("cloud-unavailable", blind(running(), failure(Class::Unavailable))),
+        ("cloud-unavailable-for-long", {
+            let mut world = running();
+            world.fresh = false;
+            blind(world, failure(Class::Unavailable))
+        }),
+        ("edited-while-the-cloud-is-unavailable", {
+            let mut world = running();
+            world.edit(json!({"planDesc": "Other"}));
+            blind(world, failure(Class::Unavailable))
+        }),
+        ("suspended", {
+            let mut world = running();
+            world.edit(json!({"suspend": true}));
+            suspended(world)
+        }),
+        ("suspended-from-the-first", suspended(fresh(json!({"suspend": true})))),
+        ("observed", observed("Orders", json!({}))),
+        ("observed-and-different", observed("theirs", json!({}))),
+        ("observed-and-stopped", {
+            let mut world = observed("Orders", json!({}));
+            let plan = world.model.plans().next().expect("a plan");
+            let (plan, item) = (plan.plan_id, *plan.items.keys().next().expect("an item"));
+            world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).expect("it is set");
+            then(world, |_| {})
+        }),
+        ("being-deleted", then(deleting(steady(json!({}), slow())), |_| {})),
+        ("deletion-blocked", blind(deleting(running()), failure(Class::Denied))),
+        ("deletion-held-up", blind(deleting(running()), failure(Class::Unavailable))),
+        ("deletion-while-suspended", {
+            let mut world = running();
+            world.edit(json!({"suspend": true}));
+            suspended(deleting(suspended(world)))
+        }),
+        ("deletion-not-seen", deleting(running())),
+        ("deletion-not-seen-of-a-stalled-one", deleting(blind(running(), failure(Class::Denied)))),
+        ("edited", {
+            let mut world = running();
+            world.edit(json!({"planDesc": "Other"}));
+            world
+        }),
+        ("edited-once-stalled", {
+            let mut world = then(fresh(json!({"planId": "1300000999"})), |_| {});
+            world.edit(json!({"planDesc": "Other"}));
+            world
+        }),
+    ]
+}
+
+pub(crate) fn states() -> Vec<Value> {
+    let made = worlds().into_iter().map(|(name, world)| {
+        let object = object(KIND, name, world.generation, json_of(&world.spec), json_of(&world.status));
+        if world.deleting { deleted(object) } else { object }
+    });
+    made.chain([object(KIND, "new", 1, json_of(&spec_with(json!({}))), unseen())]).collect()
+}

@@ -1,0 +1,360 @@
+//! Stories of plans.
+
+use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
+use disaster_recovery_operator::api::account::AlibabaCloudAccount;
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
+use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
+use serde_json::json;
+
+use crate::alerts::exported;
+use crate::disks::{Groups, quick, spec};
+use crate::stage::has;
+use crate::story::{Firing, Labels, Scrape, Story, about};
+use crate::support::operator::Operator;
+use crate::support::{ControlPlane, eventually};
+use crate::world::{DEADLINE, World, one_way};
+use crate::{promtool, read};
+
+const PLAN: &str = "DisasterRecoveryPlan";
+const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
+const NEVER: &str = "disaster_recovery_checkpoint_never_synced";
+
+/// A cloud that is quick in everything.
+pub(crate) fn config() -> Config {
+    let rules = Rules { sync_interval_ms: 100, ..Rules::default() };
+    let (rate_limit_per_second, ebs_rate_limit_per_second) = (100_000, 100_000);
+    Config { rules, disk_rules: quick(), rate_limit_per_second, ebs_rate_limit_per_second, ..Config::default() }
+}
+
+/// An operator that leads.
+pub(crate) async fn leader<K: crate::stage::Tested>(world: &crate::stage::Stage<K>) -> Operator {
+    let operator = world.operator().await;
+    operator.metrics.leading(true);
+    operator
+}
+
+/// An alert about the plan `orders`.
+fn orders(alert: &'static str, world: &World) -> Firing {
+    about(alert, PLAN, &world.namespace, "orders")
+}
+
+/// Waits until the plan is protected and a scrape shows it.
+async fn protected(world: &World, operator: &Operator) -> Scrape {
+    let generation = world.get("orders").await.expect("it is there").metadata.generation;
+    let well = |all: [(&str, &str); 3], it: &_| all.iter().all(|(kind, reason)| has(it, kind, "True", reason));
+    let wanted = [("Ready", "Available"), ("Synced", "InSync"), ("Protected", "WithinObjective")];
+    let current = move |it: &disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus| {
+        it.observed_generation == generation && well(wanted, it) && has(it, "OffsetsCovered", "True", "AllGroups")
+    };
+    world.status("orders", "it is as it should be", current).await;
+    // Conditions are exported a moment before what was measured.
+    shows(operator, "it is protected", |it| {
+        let conditions = it.all("disaster_recovery_condition_status");
+        let of = |reason: &str| conditions.iter().any(|it| it.0["kind"] == PLAN && it.0["reason"] == reason);
+        let lags = it.all(LAG);
+        let within = !lags.is_empty() && lags.iter().all(|it| it.1 < 300.0) && it.sum(NEVER) == 0.0;
+        within && of("WithinObjective") && of("InSync") && of("Available")
+    })
+    .await
+}
+
+/// Scrapes until something is shown.
+pub(crate) async fn shows(operator: &Operator, what: &str, wanted: impl Fn(&Scrape) -> bool) -> Scrape {
+    eventually(DEADLINE, format!("the metrics show: {what}"), async || {
+        Some(Scrape::of(&operator.metrics)).filter(&wanted)
+    })
+    .await
+}
+
+/// Scrapes until a condition of an object has a reason.
+pub(crate) async fn says(operator: &Operator, name: &str, kind: &str, reason: &str) -> Scrape {
+    shows(operator, &format!("{kind} of {name} is {reason}"), |it| {
+        let all = it.all("disaster_recovery_condition_status");
+        all.iter().any(|it| it.0["name"] == name && it.0["type"] == kind && it.0["reason"] == reason)
+    })
+    .await
+}
+
+/// The labels of the consumer groups of which a metric is above a value, as alerts have them.
+fn above(scrape: &Scrape, metric: &str, least: f64) -> Vec<Labels> {
+    let all = scrape.all(metric).into_iter().filter(|it| it.1 > least);
+    all.map(|it| it.0).collect()
+}
+
+fn each(alert: &'static str, all: &[Labels]) -> Vec<Firing> {
+    assert!(!all.is_empty(), "{alert} is of something");
+    all.iter().map(|it| (alert, it.clone())).collect()
+}
+
+/// A group of disks has the plan's name, and another objective.
+pub(crate) async fn behind() -> Story {
+    let (world, mut story) = (World::on(config()).await, Story::new("consumer groups fall behind"));
+    let operator = leader(&world).await;
+    let groups: Groups = world.of();
+    groups.create("orders", spec()).await;
+    groups.condition("orders", "Protected", "True", "WithinObjective").await;
+    world.create("orders", one_way(&["orders"])).await;
+    story.go_on(30, &protected(&world, &operator).await);
+    story.fires([]);
+    let lag = |seconds: i64| {
+        let now = world.cloud.now_ms();
+        let checkpoint = world.cloud.plans()[0].items[0].checkpoints[0].checkpoint_id;
+        let old = Some(now - seconds * 1000);
+        let times = CheckpointTimes { last_sync_time: old, source_time: Some(now), target_time: old };
+        world.cloud.with_model(|model, _| model.set_checkpoint(checkpoint, times)).expect("set");
+    };
+    lag(400);
+    let late = shows(&operator, "it is behind", |it| above(it, LAG, 300.0).len() == 1).await;
+    let who = above(&late, LAG, 300.0);
+    let exceeded = each("DisasterRecoveryConsumerGroupObjectiveExceeded", &who);
+    story.go_on(5, &late);
+    story.fires([]);
+    // The leader changes: neither does it begin anew, nor does it fire twice.
+    story.pass(2, &[("pod-1", &late)], &[]);
+    story.fires(exceeded.clone());
+    story.pass(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
+    story.fires(exceeded.clone());
+    lag(1000);
+    let later = shows(&operator, "it is far behind", |it| above(it, LAG, 900.0).len() == 1).await;
+    story.go_on(3, &later);
+    story.fires([exceeded, each("DisasterRecoveryConsumerGroupObjectiveFarExceeded", &who)].concat());
+    lag(0);
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+pub(crate) async fn never_synced() -> Story {
+    let (world, mut story) = (World::on(config()).await, Story::new("consumer groups are never synchronized"));
+    world.cloud.with_model(|model, _| model.freeze_sync(true));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.condition("orders", "OffsetsCovered", "False", "GroupsNotSynced").await;
+    says(&operator, "orders", "OffsetsCovered", "GroupsNotSynced").await;
+    let never = shows(&operator, "never synchronized", |it| it.sum(NEVER) > 0.0).await;
+    story.go_on(29, &never);
+    story.fires([]);
+    story.go_on(40, &never);
+    let groups = each("DisasterRecoveryConsumerGroupNeverSynced", &above(&never, NEVER, 0.5));
+    story.fires(groups.into_iter().chain([orders("DisasterRecoveryGroupsNotCovered", &world)]));
+    world.cloud.with_model(|model, _| model.freeze_sync(false));
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+pub(crate) async fn stuck() -> Story {
+    let (world, mut story) = (World::on(config()).await, Story::new("plans are stuck"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    story.go_on(30, &protected(&world, &operator).await);
+    story.fires([]);
+
+    world.patch("orders", json!({ "spec": { "planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false } })).await;
+    world.condition("orders", "Stalled", "True", "ImmutableField").await;
+    story.go_on(40, &says(&operator, "orders", "Stalled", "ImmutableField").await);
+    story.fires([orders("DisasterRecoveryStalled", &world)]);
+    world.patch("orders", json!({ "spec": { "planType": "ACTIVE_PASSIVE", "autoSyncCheckpoint": true } })).await;
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+
+    let kind = FaultKind::Html { status: 502 };
+    world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind });
+    world.condition("orders", "Protected", "Unknown", "Unknown").await;
+    let unseen = says(&operator, "orders", "Ready", "NotReady").await;
+    assert!(unseen.all(LAG).is_empty(), "what is old is not shown");
+    story.go_on(40, &unseen);
+    story.fires([orders("DisasterRecoveryObservationStale", &world)]);
+    world.cloud.clear_faults();
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+
+    let (plan, item) = (world.cloud.plans()[0].plan_id, world.cloud.plans()[0].items[0].item_id);
+    let set = |status| world.cloud.with_model(|model, now| model.set_item_status(plan, item, status, now));
+    set(ItemStatus::OverdueStopped).expect("set");
+    story.go_on(40, &says(&operator, "orders", "Ready", "NotReady").await);
+    story.fires(["DisasterRecoveryNotReady", "DisasterRecoveryReplicationStopped"].map(|it| orders(it, &world)));
+    set(ItemStatus::ManualStopped).expect("set");
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+
+    world.patch("orders", json!({ "spec": { "suspend": true } })).await;
+    world.condition("orders", "Synced", "Unknown", "Suspended").await;
+    let suspended = says(&operator, "orders", "Synced", "Suspended").await;
+    story.go_on(24 * 60, &suspended);
+    story.fires([]);
+    story.go_on(2, &suspended);
+    story.fires([orders("DisasterRecoverySuspended", &world)]);
+    world.patch("orders", json!({ "spec": { "suspend": false } })).await;
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// A cloud that takes an hour for everything.
+pub(crate) async fn slow() -> Story {
+    let rules = Rules { delay_ms: 3_600_000, sync_interval_ms: 100, ..Rules::default() };
+    let (world, mut story) = (World::on(Config { rules, ..config() }).await, Story::new("a plan takes too long"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.condition("orders", "Reconciling", "True", "Creating").await;
+    says(&operator, "orders", "Reconciling", "Creating").await;
+    let made = || world.cloud.plans().first().is_some_and(|it| !it.items.is_empty());
+    eventually(DEADLINE, "the item is being made", async || made().then_some(())).await;
+    let creating = says(&operator, "orders", "Protected", "ReplicationStopped").await;
+    let stopped = orders("DisasterRecoveryReplicationStopped", &world);
+    story.go_on(60, &creating);
+    story.fires([stopped.clone()]);
+    story.go_on(2, &creating);
+    story.fires([stopped, orders("DisasterRecoveryReconcilingTooLong", &world)]);
+    let (plan, item) = (world.cloud.plans()[0].plan_id, world.cloud.plans()[0].items[0].item_id);
+    let set = |model: &mut disaster_recovery_operator::simulator::model::Model, now| {
+        model.set_item_status(plan, item, ItemStatus::Running, now)
+    };
+    world.cloud.with_model(set).expect("set");
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// Somebody renames the plan again and again.
+pub(crate) async fn drift() -> Story {
+    const CORRECTED: &str = "disaster_recovery_drift_corrections_total";
+    let (world, mut story) = (World::on(config()).await, Story::new("drift comes back"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    let fresh = protected(&world, &operator).await;
+    assert_eq!(fresh.sum(CORRECTED), 0.0);
+    story.go_on(10, &fresh);
+    let plan = world.cloud.plans()[0].plan_id;
+    for times in 1..=3 {
+        let rename = json!({ "planName": format!("renamed-{times}") });
+        world.cloud.with_model(|model, now| model.edit_plan(plan, &rename, now)).expect("edited");
+        let what = format!("{times} corrections");
+        shows(&operator, &what, |it| it.sum(CORRECTED) == f64::from(times)).await;
+        story.go_on(60, &protected(&world, &operator).await);
+        story.fires((times == 3).then(|| orders("DisasterRecoveryDriftRecurs", &world)));
+    }
+    story.go_on(360, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// One call a minute is throttled.
+pub(crate) async fn throttled() -> Story {
+    const THROTTLED: &str = "disaster_recovery_cloud_throttled_requests_total";
+    let (world, mut story) = (World::on(config()).await, Story::new("the cloud throttles"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    for minute in 1..=14 {
+        let (action, kind) = (Some("GetDisasterRecoveryPlan".into()), FaultKind::Throttle { retry_after_ms: Some(1) });
+        world.cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+        world.annotate("orders", RECONCILE_ANNOTATION, &minute.to_string()).await;
+        let what = format!("{minute} throttled calls");
+        let scrape = shows(&operator, &what, |it| it.sum(THROTTLED) == f64::from(minute)).await;
+        assert!(
+            scrape.all("disaster_recovery_cloud_requests_total").iter().any(|it| it.0["code"] == "Throttling.User")
+        );
+        story.go_on(1, &protected(&world, &operator).await);
+    }
+    let labels = [("product", "rocketmq"), ("region", "cn-hangzhou")];
+    let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    story.fires([("DisasterRecoveryCloudThrottled", labels)]);
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// The service asks for a pause, in which somebody asks for a pass every minute.
+pub(crate) async fn exhausted() -> Story {
+    const GIVEN_UP: &str = "disaster_recovery_cloud_budget_exhausted_total";
+    let (world, mut story) = (World::on(config()).await, Story::new("the budget is used up"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders"])).await;
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+    let (action, kind) =
+        (Some("GetDisasterRecoveryPlan".into()), FaultKind::Throttle { retry_after_ms: Some(600_000) });
+    world.cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+    world.condition("orders", "Synced", "Unknown", "Throttled").await;
+    // By then nothing was seen for three polls.
+    eventually(DEADLINE, "nothing is known", async || {
+        world.annotate("orders", RECONCILE_ANNOTATION, &jiff::Timestamp::now().to_string()).await;
+        let status = world.get("orders").await?.status?;
+        has(&status, "Ready", "Unknown", "NotReady").then_some(())
+    })
+    .await;
+    let before = says(&operator, "orders", "Ready", "NotReady").await.sum(GIVEN_UP);
+    for minute in 1..=14 {
+        world.annotate("orders", RECONCILE_ANNOTATION, &minute.to_string()).await;
+        story.go_on(
+            1,
+            &shows(&operator, "a call is given up", |it| it.sum(GIVEN_UP) >= before + f64::from(minute)).await,
+        );
+    }
+    let labels = [("product", "rocketmq"), ("region", "cn-hangzhou")];
+    let labels: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let exhausted = ("DisasterRecoveryBudgetExhausted", labels);
+    story.fires([exhausted, orders("DisasterRecoveryObservationStale", &world)]);
+    operator.stop().await;
+    // Another one has a budget of its own.
+    let other = leader(&world).await;
+    story.pass(10, &[("pod-1", &protected(&world, &other).await)], &[]);
+    story.fires([]);
+    story
+}
+
+/// What Prometheus says of the exposition of an operator that has done something of everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_is_as_prometheus_wants_it() {
+    let world = World::on(config()).await;
+    let operator = leader(&world).await;
+    let groups: Groups = world.of();
+    groups.create("orders", spec()).await;
+    world.create("orders", one_way(&["orders"])).await;
+    protected(&world, &operator).await;
+    groups.condition("orders", "Protected", "True", "WithinObjective").await;
+    says(&operator, "orders", "Protected", "WithinObjective").await;
+    let text = operator.metrics.text();
+    runbook(&world).await;
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).count();
+    assert!(families > 20, "{text}");
+    assert!(text.ends_with("# EOF\n"));
+    // promtool reads the format before OpenMetrics, in which a family of counters is named as its samples are.
+    let counters: Vec<_> = text.lines().filter_map(|it| it.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let older = counters.iter().fold(text.clone(), |text, name| {
+        ["HELP", "TYPE", "UNIT"]
+            .iter()
+            .fold(text, |text, what| text.replace(&format!("# {what} {name} "), &format!("# {what} {name}_total ")))
+    });
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), &older).expect("it is written");
+    assert_eq!(promtool::run(&["check", "metrics"], Some(file.path())), "");
+    let reference = exported();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        assert!(reference.contains(name), "the reference does not have {name}");
+    }
+}
+
+/// Runs every command of the runbook that looks at an object, for a plan and a group of one name.
+async fn runbook(world: &World) {
+    world.of::<AlibabaCloudAccount>().create("orders", json!({ "credentials": { "environment": {} } })).await;
+    let page = read("docs/alerts.md").replace("\\\n", "");
+    let commands: Vec<_> = page.lines().filter(|it| it.starts_with("kubectl -n \"$NAMESPACE\"")).collect();
+    assert!(commands.len() > 25, "{commands:#?}");
+    let plane = ControlPlane::shared();
+    let path = format!("{}:{}", plane.programs().display(), std::env::var("PATH").unwrap_or_default());
+    for kind in [PLAN, "DiskReplicaGroup"] {
+        for command in &commands {
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-c", command]).env("KUBECONFIG", plane.admin_kubeconfig()).env("PATH", &path);
+            bash.env("HOME", plane.folder()).env("NAMESPACE", &world.namespace).env("KIND", kind).env("NAME", "orders");
+            let output = bash.output().expect("bash runs");
+            let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "docs/alerts.md: {command}: {complaint}");
+        }
+    }
+}
