@@ -151,7 +151,7 @@ fn what_was_applied_is_taken_over_by_helm_or_removed_as_the_page_says() {
     apply("deploy");
     let uid = || get(plane, &["deployment", RELEASE, "-n", NAMESPACE])["metadata"]["uid"].clone();
     let before = uid();
-    for command in commands("From plain manifests to Helm:") {
+    for command in commands("From plain manifests to Helm") {
         assert_eq!(command[0], "helm");
         let args: Vec<_> =
             command[1..].iter().map(|arg| arg.replace("charts/disaster-recovery-operator", &chart())).collect();
