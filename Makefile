@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds crds-check control-plane sdk audit needs needs-demo
+.PHONY: help demo test lint crds crds-check control-plane argocd sdk audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -40,7 +40,7 @@ demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a g
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
 
-test: needs lint crds-check control-plane sdk ## Everything that CI runs: formatting, lints, all tests, the demo
+test: needs lint crds-check control-plane argocd sdk ## Everything that CI runs: formatting, lints, all tests, the demo
 	@echo "── tests of all targets"
 	$(CARGO) test --locked --no-fail-fast
 	echo "── the demo, as the last test"
@@ -78,6 +78,10 @@ crds-check: needs
 control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manager and kubectl, once (about ten minutes)
 	@echo "── the control plane's programs"
 	tests/control-plane/build.sh
+
+argocd: needs-demo ## Builds Argo CD's evaluation of health and kstatus, once (about three minutes)
+	@echo "── Argo CD's evaluation of health"
+	tests/argocd/build.sh
 
 sdk: needs
 	@echo "── Alibaba Cloud's SDK for Python, which the simulator is tested with"
