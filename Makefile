@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds docs manifests crds-check control-plane promtool sdk image-binary audit needs needs-demo
+.PHONY: help demo test lint crds docs manifests crds-check control-plane argocd promtool sdk image-binary audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -41,7 +41,7 @@ demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a g
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
 
-test: needs lint crds-check control-plane promtool sdk image-binary ## Everything that CI runs: formatting, lints, all tests, the demo
+test: needs lint crds-check control-plane argocd promtool sdk image-binary ## Everything that CI runs: formatting, lints, all tests, the demo
 	@echo "── tests of all targets"
 	$(CARGO) test --locked --no-fail-fast
 	echo "── the demo, as the last test"
@@ -105,6 +105,10 @@ docs: ## Writes the reference of metrics in docs/metrics.md anew from src/teleme
 promtool:
 	@echo "── promtool, which runs the alerts on what the operator exports"
 	tests/monitoring/promtool.sh
+
+argocd: needs-demo ## Builds Argo CD's evaluation of health and kstatus, once (about three minutes)
+	@echo "── Argo CD's evaluation of health"
+	tests/argocd/build.sh
 
 sdk: needs
 	@echo "── Alibaba Cloud's SDK for Python, which the simulator is tested with"

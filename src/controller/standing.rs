@@ -83,8 +83,8 @@ impl Standing<'_> {
             // Nobody looks again before a person acted.
             let blind = ready && stalled;
             let known = self.fresh && !behind && !blind && conditions::find(all, kind).is_some();
-            let deleting = ready && self.deleting;
-            if !known && !deleting {
+            let said = known || (ready && self.deleting);
+            if !said {
                 let text = if blind { synced.message.as_str() } else { text };
                 self.set(all, kind, Statement::unknown(reason, text));
             }

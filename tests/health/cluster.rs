@@ -1,7 +1,7 @@
 //! States on a real kube-apiserver: what it makes of them, and what `kubectl wait` says of them there.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
 use disaster_recovery_operator::controller::FIELD_MANAGER;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
@@ -38,7 +38,7 @@ impl Cluster {
 
     /// Makes an object of a state as its user and the operator would: to its generation, with its status, and deleted where
     /// it is. What the server then shows of it.
-    pub(crate) async fn put(&self, file: &PathBuf, state: &Value) -> Value {
+    pub(crate) async fn put(&self, file: &Path, state: &Value) -> Value {
         let api = self.api(state);
         let name = state["metadata"]["name"].as_str().expect("a name");
         let deleting = state["metadata"].get("deletionTimestamp").is_some();

@@ -230,6 +230,18 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.edit(there());
             world
         }),
+        ("crashed-while-it-was-made", {
+            let mut world = World::new(spec_with(json!({})), slow());
+            world.status.observed_generation = Some(-1);
+            world.faulty_pass(&mut |_| Fault::None, Crash::AfterCalls(0), false);
+            world
+        }),
+        ("crashed-while-failing-over", {
+            let mut world = running();
+            world.edit(there());
+            world.faulty_pass(&mut |_| Fault::None, Crash::AfterCalls(0), false);
+            world
+        }),
         ("edited-once-stalled", {
             let mut world = then(aged(), edited(there()));
             world.edit(json!({"failover": {"mode": "Forced"}}));

@@ -197,6 +197,12 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.edit(json!({"planDesc": "Other"}));
             world
         }),
+        ("crashed-while-it-was-made", {
+            let mut world = fresh(json!({}));
+            world.status.observed_generation = Some(-1);
+            world.faulty_pass(&mut |_| Fault::None, Crash::BeforeActing);
+            world
+        }),
         ("edited-once-stalled", {
             let mut world = then(fresh(json!({"planId": "1300000999"})), |_| {});
             world.edit(json!({"planDesc": "Other"}));

@@ -63,18 +63,21 @@ if ready.status ~= "True" then
   return { status = "Progressing", message = text(ready, "nothing is known of the object's readiness") }
 end
 
--- Ready objects are Healthy. What else a person may want to know of them is in the message.
-local message = text(ready, "the object is ready")
-if synced.status ~= nil and synced.status ~= "True" then
-  message = message .. "; not known to be in sync: " .. text(synced, "no reason is given")
+local function also(condition, what)
+  if condition.status == nil or condition.status == "True" then
+    return ""
+  end
+  local known = "; not known to be "
+  if condition.status == "False" then
+    known = "; not "
+  end
+  return known .. what .. ": " .. text(condition, "no reason is given")
 end
-for _, found in ipairs(fields(status.conditions)) do
-  local condition = fields(found)
-  if condition.type == "Protected" and condition.status ~= "True" then
-    message = message .. "; not protected: " .. text(condition, "no reason is given")
-  end
-  if condition.type == "DrillNotCleared" and condition.status == "True" then
-    message = message .. "; " .. text(condition, "a drill is not cleared")
-  end
+
+-- What is ready is Healthy. What else a person may want to know of it is in the message.
+local message = text(ready, "the object is ready") .. also(synced, "in sync") .. also(said("Protected"), "protected")
+local drill = said("DrillNotCleared")
+if drill.status == "True" then
+  message = message .. "; " .. text(drill, "a drill is not cleared")
 end
 return { status = "Healthy", message = message }
