@@ -68,8 +68,9 @@ crds: ## Writes crds/ anew from src/api, and the chart's copy
 	$(CARGO) run --quiet --locked --bin dr-operator -- crd --output crds
 	cp crds/*.yaml '$(chart)/files/crds/'
 
-manifests: ## Writes deploy/base and its overlays anew from the chart
-	@programs=$$(tests/control-plane/build.sh)
+manifests: ## Writes the chart's copies of deploy/monitoring, and deploy/base and its overlays anew from the chart
+	@cp deploy/monitoring/{alerts.yaml,dashboard.json} '$(chart)/files/'
+	programs=$$(tests/control-plane/build.sh)
 	helm=helm
 	[ ! -x "$$programs/helm" ] || helm=$$programs/helm
 	render() { # folder template…

@@ -37,7 +37,9 @@ fn lint_finds_nothing() {
 fn the_server_accepts_what_is_rendered_without_a_warning() {
     let plane = ControlPlane::shared();
     monitoring::define(plane);
-    let matrix = matrix(plane);
+    let mut matrix = matrix(plane);
+    let monitoring = plane.kubectl(&["kustomize", text(&path("deploy/monitoring"))]).checked().expect("kustomize");
+    matrix.push(("deploy/monitoring".to_owned(), json!({}), objects(&monitoring)));
     // Where the operator is installed the strictest standard is enforced, and a Deployment that breaks it is warned about.
     let namespaces = matrix.iter().flat_map(|it| &it.2).filter_map(|object| object["metadata"]["namespace"].as_str());
     for namespace in namespaces.collect::<std::collections::BTreeSet<_>>() {
@@ -49,7 +51,6 @@ fn the_server_accepts_what_is_rendered_without_a_warning() {
         plane.apply_yaml(&object.to_string()).expect("a namespace");
     }
     for (values, _, objects) in &matrix {
-        assert_eq!(of_kind(objects, "Deployment").count(), 1, "{values}");
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         let apply =
             ["apply", "--server-side", "--force-conflicts", "--field-manager=dry", "--dry-run=server", "-f", "-"];
@@ -72,6 +73,7 @@ fn the_server_accepts_what_is_rendered_without_a_warning() {
         }
     }
     let kinds: Vec<_> = matrix.iter().flat_map(|it| &it.2).filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "Deployment").count(), matrix.len() - 1);
     for kind in ["ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor", "Service"] {
         assert!(kinds.contains(&kind), "no values of ci/ make a {kind}");
     }
@@ -113,7 +115,7 @@ fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
 }
 
 #[test]
-fn the_chart_has_the_definitions_of_this_version() {
+fn the_chart_has_the_definitions_alerts_and_dashboard_of_this_version() {
     let files = |folder: &str| {
         let entries = std::fs::read_dir(path(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
         let mut files: Vec<_> = entries
@@ -128,6 +130,11 @@ fn the_chart_has_the_definitions_of_this_version() {
     let of_chart = files("charts/disaster-recovery-operator/files/crds");
     assert_eq!(of_chart.len(), 3);
     assert!(of_chart == files("crds"), "the chart has other definitions than crds/: run make crds");
+    for name in ["alerts.yaml", "dashboard.json"] {
+        let read = |folder: &str| std::fs::read_to_string(path(folder).join(name)).expect("a file");
+        let same = read("charts/disaster-recovery-operator/files") == read("deploy/monitoring");
+        assert!(same, "the chart has another {name} than deploy/monitoring: run make manifests");
+    }
 }
 
 #[test]
