@@ -4,7 +4,7 @@ use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::condition::kind;
 use disaster_recovery_operator::api::disk_replica_group::{DrillResult, DrillRun};
 use disaster_recovery_operator::cloud::error::Class;
-use disaster_recovery_operator::controller::disk_replica_group::diff::{Decision, Step, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::diff::{Decision, Step, Verdict, due_at};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
 use serde_json::{Value, json};
 
@@ -33,6 +33,11 @@ fn last(world: &World) -> Option<DrillRun> {
     world.status.drills.clone()?.last
 }
 
+/// When the first drill is due that was not begun.
+fn due(world: &World) -> Option<String> {
+    due_at(&world.object.spec, world.status.drills.as_ref()?).map(|it| it.to_string())
+}
+
 fn edit(world: &mut World, status: Option<DrillStatus>, fail_next: Option<bool>) {
     let id = world.disks.inspect().drills[0].drill_id.clone();
     world.disks.edit_drill(&id, &DrillEdit { status, fail_next }).unwrap();
@@ -57,8 +62,11 @@ fn a_drill_begins_at_its_time_is_kept_for_its_time_and_is_cleared() {
     assert_eq!(world.pass().told(), "ok");
     world.advance((44 * 60 + 29) * MINUTE);
     assert_eq!(world.pass().told(), "ok", "it is not 3:00 yet");
+    assert_eq!(due(&world).as_deref(), Some("2025-03-02T03:00:00Z"));
     world.advance(3 * MINUTE);
+    assert_eq!(due(&world).as_deref(), Some("2025-03-02T03:00:00Z"), "it has not begun");
     assert_eq!(world.pass().told(), "Drill ok");
+    assert_eq!(due(&world).as_deref(), Some("2025-03-09T03:00:00Z"));
     assert_eq!(drills(&world), 1);
     let begun = current(&world).unwrap();
     assert!(begun.drill_id.is_some());

@@ -73,3 +73,37 @@ fn the_end_of_credentials_leaves_with_their_account() {
     metrics.forget(ACCOUNT, "ns", "main");
     assert!(!metrics.text().contains("main"));
 }
+
+#[test]
+fn a_condition_has_one_status_and_reason_and_corrected_drift_counts_from_none() {
+    let metrics = Metrics::new();
+    let condition = |status: &str, reason: &str| Condition {
+        type_: "Synced".into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
+    };
+    let shown = || {
+        let text = metrics.text();
+        let lines = text.lines().filter(|line| line.contains("name=\"db\""));
+        lines
+            .map(|line| line.replace("kind=\"DiskReplicaGroup\",namespace=\"ns\",name=\"db\"", "db"))
+            .collect::<Vec<_>>()
+    };
+    metrics.conditions(DISK_GROUP, "ns", "db", &[condition("False", "Drifted")]);
+    let [status, corrections] = ["disaster_recovery_condition_status", "disaster_recovery_drift_corrections_total"];
+    let drifted = format!("{status}{{db,type=\"Synced\",status=\"False\",reason=\"Drifted\"}} 1");
+    assert_eq!(shown(), [drifted, format!("{corrections}{{db}} 0")]);
+    metrics.conditions(DISK_GROUP, "ns", "db", &[condition("True", "InSync")]);
+    metrics.drift_corrected(DISK_GROUP, "ns", "db");
+    let synced = format!("{status}{{db,type=\"Synced\",status=\"True\",reason=\"InSync\"}} 1");
+    assert_eq!(shown(), [synced, format!("{corrections}{{db}} 1")]);
+    metrics.drill_due("ns", "db", Some(1_740_724_080.0));
+    assert!(metrics.text().contains("drill_due_timestamp_seconds{namespace=\"ns\",name=\"db\"} 1740724080.0"));
+    metrics.forget(DISK_GROUP, "ns", "db");
+    assert_eq!(shown(), Vec::<String>::new());
+    metrics.conditions(ACCOUNT, "ns", "db", &[condition("True", "Available")]);
+    assert!(!metrics.text().contains("drift_corrections_total"), "nothing of an account is corrected");
+}

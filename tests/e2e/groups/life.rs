@@ -95,7 +95,8 @@ async fn the_metrics_show_a_group_and_its_recovery_point() {
         format!("disaster_recovery_disk_group_recovery_point_age_seconds{{{labels}}} "),
         format!("disaster_recovery_disk_group_recovery_point_timestamp_seconds{{{labels}}} "),
         format!(
-            "disaster_recovery_condition_status{{kind=\"DiskReplicaGroup\",{labels},type=\"Ready\",status=\"True\"}} 1"
+            "disaster_recovery_condition_status{{kind=\"DiskReplicaGroup\",{labels},type=\"Ready\",status=\"True\",\
+             reason=\"Available\"}} 1"
         ),
     ];
     for line in expected {
