@@ -96,7 +96,7 @@ crds-check: needs
 	  diff -u "crds/$${file##*/}" "$$file" || { echo "crds/ is not what src/api says: run make crds" >&2; exit 1; }
 	done
 
-control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manager and kubectl, once (about ten minutes)
+control-plane: needs-demo ## Builds etcd, kube-apiserver, kube-controller-manager, kubectl and helm, once (about twelve minutes)
 	@echo "── the control plane's programs"
 	tests/control-plane/build.sh
 
@@ -131,7 +131,7 @@ needs:
 	@$(call require,\
 	need $(CARGO) 'Rust 1.95 or newer: https://rustup.rs'; \
 	need cc 'a C compiler and linker: apt-get install build-essential'; \
-	$(if $(KUBEBUILDER_ASSETS),,need go 'Go 1.26 or newer builds the control plane: https://go.dev/dl/';) \
+	need go 'Go 1.26 or newer builds the control plane and the tools of the tests: https://go.dev/dl/'; \
 	need $(PYTHON) 'Python 3 with venv runs the official SDK against the simulator')
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: Python's venv (apt-get install python3-venv)" >&2; exit 1; }
 

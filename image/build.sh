@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the program of the image, static, with the list of its dependencies inside, and prints its path.
 #
-#   image/build.sh [amd64|arm64] [release|dist]
+#   image/build.sh [amd64|arm64] [quick|dist]
 #
-# The profile `dist` is what is released: it takes longer and is smaller. Both architectures are built on either.
+# The profile `dist` is what is released: it takes longer and is smaller and faster. Both architectures are built on either.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -11,9 +11,9 @@ root=$(dirname "$here")
 case "${1:-amd64}" in
   amd64) machine=x86_64 ;;
   arm64) machine=aarch64 ;;
-  *) echo "usage: image/build.sh [amd64|arm64] [release|dist]" >&2; exit 2 ;;
+  *) echo "usage: image/build.sh [amd64|arm64] [quick|dist]" >&2; exit 2 ;;
 esac
-profile=${2:-release}
+profile=${2:-quick}
 triple="$machine-unknown-linux-musl"
 target=${CARGO_TARGET_DIR:-$root/target}
 

@@ -57,7 +57,7 @@ fn the_image_is_labelled_with_what_the_crate_is() {
 fn the_image_holds_the_operator_alone_and_runs_it_as_the_user_of_the_deployment() {
     assert_eq!(instructions("ENTRYPOINT"), ["[\"/dr-operator\"]"]);
     assert_eq!(instructions("FROM").last().expect("a last stage"), "${BASE}");
-    let deployment: Deployment = serde_yaml::from_str(&read("deploy/deployment.yaml")).expect("a Deployment");
+    let deployment: Deployment = serde_yaml::from_str(&read("deploy/base/deployment.yaml")).expect("a Deployment");
     let pod = deployment.spec.and_then(|it| it.template.spec).expect("a pod");
     let security = pod.security_context.expect("a security context of the pod");
     let (user, group) = (security.run_as_user.expect("a user"), security.run_as_group.expect("a group"));
