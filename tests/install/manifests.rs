@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::chart::{NAMESPACE, RELEASE, chart, get, labelled, name, objects, path, rendered, text};
+use crate::chart::{NAMESPACE, RELEASE, chart, get, kept, labelled, name, objects, path, rendered, text};
 use crate::support::{ControlPlane, Options};
 
 /// What Helm alone writes.
@@ -46,9 +46,11 @@ fn equal(folder: &str) {
     // Helm is told to make the namespace, and the definitions are those of crds/.
     let namespace = found.remove(&format!("Namespace /{NAMESPACE}")).expect("the namespace");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    assert_eq!(namespace["metadata"]["annotations"], kept(), "{folder}");
     let crds = path("crds");
     let crds = plane.kubectl(&["kustomize", text(&crds)]).checked().expect("kustomize");
     for (name, definition) in normal(objects(&crds)) {
+        assert_eq!(definition["metadata"]["annotations"], kept(), "{folder}: {name}");
         assert_eq!(found.remove(&name), Some(definition), "{folder}: {name}");
     }
     let names = |all: &BTreeMap<String, Value>| all.keys().cloned().collect::<Vec<_>>();
@@ -135,6 +137,33 @@ fn kustomizations_that_are_shown_change_the_installation() {
     assert!(args.iter().any(|arg| arg == "--sts-endpoint=https://sts.cn-shanghai.aliyuncs.com"), "{args:?}");
     assert!(!args.iter().any(|arg| arg.to_string().contains("credentials-secret")), "{args:?}");
     assert_eq!(rrsa["env"].as_array().map(Vec::len), Some(6), "{rrsa:#}");
+}
+
+#[test]
+fn the_releases_that_are_shown_for_argo_cd_and_flux_render() {
+    let gitops = shown("docs/gitops.md");
+    let flux = gitops.iter().find(|block| block.contains("kind: HelmRelease")).expect("a release");
+    let application = std::fs::read_to_string(path("deploy/argocd/application.yaml")).expect("an application");
+    for (manifest, release, namespace, values) in [
+        (flux, "/spec/releaseName", "/spec/targetNamespace", "/spec/values"),
+        (
+            &application,
+            "/spec/source/helm/releaseName",
+            "/spec/destination/namespace",
+            "/spec/source/helm/valuesObject",
+        ),
+    ] {
+        let manifest: Value = serde_yaml::from_str(manifest).expect("YAML");
+        let at = |pointer: &str| manifest.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {manifest:#}"));
+        assert_eq!((at(release), at(namespace)), (&json!(RELEASE), &json!(NAMESPACE)));
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), at(values).to_string()).expect("it is written");
+        let objects = objects(&rendered(ControlPlane::shared(), &["-f", text(file.path())]));
+        let image = at(values).pointer("/image/repository").expect("no image is published").as_str().expect("text");
+        let deployment = objects.iter().find(|it| it["kind"] == "Deployment").expect("a deployment");
+        let found = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().expect("an image");
+        assert!(found.starts_with(&format!("{image}:")), "{found}");
+    }
 }
 
 #[test]

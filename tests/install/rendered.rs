@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::chart::{NAMESPACE, chart, name, objects, path, rendered, text, value_files};
+use crate::chart::{NAMESPACE, chart, kept, name, objects, path, rendered, text, value_files};
 use crate::monitoring;
 use crate::support::{ControlPlane, eventually_blocking};
 
@@ -112,6 +112,20 @@ fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
         }
     }
     assert!(rules > 20 && narrow > 0, "{rules} rules, {narrow} times for some namespaces");
+}
+
+#[test]
+fn definitions_outlive_the_release_and_what_argo_cd_or_flux_prunes_unless_they_are_not_to_be_kept() {
+    let plane = ControlPlane::shared();
+    let of = |keep: &str| {
+        let all = objects(&rendered(plane, &["--set", &format!("crds.keep={keep}")]));
+        let definitions = of_kind(&all, "CustomResourceDefinition");
+        definitions.map(|definition| definition["metadata"]["annotations"].clone()).collect::<Vec<_>>()
+    };
+    let mut kept = kept();
+    kept["helm.sh/resource-policy"] = json!("keep");
+    assert_eq!(of("true"), vec![kept; 3]);
+    assert_eq!(of("false"), vec![Value::Null; 3]);
 }
 
 #[test]
