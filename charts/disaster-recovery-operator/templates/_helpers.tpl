@@ -97,6 +97,15 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Flags that values stand for, as JSON: extraArgs has none of them. */ -}}
+{{- define "disaster-recovery-operator.ownFlags" -}}
+{{- list "metrics-address" "namespace" "label-selector" "cluster-id" "credentials-secret" "default-account-namespaces" "allowed-endpoints"
+  "rocketmq-endpoint" "ebs-endpoint" "sts-endpoint" "cloud-requests-per-second" "ebs-requests-per-second" "cloud-timeout" "poll-interval"
+  "transition-interval" "retry-interval" "create-visibility-window" "workers" "log-format" "log-level" "leader-elect"
+  "leader-elect-resource-name" "leader-elect-resource-namespace" "leader-elect-lease-duration" "leader-elect-renew-deadline"
+  "leader-elect-retry-period" | toJson -}}
+{{- end -}}
+
 {{- /* What the operator may do in each namespace that it watches. tests/rbac.rs holds both sides: what works and what is refused. */ -}}
 {{- define "disaster-recovery-operator.rules" -}}
 # Plans, groups and accounts are read and watched. Patch sets the finalizer and the annotation with the plan's or the group's ID.
@@ -134,7 +143,7 @@
 {{- define "disaster-recovery-operator.subjects" -}}
 subjects:
 - kind: ServiceAccount
-  name: {{ include "disaster-recovery-operator.serviceAccountName" . }}
+  name: {{ include "disaster-recovery-operator.serviceAccountName" . | quote }}
   namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
@@ -143,7 +152,7 @@ subjects:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   namespace: {{ .namespace | quote }}
   labels:
     {{- include "disaster-recovery-operator.labels" .context | nindent 4 }}
@@ -153,14 +162,14 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   namespace: {{ .namespace | quote }}
   labels:
     {{- include "disaster-recovery-operator.labels" .context | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
-  name: {{ .name }}
+  name: {{ .name | quote }}
 {{ include "disaster-recovery-operator.subjects" .context }}
 {{- end -}}
 
