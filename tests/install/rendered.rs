@@ -115,6 +115,18 @@ fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
 }
 
 #[test]
+fn a_name_that_looks_like_a_number_is_text() {
+    let args = ["--set-string", "serviceAccount.name=1234,priorityClassName=5678"];
+    let all = objects(&rendered(ControlPlane::shared(), &args));
+    let subjects: Vec<_> = all.iter().filter_map(|it| it["subjects"].as_array()).flatten().collect();
+    assert_eq!(subjects.len(), 2);
+    assert!(subjects.iter().all(|it| it["name"] == "1234"), "{subjects:?}");
+    let pod = &of_kind(&all, "Deployment").next().expect("a deployment")["spec"]["template"]["spec"];
+    assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("1234"), &json!("5678")));
+    assert_eq!(of_kind(&all, "ServiceAccount").next().expect("an account")["metadata"]["name"], "1234");
+}
+
+#[test]
 fn definitions_outlive_the_release_and_what_argo_cd_or_flux_prunes_unless_they_are_not_to_be_kept() {
     let plane = ControlPlane::shared();
     let of = |keep: &str| {
