@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::chart::{NAMESPACE, RELEASE, chart, path, text};
+use crate::chart::{NAMESPACE, RELEASE, chart, objects, path, rendered, text, value_files};
 use crate::support::ControlPlane;
 
 /// Maps whose keys are the user's or Kubernetes' own.
-const FREE: [&str; 10] = [
+const FREE: [&str; 9] = [
     "commonLabels",
     "annotations",
     "labels",
@@ -14,9 +14,8 @@ const FREE: [&str; 10] = [
     "podAnnotations",
     "podLabels",
     "affinity",
-    "resources",
-    "podSecurityContext",
-    "securityContext",
+    "requests",
+    "limits",
 ];
 
 fn defaults() -> Value {
@@ -93,6 +92,93 @@ fn a_value_of_another_type_is_refused_by_its_place() {
     let said = refused_values(&Value::Object(maps.clone()));
     for key in maps.keys() {
         assert!(said.contains(&format!("at '/{key}': got string, want object")), "{key}: {said}");
+    }
+}
+
+/// A null takes a key away, its default too.
+#[test]
+fn a_null_is_refused_by_its_place_or_is_as_good_as_nothing() {
+    let groups = |values: &Value| -> Vec<String> {
+        let groups = values.as_object().expect("a map").iter();
+        groups.filter(|(key, it)| it.is_object() && !FREE.contains(&key.as_str())).map(|it| it.0.clone()).collect()
+    };
+    // The pod is made without these.
+    let may_go = ["resources", "podSecurityContext", "securityContext", "livenessProbe", "readinessProbe"];
+    let defaults = defaults();
+    let mut pointers = vec![String::new()];
+    let mut refused_groups = 0;
+    while let Some(at) = pointers.pop() {
+        let inner = groups(defaults.pointer(&at).expect("a group"));
+        let inner: Vec<_> = inner.into_iter().filter(|key| !may_go.contains(&key.as_str())).collect();
+        let mut values = defaults.clone();
+        for key in &inner {
+            values.pointer_mut(&at).expect("a group")[key] = Value::Null;
+            pointers.push(format!("{at}/{key}"));
+        }
+        if !inner.is_empty() {
+            let said = refused_values(&values);
+            let place = said.lines().find(|line| line.contains(&format!("at '{at}': missing propert")));
+            let place = place.unwrap_or_else(|| panic!("{at}: {said}"));
+            assert!(inner.iter().all(|key| place.contains(&format!("'{key}'"))), "{at}: {inner:?}: {said}");
+            refused_groups += inner.len();
+        }
+    }
+    assert!(refused_groups > 15, "{refused_groups}");
+
+    // All others at once: those that have to be there are told, and without them it renders.
+    let mut values = defaults.clone();
+    maps("", values.as_object_mut().expect("a map"), &mut |at, map| {
+        let nullable = |key: &str| at != "/podDisruptionBudget" || key == "minAvailable";
+        map.iter_mut().filter(|(key, it)| !it.is_object() && nullable(key)).for_each(|it| *it.1 = Value::Null);
+    });
+    let said = refused_values(&values);
+    let mut refused_leaves = 0;
+    maps("", values.as_object_mut().expect("a map"), &mut |at, map| {
+        let line = said.lines().find(|line| line.contains(&format!("at '{at}': missing propert"))).unwrap_or_default();
+        for (key, value) in map.iter_mut().filter(|it| it.1.is_null()) {
+            if line.contains(&format!("'{key}'")) {
+                *value = defaults.pointer(&format!("{at}/{key}")).expect("a default").clone();
+                refused_leaves += 1;
+            }
+        }
+    });
+    assert!(refused_leaves > 20, "{refused_leaves}: {said}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), values.to_string()).expect("it is written");
+    let nulls = objects(&rendered(ControlPlane::shared(), &["-f", text(file.path())]));
+    assert!(nulls.iter().any(|it| it["kind"] == "Deployment"), "{nulls:?}");
+}
+
+#[test]
+fn a_flag_that_a_value_stands_for_is_no_further_argument() {
+    let mut flags = std::collections::BTreeSet::new();
+    for file in value_files() {
+        let given = std::fs::read_to_string(&file).expect("values");
+        let given: Value = serde_yaml::from_str(&given).expect("YAML");
+        let further = given["extraArgs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let all = objects(&rendered(ControlPlane::shared(), &["-f", text(&file)]));
+        let deployment = all.iter().find(|it| it["kind"] == "Deployment").expect("a deployment");
+        let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        for arg in args.as_array().expect("arguments").iter().skip(1).filter(|arg| !further.contains(arg)) {
+            let arg = arg.as_str().expect("text");
+            flags.insert(arg.split('=').next().unwrap_or(arg).to_owned());
+        }
+    }
+    assert!(flags.len() > 20, "{flags:?}");
+    let said = refused_values(&json!({ "extraArgs": flags }));
+    let told: Vec<_> = said.split([' ', ',', '.', '\n']).collect();
+    let accepted: Vec<_> = flags.iter().filter(|flag| !told.contains(&flag.as_str())).collect();
+    assert!(accepted.is_empty(), "{accepted:?}: {said}");
+}
+
+#[test]
+fn a_release_whose_name_no_service_can_have_is_refused() {
+    let plane = ControlPlane::shared();
+    for release in ["9-disaster-recovery-operator", "a.disaster-recovery-operator", "9lives"] {
+        let error = plane.helm(&["template", release, &chart()]).checked().expect_err("it is refused");
+        let error = format!("{error:#}");
+        assert!(error.contains("is no name for a Service") && error.contains("set fullnameOverride"), "{error}");
+        plane.helm(&["template", release, &chart(), "--set", "fullnameOverride=dr"]).checked().expect("another name");
     }
 }
 
