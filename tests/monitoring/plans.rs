@@ -1,19 +1,19 @@
 //! Stories of plans.
 
 use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
-use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 
 use crate::alerts::exported;
 use crate::disks::{Groups, quick, spec};
+use crate::promtool;
+use crate::runbook::runbook;
 use crate::stage::has;
 use crate::story::{Firing, Labels, Scrape, Story, about};
+use crate::support::eventually;
 use crate::support::operator::Operator;
-use crate::support::{ControlPlane, eventually};
 use crate::world::{DEADLINE, World, one_way};
-use crate::{promtool, read};
 
 const PLAN: &str = "DisasterRecoveryPlan";
 const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
@@ -363,25 +363,5 @@ async fn what_is_exported_is_as_prometheus_wants_it() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         assert!(reference.contains(name), "the reference does not have {name}");
-    }
-}
-
-/// Runs every command of the runbook that looks at an object, for a plan and a group of one name.
-async fn runbook(world: &World) {
-    world.of::<AlibabaCloudAccount>().create("orders", json!({ "credentials": { "environment": {} } })).await;
-    let page = read("docs/alerts.md").replace("\\\n", "");
-    let commands: Vec<_> = page.lines().filter(|it| it.starts_with("kubectl -n \"$NAMESPACE\"")).collect();
-    assert!(commands.len() > 25, "{commands:#?}");
-    let plane = ControlPlane::shared();
-    let path = format!("{}:{}", plane.programs().display(), std::env::var("PATH").unwrap_or_default());
-    for kind in [PLAN, "DiskReplicaGroup"] {
-        for command in &commands {
-            let mut bash = std::process::Command::new("bash");
-            bash.args(["-c", command]).env("KUBECONFIG", plane.admin_kubeconfig()).env("PATH", &path);
-            bash.env("HOME", plane.folder()).env("NAMESPACE", &world.namespace).env("KIND", kind).env("NAME", "orders");
-            let output = bash.output().expect("bash runs");
-            let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "docs/alerts.md: {command}: {complaint}");
-        }
     }
 }
