@@ -25,6 +25,8 @@ mod disks;
 mod plans;
 #[path = "monitoring/promtool.rs"]
 mod promtool;
+#[path = "monitoring/runbook.rs"]
+mod runbook;
 #[path = "monitoring/story.rs"]
 mod story;
 

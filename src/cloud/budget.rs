@@ -34,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 const SLOWEST: u32 = 64;
 /// What was not used for so long is not throttled any more.
 const FORGIVEN: Duration = Duration::from_secs(60);
+/// A lane that was not used for so long is dropped: regions are words of specs, and there may be any number of them.
+const UNUSED: Duration = Duration::from_secs(3600);
 
 /// One lane of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
 #[derive(Clone, Debug)]
@@ -80,6 +82,10 @@ impl Pace {
     /// How many times slower than asked calls are now.
     fn slowdown(&self, now: Instant) -> u32 {
         if now.saturating_duration_since(self.next) > FORGIVEN { 1 } else { self.slowdown }
+    }
+
+    fn unused(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.next) >= UNUSED
     }
 
     /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
@@ -153,14 +159,16 @@ impl Budget {
         Self { per_second, rates: HashMap::new(), ..self }
     }
 
-    /// How the lanes of this budget, and of all that were made of it, are used. A lane is there once it was used.
+    /// How the lanes of this budget, and of all that were made of it, are used. A lane is there once it was used, until it was not
+    /// for an hour.
     pub fn usage(&self, now: Instant) -> Vec<Usage> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, lanes| lanes.strong_count() > 0);
         let living = all.iter().filter_map(|(owner, lanes)| Some((owner.clone(), lanes.upgrade()?)));
         let mut found = vec![];
         for (owner, lanes) in living {
-            let lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            lanes.retain(|_, pace| !pace.unused(now));
             found.extend(lanes.iter().map(|((product, region, lane), pace)| {
                 let limit = 1.0 / pace.interval.as_secs_f64();
                 let (owner, region) = (owner.clone(), region.clone());
@@ -281,6 +289,12 @@ mod tests {
         assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
         let later = of("", Lane::Edit, now + Duration::from_secs(100)).expect("it was used");
         assert_eq!(later.allowed, 10.0, "it is forgiven without being used");
+        let much_later = now + Duration::from_secs(3700);
+        wait_after(&budget, 1, Share { region: "cn-shanghai", ..ebs }, much_later);
+        let left: Vec<_> = budget.usage(much_later).into_iter().map(|it| it.region).collect();
+        assert_eq!(left, ["cn-shanghai"], "what is not used any more is dropped");
+        wait_after(&budget, 1, ebs, much_later);
+        assert_eq!(of("", Lane::Edit, much_later).map(|it| it.waited), Some(Duration::ZERO));
         let other = budget.anew("ns/main").at(20);
         wait_after(&other, 1, ebs, now);
         assert_eq!(of("ns/main", Lane::Edit, now).map(|it| it.limit), Some(20.0));

@@ -288,6 +288,8 @@ impl Metrics {
                 }
                 if let Some(ms) = lag.last_sync_ms {
                     self.last_sync.get_or_create(labels).set(seconds(ms));
+                } else {
+                    self.last_sync.remove(labels);
                 }
             }
             series.groups = new;

@@ -71,7 +71,7 @@ pub(crate) async fn expiring() -> Story {
     story.go_on(3, &temporary);
     story.fires([main("DisasterRecoveryCredentialsExpiring", &world)]);
     world.patch("main", json!({ "spec": { "assumeRole": null } })).await;
-    story.go_on(2, &shows(&operator, "a key without an end", |it| it.all(END).is_empty()).await);
+    story.go_on(7, &shows(&operator, "a key without an end", |it| it.all(END).is_empty()).await);
     story.fires([]);
     story
 }
@@ -94,10 +94,20 @@ pub(crate) async fn leaders() -> Story {
     story.pass(3, &[("pod-0", &standby), ("pod-1", &standby)], &[]);
     story.fires([("DisasterRecoveryNoLeader", installation.clone())]);
     story.pass(10, &[("pod-0", &leader), ("pod-1", &leader)], &[]);
-    story.fires([("DisasterRecoverySeveralLeaders", installation)]);
+    story.fires([("DisasterRecoverySeveralLeaders", installation.clone())]);
     story.pass(10, &[], &[]);
-    story.fires([("DisasterRecoveryOperatorAbsent", Labels::new())]);
+    let absent = |of: &Labels| ("DisasterRecoveryOperatorAbsent", of.clone());
+    story.fires([absent(&installation), absent(&Labels::new())]);
     story.pass(10, &[("pod-2", &standby), ("pod-3", &leader)], &[]);
+    story.fires([]);
+    // There is another installation, which goes.
+    story.pass(10, &[("pod-3", &leader), ("disaster-recovery-too/pod-0", &leader)], &[]);
+    story.fires([]);
+    story.pass(10, &[("pod-3", &leader)], &[]);
+    let mut gone = installation;
+    gone.insert("namespace".into(), "disaster-recovery-too".into());
+    story.fires([absent(&gone)]);
+    story.pass(360, &[("pod-3", &leader)], &[]);
     story.fires([]);
     story
 }

@@ -18,7 +18,8 @@ struct File {
 
 #[derive(Deserialize)]
 struct Group {
-    rules: Vec<Rule>,
+    name: String,
+    rules: Vec<serde_yaml::Value>,
 }
 
 /// A rule of an alert.
@@ -29,20 +30,51 @@ pub(crate) struct Rule {
     expr: String,
     #[serde(rename = "for")]
     _for: Option<String>,
+    #[serde(rename = "keep_firing_for")]
+    _keep_firing_for: Option<String>,
     pub(crate) labels: Labels,
     annotations: BTreeMap<String, String>,
 }
 
-/// All rules.
+/// A rule that records a series for the others.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recorded {
+    record: String,
+    expr: String,
+}
+
+fn groups() -> Vec<Group> {
+    serde_yaml::from_str::<File>(&read(RULES)).expect("a file of rules").groups
+}
+
+/// The names of the groups of rules, in the order of the file.
+pub(crate) fn order() -> Vec<String> {
+    groups().into_iter().map(|it| it.name).collect()
+}
+
+/// The rules that are of alerts, or those that are not.
+fn read_rules<R: serde::de::DeserializeOwned>(of_alerts: bool) -> Vec<R> {
+    let all = groups().into_iter().flat_map(|it| it.rules);
+    let chosen = all.filter(|it| it.get("alert").is_some() == of_alerts);
+    chosen.map(|it| serde_yaml::from_value(it).expect("a rule")).collect()
+}
+
+/// All rules of alerts.
 pub(crate) fn rules() -> Vec<Rule> {
-    let file: File = serde_yaml::from_str(&read(RULES)).expect("a file of rules");
-    file.groups.into_iter().flat_map(|it| it.rules).collect()
+    read_rules(true)
 }
 
 /// The names that an expression of PromQL has of this program.
 pub(crate) fn metrics_in(expression: &str) -> BTreeSet<String> {
-    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|it| it.starts_with("disaster_recovery_")).map(str::to_owned).collect()
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    words.filter(|it| it.starts_with("disaster_recovery")).map(str::to_owned).collect()
+}
+
+/// Whether an expression keeps clusters apart wherever it takes series together.
+pub(crate) fn keeps_clusters_apart(expression: &str) -> bool {
+    let lists = expression.split(" by (").skip(1).chain(expression.split(" on (").skip(1));
+    lists.clone().count() > 0 && lists.into_iter().all(|it| it.starts_with("cluster"))
 }
 
 /// The names of all series that the program exports, and those of histograms.
@@ -62,7 +94,13 @@ pub(crate) fn exported() -> BTreeSet<String> {
 
 #[test]
 fn every_alert_says_what_it_is_about_and_looks_at_what_is_exported() {
-    let exported = exported();
+    let mut known = exported();
+    for rule in read_rules::<Recorded>(false) {
+        let metrics = metrics_in(&rule.expr);
+        assert!(!metrics.is_empty() && metrics.is_subset(&known), "{}: {metrics:?}", rule.record);
+        assert!(keeps_clusters_apart(&rule.expr), "{}", rule.record);
+        known.insert(rule.record);
+    }
     let mut names = BTreeSet::new();
     for rule in rules() {
         assert!(names.insert(rule.alert.clone()), "{} twice", rule.alert);
@@ -72,7 +110,8 @@ fn every_alert_says_what_it_is_about_and_looks_at_what_is_exported() {
         let runbook = format!("{RUNBOOK}#{}", rule.alert.to_lowercase());
         assert_eq!(rule.annotations.get("runbook_url"), Some(&runbook), "{}", rule.alert);
         let metrics = metrics_in(&rule.expr);
-        assert!(!metrics.is_empty() && metrics.is_subset(&exported), "{}: {metrics:?}", rule.alert);
+        assert!(!metrics.is_empty() && metrics.is_subset(&known), "{}: {metrics:?}", rule.alert);
+        assert!(keeps_clusters_apart(&rule.expr), "{}", rule.alert);
     }
 }
 
@@ -118,8 +157,8 @@ async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
         plans::throttled(),
         plans::exhausted()
     );
-    let (failed_over, first, drills) =
-        tokio::join!(disks::failed_over(), disks::first_synchronization(), disks::drills());
+    let (failed_over, given_up, first, drills) =
+        tokio::join!(disks::failed_over(), disks::given_up(), disks::first_synchronization(), disks::drills());
     let (not_ready, expiring, leaders) = tokio::join!(accounts::not_ready(), accounts::expiring(), accounts::leaders());
     let stories = [
         behind,
@@ -130,6 +169,7 @@ async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
         throttled,
         exhausted,
         failed_over,
+        given_up,
         first,
         drills,
         not_ready,

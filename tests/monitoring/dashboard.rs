@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::alerts::{exported, metrics_in};
+use crate::alerts::{exported, keeps_clusters_apart, metrics_in};
 use crate::{promtool, read};
 
 fn dashboard() -> Value {
@@ -58,14 +58,23 @@ fn panels_and_variables_ask_for_what_is_exported_of_the_data_source_that_is_chos
     let mut asked = BTreeSet::new();
     for panel in panels(&dashboard) {
         for target in panel["targets"].as_array().expect("targets") {
-            let metrics = metrics_in(text(target, "expr"));
+            let expr = text(target, "expr");
+            let metrics = metrics_in(expr);
             assert!(!metrics.is_empty(), "{target}");
+            assert!(keeps_clusters_apart(expr), "{target}");
+            assert_eq!(
+                expr.matches("cluster=~\"$cluster\"").count(),
+                expr.matches("disaster_recovery_").count(),
+                "{target}"
+            );
+            // A range would show what is gone.
+            assert!(panel["type"] != "stat" || expr.ends_with("or vector(0)") || target["instant"] == true, "{target}");
             asked.extend(metrics);
         }
     }
     let variables = dashboard["templating"]["list"].as_array().expect("variables");
     let names: Vec<_> = variables.iter().map(|it| text(it, "name")).collect();
-    assert_eq!(names, ["datasource", "kind", "namespace", "name", "product"]);
+    assert_eq!(names, ["datasource", "cluster", "kind", "namespace", "name", "product"]);
     for variable in variables.iter().filter(|it| it["type"] == "query") {
         asked.extend(metrics_in(text(&variable["query"], "query")));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult};
+use disaster_recovery_operator::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, DiskRules, Disks, ReplicaStatus};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::{Value, json};
@@ -113,10 +113,7 @@ pub(crate) async fn failed_over() -> Story {
     says(&operator, "db", "Protected", "ObjectiveExceeded").await;
     story.go_on(5, &old);
     story.fires([]);
-    // No newer one comes.
-    story.pass(5, &[("pod-0", &old)], &[POINT]);
-    story.fires([exceeded.clone()]);
-    story.pass(60, &[("pod-0", &old)], &[]);
+    story.go_on(5, &old);
     story.fires([exceeded.clone()]);
     age(&world, 3000);
     let very_old = aged(&operator, 3000.0).await;
@@ -172,6 +169,44 @@ pub(crate) async fn failed_over() -> Story {
     story
 }
 
+/// What the cloud refuses of a failover, and what it gives up.
+pub(crate) async fn given_up() -> Story {
+    let (world, mut story) = (stage(quick()).await, Story::new("failovers are given up"));
+    let operator = leader(&world).await;
+    world.create("db", spec()).await;
+    story.go_on(30, &protected(&world, &operator).await);
+    story.fires([]);
+
+    let (code, message) = ("Forbidden.RAM".into(), "Not you.".into());
+    let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };
+    let action = Some("FailoverDiskReplicaGroup".into());
+    world.cloud.add_fault(Fault { action, region: None, after: 0, times: None, kind });
+    go_to(&world, "Destination", "Forced").await;
+    world.condition("db", "Stalled", "True", "AccessDenied").await;
+    let refused = says(&operator, "db", "Stalled", "AccessDenied").await;
+    story.go_on(10, &refused);
+    story.fires([db("DisasterRecoveryFailoverWaiting", &world)]);
+    world.cloud.clear_faults();
+    world.annotate("db", RECONCILE_ANNOTATION, "now").await;
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+
+    let set = |status| {
+        by_hand(&world, |disks, id, _| {
+            let edit = DiskGroupEdit { status: Some(status), ..DiskGroupEdit::default() };
+            disks.edit_group(id, edit).expect("it is edited");
+        });
+    };
+    set(ReplicaStatus::FailoverFailed);
+    world.condition("db", "Stalled", "True", "GroupFailed").await;
+    story.go_on(10, &says(&operator, "db", "Stalled", "GroupFailed").await);
+    story.fires([db("DisasterRecoveryFailoverWaiting", &world)]);
+    set(ReplicaStatus::Normal);
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
 /// Disks that take a day to be copied.
 pub(crate) async fn first_synchronization() -> Story {
     let rules = DiskRules { initial_sync_ms: Some(86_400_000), ..quick() };
@@ -182,7 +217,9 @@ pub(crate) async fn first_synchronization() -> Story {
     let copying = says(&operator, "db", "Protected", "NeverSynced").await;
     story.go_on(355, &copying);
     story.fires([]);
-    story.go_on(10, &copying);
+    // The leader changes, and nobody leads in between.
+    story.pass(1, &[], &[]);
+    story.pass(10, &[("pod-1", &copying)], &[]);
     story.fires([db("DisasterRecoveryDiskGroupNeverSynced", &world)]);
     by_hand(&world, |disks, id, now| {
         let (status, last_recover_point) = (Some(ReplicaStatus::Normal), Some(now / 1000));
@@ -248,11 +285,16 @@ pub(crate) async fn drills() -> Story {
 
     // One is due every minute, and cannot begin.
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
-    world.condition("db", "Ready", "False", "Stopped").await;
+    world.condition("db", "Ready", "True", "Stopped").await;
     world.patch("db", json!({ "spec": { "drill": { "schedule": "* * * * *" } } })).await;
-    let waiting = shows(&operator, "a drill is due", soon).await;
+    // What is stopped on purpose grows old.
+    age(&world, 3000);
+    let waiting = shows(&operator, "a drill is due", |it| soon(it) && it.sum(AGE) >= 3000.0).await;
     story.pass(70, &[("pod-0", &waiting)], &[DUE]);
-    story.fires(["DisasterRecoveryDrillOverdue", "DisasterRecoveryReplicationStopped"].map(|it| db(it, &world)));
+    story.fires([db("DisasterRecoveryDrillOverdue", &world)]);
+    story.pass(24 * 60, &[("pod-0", &waiting)], &[DUE]);
+    story.fires(["DisasterRecoveryDrillOverdue", "DisasterRecoveryStopped"].map(|it| db(it, &world)));
+    thaw(&world);
     world.patch("db", json!({ "spec": { "drill": { "schedule": YEARLY }, "replication": "Running" } })).await;
     protected(&world, &operator).await;
     let later = |it: &Scrape| it.sum(DUE) > jiff::Timestamp::now().as_second() as f64 + 120.0;

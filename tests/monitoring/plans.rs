@@ -1,19 +1,19 @@
 //! Stories of plans.
 
 use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
-use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 
 use crate::alerts::exported;
 use crate::disks::{Groups, quick, spec};
+use crate::promtool;
+use crate::runbook::runbook;
 use crate::stage::has;
 use crate::story::{Firing, Labels, Scrape, Story, about};
+use crate::support::eventually;
 use crate::support::operator::Operator;
-use crate::support::{ControlPlane, eventually};
 use crate::world::{DEADLINE, World, one_way};
-use crate::{promtool, read};
 
 const PLAN: &str = "DisasterRecoveryPlan";
 const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
@@ -107,9 +107,10 @@ pub(crate) async fn behind() -> Story {
     let late = shows(&operator, "it is behind", |it| above(it, LAG, 300.0).len() == 1).await;
     let who = above(&late, LAG, 300.0);
     let exceeded = each("DisasterRecoveryConsumerGroupObjectiveExceeded", &who);
-    story.go_on(5, &late);
+    story.go_on(3, &late);
     story.fires([]);
-    // The leader changes: neither does it begin anew, nor does it fire twice.
+    // The leader changes, and nobody leads in between: neither does it begin anew, nor does it fire twice.
+    story.pass(1, &[], &[]);
     story.pass(2, &[("pod-1", &late)], &[]);
     story.fires(exceeded.clone());
     story.pass(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
@@ -155,6 +156,20 @@ pub(crate) async fn stuck() -> Story {
     story.go_on(40, &says(&operator, "orders", "Stalled", "ImmutableField").await);
     story.fires([orders("DisasterRecoveryStalled", &world)]);
     world.patch("orders", json!({ "spec": { "planType": "ACTIVE_PASSIVE", "autoSyncCheckpoint": true } })).await;
+    let well = protected(&world, &operator).await;
+    story.go_on(5, &well);
+    story.fires([orders("DisasterRecoveryStalled", &world)]);
+    story.go_on(10, &well);
+    story.fires([]);
+
+    // The progress of consumer groups alone cannot be read.
+    let (action, kind) = (Some("ListDisasterRecoveryCheckpoints".into()), FaultKind::Html { status: 502 });
+    world.cloud.add_fault(Fault { action, region: None, after: 0, times: None, kind });
+    world.condition("orders", "Protected", "Unknown", "Unknown").await;
+    let partly = shows(&operator, "no progress is known", |it| it.all(LAG).is_empty()).await;
+    story.go_on(20, &partly);
+    story.fires([orders("DisasterRecoveryCloudCallsFail", &world)]);
+    world.cloud.clear_faults();
     story.go_on(2, &protected(&world, &operator).await);
     story.fires([]);
 
@@ -187,6 +202,18 @@ pub(crate) async fn stuck() -> Story {
     story.fires([orders("DisasterRecoverySuspended", &world)]);
     world.patch("orders", json!({ "spec": { "suspend": false } })).await;
     story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+
+    world.patch("orders", json!({ "spec": { "suspend": true } })).await;
+    world.condition("orders", "Synced", "Unknown", "Suspended").await;
+    world.delete("orders").await;
+    world.condition("orders", "Synced", "False", "DeletionBlocked").await;
+    story.go_on(20, &says(&operator, "orders", "Synced", "DeletionBlocked").await);
+    story.fires([orders("DisasterRecoveryDeletionBlocked", &world)]);
+    world.patch("orders", json!({ "spec": { "suspend": false } })).await;
+    world.gone("orders").await;
+    let none = |it: &Scrape| it.all("disaster_recovery_condition_status").is_empty();
+    story.go_on(7, &shows(&operator, "the object is gone", none).await);
     story.fires([]);
     story
 }
@@ -336,25 +363,5 @@ async fn what_is_exported_is_as_prometheus_wants_it() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         assert!(reference.contains(name), "the reference does not have {name}");
-    }
-}
-
-/// Runs every command of the runbook that looks at an object, for a plan and a group of one name.
-async fn runbook(world: &World) {
-    world.of::<AlibabaCloudAccount>().create("orders", json!({ "credentials": { "environment": {} } })).await;
-    let page = read("docs/alerts.md").replace("\\\n", "");
-    let commands: Vec<_> = page.lines().filter(|it| it.starts_with("kubectl -n \"$NAMESPACE\"")).collect();
-    assert!(commands.len() > 25, "{commands:#?}");
-    let plane = ControlPlane::shared();
-    let path = format!("{}:{}", plane.programs().display(), std::env::var("PATH").unwrap_or_default());
-    for kind in [PLAN, "DiskReplicaGroup"] {
-        for command in &commands {
-            let mut bash = std::process::Command::new("bash");
-            bash.args(["-c", command]).env("KUBECONFIG", plane.admin_kubeconfig()).env("PATH", &path);
-            bash.env("HOME", plane.folder()).env("NAMESPACE", &world.namespace).env("KIND", kind).env("NAME", "orders");
-            let output = bash.output().expect("bash runs");
-            let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "docs/alerts.md: {command}: {complaint}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
-use crate::alerts::{Rule, rules};
+use crate::alerts::{Rule, order, rules};
 
 /// The labels of a series or of an alert.
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -76,7 +76,7 @@ impl Story {
         Self { name, minutes: 0, series: BTreeMap::new(), checks: vec![] }
     }
 
-    /// For so many minutes each pod's scrape finds what it found. Times in it move on with the clock, so that what was ten
+    /// For so many minutes each pod's scrape finds what it found; a pod of another namespace has that before its name. Times in it move on with the clock, so that what was ten
     /// seconds old stays so, but for those that are named: nothing happened to them since.
     pub(crate) fn pass(&mut self, minutes: usize, pods: &[(&str, &Scrape)], still: &[&str]) {
         let mut seen = BTreeSet::new();
@@ -144,6 +144,7 @@ impl Story {
         json!({
             "rule_files": [rules_file],
             "evaluation_interval": "1m",
+            "group_eval_order": order(),
             "tests": [{
                 "name": self.name,
                 "interval": "1m",
@@ -160,13 +161,14 @@ impl Story {
 
 /// A series with the labels that Prometheus adds to those of its target. The exporter's own go first (`honor_labels`).
 fn targeted(series: &str, pod: &str, number: usize) -> String {
+    let (namespace, pod) = pod.split_once('/').unwrap_or(("disaster-recovery-system", pod));
     let (metric, own) = series.split_once('{').unwrap_or((series, "}"));
     let own = own.trim_end_matches('}');
     let mut all: Vec<_> = own.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
     let target = [
         ("job", "disaster-recovery-operator".to_owned()),
         ("instance", format!("10.0.0.{number}:8080")),
-        ("namespace", "disaster-recovery-system".to_owned()),
+        ("namespace", namespace.to_owned()),
         ("pod", pod.to_owned()),
     ];
     let known: BTreeSet<_> = labels(series).into_iter().filter(|it| !it.1.is_empty()).map(|it| it.0).collect();

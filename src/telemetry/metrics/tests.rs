@@ -21,6 +21,10 @@ fn lags_are_exact_and_leave_with_their_group_and_object() {
     assert!(text.contains(objective), "{text}");
     metrics.lags("ns", "orders", &[lag("GID_A", Some(0))], 300_000);
     assert!(!metrics.text().contains("GID_B"));
+    let last_sync = || metrics.text().contains("checkpoint_last_sync_timestamp_seconds{");
+    assert!(last_sync());
+    metrics.lags("ns", "orders", &[GroupLag { last_sync_ms: None, ..lag("GID_A", None) }], 300_000);
+    assert!(!last_sync() && metrics.text().contains("GID_A"), "it is not known any more");
     metrics.forget(PLAN, "ns", "orders");
     assert!(!metrics.text().contains("orders"));
 }
