@@ -4,6 +4,7 @@ pub mod account;
 pub mod accounts;
 pub mod disk_replica_group;
 pub mod kind;
+mod listed;
 pub mod owner;
 mod pipeline;
 pub mod plan;
