@@ -105,6 +105,8 @@ pub struct Memory {
     pub seen: Option<Timestamp>,
     /// Whether the cache was once found as new as the API server: what another process did before is in it.
     pub caught_up: bool,
+    /// The reason of `Synced` that was last logged, until the cloud is seen again.
+    pub unseen: Option<&'static str>,
 }
 
 /// What all passes share.
