@@ -52,9 +52,13 @@ fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
     world
 }
 
+fn error(action: &'static str, class: Class) -> Error {
+    let (code, message) = ("Code".into(), "The cloud's own words.".into());
+    Error { class, action, code, message, request_id: Some("R-1".into()) }
+}
+
 fn failure(class: Class) -> (Statement, bool) {
-    let (action, code, message) = ("ListDisasterRecoveryPlans", "Code".into(), "The cloud's own words.".into());
-    wording::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+    wording::failure(&error("ListDisasterRecoveryPlans", class))
 }
 
 fn item(world: &mut World, status: ItemStatus) {
@@ -155,6 +159,11 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
+        ("checkpoints-denied", {
+            let mut world = running();
+            world.checkpoints_fail = Some(error("ListDisasterRecoveryCheckpoints", Class::Denied));
+            then(world, |_| {})
+        }),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
         ("cloud-unavailable", blind(running(), failure(Class::Unavailable))),
         ("cloud-unavailable-for-long", {

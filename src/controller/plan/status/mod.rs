@@ -176,7 +176,8 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     if !pass.deleting && reached {
         new.synced_generation = pass.generation;
     }
-    let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
-    let stalled = stalled_by_failure || blocked_by.is_some();
+    // Whoever may not read checkpoints knows of no protection until somebody allows it.
+    let failed = failed.or(seen.checkpoints.as_ref().err());
+    let stalled = blocked_by.is_some() || failed.is_some_and(|error| failure(error).1);
     standing(pass).conclude(&mut new.conditions, ready, synced, &decision.verdict, stalled);
 }
