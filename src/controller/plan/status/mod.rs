@@ -44,7 +44,8 @@ pub struct Pass<'a> {
     pub sync_requested: Option<&'a str>,
     /// How often the cloud is looked at, in ms.
     pub poll_ms: i64,
-    /// Whether the last complete observation, of this pass or before, is younger than three polls.
+    /// Whether the last complete observation, of this pass or before, or else this process's first pass, is younger than three
+    /// polls.
     pub fresh: bool,
     /// How long an item may take to become visible after the call that made it.
     pub visibility_window: Duration,
