@@ -191,6 +191,17 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).expect("it is set");
             then(world, |_| {})
         }),
+        ("observed-and-being-changed", {
+            let mut world = observed("Orders", json!({}));
+            let plan = world.model.plans().next().expect("a plan");
+            let (plan, item) = (plan.plan_id, *plan.items.keys().next().expect("an item"));
+            world.model.set_item_status(plan, item, ItemStatus::Changing, world.now).expect("it is set");
+            then(world, |_| {})
+        }),
+        (
+            "observed-and-not-stopped",
+            observed("Orders", json!({"topicMappings": [mapping("orders", "orders", "Stopped")]})),
+        ),
         ("being-deleted", then(deleting(steady(json!({}), slow())), |_| {})),
         ("deletion-blocked", blind(deleting(running()), failure(Class::Denied))),
         ("deletion-held-up", blind(deleting(running()), failure(Class::Unavailable))),

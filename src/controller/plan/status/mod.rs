@@ -53,6 +53,13 @@ pub struct Pass<'a> {
     pub now: Timestamp,
 }
 
+impl Pass<'_> {
+    /// Whether the plan is only looked at.
+    fn observing(&self) -> bool {
+        self.spec.management_policy == ManagementPolicy::Observe
+    }
+}
+
 /// What the pass came to.
 pub type Report<'a> = crate::controller::kind::Report<'a, DisasterRecoveryPlan>;
 
@@ -128,6 +135,7 @@ fn standing(pass: &Pass<'_>) -> Standing<'static> {
         generation: pass.generation,
         synced_generation: pass.old.synced_generation,
         deleting: pass.deleting,
+        observing: pass.observing(),
         fresh: pass.fresh,
         passing: PASSING,
         now: pass.now,
@@ -160,7 +168,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     // What took too long goes on with the next pass.
     let whole = |first: &Option<Error>| first.as_ref().is_none_or(|error| error.code != TOO_SLOW);
     let synchronized = acted.iter().any(|it| matches!(&it.outcome, Outcome::Synced { first, .. } if whole(first)));
-    if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
+    if synchronized || pass.observing() {
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
     }
 
