@@ -206,6 +206,11 @@ impl Memory {
     pub fn looked(&self) -> Option<Timestamp> {
         self.seen.or(self.caught_up)
     }
+
+    /// Whether it is news that nothing is seen for this reason: each poll may fail alike.
+    pub fn news(&mut self, reason: &'static str) -> bool {
+        self.unseen.replace(reason) != Some(reason)
+    }
 }
 
 impl Context {
@@ -341,6 +346,15 @@ mod tests {
         assert_eq!(memory.looked(), at(10));
         let memory = Memory { seen: at(70), ..memory };
         assert_eq!(memory.looked(), at(70));
+    }
+
+    #[test]
+    fn an_outage_is_news_once_for_each_reason_and_again_after_the_cloud_was_seen() {
+        let mut memory = Memory::default();
+        let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
+        assert_eq!(reasons.map(|reason| memory.news(reason)), [true, false, true, false, true]);
+        memory.unseen = None;
+        assert!(memory.news("CloudUnavailable"));
     }
 
     #[test]

@@ -214,9 +214,7 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
             (Statement::no(synced::ACCOUNT_CHANGED, text), true, Next::Poll)
         }
     };
-    // Each poll may fail alike.
-    let before = session.ctx.remember(&session.key(), |memory| memory.unseen.replace(synced.reason));
-    if before != Some(synced.reason) {
+    if session.ctx.remember(&session.key(), |memory| memory.news(synced.reason)) {
         tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
     }
     let subject = session.subject();

@@ -211,7 +211,7 @@ fn worlds() -> Vec<(&'static str, World)> {
             then(second(stopped), |_| {})
         }),
         ("observed-while-failed-over", {
-            let mut world = second(observe.clone());
+            let mut world = second(observe);
             world.disks.freeze(true);
             then(world, |world| world.console(json!({"status": "failovering"})))
         }),
