@@ -183,7 +183,8 @@ pub struct Subject<'a, K: Kind> {
     pub visibility_window: Duration,
     /// How often the cloud is looked at.
     pub poll_interval: Duration,
-    /// Whether the last observation that was whole, of this pass or before, is younger than three polls.
+    /// Whether the last observation that was whole, of this pass or before, or else this process's first pass, is younger than
+    /// three polls.
     pub fresh: bool,
     /// The time.
     pub now: Timestamp,

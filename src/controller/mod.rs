@@ -4,6 +4,7 @@ pub mod account;
 pub mod accounts;
 pub mod disk_replica_group;
 pub mod kind;
+mod listed;
 pub mod owner;
 mod pipeline;
 pub mod plan;
@@ -102,8 +103,10 @@ pub struct Memory {
     pub busy: u32,
     /// When the cloud was last seen whole.
     pub seen: Option<Timestamp>,
-    /// Whether the cache was once found as new as the API server: what another process did before is in it.
-    pub caught_up: bool,
+    /// When the cache was first found as new as the API server: what another process did before is in it.
+    pub caught_up: Option<Timestamp>,
+    /// The reason of `Synced` that was last logged, until the cloud is seen again.
+    pub unseen: Option<&'static str>,
 }
 
 /// What all passes share.
@@ -197,6 +200,19 @@ pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) 
     }
 }
 
+impl Memory {
+    /// When the cloud was last seen whole. Until this process saw it, what another one said of it is taken to be from just
+    /// before the first pass.
+    pub fn looked(&self) -> Option<Timestamp> {
+        self.seen.or(self.caught_up)
+    }
+
+    /// Whether it is news that nothing is seen for this reason: each poll may fail alike.
+    pub fn news(&mut self, reason: &'static str) -> bool {
+        self.unseen.replace(reason) != Some(reason)
+    }
+}
+
 impl Context {
     /// Connects what passes need. Reads the kube-system namespace's UID where no cluster ID is set.
     pub async fn new(
@@ -259,7 +275,7 @@ impl Context {
         let Some(delay) = delay(next, &memory, poll, &self.settings) else { return Action::await_change() };
         let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
         // What is old must be said to be old, however long the pause.
-        let stale = memory.seen.filter(|_| matches!(next, Next::Retry(_))).map(|seen| {
+        let stale = memory.looked().filter(|_| matches!(next, Next::Retry(_))).map(|seen| {
             let age = Timestamp::now().duration_since(seen).unsigned_abs();
             (poll * 3).saturating_sub(age)
         });
@@ -319,6 +335,26 @@ mod tests {
         assert_eq!([1, 2, 20].map(|n| seconds(Next::Retry(Class::Denied), n, 0)), [30, 60, 120]);
         let throttled = Next::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
         assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);
+    }
+
+    #[test]
+    fn the_age_of_what_another_process_saw_is_counted_from_the_first_pass_over_the_object() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let memory = Memory::default();
+        assert_eq!(memory.looked(), None, "before the first pass");
+        let memory = Memory { caught_up: at(10), ..memory };
+        assert_eq!(memory.looked(), at(10));
+        let memory = Memory { seen: at(70), ..memory };
+        assert_eq!(memory.looked(), at(70));
+    }
+
+    #[test]
+    fn an_outage_is_news_once_for_each_reason_and_again_after_the_cloud_was_seen() {
+        let mut memory = Memory::default();
+        let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
+        assert_eq!(reasons.map(|reason| memory.news(reason)), [true, false, true, false, true]);
+        memory.unseen = None;
+        assert!(memory.news("CloudUnavailable"));
     }
 
     #[test]

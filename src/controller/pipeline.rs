@@ -111,6 +111,7 @@ async fn run<K: Kind>(
     if let Some((what, last)) = stranger::<K>(&session.subject(), &seen, &identity) {
         return unseen(session, Unseen::Stranger { what, last, identity }).await;
     }
+    session.ctx.remember(&session.key(), |memory| memory.unseen = None);
     if K::whole(&seen) {
         session.seen_now();
     }
@@ -213,6 +214,9 @@ async fn unseen<K: Kind>(session: &mut Session<'_, K>, why: Unseen) -> Result<Ne
             (Statement::no(synced::ACCOUNT_CHANGED, text), true, Next::Poll)
         }
     };
+    if session.ctx.remember(&session.key(), |memory| memory.news(synced.reason)) {
+        tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
+    }
     let subject = session.subject();
     let deleting = subject.deleting();
     // What was stopped for this object's sake is not left so without need.

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, watch};
 use super::account::users::{Filled, Users, uses};
 use super::accounts::Key;
 use super::kind::{Kind, Object};
+use super::listed::Listed;
 use super::turns::{self, Polls, Turns};
 use super::{Context, Error, Next, account, key, pipeline};
 use crate::api::account::AlibabaCloudAccount;
@@ -173,16 +174,13 @@ fn events<K: Object>(
     ctx: &Arc<Context>,
 ) -> (impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + use<K>, Filled) {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    let ((fill, filled), seen) = (watch::channel(false), ctx.clone());
-    let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| match event {
-        watcher::Event::InitDone => {
+    let ((fill, filled), seen, mut listed) = (watch::channel(false), ctx.clone(), Listed::default());
+    let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
+        // Of an object without a finalizer no pass may tell that it went.
+        listed.gone(event).iter().for_each(|(namespace, name)| seen.forget(K::KIND, namespace, name));
+        if matches!(event, watcher::Event::InitDone) {
             fill.send_replace(true);
         }
-        // Of an object without a finalizer no pass may tell that it went.
-        watcher::Event::Delete(gone) => {
-            seen.forget(K::KIND, &gone.namespace().unwrap_or_default(), &gone.name_any());
-        }
-        watcher::Event::Apply(_) | watcher::Event::Init | watcher::Event::InitApply(_) => {}
     });
     (events, filled)
 }

@@ -51,14 +51,14 @@ impl<'a, K: Object> Session<'a, K> {
     /// Refuses to work with an object that is older than what another process, which worked before this one, may have acted
     /// on: its watch can be late. Reads it once.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
-        if self.ctx.remember(&self.key(), |memory| memory.caught_up) {
+        if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
             return Ok(());
         }
         let newest: K = within("read the object", self.api().get(&self.object.name_any())).await?;
         if newest.resource_version() != self.object.resource_version() {
             return Err(Error::Conflict);
         }
-        self.ctx.remember(&self.key(), |memory| memory.caught_up = true);
+        self.ctx.remember(&self.key(), |memory| memory.caught_up = Some(Timestamp::now()));
         Ok(())
     }
 
@@ -184,10 +184,10 @@ impl<'a, K: Kind> Session<'a, K> {
         self.ctx.remember(&self.key(), |memory| memory.seen = Some(Timestamp::now()));
     }
 
-    /// Whether the cloud was seen whole within three polls.
+    /// Whether the cloud was seen whole within three polls, or could not be for no longer than that by this process.
     pub(super) fn fresh(&self) -> bool {
-        let age =
-            self.ctx.remember(&self.key(), |memory| memory.seen).map(|seen| Timestamp::now().duration_since(seen));
+        let looked = self.ctx.remember(&self.key(), |memory| memory.looked());
+        let age = looked.map(|looked| Timestamp::now().duration_since(looked));
         age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 

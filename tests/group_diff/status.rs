@@ -152,6 +152,62 @@ fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
 }
 
 #[test]
+fn an_observed_group_is_ready_as_it_is_waited_for_while_it_changes_and_stalled_by_what_lasts() {
+    let stopped = ["True/Stopped", "", ""];
+    let lasts = ["False/NotReady", "", "True/ObserveOnly"];
+    let failed = ["False/NotReady", "", "True/GroupFailed"];
+    let passing = |reason: &str| [format!("False/{reason}"), format!("True/{reason}"), String::new()];
+    let all = |it: [&str; 3]| it.map(str::to_owned);
+    let table = [
+        ("created", all(lasts), all(stopped)),
+        ("stopped", all(lasts), all(stopped)),
+        ("normal", all(["True/Available", "", ""]), all(lasts)),
+        ("stop_failed", all(lasts), all(lasts)),
+        ("failovered", all(lasts), all(lasts)),
+        ("creating", passing("Creating"), passing("Creating")),
+        ("stopping", passing("Updating"), passing("Updating")),
+        ("manual_syncing", passing("Updating"), passing("Updating")),
+        ("failovering", passing("FailingOver"), passing("FailingOver")),
+        ("reprotecting", passing("Reprotecting"), passing("Reprotecting")),
+        ("deleting", passing("Deleting"), passing("Deleting")),
+        ("failover_failed", all(failed), all(failed)),
+        ("invalid", all(failed), all(failed)),
+    ];
+    for (status, running, stopped) in table {
+        for (replication, wanted) in [("Running", running), ("Stopped", stopped)] {
+            let mut world = World::in_sync(json!({}));
+            world.disks.freeze(true);
+            world.edit(json!({"managementPolicy": "Observe", "replication": replication}));
+            world.console(json!({ "status": status }));
+            world.pass();
+            let said = [kind::READY, kind::RECONCILING, kind::STALLED].map(|kind| world.condition(kind));
+            assert_eq!(said, wanted, "{status} {replication}: {}", world.message(kind::READY));
+        }
+    }
+}
+
+#[test]
+fn that_a_failover_is_under_way_is_said_through_an_outage() {
+    let mut world = World::in_sync_with(json!({}), slow());
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let going = ["False/FailingOver", "True/FailingOver"];
+    assert_eq!([kind::READY, kind::RECONCILING].map(|kind| world.condition(kind)), going);
+    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!([kind::READY, kind::RECONCILING].map(|kind| world.condition(kind)), going, "for three polls");
+    world.fresh = false;
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    let unseen = ["Unknown/NotReady", "True/FailingOver"];
+    assert_eq!([kind::READY, kind::RECONCILING].map(|kind| world.condition(kind)), unseen);
+    (world.down, world.fresh) = (Default::default(), true);
+    world.converge(50);
+    world.advance(60_000);
+    world.pass();
+    assert_eq!([kind::READY, kind::RECONCILING].map(|kind| world.condition(kind)), ["True/Available", ""]);
+}
+
+#[test]
 fn a_steady_group_is_not_rewritten_and_its_recovery_point_moves_by_the_minute() {
     let mut world = World::in_sync(json!({}));
     world.pace = 1_000;

@@ -201,9 +201,24 @@ fn worlds() -> Vec<(&'static str, World)> {
             then(second(other), |_| {})
         }),
         ("observed-and-stopped", {
-            let mut world = second(observe);
+            let mut world = second(observe.clone());
             world.disks.freeze(true);
             then(world, |world| world.console(json!({"status": "stopped"})))
+        }),
+        ("observed-and-not-stopped", {
+            let mut stopped = observe.clone();
+            stopped["replication"] = json!("Stopped");
+            then(second(stopped), |_| {})
+        }),
+        ("observed-while-failed-over", {
+            let mut world = second(observe);
+            world.disks.freeze(true);
+            then(world, |world| world.console(json!({"status": "failovering"})))
+        }),
+        ("failover-not-seen-for-long", {
+            let mut world = failing_over();
+            world.fresh = false;
+            blind(world, failure(Class::Unavailable))
         }),
         ("drilling", drilling()),
         ("drill-not-cleared", {

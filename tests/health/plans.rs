@@ -52,9 +52,13 @@ fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
     world
 }
 
+fn error(action: &'static str, class: Class) -> Error {
+    let (code, message) = ("Code".into(), "The cloud's own words.".into());
+    Error { class, action, code, message, request_id: Some("R-1".into()) }
+}
+
 fn failure(class: Class) -> (Statement, bool) {
-    let (action, code, message) = ("ListDisasterRecoveryPlans", "Code".into(), "The cloud's own words.".into());
-    wording::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+    wording::failure(&error("ListDisasterRecoveryPlans", class))
 }
 
 fn item(world: &mut World, status: ItemStatus) {
@@ -155,6 +159,11 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
+        ("checkpoints-denied", {
+            let mut world = running();
+            world.checkpoints_fail = Some(error("ListDisasterRecoveryCheckpoints", Class::Denied));
+            then(world, |_| {})
+        }),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
         ("cloud-unavailable", blind(running(), failure(Class::Unavailable))),
         ("cloud-unavailable-for-long", {
@@ -182,6 +191,17 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).expect("it is set");
             then(world, |_| {})
         }),
+        ("observed-and-being-changed", {
+            let mut world = observed("Orders", json!({}));
+            let plan = world.model.plans().next().expect("a plan");
+            let (plan, item) = (plan.plan_id, *plan.items.keys().next().expect("an item"));
+            world.model.set_item_status(plan, item, ItemStatus::Changing, world.now).expect("it is set");
+            then(world, |_| {})
+        }),
+        (
+            "observed-and-not-stopped",
+            observed("Orders", json!({"topicMappings": [mapping("orders", "orders", "Stopped")]})),
+        ),
         ("being-deleted", then(deleting(steady(json!({}), slow())), |_| {})),
         ("deletion-blocked", blind(deleting(running()), failure(Class::Denied))),
         ("deletion-held-up", blind(deleting(running()), failure(Class::Unavailable))),

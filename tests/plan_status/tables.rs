@@ -287,6 +287,25 @@ fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
 }
 
 #[test]
+fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
+    for (class, stalled) in [(Class::Denied, "True/AccessDenied"), (Class::Throttled { after: None }, "")] {
+        for policy in ["Manage", "Observe"] {
+            let mut world = observed(policy, "Running");
+            world.pass();
+            world.checkpoints_fail = Some(failure(class));
+            world.pass();
+            let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
+            let said = [world.condition(kind::READY), world.condition(kind::STALLED)];
+            assert_eq!(said, [ready, stalled], "{class:?} {policy}");
+            world.checkpoints_fail = None;
+            world.pass();
+            let said = [world.condition(kind::READY), world.condition(kind::STALLED)];
+            assert_eq!(said, ["True/Available", ""], "{class:?} {policy}");
+        }
+    }
+}
+
+#[test]
 fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
     let mut world = steady(json!({}), Rules::default());
     world.checkpoints_fail = Some(failure(Class::Unavailable));
@@ -403,6 +422,79 @@ fn an_observed_plan_that_does_not_run_is_stalled_since_nobody_starts_it() {
     assert_eq!(world.condition(kind::READY), "False/NotReady");
     assert_eq!(world.condition(kind::STALLED), "True/ObserveOnly");
     assert_eq!(message(&world, kind::STALLED), message(&world, kind::READY));
+}
+
+/// A plan of somebody with one item, and an object that names it.
+fn observed(policy: &str, state: &str) -> World {
+    let wanted = [mapping("orders", "orders", state)];
+    let mut world =
+        World::new(spec_with(json!({"managementPolicy": policy, "topicMappings": wanted})), Rules::default());
+    let (id, _) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.converge(10);
+    world.advance(30_000);
+    world
+}
+
+#[test]
+fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_stalled_by_what_lasts() {
+    let (stopped, available) = (["True/Stopped", "", ""], ["True/Available", "", ""]);
+    let stalled = ["False/NotReady", "", "True/ObserveOnly"];
+    let passing = ["False/Updating", "True/Updating", ""];
+    for (item, wanted_running, wanted_stopped) in [
+        (ItemStatus::Running, available, stalled),
+        (ItemStatus::Creating, passing, passing),
+        (ItemStatus::Changing, passing, passing),
+        (ItemStatus::ManualStopped, stalled, stopped),
+        (ItemStatus::OverdueStopped, stalled, stopped),
+    ] {
+        for (state, wanted) in [("Running", wanted_running), ("Stopped", wanted_stopped)] {
+            let mut world = observed("Observe", state);
+            let plan = world.model.plans().next().unwrap();
+            let (plan, id) = (plan.plan_id, *plan.items.keys().next().unwrap());
+            world.model.set_item_status(plan, id, item, world.now).unwrap();
+            world.pass();
+            let [ready, _, _, _, reconciling, is_stalled] = all(&world);
+            assert_eq!([ready, reconciling, is_stalled], wanted, "{item:?} {state}");
+            // One failure ends nothing of that.
+            let conditions = [kind::READY, kind::STALLED].map(|kind| world.condition(kind));
+            let (synced, _) = wording::failure(&failure(Class::Unavailable));
+            world.status = world.new_status(&Report::Failed { synced: &synced, stalled: false });
+            assert_eq!([kind::READY, kind::STALLED].map(|kind| world.condition(kind)), conditions, "{item:?} {state}");
+            world.checkpoints_fail = Some(failure(Class::Throttled { after: None }));
+            world.pass();
+            assert_eq!([kind::READY, kind::STALLED].map(|kind| world.condition(kind)), conditions, "{item:?} {state}");
+        }
+    }
+}
+
+#[test]
+fn why_nothing_is_known_is_said_truly() {
+    let (synced, _) = wording::failure(&failure(Class::Unavailable));
+    let blind = |mut world: World, fresh| {
+        world.fresh = fresh;
+        world.status = world.new_status(&Report::Failed { synced: &synced, stalled: false });
+        [kind::READY, kind::PROTECTED, kind::RECONCILING].map(|kind| message(&world, kind))
+    };
+    let long = "nothing was seen of the cloud for more than three polls";
+    let behind = "the spec is not carried out yet, and the cloud cannot be seen";
+    let later = "the spec is carried out once the cloud can be seen";
+    let new = || World::new(spec_with(json!({})), Rules::default());
+    assert_eq!(blind(new(), true), [behind, "nothing was seen of the cloud yet", later]);
+    assert_eq!(blind(new(), false), [long, long, later]);
+    let edited = |mut world: World| {
+        world.edit(json!({"planDesc": "Other"}));
+        world
+    };
+    let within = "every consumer group is within 5m";
+    let running = || steady(json!({}), Rules::default());
+    assert_eq!(blind(edited(running()), true), [behind, within, later]);
+    assert_eq!(blind(edited(running()), false), [long, long, later]);
+    let mut observed = observed("Observe", "Running");
+    observed.pass();
+    let compared =
+        ["the cloud could not be seen since the spec changed", "the spec is compared once the cloud can be seen"];
+    assert_eq!(blind(edited(observed), true), [compared[0], within, compared[1]]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus};
 use crate::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::cloud::error::Class;
 use crate::conditions::{self, Statement, Truth};
-use crate::controller::kind::Report;
+use crate::controller::kind::{Kind, Report};
 use crate::controller::standing::Standing;
 
 /// What becomes unknown with time, besides `Ready`.
@@ -28,6 +28,7 @@ pub fn status(it: &Subject<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskRe
         generation: it.generation(),
         synced_generation: it.status.synced_generation,
         deleting: it.deleting(),
+        observing: Kind::observing(&it.object),
         fresh: it.fresh,
         passing: PASSING,
         now: it.now,
@@ -74,7 +75,7 @@ fn ran(
 
 /// Whether a drill is asked for that this object never makes.
 pub fn drill_ignored(it: &Subject<'_>) -> bool {
-    it.object.spec.drill.is_none() || crate::controller::kind::Kind::observing(&it.object)
+    it.object.spec.drill.is_none() || Kind::observing(&it.object)
 }
 
 /// Why the clones of a drill are there still, though they should not be.

@@ -83,6 +83,9 @@ pub(super) fn readiness(
     }
     let Some(group) = seen.group.group() else { return Statement::no(ready::NOT_READY, "there is no group") };
     let spec = &it.object.spec;
+    if let Some(work) = passing(&group.status).filter(|_| it.object.observing()) {
+        return Statement::no(work.reason(), format!("the group is {}", group.status.as_str()));
+    }
     if decision.life.active != spec.active_site {
         let text = format!("the {} is the active site, not the {}", site(decision.life.active), site(spec.active_site));
         return Statement::no(ready::NOT_READY, text);
@@ -97,17 +100,49 @@ pub(super) fn readiness(
     }
     if !life::runs(&group.status) {
         return match spec.replication {
-            Replication::Stopped => Statement::yes(ready::STOPPED, "replication is stopped, as the spec says"),
+            Replication::Stopped if matches!(group.status, S::Created | S::Stopped) => {
+                Statement::yes(ready::STOPPED, "replication is stopped, as the spec says")
+            }
+            Replication::Stopped => {
+                Statement::no(ready::NOT_READY, format!("replication is not stopped: {}", group.status.as_str()))
+            }
             Replication::Running => {
                 Statement::no(ready::NOT_READY, format!("replication does not run: {}", group.status.as_str()))
             }
         };
+    }
+    if spec.replication == Replication::Stopped {
+        return Statement::no(ready::NOT_READY, format!("replication is not stopped: {}", group.status.as_str()));
     }
     if decision.life.counted(group).is_none() {
         return Statement::no(ready::CREATING, "the first synchronization has not ended");
     }
     let pairs = new.pairs_in_group.clone().unwrap_or_default();
     Statement::yes(ready::AVAILABLE, format!("the group replicates; pairs: {pairs}"))
+}
+
+/// The work that a status of the group tells of, which ends by itself.
+fn passing(status: &S) -> Option<Work> {
+    match status {
+        S::Creating => Some(Work::Creating),
+        S::Stopping | S::ManualSyncing | S::Other(_) => Some(Work::Updating),
+        S::Failovering => Some(Work::FailingOver),
+        S::Reprotecting => Some(Work::Reprotecting),
+        S::Deleting => Some(Work::Deleting),
+        S::Invalid
+        | S::Created
+        | S::CreateFailed
+        | S::InitialSyncing
+        | S::Syncing
+        | S::Normal
+        | S::Stopped
+        | S::StopFailed
+        | S::Failovered
+        | S::FailoverFailed
+        | S::ReprotectFailed
+        | S::DeleteFailed
+        | S::Deleted => None,
+    }
 }
 
 fn doing(work: Work) -> &'static str {

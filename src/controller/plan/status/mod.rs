@@ -44,12 +44,20 @@ pub struct Pass<'a> {
     pub sync_requested: Option<&'a str>,
     /// How often the cloud is looked at, in ms.
     pub poll_ms: i64,
-    /// Whether the last complete observation, of this pass or before, is younger than three polls.
+    /// Whether the last complete observation, of this pass or before, or else this process's first pass, is younger than three
+    /// polls.
     pub fresh: bool,
     /// How long an item may take to become visible after the call that made it.
     pub visibility_window: Duration,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Pass<'_> {
+    /// Whether the plan is only looked at.
+    fn observing(&self) -> bool {
+        self.spec.management_policy == ManagementPolicy::Observe
+    }
 }
 
 /// What the pass came to.
@@ -127,6 +135,7 @@ fn standing(pass: &Pass<'_>) -> Standing<'static> {
         generation: pass.generation,
         synced_generation: pass.old.synced_generation,
         deleting: pass.deleting,
+        observing: pass.observing(),
         fresh: pass.fresh,
         passing: PASSING,
         now: pass.now,
@@ -159,7 +168,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     // What took too long goes on with the next pass.
     let whole = |first: &Option<Error>| first.as_ref().is_none_or(|error| error.code != TOO_SLOW);
     let synchronized = acted.iter().any(|it| matches!(&it.outcome, Outcome::Synced { first, .. } if whole(first)));
-    if synchronized || pass.spec.management_policy == ManagementPolicy::Observe {
+    if synchronized || pass.observing() {
         new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
     }
 
@@ -176,7 +185,8 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     if !pass.deleting && reached {
         new.synced_generation = pass.generation;
     }
-    let stalled_by_failure = failed.map(|error| failure(error).1).unwrap_or_default();
-    let stalled = stalled_by_failure || blocked_by.is_some();
+    // Whoever may not read checkpoints knows of no protection until somebody allows it.
+    let failed = failed.or(seen.checkpoints.as_ref().err());
+    let stalled = blocked_by.is_some() || failed.is_some_and(|error| failure(error).1);
     standing(pass).conclude(&mut new.conditions, ready, synced, &decision.verdict, stalled);
 }

@@ -41,9 +41,16 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
         Verdict::Waiting { on, .. } => return Statement::no(ready::UPDATING, on.clone()),
         Verdict::Acting(_) | Verdict::Refused { .. } | Verdict::InSync | Verdict::Released { .. } => {}
     }
-    let mut stopped = Vec::new();
-    for mapping in pass.spec.topic_mappings.iter().filter(|it| it.state == MappingState::Running) {
+    let all = pass.spec.topic_mappings.len();
+    let idle = all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped);
+    let (mut stopped, mut running, mut passing) = (Vec::new(), Vec::new(), Vec::new());
+    for mapping in pass.spec.topic_mappings.iter().filter(|it| idle || it.state == MappingState::Running) {
         match items.mapped.get(mapping.name.as_str()).map(|item| &item.item_status) {
+            Some(status @ (ItemStatus::Creating | ItemStatus::Changing)) if pass.observing() => {
+                passing.push(format!("{} ({})", mapping.name, status.as_str()));
+            }
+            None | Some(ItemStatus::ManualStopped | ItemStatus::OverdueStopped) if idle => {}
+            Some(other) if idle => running.push(format!("{} ({})", mapping.name, other.as_str())),
             Some(ItemStatus::Running) => {}
             Some(ItemStatus::OverdueStopped) => {
                 stopped.push(format!("{} (OVERDUE_STOPPED: settle the overdue payment)", mapping.name));
@@ -52,14 +59,19 @@ pub(super) fn readiness(pass: &Pass<'_>, decision: &Decision, plan: Option<&Plan
             None => stopped.push(format!("{} (absent)", mapping.name)),
         }
     }
-    let all = pass.spec.topic_mappings.len();
     if !stopped.is_empty() && !pass.old.paused_items.is_empty() {
         return Statement::no(ready::UPDATING, "topic mappings are stopped while the plan is changed");
     }
     if !stopped.is_empty() {
         return Statement::no(ready::NOT_READY, format!("topic mappings do not run: {}", listed(&stopped)));
     }
-    if all > 0 && pass.spec.topic_mappings.iter().all(|it| it.state == MappingState::Stopped) {
+    if !running.is_empty() {
+        return Statement::no(ready::NOT_READY, format!("topic mappings are not stopped: {}", listed(&running)));
+    }
+    if !passing.is_empty() {
+        return Statement::no(ready::UPDATING, format!("topic mappings are being changed: {}", listed(&passing)));
+    }
+    if idle {
         return Statement::yes(ready::STOPPED, "every topic mapping is stopped, as the spec says");
     }
     match &decision.verdict {
