@@ -307,29 +307,8 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         Some(election) => {
             let candidate = Candidate::new(leases, election, fence, move |leading| told.leading(leading));
             let work = controllers(candidate.leading());
-            let (finished, finish) = tokio::sync::oneshot::channel::<()>();
-            let mut lease = tokio::spawn(async move {
-                // Who cannot see the objects is no use as a leader.
-                match is_filled.await {
-                    Ok(()) => candidate.run(async move { drop(finish.await) }).await,
-                    Err(_) => {
-                        drop(finish.await);
-                        Ok(())
-                    }
-                }
-            });
-            let lost = tokio::select! {
-                lost = &mut lease => Some(lost),
-                () = work => None,
-            };
-            match lost {
-                // Passes in hand are given up, wherever they are.
-                Some(lost) => lost??,
-                None => {
-                    drop(finished);
-                    lease.await??;
-                }
-            }
+            // Who cannot see the objects is no use as a leader.
+            candidate.during(work, async move { is_filled.await.is_ok() }).await?;
         }
     }
     probes.abort();

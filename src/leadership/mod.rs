@@ -6,13 +6,14 @@
 
 pub mod election;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::election::{Election, Move, Standing, Timing};
 use crate::cloud::fence::Fence;
@@ -106,11 +107,53 @@ impl Candidate {
         Leading(self.leading.subscribe(), self.fence.clone())
     }
 
+    /// Does `work`, and from when it is `ready` waits for the lease and keeps it until the work has ended; then gives it back.
+    /// Work that never gets ready is done without.
+    ///
+    /// # Errors
+    /// When the lease was lost: the work was dropped, wherever it was.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn during(
+        self,
+        work: impl Future<Output = ()>,
+        ready: impl Future<Output = bool> + Send + 'static,
+    ) -> Result<(), Lost> {
+        let (finished, finish) = oneshot::channel::<()>();
+        let finish = async move { drop(finish.await) };
+        // A task of its own: work that keeps its thread for long must not hold up a renewal.
+        let mut lease = tokio::spawn(async move {
+            match ready.await {
+                true => self.run(finish).await,
+                false => Ok(()),
+            }
+        });
+        let mut work = pin!(work);
+        let ended = tokio::select! {
+            ended = &mut lease => Some(ended),
+            () = &mut work => None,
+        };
+        let ended = match ended {
+            // It stands for nothing, and the work goes to its end.
+            Some(Ok(Ok(()))) => {
+                work.await;
+                return Ok(());
+            }
+            Some(ended) => ended,
+            None => {
+                drop(finished);
+                lease.await
+            }
+        };
+        ended.unwrap_or_else(|broken| std::panic::resume_unwind(broken.into_panic()))
+    }
+
     /// Waits for the lease and keeps it until `end`, then gives it back.
     ///
     /// # Errors
     /// When the lease was lost. The fence is closed by then.
-    pub async fn run(mut self, end: impl Future<Output = ()>) -> Result<(), Lost> {
+    async fn run(mut self, end: impl Future<Output = ()>) -> Result<(), Lost> {
         let lost = tokio::select! {
             lost = self.hold() => Some(lost),
             () = end => None,
