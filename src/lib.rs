@@ -2,7 +2,6 @@
 
 pub mod api;
 pub mod cloud;
-pub mod conditions;
 pub mod controller;
 pub mod leadership;
 pub mod simulator;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
-use disaster_recovery_operator::cloud::budget::Budget;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::fence::Fence;
+use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::cloud::{client, ebs, endpoint};
-use disaster_recovery_operator::controller::accounts::Variables;
+use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leading};
@@ -276,7 +276,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
 
     let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
     let budget = Arc::new(
-        Budget::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
+        RateLimit::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
     );
     metrics.budget(budget.clone());
     let counted = metrics.clone();

@@ -35,7 +35,7 @@ const SHARED_DATA: &str = "it is a part of status or of events, which are comput
 
 /// Why there are no credentials, and why nobody signs: plain values of modules that otherwise ask around.
 const NO_CREDENTIALS: &str = "crate::cloud::credentials::CredentialsError";
-const NO_ACCESS: &str = "crate::controller::accounts::AccountError";
+const NO_ACCESS: &str = "crate::controller::access::AccountError";
 
 const RULES: &[Rule] = &[
     Rule {
@@ -57,7 +57,7 @@ const RULES: &[Rule] = &[
         why: "a signature is a function of its arguments, so that published vectors prove it",
     },
     Rule {
-        module: "crate::cloud::request",
+        module: "crate::cloud::client::request",
         forbidden: clock!["std::time", "std::env", "rand", "uuid", "crate::cloud::client"],
         allowed: &[],
         why: "a request is a function of its arguments",
@@ -75,7 +75,7 @@ const RULES: &[Rule] = &[
         why: "the environment and the network are arguments, so that a test needs no state of the process",
     },
     Rule {
-        module: "crate::cloud::credentials::identity",
+        module: "crate::cloud::credentials::cache",
         forbidden: &["std::time::SystemTime", "..::Timestamp::now", "rand", "tokio::time::sleep"],
         allowed: &[],
         why: "what is kept, renewed and paused is decided from a time that is an argument, and from what passed since it was given",
@@ -126,7 +126,7 @@ const RULES: &[Rule] = &[
         why: "time is an argument of the model, and it does no IO",
     },
     Rule {
-        module: "crate::conditions",
+        module: "crate::controller::conditions",
         forbidden: &["crate::cloud", "crate::controller", "kube::Client", "kube::Api", "kube::client"],
         allowed: &[],
         why: "conditions are computed from data",
@@ -134,7 +134,7 @@ const RULES: &[Rule] = &[
     Rule {
         module: "crate::controller::plan::observe",
         forbidden: &[
-            "crate::controller::plan::diff",
+            "crate::controller::plan::decide",
             "crate::controller::plan::act",
             "crate::controller::plan::status",
             "crate::controller::plan::events",
@@ -142,7 +142,7 @@ const RULES: &[Rule] = &[
         allowed: &[],
         why: ONE_WAY,
     },
-    Rule { module: "crate::controller::plan::diff", forbidden: PURE, allowed: &[], why: DIFFERENCE },
+    Rule { module: "crate::controller::plan::decide", forbidden: PURE, allowed: &[], why: DIFFERENCE },
     Rule { module: "crate::controller::plan::resolve", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule { module: "crate::controller::plan::lag", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule {
@@ -162,7 +162,7 @@ const RULES: &[Rule] = &[
     Rule {
         module: "crate::controller::disk_replica_group::observe",
         forbidden: &[
-            "crate::controller::disk_replica_group::diff",
+            "crate::controller::disk_replica_group::decide",
             "crate::controller::disk_replica_group::act",
             "crate::controller::disk_replica_group::status",
             "crate::controller::disk_replica_group::events",
@@ -170,9 +170,9 @@ const RULES: &[Rule] = &[
         allowed: &[],
         why: ONE_WAY,
     },
-    Rule { module: "crate::controller::disk_replica_group::diff", forbidden: PURE, allowed: &[], why: DIFFERENCE },
+    Rule { module: "crate::controller::disk_replica_group::decide", forbidden: PURE, allowed: &[], why: DIFFERENCE },
     Rule { module: "crate::controller::disk_replica_group::resolve", forbidden: PURE, allowed: &[], why: PART_OF_IT },
-    Rule { module: "crate::controller::disk_replica_group::life", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule { module: "crate::controller::disk_replica_group::lifecycle", forbidden: PURE, allowed: &[], why: PART_OF_IT },
     Rule {
         module: "crate::controller::disk_replica_group::act",
         forbidden: &[
@@ -190,39 +190,39 @@ const RULES: &[Rule] = &[
     Rule {
         module: "crate::controller::account::status",
         forbidden: DATA,
-        allowed: &[NO_CREDENTIALS, NO_ACCESS, "crate::cloud::credentials::identity::Standing"],
+        allowed: &[NO_CREDENTIALS, NO_ACCESS, "crate::cloud::credentials::cache::KeyHealth"],
         why: STATUS,
     },
     Rule {
-        module: "crate::controller::accounts",
+        module: "crate::controller::access",
         forbidden: &[
             "crate::controller::account",
-            "crate::controller::pipeline",
-            "crate::controller::run",
-            "crate::controller::session",
+            "crate::controller::reconcile",
+            "crate::controller::runtime",
+            "crate::controller::object",
             "std::fs",
         ],
         allowed: &[],
         why: "it says whose credentials are used, whoever asks",
     },
     Rule {
-        module: "crate::controller::accounts::error",
+        module: "crate::controller::access::error",
         forbidden: DATA,
-        allowed: &[NO_CREDENTIALS, "crate::controller::accounts::error"],
+        allowed: &[NO_CREDENTIALS, "crate::controller::access::error"],
         why: "it is a plain value, which status tells",
     },
-    Rule { module: "crate::controller::owner", forbidden: PURE, allowed: &[], why: PART_OF_IT },
-    Rule { module: "crate::controller::standing", forbidden: DATA, allowed: &[], why: SHARED_DATA },
-    Rule { module: "crate::controller::telling", forbidden: DATA, allowed: &[], why: SHARED_DATA },
-    Rule { module: "crate::controller::verdict", forbidden: PURE, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::ownership", forbidden: PURE, allowed: &[], why: PART_OF_IT },
+    Rule { module: "crate::controller::conditions", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::events", forbidden: DATA, allowed: &[], why: SHARED_DATA },
+    Rule { module: "crate::controller::decision", forbidden: PURE, allowed: &[], why: SHARED_DATA },
     Rule {
-        module: "crate::controller::wording",
+        module: "crate::controller::conditions",
         forbidden: DATA,
         allowed: &[NO_CREDENTIALS, NO_ACCESS],
         why: SHARED_DATA,
     },
     Rule {
-        module: "crate::controller::kind",
+        module: "crate::controller::resource",
         forbidden: clock![
             "kube::Client",
             "kube::Api",
@@ -230,8 +230,8 @@ const RULES: &[Rule] = &[
             "kube::client",
             "kube::runtime",
             "crate::cloud::client",
-            "crate::controller::pipeline",
-            "crate::controller::session",
+            "crate::controller::reconcile",
+            "crate::controller::object",
             "crate::controller::secrets::read",
             "tracing",
             "std::env",
@@ -261,11 +261,11 @@ macro_rules! data {
             "crate::cloud::client",
             "crate::cloud::credentials",
             "crate::cloud::sts",
-            "crate::controller::accounts",
-            "crate::controller::pipeline",
-            "crate::controller::run",
+            "crate::controller::access",
+            "crate::controller::reconcile",
+            "crate::controller::runtime",
             "crate::controller::secrets::read",
-            "crate::controller::session",
+            "crate::controller::object",
             "crate::telemetry",
             "tracing",
             "futures",
@@ -295,7 +295,7 @@ const KINDS: &[&str] =
     &["crate::controller::plan", "crate::controller::disk_replica_group", "crate::controller::account"];
 
 /// Accounts are no work of the pipeline, and have their users woken: what runs the controllers names theirs.
-const STARTED_BY_NAME: (&str, &str) = ("crate::controller::run", "crate::controller::account");
+const STARTED_BY_NAME: (&str, &str) = ("crate::controller::runtime", "crate::controller::account");
 
 /// Why a module below `controller` may not name a path, by what is said of [`KINDS`].
 fn stranger(module: &str, path: &str) -> Option<&'static str> {
@@ -757,7 +757,7 @@ fn what_is_forbidden_is_caught() {
             "use crate::{\n    api::{condition, plan::{self, Instance}}, cloud::{error::Class},\n};",
             "crate::cloud::error::Class",
         ),
-        ("crate::api::plan", "fn f() { crate::conditions::set(); }", "crate::conditions::set"),
+        ("crate::api::plan", "fn f() { crate::controller::conditions::set(); }", "crate::controller::conditions::set"),
         ("crate::api::plan", "use super::super::telemetry;", "crate::telemetry"),
         ("crate::api", "use super::controller::*;", "crate::controller::*"),
         ("crate::api", "use crate as all; fn f() { all::cloud::x(); }", "crate::cloud::x"),
@@ -772,11 +772,11 @@ fn what_is_forbidden_is_caught() {
         ("crate::cloud::sign", "use jiff::Timestamp as T; fn f() { let now = T::now; }", "jiff::Timestamp::now"),
         ("crate::cloud::sign", "use std::{env, fmt}; fn f() { env::var(r#\"A\"#); }", "std::env"),
         ("crate::cloud::sign", "use std::time;", "std::time"),
-        ("crate::cloud::request", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
+        ("crate::cloud::client::request", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
         ("crate::cloud::endpoint::allowed", "use super::super::client::Client;", "crate::cloud::client::Client"),
         ("crate::cloud::credentials::chain", "fn f() { std::env::var(\"A\"); }", "std::env::var"),
         (
-            "crate::cloud::credentials::identity::signer",
+            "crate::cloud::credentials::cache::signer",
             "use jiff::Timestamp; fn f() { Timestamp::now(); }",
             "jiff::Timestamp::now",
         ),
@@ -788,27 +788,27 @@ fn what_is_forbidden_is_caught() {
         ),
         ("crate::simulator::model::plan", "use std::time; fn f() { time::Instant::now(); }", "std::time::Instant::now"),
         ("crate::simulator::model", "#[tokio::main] async fn f() {}", "tokio::main"),
-        ("crate::conditions", "use super::cloud::error::Class;", "crate::cloud::error::Class"),
+        ("crate::controller::conditions", "use super::cloud::error::Class;", "crate::cloud::error::Class"),
         (
             "crate::controller::plan::observe",
             "use super::{diff::{Step}, resolve};",
-            "crate::controller::plan::diff::Step",
+            "crate::controller::plan::decide::Step",
         ),
         (
             "crate::controller::plan::observe",
             "use super::*; fn f() { act::run(); }",
             "crate::controller::plan::act::run",
         ),
-        ("crate::controller::plan::diff", "use tracing::info;", "tracing::info"),
-        ("crate::controller::plan::diff::items", "fn f() { tracing::debug!(\"x\"); }", "tracing::debug"),
-        ("crate::controller::plan::diff", "use kube::{ResourceExt, Client as K};", "kube::Client"),
+        ("crate::controller::plan::decide", "use tracing::info;", "tracing::info"),
+        ("crate::controller::plan::decide::items", "fn f() { tracing::debug!(\"x\"); }", "tracing::debug"),
+        ("crate::controller::plan::decide", "use kube::{ResourceExt, Client as K};", "kube::Client"),
         (
-            "crate::controller::plan::diff",
+            "crate::controller::plan::decide",
             "use super::super::super::cloud::client::Client;",
             "crate::cloud::client::Client",
         ),
         (
-            "crate::controller::owner",
+            "crate::controller::ownership",
             "fn f() { k8s_openapi::jiff::Timestamp::now(); }",
             "k8s_openapi::jiff::Timestamp::now",
         ),
@@ -822,21 +822,21 @@ fn what_is_forbidden_is_caught() {
         ),
         (
             "crate::controller::account::status",
-            "use crate::controller::accounts::Accounts;",
-            "crate::controller::accounts::Accounts",
+            "use crate::controller::access::Accounts;",
+            "crate::controller::access::Accounts",
         ),
         (
             "crate::controller::account::status",
-            "use crate::cloud::credentials::identity::Identity;",
-            "crate::cloud::credentials::identity::Identity",
+            "use crate::cloud::credentials::cache::CredentialsCache;",
+            "crate::cloud::credentials::cache::CredentialsCache",
         ),
-        ("crate::controller::accounts", "use super::account::status;", "crate::controller::account::status"),
-        ("crate::controller::accounts::error", "use kube::Client;", "kube::Client"),
-        ("crate::controller::wording", "use super::accounts::Access;", "crate::controller::accounts::Access"),
-        ("crate::controller::wording", "use crate::cloud::credentials::oidc;", "crate::cloud::credentials::oidc"),
+        ("crate::controller::access", "use super::account::status;", "crate::controller::account::status"),
+        ("crate::controller::access::error", "use kube::Client;", "kube::Client"),
+        ("crate::controller::conditions", "use super::accounts::Access;", "crate::controller::access::Access"),
+        ("crate::controller::conditions", "use crate::cloud::credentials::oidc;", "crate::cloud::credentials::oidc"),
         ("crate::cloud::sts", "use super::ebs::Ebs;", "crate::cloud::ebs::Ebs"),
         (
-            "crate::controller::disk_replica_group::diff",
+            "crate::controller::disk_replica_group::decide",
             "use super::super::plan::resolve;",
             "crate::controller::plan::resolve",
         ),
@@ -846,13 +846,13 @@ fn what_is_forbidden_is_caught() {
             "crate::controller::disk_replica_group::status",
         ),
         (
-            "crate::controller::disk_replica_group::diff::drills",
+            "crate::controller::disk_replica_group::decide::drills",
             "use jiff::Timestamp; fn f() { Timestamp::now(); }",
             "jiff::Timestamp::now",
         ),
-        ("crate::controller::disk_replica_group::life", "use tracing::info;", "tracing::info"),
+        ("crate::controller::disk_replica_group::lifecycle", "use tracing::info;", "tracing::info"),
         (
-            "crate::controller::disk_replica_group::life",
+            "crate::controller::disk_replica_group::lifecycle",
             "use super::status::facts;",
             "crate::controller::disk_replica_group::status::facts",
         ),
@@ -862,11 +862,11 @@ fn what_is_forbidden_is_caught() {
             "crate::api::disk_replica_group::Direction",
         ),
         ("crate::controller::disk_replica_group::events", "use kube::Client;", "kube::Client"),
-        ("crate::controller::standing", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
-        ("crate::controller::telling", "use kube::runtime::events::Event;", "kube::runtime::events::Event"),
-        ("crate::controller::kind", "use super::session::Session;", "crate::controller::session::Session"),
-        ("crate::controller::telling", "use super::plan::events;", "crate::controller::plan::events"),
-        ("crate::controller::pipeline", "use super::{Context, plan::diff};", "crate::controller::plan::diff"),
+        ("crate::controller::conditions", "fn f() { jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
+        ("crate::controller::events", "use kube::runtime::events::Event;", "kube::runtime::events::Event"),
+        ("crate::controller::resource", "use super::session::Session;", "crate::controller::object::Session"),
+        ("crate::controller::events", "use super::plan::events;", "crate::controller::plan::events"),
+        ("crate::controller::reconcile", "use super::{Context, plan::decide};", "crate::controller::plan::decide"),
         ("crate::controller", "fn f() { plan::claim(); }", "crate::controller::plan::claim"),
         ("crate::controller", "fn f() { crate::simulator::run(); }", "crate::simulator::run"),
         ("crate::controller", "#[cfg(not(test))] use crate::simulator;", "crate::simulator"),
@@ -905,35 +905,38 @@ fn what_is_allowed_passes() {
         ("crate::simulator::model", "use std::time::Duration; use super::config; fn f(now: i64) {}"),
         ("crate::simulator", "use std::time::SystemTime; use crate::simulator::model; use crate::cloud::sign;"),
         (
-            "crate::controller::plan::diff",
+            "crate::controller::plan::decide",
             "use super::observe::Observed; use crate::cloud::rocketmq::{Plan, PlanView}; use jiff::Timestamp; use kube::ResourceExt;",
         ),
         ("crate::controller::plan::act", "use super::diff::Step; use crate::cloud::client::Client; use tracing::info;"),
         (
             "crate::controller::plan::status",
-            "use super::diff::Verdict; use crate::conditions; use kube::core::Duration;",
+            "use super::diff::Verdict; use crate::controller::conditions; use kube::core::Duration;",
         ),
-        ("crate::controller::plan::diff", "use crate::controller::plan::resolve; use super::super::owner::Owner;"),
+        ("crate::controller::plan::decide", "use crate::controller::plan::resolve; use super::super::owner::Owner;"),
         (
             "crate::controller::disk_replica_group::act",
             "use super::diff::{Action, Step}; use super::observe::Cloud; use crate::cloud::ebs::Ebs; use tracing::Instrument;",
         ),
         (
             "crate::controller::disk_replica_group::events",
-            "use super::act::Acted; use super::status::drill_ignored; use crate::controller::telling::Change;",
+            "use super::act::Acted; use super::status::drill_ignored; use crate::controller::events::Change;",
         ),
-        ("crate::controller::kind", "use super::{Context, Next}; use crate::telemetry::metrics::Metrics;"),
-        ("crate::controller::run", "use super::pipeline; use crate::api::plan::DisasterRecoveryPlan;"),
-        ("crate::controller::run", "use super::account::{self, users::Users};"),
+        ("crate::controller::resource", "use super::{Context, Next}; use crate::telemetry::metrics::Metrics;"),
+        ("crate::controller::runtime", "use super::pipeline; use crate::api::plan::DisasterRecoveryPlan;"),
+        ("crate::controller::runtime", "use super::account::{self, users::Users};"),
         (
             "crate::controller::account::status",
-            "use crate::cloud::credentials::{CredentialsError, identity::Standing}; use super::super::accounts::AccountError;",
+            "use crate::cloud::credentials::{CredentialsError, identity::KeyHealth}; use super::super::accounts::AccountError;",
         ),
         (
-            "crate::controller::wording",
+            "crate::controller::conditions",
             "use super::accounts::AccountError; use crate::cloud::credentials::CredentialsError::Refused;",
         ),
-        ("crate::controller::accounts", "use crate::cloud::credentials::identity::Identity; use kube::{Api, Client};"),
+        (
+            "crate::controller::access",
+            "use crate::cloud::credentials::cache::CredentialsCache; use kube::{Api, Client};",
+        ),
         ("crate::controller", "pub mod plan; pub mod owner;"),
         ("bin::cloud_simulator", "use disaster_recovery_operator::simulator::Simulator; fn main() {}"),
         ("main", "use disaster_recovery_operator::{api, controller}; use kube::Client;"),
@@ -947,12 +950,12 @@ fn files_are_the_modules_that_the_compiler_makes_of_them() {
     for (folder, stem, module) in [
         (&[][..], "lib", "crate"),
         (&[], "main", "main"),
-        (&[], "conditions", "crate::conditions"),
+        (&[], "conditions", "crate::controller::conditions"),
         (&["bin"], "cloud_simulator", "bin::cloud_simulator"),
         (&["api"], "mod", "crate::api"),
-        (&["controller", "plan"], "diff", "crate::controller::plan::diff"),
-        (&["controller", "plan", "diff"], "mod", "crate::controller::plan::diff"),
-        (&["controller", "plan", "diff"], "items", "crate::controller::plan::diff::items"),
+        (&["controller", "plan"], "diff", "crate::controller::plan::decide"),
+        (&["controller", "plan", "diff"], "mod", "crate::controller::plan::decide"),
+        (&["controller", "plan", "diff"], "items", "crate::controller::plan::decide::items"),
     ] {
         let folder: Vec<String> = folder.iter().map(|name: &&str| (*name).to_owned()).collect();
         assert_eq!(module_of(&folder, stem), module);

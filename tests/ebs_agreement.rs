@@ -6,20 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{Bytes, Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::identity::Signer;
-use disaster_recovery_operator::cloud::ebs::{ClientToken, Ebs, NewGroup, NewPair, Pairs, Site};
+use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::ebs::{ClientToken, Ebs, NewGroup, NewPair, Pairs, SiteRole};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind, Simulator};
 use http_body_util::Full;
 
 /// The API of two regions at the simulator.
 fn ebs(simulator: &Simulator) -> Ebs {
     let wire = from_service(simulator.router().into_service::<Full<Bytes>>());
-    let client = Client::new(wire, Arc::new(Budget::new(1000)), Duration::from_secs(5), Arc::new(|_| {}));
+    let client = Client::new(wire, Arc::new(RateLimit::new(1000)), Duration::from_secs(5), Arc::new(|_| {}));
     let target = |region: &str| Target {
         product: "ebs",
         version: "2021-07-30",
@@ -30,7 +30,7 @@ fn ebs(simulator: &Simulator) -> Ebs {
             access_key_secret: String::from("simulator-key-secret").into(),
             security_token: None,
         })),
-        lane: Lane::Edit,
+        priority: Priority::Edit,
     };
     Ebs::new(client, target("cn-hangzhou"), target("cn-shanghai"))
 }
@@ -60,7 +60,7 @@ fn group() -> NewGroup {
 }
 
 async fn status(ebs: &Ebs, group: &str) -> String {
-    ebs.group(Site::Production, group).await.expect("the group is there").status.as_str().to_owned()
+    ebs.group(SiteRole::Production, group).await.expect("the group is there").status.as_str().to_owned()
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
     let id = ebs.create_group(&group, &token("group", 1)).await.expect("a group");
     assert_eq!(ebs.create_group(&group, &token("group", 1)).await.expect("a repeat"), id, "the token makes it one");
     ebs.add_pair(&id, &pair_id, &token("add", 1)).await.expect("the pair is added");
-    assert_eq!(ebs.pairs(Site::Production, Pairs::InGroup(&id)).await.expect("a list").len(), 1);
+    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::InGroup(&id)).await.expect("a list").len(), 1);
 
     ebs.start_group(&id, false, &token("start", 1)).await.expect("it starts");
     assert_eq!(status(&ebs, &id).await, "normal");
@@ -99,7 +99,7 @@ async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
     back.remove_pair(&id, &pair_id, &token("remove", 1)).await.expect("the pair is removed");
     back.delete_group(&id, &token("delete", 2)).await.expect("it is deleted");
     back.delete_pair(&pair_id, &token("delete-pair", 1)).await.expect("so is the pair");
-    assert_eq!(back.group(Site::Production, &id).await.expect_err("it is gone").class, Class::NotFound);
+    assert_eq!(back.group(SiteRole::Production, &id).await.expect_err("it is gone").class, Class::NotFound);
 }
 
 #[tokio::test]
@@ -114,10 +114,10 @@ async fn the_standby_site_fails_over_while_the_production_region_is_down() {
 
     let region = Some("cn-hangzhou".to_owned());
     simulator.add_fault(Fault { action: None, region, after: 0, times: None, kind: FaultKind::Lost });
-    let unseen = ebs.group(Site::Production, &id).await.expect_err("its region is down");
+    let unseen = ebs.group(SiteRole::Production, &id).await.expect_err("its region is down");
     assert_eq!(unseen.class, Class::Unavailable);
     ebs.failover_group(&id, &token("failover", 1)).await.expect("it fails over");
-    let seen = ebs.group(Site::Standby, &id).await.expect("the other region answers");
+    let seen = ebs.group(SiteRole::Standby, &id).await.expect("the other region answers");
     assert_eq!(seen.status.as_str(), "failovered");
     simulator.clear_faults();
     assert_eq!(status(&ebs, &id).await, "failovered");
@@ -130,7 +130,7 @@ async fn a_lost_answer_is_repeated_with_its_token_and_makes_one_group() {
     let action = Some("CreateDiskReplicaGroup".to_owned());
     simulator.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind: FaultKind::ReplyLost });
     let id = ebs.create_group(&group(), &token("group", 1)).await.expect("the second answer arrives");
-    let all = ebs.groups(Site::Production, &[&id]).await.expect("a list");
+    let all = ebs.groups(SiteRole::Production, &[&id]).await.expect("a list");
     assert_eq!(all.len(), 1);
     let calls = simulator.requests().into_iter().filter(|it| it.action == "CreateDiskReplicaGroup").count();
     assert_eq!(calls, 2);

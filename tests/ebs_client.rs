@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use disaster_recovery_operator::cloud::budget::{Budget, Lane};
 use disaster_recovery_operator::cloud::client::{Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::identity::Signer;
+use disaster_recovery_operator::cloud::credentials::cache::Signer;
 use disaster_recovery_operator::cloud::ebs::{
     self, ClientToken, DrillDiskStatus, DrillStatus, Ebs, GroupChange, NewGroup, NewPair, Pairs, ReplicationStatus,
-    Site, Tag,
+    SiteRole, Tag,
 };
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::cloud::{endpoint, sign};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
@@ -86,7 +86,7 @@ fn ebs(answers: impl IntoIterator<Item = (u16, Value)>) -> (Ebs, Service) {
     let service = Service { script: Arc::new(Mutex::new(script)), ..Service::default() };
     let answering = service.clone();
     let router = Router::new().fallback(move |request| answering.clone().answer(request));
-    let budget = Arc::new(Budget::new(1000));
+    let budget = Arc::new(RateLimit::new(1000));
     let client = Client::new(from_service(router), budget, Duration::from_secs(5), Arc::new(|_| {}));
     let target = |region: &str| Target {
         product: ebs::PRODUCT,
@@ -98,7 +98,7 @@ fn ebs(answers: impl IntoIterator<Item = (u16, Value)>) -> (Ebs, Service) {
             access_key_secret: SECRET.into(),
             security_token: None,
         })),
-        lane: Lane::Edit,
+        priority: Priority::Edit,
     };
     (Ebs::new(client, target("cn-shanghai"), target("cn-beijing")), service)
 }
@@ -240,7 +240,7 @@ async fn lists_are_read_by_token_to_the_end() {
     };
     let (ebs, service) =
         ebs([page(&["pg-1", "pg-2"], json!("n1")), page(&[], json!("n2")), page(&["pg-3"], json!(""))]);
-    let groups = ebs.groups(Site::Standby, &[]).await.unwrap();
+    let groups = ebs.groups(SiteRole::Standby, &[]).await.unwrap();
     let ids: Vec<_> = groups.iter().map(|group| group.replica_group_id.as_str()).collect();
     assert_eq!(ids, ["pg-1", "pg-2", "pg-3"]);
     assert_eq!((&groups[0].status, groups[0].last_recover_point), (&ReplicationStatus::Normal, Some(1637835114)));
@@ -257,7 +257,7 @@ async fn lists_without_tokens_are_read_by_number() {
         (200, json!({"ReplicaPairs": pairs, "TotalCount": 3, "PageNumber": 1, "PageSize": 2}))
     };
     let (ebs, service) = ebs([page(&["a", "b"]), page(&["a", "b"]), page(&["c"])]);
-    let pairs = ebs.pairs(Site::Production, Pairs::Ungrouped).await.unwrap();
+    let pairs = ebs.pairs(SiteRole::Production, Pairs::Ungrouped).await.unwrap();
     assert_eq!(pairs.len(), 3);
     assert_eq!(pairs[0].status, ReplicationStatus::InitialSyncing);
     let seen = service.seen();
@@ -270,7 +270,7 @@ async fn lists_without_tokens_are_read_by_number() {
 async fn a_list_that_changes_while_it_is_read_is_no_list() {
     let page = |next: &str| (200, json!({"ReplicaGroups": [group("pg-1")], "NextToken": next}));
     let (ebs, _) = ebs([page("n1"), page("")]);
-    let error = ebs.groups(Site::Production, &[]).await.unwrap_err();
+    let error = ebs.groups(SiteRole::Production, &[]).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "BrokenAnswer"));
 }
 
@@ -278,9 +278,9 @@ async fn a_list_that_changes_while_it_is_read_is_no_list() {
 async fn what_is_not_listed_does_not_exist() {
     let empty = |list: &str| (200, json!({list: [], "TotalCount": 0, "PageNumber": 1, "PageSize": 10}));
     let (ebs, service) = ebs([empty("ReplicaGroups"), empty("ReplicaPairs")]);
-    assert_eq!(ebs.group(Site::Production, "pg-1").await.unwrap_err().class, Class::NotFound);
-    assert_eq!(ebs.pair(Site::Production, "pair-1").await.unwrap_err().class, Class::NotFound);
-    assert_eq!(ebs.pairs(Site::Production, Pairs::Ids(&[])).await, Ok(vec![]));
+    assert_eq!(ebs.group(SiteRole::Production, "pg-1").await.unwrap_err().class, Class::NotFound);
+    assert_eq!(ebs.pair(SiteRole::Production, "pair-1").await.unwrap_err().class, Class::NotFound);
+    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::Ids(&[])).await, Ok(vec![]));
     assert_eq!(service.seen()[0].param("GroupIds"), Some("pg-1"));
 }
 

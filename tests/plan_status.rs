@@ -6,5 +6,5 @@
 
 #[path = "plan_status/tables.rs"]
 mod tables;
-#[path = "plan_diff/world.rs"]
+#[path = "plan_decide/world.rs"]
 mod world;

@@ -1,7 +1,7 @@
 //! The condition types and reasons that appear in `status.conditions`, by the names that users match on.
 
 /// The types of conditions.
-pub mod kind {
+pub mod condition_type {
     /// The cloud side exists and is as the spec asks for.
     pub const READY: &str = "Ready";
     /// The cloud matches the spec.

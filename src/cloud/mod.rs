@@ -2,17 +2,14 @@
 //!
 //! The seam to the network is [`client::HttpService`]: production hands it a TLS connector, tests the simulator's router.
 
-mod answer;
-pub mod budget;
 pub mod client;
 pub mod credentials;
 pub mod ebs;
 pub mod endpoint;
 pub mod error;
 pub mod fence;
-mod request;
+pub mod rate_limit;
 pub mod rocketmq;
 pub mod sign;
 pub mod sts;
-mod transport;
 mod wire;

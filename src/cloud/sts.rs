@@ -10,11 +10,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::budget::Lane;
 use super::client::{Body, Call, Client, Style, Target};
-use super::credentials::identity::Signer;
+use super::credentials::cache::Signer;
 use super::credentials::{Credentials, CredentialsError, Issued};
 use super::error::{Class, Error};
+use super::rate_limit::Priority;
 use super::sign;
 
 /// The product's name.
@@ -108,7 +108,7 @@ impl Sts {
 
     fn target(&self, signer: Option<Signer>) -> Target {
         let (endpoint, region) = (self.endpoint.clone(), String::new());
-        Target { product: PRODUCT, version: VERSION, endpoint, region, signer, lane: Lane::Edit }
+        Target { product: PRODUCT, version: VERSION, endpoint, region, signer, priority: Priority::Edit }
     }
 }
 

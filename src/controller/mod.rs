@@ -1,21 +1,19 @@
 //! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
 
+pub mod access;
 pub mod account;
-pub mod accounts;
+pub mod conditions;
+pub mod decision;
 pub mod disk_replica_group;
-pub mod kind;
-mod listed;
-pub mod owner;
-mod pipeline;
+pub mod events;
+mod object;
+pub mod ownership;
 pub mod plan;
-mod run;
+mod reconcile;
+pub mod requeue;
+pub mod resource;
+mod runtime;
 pub mod secrets;
-mod session;
-pub mod standing;
-pub mod telling;
-mod turns;
-pub mod verdict;
-pub mod wording;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -29,13 +27,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
-use self::accounts::{Accounts, Variables};
-use self::kind::Object;
-pub use self::run::{Shutdown, run, shutdown};
+use self::access::{Accounts, Variables};
+pub use self::requeue::Requeue;
+use self::requeue::{Memory, delay};
+use self::resource::Object;
+pub use self::runtime::{Shutdown, run, shutdown};
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::client;
 use crate::cloud::endpoint::Allowed;
-use crate::cloud::error::Class;
 use crate::telemetry::metrics::Metrics;
 
 /// The field manager of server-side apply.
@@ -94,21 +93,6 @@ impl Settings {
     }
 }
 
-/// What is remembered of an object between passes, in memory only: nothing that must survive a crash.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Failures in a row.
-    pub failures: u32,
-    /// Passes in a row that did not find the cloud in sync.
-    pub busy: u32,
-    /// When the cloud was last seen whole.
-    pub seen: Option<Timestamp>,
-    /// When the cache was first found as new as the API server: what another process did before is in it.
-    pub caught_up: Option<Timestamp>,
-    /// The reason of `Synced` that was last logged, until the cloud is seen again.
-    pub unseen: Option<&'static str>,
-}
-
 /// What all passes share.
 pub struct Context {
     /// Kubernetes.
@@ -152,65 +136,6 @@ pub enum Error {
         /// What was to be done.
         what: &'static str,
     },
-}
-
-/// When an object is looked at again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// At the next poll.
-    Poll,
-    /// At the next poll, or after so long where that comes first.
-    PollWithin(Duration),
-    /// While something goes on in the cloud.
-    Soon,
-    /// After a failure of this class.
-    Retry(Class),
-    /// When the object changes.
-    AwaitChange,
-}
-
-/// Passes in a row that may follow each other quickly. A difference that every correction leaves behind must not become a
-/// hot loop.
-const QUICK_PASSES: u32 = 10;
-/// The longest pause after failures.
-const LONGEST_RETRY: Duration = Duration::from_secs(120);
-
-/// How long to wait, before jitter. Pure: the one place that decides retries.
-pub fn delay(next: &Next, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
-    let doubled = |base: Duration, times: u32, most: Duration| base.saturating_mul(1 << times.min(16)).min(most);
-    let before = memory.failures.saturating_sub(1);
-    match next {
-        Next::AwaitChange => None,
-        Next::Poll => Some(poll),
-        Next::PollWithin(most) => Some(poll.min(*most)),
-        Next::Soon => {
-            let over = memory.busy.saturating_sub(QUICK_PASSES);
-            Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
-        }
-        Next::Retry(class) => Some(match class {
-            // A person has to act: slowly.
-            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, LONGEST_RETRY),
-            Class::Throttled { after } => {
-                doubled(settings.retry_interval, before, LONGEST_RETRY).max(after.unwrap_or_default())
-            }
-            Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
-                doubled(settings.retry_interval, before, LONGEST_RETRY)
-            }
-        }),
-    }
-}
-
-impl Memory {
-    /// When the cloud was last seen whole. Until this process saw it, what another one said of it is taken to be from just
-    /// before the first pass.
-    pub fn looked(&self) -> Option<Timestamp> {
-        self.seen.or(self.caught_up)
-    }
-
-    /// Whether it is news that nothing is seen for this reason: each poll may fail alike.
-    pub fn news(&mut self, reason: &'static str) -> bool {
-        self.unseen.replace(reason) != Some(reason)
-    }
 }
 
 impl Context {
@@ -260,22 +185,24 @@ impl Context {
     }
 
     /// Counts the pass and turns its end into the controller's next action.
-    pub fn requeue(&self, key: &str, poll: Duration, next: &Next) -> Action {
-        if *next == Next::AwaitChange {
+    pub fn requeue(&self, key: &str, poll: Duration, next: &Requeue) -> Action {
+        if *next == Requeue::AwaitChange {
             return Action::await_change();
         }
         let memory = self.remember(key, |memory| {
             match next {
-                Next::Poll | Next::PollWithin(_) | Next::AwaitChange => (memory.failures, memory.busy) = (0, 0),
-                Next::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
-                Next::Retry(_) => memory.failures += 1,
+                Requeue::Poll | Requeue::PollWithin(_) | Requeue::AwaitChange => {
+                    (memory.failures, memory.busy) = (0, 0);
+                }
+                Requeue::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
+                Requeue::Retry(_) => memory.failures += 1,
             }
             memory.clone()
         });
         let Some(delay) = delay(next, &memory, poll, &self.settings) else { return Action::await_change() };
         let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
         // What is old must be said to be old, however long the pause.
-        let stale = memory.looked().filter(|_| matches!(next, Next::Retry(_))).map(|seen| {
+        let stale = memory.looked().filter(|_| matches!(next, Requeue::Retry(_))).map(|seen| {
             let age = Timestamp::now().duration_since(seen).unsigned_abs();
             (poll * 3).saturating_sub(age)
         });
@@ -296,69 +223,4 @@ async fn cluster_id(client: &Client) -> Result<String, Error> {
     let found =
         namespaces.get("kube-system").await.map_err(|source| Error::Kubernetes { what, source: Box::new(source) })?;
     Ok(found.uid().unwrap_or_default().chars().take(8).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings() -> Settings {
-        Settings {
-            namespaces: vec![],
-            selector: None,
-            workers: 4,
-            poll_interval: Duration::from_secs(60),
-            transition_interval: Duration::from_secs(3),
-            retry_interval: Duration::from_secs(5),
-            visibility_window: Duration::from_secs(120),
-            rocketmq_endpoint: None,
-            ebs_endpoint: None,
-            sts_endpoint: None,
-            metadata_endpoint: None,
-            allowed_endpoints: Allowed::default(),
-            credentials_secret: None,
-            variables: Variables::default(),
-            default_account_namespaces: vec![],
-            cluster_id: None,
-        }
-    }
-
-    fn seconds(next: Next, failures: u32, busy: u32) -> u64 {
-        let memory = Memory { failures, busy, ..Memory::default() };
-        delay(&next, &memory, Duration::from_secs(60), &settings()).unwrap_or_default().as_secs()
-    }
-
-    #[test]
-    fn failures_back_off_and_those_that_need_a_person_are_slow_from_the_start() {
-        let unavailable = Next::Retry(Class::Unavailable);
-        assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 120]);
-        assert_eq!([1, 2, 20].map(|n| seconds(Next::Retry(Class::Denied), n, 0)), [30, 60, 120]);
-        let throttled = Next::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
-        assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);
-    }
-
-    #[test]
-    fn the_age_of_what_another_process_saw_is_counted_from_the_first_pass_over_the_object() {
-        let at = |second| Timestamp::from_second(second).ok();
-        let memory = Memory::default();
-        assert_eq!(memory.looked(), None, "before the first pass");
-        let memory = Memory { caught_up: at(10), ..memory };
-        assert_eq!(memory.looked(), at(10));
-        let memory = Memory { seen: at(70), ..memory };
-        assert_eq!(memory.looked(), at(70));
-    }
-
-    #[test]
-    fn an_outage_is_news_once_for_each_reason_and_again_after_the_cloud_was_seen() {
-        let mut memory = Memory::default();
-        let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
-        assert_eq!(reasons.map(|reason| memory.news(reason)), [true, false, true, false, true]);
-        memory.unseen = None;
-        assert!(memory.news("CloudUnavailable"));
-    }
-
-    #[test]
-    fn a_difference_that_never_ends_is_worked_on_at_the_pace_of_polls() {
-        assert_eq!([0, 5, 10, 11, 12, 40].map(|n| seconds(Next::Soon, 0, n)), [3, 3, 3, 6, 12, 60]);
-    }
 }

@@ -24,8 +24,8 @@ use self::cloud::Cloud;
 use self::disk_groups::{DiskGroups, Shown};
 pub use self::disk_groups::{DrillMeasures, GroupMeasures};
 pub use self::reference::reference;
-use crate::cloud::budget::Budget;
 use crate::cloud::client::Finished;
+use crate::cloud::rate_limit::RateLimit;
 use crate::controller::plan::lag::GroupLag;
 
 /// The kind that [`Metrics::lags`] are of.
@@ -202,7 +202,7 @@ impl Metrics {
     }
 
     /// Exports from now on how a budget is used, and those that were made anew from it.
-    pub fn budget(&self, budget: Arc<Budget>) {
+    pub fn budget(&self, budget: Arc<RateLimit>) {
         self.cloud.budgets.watch(budget);
     }
 

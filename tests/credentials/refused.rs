@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use disaster_recovery_operator::cloud::budget::Lane;
 use disaster_recovery_operator::cloud::client::{Call, Style, Target};
-use disaster_recovery_operator::cloud::credentials::identity::{Identity, Signer};
+use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
 use disaster_recovery_operator::cloud::credentials::{Issued, provider};
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::cloud::rate_limit::Priority;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use super::service::{Service, key, refusal};
 
 /// An identity whose source gives `key-1`, `key-2` and so on, up to `last`.
-fn identity(last: u32, pause: Duration) -> (Arc<Identity>, Arc<AtomicU32>) {
+fn identity(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let asking = asked.clone();
     let source = provider(move || {
@@ -24,7 +24,7 @@ fn identity(last: u32, pause: Duration) -> (Arc<Identity>, Arc<AtomicU32>) {
         let credentials = key(&format!("key-{number}"));
         std::future::ready(Ok(Issued { credentials, expires, identity: "role".into() }))
     });
-    (Arc::new(Identity::renewed(source, pause, Arc::new(|| {}))), asked)
+    (Arc::new(CredentialsCache::renewed(source, pause, Arc::new(|| {}))), asked)
 }
 
 fn call(changing: bool) -> Call {
@@ -53,7 +53,7 @@ fn target(signer: Signer) -> Target {
         endpoint: "https://rocketmq.cn-hangzhou.aliyuncs.com".into(),
         region: "cn-hangzhou".into(),
         signer: Some(signer),
-        lane: Lane::Edit,
+        priority: Priority::Edit,
     }
 }
 
@@ -84,7 +84,7 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
             assert!(
-                identity.standing(Some(&key("key-2")), Timestamp::now()).refused.is_none(),
+                identity.key_health(Some(&key("key-2")), Timestamp::now()).refused.is_none(),
                 "the new one was taken"
             );
             // The rest of the pass is signed with it.
@@ -105,7 +105,7 @@ async fn it_is_not_made_a_third_time() {
         assert_eq!(keys(&service), ["key-1", "key-2"]);
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         let refused = identity
-            .standing(Some(&key("key-2")), Timestamp::now())
+            .key_health(Some(&key("key-2")), Timestamp::now())
             .refused
             .expect("what was said of the second is known");
         assert_eq!(refused.code, "InvalidSecurityToken.Malformed");
@@ -120,7 +120,7 @@ async fn without_another_key_the_refusal_stands() {
     let error = service.client().send(&target, &call(true)).await.unwrap_err();
     assert_eq!((error.class, keys(&service).len(), asked.load(Ordering::SeqCst)), (Class::Denied, 1, 2));
     assert_eq!(
-        identity.standing(Some(&key("key-1")), Timestamp::now()).refused.map(|error| error.code),
+        identity.key_health(Some(&key("key-1")), Timestamp::now()).refused.map(|error| error.code),
         Some(error.code)
     );
 
@@ -140,7 +140,7 @@ async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
         assert!(service.client().send(&target, &call(false)).await.is_err());
         assert_eq!((keys(&service).len(), asked.load(Ordering::SeqCst)), (1, 1), "{code}");
         assert_eq!(
-            identity.standing(None, Timestamp::now()).refused.is_some(),
+            identity.key_health(None, Timestamp::now()).refused.is_some(),
             code.starts_with("InvalidTimeStamp"),
             "{code}"
         );

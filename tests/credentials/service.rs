@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use disaster_recovery_operator::cloud::budget::Budget;
 use disaster_recovery_operator::cloud::client::{Client, HttpService, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
+use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::cloud::sign;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
@@ -89,7 +89,7 @@ impl Service {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(self.http(), Arc::new(Budget::new(1000)), Duration::from_secs(5), Arc::new(|_| {}))
+        Client::new(self.http(), Arc::new(RateLimit::new(1000)), Duration::from_secs(5), Arc::new(|_| {}))
     }
 
     async fn serve(self, request: Request<Body>) -> Response<Body> {

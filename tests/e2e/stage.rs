@@ -9,7 +9,7 @@ use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupStatus;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
 use disaster_recovery_operator::controller::Settings;
-use disaster_recovery_operator::controller::kind::Object;
+use disaster_recovery_operator::controller::resource::Object;
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;

@@ -2,11 +2,11 @@
 
 use disaster_recovery_operator::api::account::{AlibabaCloudAccountStatus, UsedBy};
 use disaster_recovery_operator::cloud::credentials::CredentialsError;
-use disaster_recovery_operator::cloud::credentials::identity::Standing;
+use disaster_recovery_operator::cloud::credentials::cache::KeyHealth;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::account::status::{Found, Pass, status};
-use disaster_recovery_operator::controller::accounts::AccountError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -23,17 +23,17 @@ fn refused(action: &'static str, code: &str) -> Error {
     Error { class: Class::Denied, action, code: code.into(), message, request_id }
 }
 
-fn found(standing: Standing) -> Result<Found, AccountError> {
+fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
     Ok(Found {
         identity: "LTAI****0001".into(),
         expires: None,
-        standing: Standing { judged: true, ..standing },
+        key_health: KeyHealth { judged: true, ..key_health },
         due: None,
     })
 }
 
 fn good() -> Result<Found, AccountError> {
-    found(Standing::default())
+    found(KeyHealth::default())
 }
 
 fn bad(why: CredentialsError) -> Result<Found, AccountError> {
@@ -58,7 +58,7 @@ pub(crate) fn states() -> Vec<Value> {
         passing,
     };
     let key = |code: &str| {
-        found(Standing { refused: Some(refused("ListDisasterRecoveryPlans", code)), ..Standing::default() })
+        found(KeyHealth { refused: Some(refused("ListDisasterRecoveryPlans", code)), ..KeyHealth::default() })
     };
     let not_renewed = CredentialsError::Refused(refused("AssumeRole", "NoPermission"));
     let endpoint = EndpointError::NotAUrl("sts".into());
@@ -69,7 +69,7 @@ pub(crate) fn states() -> Vec<Value> {
         object(KIND, "edited", 2, spec(), after(1, None, &good())),
         object(KIND, "edited-after-a-failure", 2, spec(), after(1, None, &gone)),
         state("available", &good()),
-        state("not-renewed", &found(Standing { failing: Some(not_renewed), ..Standing::default() })),
+        state("not-renewed", &found(KeyHealth { failing: Some(not_renewed), ..KeyHealth::default() })),
         state("secret-not-found", &gone),
         state("key-missing", &bad(CredentialsError::KeyMissing { secret: secret(), key: "accessKeyId" })),
         state(

@@ -6,13 +6,13 @@
     reason = "other tests use the rest of the world, and a test ends where it fails"
 )]
 
-#[path = "../group_diff/acting.rs"]
+#[path = "../group_decide/acting.rs"]
 mod acting;
-#[path = "../group_diff/setup.rs"]
+#[path = "../group_decide/setup.rs"]
 mod setup;
-#[path = "../group_diff/words.rs"]
+#[path = "../group_decide/words.rs"]
 mod words;
-#[path = "../group_diff/world.rs"]
+#[path = "../group_decide/world.rs"]
 mod world;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
@@ -20,10 +20,10 @@ use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
-use disaster_recovery_operator::conditions::Statement;
-use disaster_recovery_operator::controller::accounts::AccountError;
-use disaster_recovery_operator::controller::kind::{Kind, Report};
-use disaster_recovery_operator::controller::wording;
+use disaster_recovery_operator::controller::access::AccountError;
+use disaster_recovery_operator::controller::conditions;
+use disaster_recovery_operator::controller::conditions::ConditionState;
+use disaster_recovery_operator::controller::resource::{Report, Resource};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn console(patch: Value, edit: Value) -> World {
 }
 
 /// After a pass that saw nothing.
-fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
+fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
     world.status = DiskReplicaGroup::report(&world.subject(), &Report::Failed { synced: &synced, stalled });
     world
 }
@@ -66,9 +66,9 @@ fn suspended(mut world: World) -> World {
     world
 }
 
-fn failure(class: Class) -> (Statement, bool) {
+fn failure(class: Class) -> (ConditionState, bool) {
     let (action, code, message) = ("DescribeDiskReplicaGroups", "Code".into(), "The cloud's own words.".into());
-    wording::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+    conditions::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
 }
 
 /// After a pass in which a call failed.
@@ -107,7 +107,7 @@ fn worlds() -> Vec<(&'static str, World)> {
     };
     let missing = AccountError::Missing("databases/production".into());
     let changed = "group pg-1 was last seen as one identity and is not found as another";
-    let changed = (Statement::no(synced::ACCOUNT_CHANGED, changed), true);
+    let changed = (ConditionState::no(synced::ACCOUNT_CHANGED, changed), true);
     let aged = || {
         let mut world = running();
         world.disks.freeze(true);
@@ -168,9 +168,9 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.object.metadata.name = Some("orders-dc".into());
             then(world, |_| {})
         }),
-        ("account-not-found", blind(running(), wording::unusable(&missing))),
+        ("account-not-found", blind(running(), conditions::unusable(&missing))),
         ("account-changed", blind(running(), changed)),
-        ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
+        ("endpoint-refused", blind(running(), conditions::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
         ("cloud-unavailable", {

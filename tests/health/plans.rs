@@ -1,16 +1,16 @@
 //! The states of a plan, as passes over a simulated cloud leave them.
 
-#[path = "../plan_diff/world.rs"]
+#[path = "../plan_decide/world.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "other tests use the rest, and a test ends where it fails")]
 mod world;
 
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
-use disaster_recovery_operator::conditions::Statement;
-use disaster_recovery_operator::controller::accounts::AccountError;
+use disaster_recovery_operator::controller::access::AccountError;
+use disaster_recovery_operator::controller::conditions;
+use disaster_recovery_operator::controller::conditions::ConditionState;
 use disaster_recovery_operator::controller::plan::status::Report;
-use disaster_recovery_operator::controller::wording;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
 }
 
 /// After a pass that saw nothing.
-fn blind(mut world: World, (synced, stalled): (Statement, bool)) -> World {
+fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
     world.status = world.new_status(&Report::Failed { synced: &synced, stalled });
     world
 }
@@ -57,8 +57,8 @@ fn error(action: &'static str, class: Class) -> Error {
     Error { class, action, code, message, request_id: Some("R-1".into()) }
 }
 
-fn failure(class: Class) -> (Statement, bool) {
-    wording::failure(&error("ListDisasterRecoveryPlans", class))
+fn failure(class: Class) -> (ConditionState, bool) {
+    conditions::failure(&error("ListDisasterRecoveryPlans", class))
 }
 
 fn item(world: &mut World, status: ItemStatus) {
@@ -112,7 +112,7 @@ fn worlds() -> Vec<(&'static str, World)> {
     };
     let missing = AccountError::Missing("messaging/production".into());
     let changed = "plan 1 was last seen as one identity and is not found as another";
-    let changed = (Statement::no(synced::ACCOUNT_CHANGED, changed), true);
+    let changed = (ConditionState::no(synced::ACCOUNT_CHANGED, changed), true);
     let renamed = steady(json!({}), running_update());
     let id = renamed.plan_id();
     vec![
@@ -154,9 +154,9 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("plan-not-found", then(fresh(json!({"planId": "1300000999"})), |_| {})),
         ("secret-not-found", then(running(), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
         ("secret-never-found", then(fresh(json!({})), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
-        ("account-not-found", blind(running(), wording::unusable(&missing))),
+        ("account-not-found", blind(running(), conditions::unusable(&missing))),
         ("account-changed", blind(running(), changed)),
-        ("endpoint-refused", blind(running(), wording::unusable(&endpoint))),
+        ("endpoint-refused", blind(running(), conditions::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
         ("checkpoints-denied", {

@@ -1,11 +1,10 @@
 //! Situations and their conditions.
 
-use disaster_recovery_operator::api::condition::{kind, synced};
+use disaster_recovery_operator::api::condition::{condition_type, synced};
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::error::{Class, Error};
-use disaster_recovery_operator::conditions::{self, Statement};
+use disaster_recovery_operator::controller::conditions::{self, ConditionState};
 use disaster_recovery_operator::controller::plan::status::Report;
-use disaster_recovery_operator::controller::wording;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, PasswordEcho, Rules};
 use serde_json::json;
 
@@ -18,8 +17,15 @@ fn failure(class: Class) -> Error {
 
 /// All conditions of a world: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
 fn all(world: &World) -> [String; 6] {
-    [kind::READY, kind::SYNCED, kind::PROTECTED, kind::OFFSETS_COVERED, kind::RECONCILING, kind::STALLED]
-        .map(|kind| world.condition(kind))
+    [
+        condition_type::READY,
+        condition_type::SYNCED,
+        condition_type::PROTECTED,
+        condition_type::OFFSETS_COVERED,
+        condition_type::RECONCILING,
+        condition_type::STALLED,
+    ]
+    .map(|kind| world.condition(kind))
 }
 
 fn message(world: &World, kind: &str) -> String {
@@ -97,16 +103,20 @@ fn a_plan_whose_mappings_are_stopped_as_the_spec_says_is_stopped_and_not_protect
 fn a_plan_with_one_stopped_mapping_of_two_is_available_and_not_protected() {
     let both = json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]});
     let world = steady(both, Rules::default());
-    assert_eq!(world.condition(kind::READY), "True/Available");
-    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
-    assert!(message(&world, kind::PROTECTED).ends_with(": b"), "{}", message(&world, kind::PROTECTED));
+    assert_eq!(world.condition(condition_type::READY), "True/Available");
+    assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
+    assert!(
+        message(&world, condition_type::PROTECTED).ends_with(": b"),
+        "{}",
+        message(&world, condition_type::PROTECTED)
+    );
 }
 
 #[test]
 fn a_plan_without_mappings_is_ready_and_protects_nothing() {
     let world = steady(json!({"topicMappings": []}), Rules::default());
-    assert_eq!(world.condition(kind::READY), "True/Available");
-    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+    assert_eq!(world.condition(condition_type::READY), "True/Available");
+    assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
 }
 
 #[test]
@@ -115,10 +125,18 @@ fn arrears_are_named_and_a_person_has_to_settle_them() {
     let (plan, item) = first_item(&mut world);
     world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
     world.pass();
-    assert_eq!(world.condition(kind::READY), "False/NotReady");
-    assert!(message(&world, kind::READY).contains("OVERDUE_STOPPED"), "{}", message(&world, kind::READY));
-    assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
-    assert!(world.condition(kind::SYNCED).starts_with("False/"), "{}", world.condition(kind::SYNCED));
+    assert_eq!(world.condition(condition_type::READY), "False/NotReady");
+    assert!(
+        message(&world, condition_type::READY).contains("OVERDUE_STOPPED"),
+        "{}",
+        message(&world, condition_type::READY)
+    );
+    assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
+    assert!(
+        world.condition(condition_type::SYNCED).starts_with("False/"),
+        "{}",
+        world.condition(condition_type::SYNCED)
+    );
 }
 
 #[test]
@@ -130,7 +148,11 @@ fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
     for _ in 0..3 {
         world.pass();
     }
-    assert!(message(&world, kind::READY).contains("OVERDUE_STOPPED"), "{}", message(&world, kind::READY));
+    assert!(
+        message(&world, condition_type::READY).contains("OVERDUE_STOPPED"),
+        "{}",
+        message(&world, condition_type::READY)
+    );
 }
 
 #[test]
@@ -148,7 +170,7 @@ fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
     let told: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert!(told.contains(&"DriftCorrected"), "{told:?}");
     assert_eq!(told.iter().filter(|it| **it == "DriftFound").count(), 0, "told once");
-    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert_eq!(world.condition(condition_type::READY), "True/Available");
 }
 
 #[test]
@@ -156,12 +178,12 @@ fn a_changed_spec_is_progress_and_no_drift() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
     world.edit(json!({"planDesc": "Other"}));
     let passed = world.pass();
-    assert_eq!(world.condition(kind::SYNCED), "False/Progressing");
-    assert_eq!(world.condition(kind::READY), "False/Updating");
+    assert_eq!(world.condition(condition_type::SYNCED), "False/Progressing");
+    assert_eq!(world.condition(condition_type::READY), "False/Updating");
     assert!(!passed.events.iter().any(|it| it.reason.starts_with("Drift")), "{:?}", passed.events);
     assert_eq!((world.status.observed_generation, world.status.synced_generation), (Some(2), Some(1)));
     world.pass();
-    assert_eq!(world.condition(kind::SYNCED), "True/InSync");
+    assert_eq!(world.condition(condition_type::SYNCED), "True/InSync");
     assert_eq!(world.status.synced_generation, Some(2));
 }
 
@@ -175,11 +197,11 @@ fn lag_above_the_objective_is_not_protected_and_told_once_each_way() {
         (3_600_000, "False/ObjectiveExceeded"),
         (59_000, "True/WithinObjective"),
     ] {
-        let before = world.condition(kind::PROTECTED);
+        let before = world.condition(condition_type::PROTECTED);
         lag(&mut world, ms);
         let passed = world.pass();
-        assert_eq!(world.condition(kind::PROTECTED), condition, "{ms}");
-        assert_eq!(world.condition(kind::READY), "True/Available");
+        assert_eq!(world.condition(condition_type::PROTECTED), condition, "{ms}");
+        assert_eq!(world.condition(condition_type::READY), "True/Available");
         let told: Vec<_> = passed.events.iter().map(|it| it.reason).collect();
         let wanted: &[&str] = match (before == condition, condition) {
             (true, _) => &[],
@@ -200,14 +222,14 @@ fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
         world.converge(20);
         world.advance(30_000);
         world.pass();
-        assert_eq!(world.condition(kind::PROTECTED), "False/NeverSynced");
-        assert_eq!(world.condition(kind::OFFSETS_COVERED), "False/GroupsNotSynced");
-        let text = message(&world, kind::OFFSETS_COVERED);
+        assert_eq!(world.condition(condition_type::PROTECTED), "False/NeverSynced");
+        assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "False/GroupsNotSynced");
+        let text = message(&world, condition_type::OFFSETS_COVERED);
         assert!(text.contains("GID_BILLING") && !text.contains("GID_ORDERS"), "{text}");
         world.sync_requested = Some("now".into());
         world.pass();
         world.pass();
-        assert_eq!(world.condition(kind::OFFSETS_COVERED), "True/AllGroups", "by hand it is");
+        assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "True/AllGroups", "by hand it is");
     }
 }
 
@@ -215,16 +237,16 @@ fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
 fn a_plan_that_does_not_synchronize_progress_says_that_nothing_is_known() {
     let off = json!({"syncCheckpointEnabled": false, "autoSyncCheckpoint": false});
     let world = steady(off, Rules::default());
-    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
-    assert_eq!(world.condition(kind::OFFSETS_COVERED), "False/SyncDisabled");
+    assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "False/SyncDisabled");
     assert_eq!(world.status.checkpoints, None);
 }
 
 #[test]
 fn a_plan_without_consumer_groups_is_never_said_to_be_protected() {
     let world = steady(json!({}), Rules { consumer_groups: vec![], ..Rules::default() });
-    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
-    assert_eq!(world.condition(kind::OFFSETS_COVERED), "Unknown/Unknown");
+    assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "Unknown/Unknown");
 }
 
 #[test]
@@ -237,7 +259,7 @@ fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_thr
     ];
     for (class, synced, stalled) in table {
         let mut world = steady(json!({}), Rules::default());
-        let (statement, is_stalled) = wording::failure(&failure(class));
+        let (statement, is_stalled) = conditions::failure(&failure(class));
         assert_eq!(is_stalled, !stalled.is_empty());
         for (fresh, rest) in [
             (true, ["True/Available", "True/WithinObjective", "True/AllGroups"]),
@@ -257,7 +279,7 @@ fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_thr
 #[test]
 fn a_plan_that_was_never_seen_is_not_known_to_be_anything() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    let statement = Statement::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
+    let statement = ConditionState::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
     world.status = world.new_status(&Report::Failed { synced: &statement, stalled: true });
     assert_eq!(
         all(&world),
@@ -277,13 +299,13 @@ fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.checkpoints_fail = Some(failure(Class::Unavailable));
     world.pass();
-    assert_eq!(world.condition(kind::PROTECTED), "True/WithinObjective", "fresh: the last that was seen");
-    assert_eq!(world.condition(kind::SYNCED), "Unknown/CloudUnavailable");
+    assert_eq!(world.condition(condition_type::PROTECTED), "True/WithinObjective", "fresh: the last that was seen");
+    assert_eq!(world.condition(condition_type::SYNCED), "Unknown/CloudUnavailable");
     world.fresh = false;
     world.pass();
-    assert_eq!(world.condition(kind::PROTECTED), "Unknown/Unknown");
-    assert_eq!(world.condition(kind::OFFSETS_COVERED), "Unknown/Unknown");
-    assert_eq!(world.condition(kind::READY), "True/Available", "plan and items were seen");
+    assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "Unknown/Unknown");
+    assert_eq!(world.condition(condition_type::READY), "True/Available", "plan and items were seen");
 }
 
 #[test]
@@ -295,11 +317,11 @@ fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
             world.checkpoints_fail = Some(failure(class));
             world.pass();
             let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
-            let said = [world.condition(kind::READY), world.condition(kind::STALLED)];
+            let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
             assert_eq!(said, [ready, stalled], "{class:?} {policy}");
             world.checkpoints_fail = None;
             world.pass();
-            let said = [world.condition(kind::READY), world.condition(kind::STALLED)];
+            let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
             assert_eq!(said, ["True/Available", ""], "{class:?} {policy}");
         }
     }
@@ -312,7 +334,11 @@ fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
     let (plan, item) = first_item(&mut world);
     world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
     world.pass();
-    assert!(!world.condition(kind::PROTECTED).starts_with("True"), "{}", world.condition(kind::PROTECTED));
+    assert!(
+        !world.condition(condition_type::PROTECTED).starts_with("True"),
+        "{}",
+        world.condition(condition_type::PROTECTED)
+    );
 }
 
 #[test]
@@ -325,8 +351,8 @@ fn a_suspended_object_says_nothing_about_protection() {
     assert_eq!(world.status.observed_generation, Some(2));
     world.deleting = true;
     world.status = world.new_status(&Report::Suspended);
-    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
-    assert!(!world.condition(kind::PROTECTED).starts_with("True"));
+    assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
+    assert!(!world.condition(condition_type::PROTECTED).starts_with("True"));
 }
 
 #[test]
@@ -338,12 +364,16 @@ fn an_object_that_is_being_deleted_says_what_it_waits_for() {
     assert_eq!(all(&world), deleting);
     world.pass();
     assert_eq!(all(&world), deleting, "waiting for the item");
-    assert!(message(&world, kind::SYNCED).contains("CHANGING"), "{}", message(&world, kind::SYNCED));
-    let synced = Statement::no(synced::ACCESS_DENIED, "denied");
+    assert!(
+        message(&world, condition_type::SYNCED).contains("CHANGING"),
+        "{}",
+        message(&world, condition_type::SYNCED)
+    );
+    let synced = ConditionState::no(synced::ACCESS_DENIED, "denied");
     world.status = world.new_status(&Report::Failed { synced: &synced, stalled: true });
-    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
-    assert_eq!(world.condition(kind::READY), "False/Deleting");
-    assert_eq!(world.condition(kind::RECONCILING), "");
+    assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
+    assert_eq!(world.condition(condition_type::READY), "False/Deleting");
+    assert_eq!(world.condition(condition_type::RECONCILING), "");
 }
 
 #[test]
@@ -351,8 +381,8 @@ fn a_failed_step_of_a_deletion_says_that_it_is_blocked() {
     let mut world = steady(json!({}), Rules::default());
     world.deleting = true;
     world.faulty_pass(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
-    assert_eq!(world.condition(kind::SYNCED), "False/DeletionBlocked");
-    assert_ne!(world.condition(kind::STALLED), "");
+    assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
+    assert_ne!(world.condition(condition_type::STALLED), "");
 }
 
 #[test]
@@ -363,7 +393,7 @@ fn a_refusal_stalls_and_is_told_once() {
     let refused = ["False/NotReady", "False/ImmutableField"];
     assert_eq!(&all(&world)[..2], refused);
     assert_eq!(&all(&world)[4..], ["", "True/ImmutableField"]);
-    assert!(message(&world, kind::SYNCED).contains("planType"));
+    assert!(message(&world, condition_type::SYNCED).contains("planType"));
     assert_eq!(first.events.iter().filter(|it| it.reason == synced::IMMUTABLE_FIELD).count(), 1);
     assert_eq!(world.pass().events, vec![]);
 }
@@ -395,7 +425,7 @@ fn every_failed_step_has_its_reason() {
         world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never);
         let [_, is_synced, _, _, _, is_stalled] = all(&world);
         assert_eq!([is_synced.as_str(), is_stalled.as_str()], [synced, stalled], "{class:?}");
-        assert_eq!(world.condition(kind::RECONCILING).is_empty(), !stalled.is_empty(), "{class:?}");
+        assert_eq!(world.condition(condition_type::RECONCILING).is_empty(), !stalled.is_empty(), "{class:?}");
     }
 }
 
@@ -409,7 +439,11 @@ fn an_observed_plan_says_what_differs_and_is_in_no_progress() {
     assert_eq!(all(&world), ["True/Available", "False/ObserveOnly", "True/WithinObjective", "True/AllGroups", "", ""]);
     assert_eq!(world.status.plan_id, Some(id.to_string()));
     assert_eq!(world.status.synced_generation, None);
-    assert!(message(&world, kind::SYNCED).contains("planDesc"), "{}", message(&world, kind::SYNCED));
+    assert!(
+        message(&world, condition_type::SYNCED).contains("planDesc"),
+        "{}",
+        message(&world, condition_type::SYNCED)
+    );
 }
 
 #[test]
@@ -419,9 +453,9 @@ fn an_observed_plan_that_does_not_run_is_stalled_since_nobody_starts_it() {
     world.edit(json!({"planId": id.to_string()}));
     world.model.set_item_status(id, items[0], ItemStatus::ManualStopped, world.now).unwrap();
     world.pass();
-    assert_eq!(world.condition(kind::READY), "False/NotReady");
-    assert_eq!(world.condition(kind::STALLED), "True/ObserveOnly");
-    assert_eq!(message(&world, kind::STALLED), message(&world, kind::READY));
+    assert_eq!(world.condition(condition_type::READY), "False/NotReady");
+    assert_eq!(world.condition(condition_type::STALLED), "True/ObserveOnly");
+    assert_eq!(message(&world, condition_type::STALLED), message(&world, condition_type::READY));
 }
 
 /// A plan of somebody with one item, and an object that names it.
@@ -457,24 +491,33 @@ fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_s
             let [ready, _, _, _, reconciling, is_stalled] = all(&world);
             assert_eq!([ready, reconciling, is_stalled], wanted, "{item:?} {state}");
             // One failure ends nothing of that.
-            let conditions = [kind::READY, kind::STALLED].map(|kind| world.condition(kind));
-            let (synced, _) = wording::failure(&failure(Class::Unavailable));
+            let conditions = [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind));
+            let (synced, _) = conditions::failure(&failure(Class::Unavailable));
             world.status = world.new_status(&Report::Failed { synced: &synced, stalled: false });
-            assert_eq!([kind::READY, kind::STALLED].map(|kind| world.condition(kind)), conditions, "{item:?} {state}");
+            assert_eq!(
+                [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind)),
+                conditions,
+                "{item:?} {state}"
+            );
             world.checkpoints_fail = Some(failure(Class::Throttled { after: None }));
             world.pass();
-            assert_eq!([kind::READY, kind::STALLED].map(|kind| world.condition(kind)), conditions, "{item:?} {state}");
+            assert_eq!(
+                [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind)),
+                conditions,
+                "{item:?} {state}"
+            );
         }
     }
 }
 
 #[test]
 fn why_nothing_is_known_is_said_truly() {
-    let (synced, _) = wording::failure(&failure(Class::Unavailable));
+    let (synced, _) = conditions::failure(&failure(Class::Unavailable));
     let blind = |mut world: World, fresh| {
         world.fresh = fresh;
         world.status = world.new_status(&Report::Failed { synced: &synced, stalled: false });
-        [kind::READY, kind::PROTECTED, kind::RECONCILING].map(|kind| message(&world, kind))
+        [condition_type::READY, condition_type::PROTECTED, condition_type::RECONCILING]
+            .map(|kind| message(&world, kind))
     };
     let long = "nothing was seen of the cloud for more than three polls";
     let behind = "the spec is not carried out yet, and the cloud cannot be seen";
@@ -501,18 +544,18 @@ fn why_nothing_is_known_is_said_truly() {
 fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
     world.model.edit_plan(world.plan_id(), &json!({"planName": "renamed"}), world.now).unwrap();
-    let before = conditions::find(&world.status.conditions, kind::READY).cloned().unwrap();
+    let before = conditions::find(&world.status.conditions, condition_type::READY).cloned().unwrap();
     world.pass();
     assert_eq!(
-        (world.condition(kind::READY), world.condition(kind::RECONCILING)),
+        (world.condition(condition_type::READY), world.condition(condition_type::RECONCILING)),
         ("False/Updating".into(), "True/Updating".into())
     );
     world.pass();
     assert_eq!(
-        (world.condition(kind::READY), world.condition(kind::RECONCILING)),
+        (world.condition(condition_type::READY), world.condition(condition_type::RECONCILING)),
         ("True/Available".into(), String::new())
     );
-    let after = conditions::find(&world.status.conditions, kind::READY).cloned().unwrap();
+    let after = conditions::find(&world.status.conditions, condition_type::READY).cloned().unwrap();
     assert!(after.last_transition_time.0 > before.last_transition_time.0);
 }
 
@@ -524,7 +567,7 @@ fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
     world.advance(30_000);
     world.pass();
     assert_eq!(world.status.drift, vec![]);
-    assert_eq!(world.condition(kind::SYNCED), "True/ObserveOnly");
+    assert_eq!(world.condition(condition_type::SYNCED), "True/ObserveOnly");
 }
 
 #[test]
@@ -546,13 +589,13 @@ fn a_pause_is_told_once_and_says_what_goes_on() {
         let passed = world.pass();
         told.extend(passed.events.into_iter().map(|it| it.reason).filter(|it| !it.starts_with("Objective")));
         if n == 2 {
-            assert_eq!(world.condition(kind::READY), "False/Updating");
-            assert_eq!(world.condition(kind::PROTECTED), "False/ReplicationStopped");
+            assert_eq!(world.condition(condition_type::READY), "False/Updating");
+            assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
             assert!(!world.status.paused_items.is_empty());
         }
     }
     assert_eq!(told, ["ItemsPaused"]);
-    assert_eq!(world.condition(kind::READY), "True/Available");
+    assert_eq!(world.condition(condition_type::READY), "True/Available");
     assert!(world.status.paused_items.is_empty());
 }
 
@@ -585,13 +628,13 @@ fn transition_times_stay_while_the_status_stays() {
     lag(&mut world, 120_000);
     world.edit(json!({"pollInterval": "30s"}));
     world.pass();
-    for kind in [kind::READY, kind::OFFSETS_COVERED, kind::SYNCED] {
+    for kind in [condition_type::READY, condition_type::OFFSETS_COVERED, condition_type::SYNCED] {
         assert_eq!(time(&world.status, kind), time(&before, kind), "{kind}");
     }
-    assert_ne!(time(&world.status, kind::PROTECTED), time(&before, kind::PROTECTED));
-    let at = time(&world.status, kind::PROTECTED).0;
+    assert_ne!(time(&world.status, condition_type::PROTECTED), time(&before, condition_type::PROTECTED));
+    let at = time(&world.status, condition_type::PROTECTED).0;
     assert_eq!(at.subsec_nanosecond(), 0, "the API server keeps whole seconds");
-    let of_generation = conditions::find(&world.status.conditions, kind::READY).unwrap().observed_generation;
+    let of_generation = conditions::find(&world.status.conditions, condition_type::READY).unwrap().observed_generation;
     assert_eq!(of_generation, Some(2));
 }
 
@@ -646,7 +689,7 @@ fn an_unanswered_request_for_a_pass_is_echoed() {
     world.reconcile_requested = Some("2025-03-01T00:00:00Z".into());
     world.pass();
     assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);
-    let statement = Statement::unknown(synced::CLOUD_UNAVAILABLE, "down");
+    let statement = ConditionState::unknown(synced::CLOUD_UNAVAILABLE, "down");
     world.reconcile_requested = Some("2025-03-02T00:00:00Z".into());
     world.status = world.new_status(&Report::Failed { synced: &statement, stalled: false });
     assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);

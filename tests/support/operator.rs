@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use disaster_recovery_operator::cloud::budget::Budget;
 use disaster_recovery_operator::cloud::client::{self, HttpService};
 use disaster_recovery_operator::cloud::endpoint::Allowed;
-use disaster_recovery_operator::controller::accounts::Variables;
+use disaster_recovery_operator::cloud::rate_limit::RateLimit;
+use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::Leading;
 use disaster_recovery_operator::telemetry::metrics::Metrics;
@@ -165,7 +165,7 @@ impl Operator {
         let metrics = Arc::new(Metrics::new());
         let counted = metrics.clone();
         let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
-        let budget = Arc::new(Budget::new(1000));
+        let budget = Arc::new(RateLimit::new(1000));
         metrics.budget(budget.clone());
         let cloud = client::Client::new(HttpService::new(cloud), budget, Duration::from_secs(2), listener);
         let (stop, stopped) = oneshot::channel::<()>();

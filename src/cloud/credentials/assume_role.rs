@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::identity::{Identity, Signer};
+use super::cache::{CredentialsCache, Signer};
 use super::{Provider, provider};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
 /// Credentials of a role for those of `base`.
-pub fn of(sts: Sts, base: Arc<Identity>, request: RoleRequest) -> Provider {
+pub fn of(sts: Sts, base: Arc<CredentialsCache>, request: RoleRequest) -> Provider {
     provider(move || {
         let (sts, base, request) = (sts.clone(), base.clone(), request.clone());
         async move {

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::profile::{self, Chosen};
 use super::{CredentialsError, Issued, Provider, Variables, ecs_role, environment, is_true, oidc, provider, variable};
 use crate::cloud::client::Client;
+use crate::cloud::client::HttpService;
 use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
-use crate::cloud::transport::HttpService;
 
 /// What the sources ask.
 #[derive(Clone)]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tower::ServiceExt;
 
 use super::{Credentials, CredentialsError, Issued, Provider, provider};
+use crate::cloud::client::{Bytes, HttpService, METADATA_HOST};
 use crate::cloud::sign;
-use crate::cloud::transport::{Bytes, HttpService, METADATA_HOST};
 
 /// The name of the role, optional: a variable of the official SDKs.
 pub const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";

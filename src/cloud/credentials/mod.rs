@@ -2,10 +2,10 @@
 //! ones are kept, in memory, by the one [`Identity`](identity::Identity) of an account.
 
 pub mod assume_role;
+pub mod cache;
 pub mod chain;
 pub mod ecs_role;
 pub mod environment;
-pub mod identity;
 pub mod oidc;
 pub mod profile;
 pub mod secret;

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use super::cache::Signer;
 use super::chain::Places;
-use super::identity::Signer;
 use super::oidc::{self, DEFAULT_SESSION_NAME};
 use super::{Credentials, CredentialsError, Issued, Provider, Variables, ecs_role, is_true, provider, variable};
 use crate::cloud::sts::{RoleRequest, Sts, failed};

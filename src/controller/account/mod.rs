@@ -13,14 +13,14 @@ use kube::runtime::controller::Action;
 
 use self::status::{Found, Pass};
 use self::users::Users;
-use super::accounts::{AccountError, Key};
-use super::kind::Object;
-use super::session::Session;
-use super::{Context, Error, Next};
+use super::access::{AccountError, Key};
+use super::object::ObjectHandle;
+use super::resource::Object;
+use super::{Context, Error, Requeue};
 use crate::api::IN_USE_FINALIZER;
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::credentials::CredentialsError;
-use crate::cloud::credentials::identity::Standing;
+use crate::cloud::credentials::cache::KeyHealth;
 use crate::cloud::error::Class;
 
 impl Object for AlibabaCloudAccount {
@@ -34,12 +34,12 @@ pub(super) async fn reconcile(
     ctx: Arc<Context>,
     users: Arc<Users>,
 ) -> Result<Action, Error> {
-    let mut session = Session::new(&ctx, (*object).clone());
+    let mut session = ObjectHandle::new(&ctx, (*object).clone());
     let next = pass(&mut session, &users).await?;
     Ok(ctx.requeue(&session.key(), ctx.settings.poll_interval, &next))
 }
 
-async fn pass(session: &mut Session<'_, AlibabaCloudAccount>, users: &Users) -> Result<Next, Error> {
+async fn pass(session: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Users) -> Result<Requeue, Error> {
     let (namespace, name) = (session.object.namespace().unwrap_or_default(), session.object.name_any());
     let key: Key = (namespace, name);
     let deleting = session.deleting();
@@ -84,36 +84,36 @@ async fn pass(session: &mut Session<'_, AlibabaCloudAccount>, users: &Users) -> 
     Ok(next(&found, session.ctx.settings.retry_interval))
 }
 
-fn gone(session: &Session<'_, AlibabaCloudAccount>) -> Next {
+fn gone(session: &ObjectHandle<'_, AlibabaCloudAccount>) -> Requeue {
     session.forget();
-    Next::AwaitChange
+    Requeue::AwaitChange
 }
 
 /// What is known of the account's credentials, renewed where they are due.
-async fn find(session: &Session<'_, AlibabaCloudAccount>, key: &Key) -> Result<Found, AccountError> {
+async fn find(session: &ObjectHandle<'_, AlibabaCloudAccount>, key: &Key) -> Result<Found, AccountError> {
     let account = session.ctx.accounts.of(&session.object)?;
     let missing = account.look_at_base(Timestamp::now()).await;
     let issued = account.identity.credentials(Timestamp::now()).await;
     let full = format!("{}/{}", key.0, key.1);
     let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
-    let standing = account.identity.standing(Some(&issued.credentials), Timestamp::now());
+    let key_health = account.identity.key_health(Some(&issued.credentials), Timestamp::now());
     // What a person has to mend goes before what passes.
-    let failing = missing.filter(|it| !it.passing()).or(standing.failing);
-    let standing = Standing { failing, ..standing };
-    Ok(Found { identity: issued.identity, expires: issued.expires, standing, due: account.identity.due() })
+    let failing = missing.filter(|it| !it.passing()).or(key_health.failing);
+    let key_health = KeyHealth { failing, ..key_health };
+    Ok(Found { identity: issued.identity, expires: issued.expires, key_health, due: account.identity.due() })
 }
 
 /// When to look again.
-fn next(found: &Result<Found, AccountError>, pause: Duration) -> Next {
+fn next(found: &Result<Found, AccountError>, pause: Duration) -> Requeue {
     match found {
         Ok(Found { due: Some(due), .. }) => {
             // What is overdue is being renewed by another, or was tried a moment ago.
             let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            Next::PollWithin(left.max(pause))
+            Requeue::PollWithin(left.max(pause))
         }
-        Ok(Found { due: None, .. }) => Next::Poll,
-        Err(error) if matches!(error.why(), Some(CredentialsError::Refused(_))) => Next::Retry(Class::Denied),
-        Err(error) if error.passing() => Next::Retry(Class::Unavailable),
-        Err(_) => Next::Poll,
+        Ok(Found { due: None, .. }) => Requeue::Poll,
+        Err(error) if matches!(error.why(), Some(CredentialsError::Refused(_))) => Requeue::Retry(Class::Denied),
+        Err(error) if error.passing() => Requeue::Retry(Class::Unavailable),
+        Err(_) => Requeue::Poll,
     }
 }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::account::{AlibabaCloudAccountStatus, UsedBy};
-use crate::api::condition::{account, kind, ready};
+use crate::api::condition::{account, condition_type, ready};
 use crate::cloud::credentials::CredentialsError;
-use crate::cloud::credentials::identity::Standing;
+use crate::cloud::credentials::cache::KeyHealth;
 use crate::cloud::error::Error;
-use crate::conditions::{self, Statement, Truth};
-use crate::controller::accounts::AccountError;
-use crate::controller::kind::Told;
-use crate::controller::wording::listed;
+use crate::controller::access::AccountError;
+use crate::controller::conditions::listed;
+use crate::controller::conditions::{self, ConditionState, Truth};
+use crate::controller::resource::EventRecord;
 
 /// Credentials that were found.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Found {
     /// When they end.
     pub expires: Option<Timestamp>,
     /// What is known of how the cloud takes them.
-    pub standing: Standing,
+    pub key_health: KeyHealth,
     /// When they are to be renewed.
     pub due: Option<Timestamp>,
 }
@@ -50,19 +50,19 @@ pub fn status(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> AlibabaCl
         Some(holders) => {
             let text = format!("the account is kept while it is in use by {}: delete them first", listed(holders));
             let more = if statement.truth == Truth::True { String::new() } else { format!("; {}", statement.message) };
-            Statement::no(ready::DELETING, format!("{text}{more}"))
+            ConditionState::no(ready::DELETING, format!("{text}{more}"))
         }
         None => statement.clone(),
     };
-    set(kind::READY, shown);
+    set(condition_type::READY, shown);
     // kstatus: these are there only while they are true.
     let waits = statement.truth != Truth::True && !stalled;
-    for (kind, holds) in [(kind::STALLED, stalled), (kind::RECONCILING, waits)] {
+    for (kind, holds) in [(condition_type::STALLED, stalled), (condition_type::RECONCILING, waits)] {
         match holds {
             true => conditions::set(
                 &mut conditions,
                 kind,
-                Statement::yes(statement.reason, statement.message.clone()),
+                ConditionState::yes(statement.reason, statement.message.clone()),
                 pass.generation,
                 pass.now,
             ),
@@ -80,21 +80,22 @@ pub fn status(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> AlibabaCl
 }
 
 /// Whether there are credentials that the cloud takes, and whether a person has to act where there are none.
-fn readiness(found: &Result<Found, AccountError>) -> (Statement, bool) {
+fn readiness(found: &Result<Found, AccountError>) -> (ConditionState, bool) {
     match found {
-        Err(error) => {
-            (Statement { truth: truth(error), reason: reason(error), message: error.to_string() }, !error.passing())
-        }
-        Ok(Found { standing: Standing { refused: Some(error), .. }, .. }) => {
-            (Statement::no(refusal(error), format!("the cloud refuses the access key: {error}")), true)
+        Err(error) => (
+            ConditionState { truth: truth(error), reason: reason(error), message: error.to_string() },
+            !error.passing(),
+        ),
+        Ok(Found { key_health: KeyHealth { refused: Some(error), .. }, .. }) => {
+            (ConditionState::no(refusal(error), format!("the cloud refuses the access key: {error}")), true)
         }
         // An outage is not worth a word while the credentials are good; that somebody took the role away is.
-        Ok(Found { identity, standing: Standing { failing: Some(why), .. }, .. }) if !why.passing() => {
+        Ok(Found { identity, key_health: KeyHealth { failing: Some(why), .. }, .. }) if !why.passing() => {
             let text = format!("calls are signed as {identity} until that expires; it cannot be renewed: {why}");
-            (Statement::yes(account::NOT_RENEWED, text), false)
+            (ConditionState::yes(account::NOT_RENEWED, text), false)
         }
         Ok(Found { identity, .. }) => {
-            (Statement::yes(ready::AVAILABLE, format!("calls are signed as {identity}")), false)
+            (ConditionState::yes(ready::AVAILABLE, format!("calls are signed as {identity}")), false)
         }
     }
 }
@@ -103,13 +104,13 @@ fn readiness(found: &Result<Found, AccountError>) -> (Statement, bool) {
 const TOLD_BY_CALLS: [&str; 3] = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
 
 /// What was known of a key before this process began, until a call tells: a restart makes no key good.
-fn unjudged(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> Option<(Statement, bool)> {
-    let found = found.as_ref().ok().filter(|found| !found.standing.judged)?;
+fn unjudged(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> Option<(ConditionState, bool)> {
+    let found = found.as_ref().ok().filter(|found| !found.key_health.judged)?;
     let used = pass.used_by.disaster_recovery_plans + pass.used_by.disk_replica_groups > 0;
     let same = pass.old.identity.as_deref() == Some(&found.identity) && pass.old.observed_generation == pass.generation;
     let old = readiness_of(pass.old).filter(|old| used && same && old.status == Truth::False.as_str())?;
     let reason = TOLD_BY_CALLS.into_iter().find(|reason| *reason == old.reason)?;
-    Some((Statement::no(reason, old.message.clone()), true))
+    Some((ConditionState::no(reason, old.message.clone()), true))
 }
 
 fn truth(error: &AccountError) -> Truth {
@@ -157,21 +158,23 @@ fn refusal(error: &Error) -> &'static str {
 }
 
 fn readiness_of(status: &AlibabaCloudAccountStatus) -> Option<&Condition> {
-    conditions::find(&status.conditions, kind::READY)
+    conditions::find(&status.conditions, condition_type::READY)
 }
 
 /// What is told in events: that the account became usable, and what a person has to mend.
-pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> Vec<Told> {
+pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> Vec<EventRecord> {
     let reason = |status| readiness_of(status).map_or("", |it: &Condition| it.reason.as_str());
     let (before, after) = (reason(old), reason(new));
     let Some(now) = readiness_of(new).filter(|_| before != after) else { return vec![] };
     match now.status.as_str() {
         "True" if after == account::NOT_RENEWED => {
-            vec![Told::warning("CredentialsNotRenewed", "Authenticate", now.message.clone())]
+            vec![EventRecord::warning("CredentialsNotRenewed", "Authenticate", now.message.clone())]
         }
-        "True" => vec![Told::normal("CredentialsAvailable", "Authenticate", now.message.clone())],
-        "False" if after == ready::DELETING => vec![Told::warning("AccountInUse", "Release", now.message.clone())],
-        "False" => vec![Told::warning("CredentialsUnavailable", "Authenticate", now.message.clone())],
+        "True" => vec![EventRecord::normal("CredentialsAvailable", "Authenticate", now.message.clone())],
+        "False" if after == ready::DELETING => {
+            vec![EventRecord::warning("AccountInUse", "Release", now.message.clone())]
+        }
+        "False" => vec![EventRecord::warning("CredentialsUnavailable", "Authenticate", now.message.clone())],
         _ => vec![],
     }
 }

@@ -11,8 +11,8 @@ use crate::api::account::UsedBy;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::controller::Error;
-use crate::controller::accounts::Key;
-use crate::controller::kind::Kind;
+use crate::controller::access::Key;
+use crate::controller::resource::Resource;
 
 /// How long a pass waits for caches that are not filled yet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,26 +64,26 @@ impl Users {
     }
 }
 
-fn count<K: Kind>(stores: &[Store<K>], key: &Key) -> i64 {
+fn count<K: Resource>(stores: &[Store<K>], key: &Key) -> i64 {
     let used = stores.iter().map(|store| store.state().iter().filter(|object| uses(&***object, key)).count());
     i64::try_from(used.sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 /// Whether an object uses an account: none of another namespace ever does.
-pub fn uses<K: Kind>(object: &K, (namespace, name): &Key) -> bool {
+pub fn uses<K: Resource>(object: &K, (namespace, name): &Key) -> bool {
     object.namespace().as_deref() == Some(namespace) && object.account() == Some(name)
 }
 
-fn named<K: Kind>(object: &K) -> String {
+fn named<K: Resource>(object: &K) -> String {
     format!("{} {}", K::KIND, object.name_any())
 }
 
-fn cached<K: Kind>(stores: &[Store<K>], key: &Key) -> Vec<String> {
+fn cached<K: Resource>(stores: &[Store<K>], key: &Key) -> Vec<String> {
     let all = stores.iter().flat_map(Store::state);
     all.filter(|object| uses(&**object, key)).map(|object| named(&*object)).collect()
 }
 
-async fn listed<K: Kind>(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
+async fn listed<K: Resource>(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
     let what = "list those who use the account";
     let api: Api<K> = Api::namespaced(client.clone(), &key.0);
     let params = ListParams::default();

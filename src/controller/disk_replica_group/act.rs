@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
-use super::diff::{Action, Step};
+use super::decide::{Action, Step};
 use super::observe::Cloud;
-use crate::cloud::ebs::{ClientToken, Ebs, Site};
+use crate::cloud::ebs::{ClientToken, Ebs, SiteRole};
 use crate::cloud::error::{Class, Error};
 
 /// What became of a step.
@@ -90,7 +90,7 @@ pub fn concerns_others(action: &Action, class: Class) -> bool {
 async fn carry_out(cloud: &Cloud, step: &Step) -> Outcome {
     let ebs = cloud.toward(step.direction);
     let outcome = call(ebs, step, &step.token).await;
-    let two_regions = ebs.region(Site::Production) != ebs.region(Site::Standby);
+    let two_regions = ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby);
     let outcome = match &outcome {
         Outcome::Failed(error) if two_regions && (wrong_site(error) || unknown_drill(step, error)) => {
             let elsewhere = cloud.toward(step.direction.turned());

@@ -1,9 +1,9 @@
 //! The kind `DiskReplicaGroup`: what the pipeline does for a group of disks.
 
 pub mod act;
-pub mod diff;
+pub mod decide;
 pub mod events;
-pub mod life;
+pub mod lifecycle;
 pub mod observe;
 pub mod resolve;
 pub mod status;
@@ -14,23 +14,23 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::act::{Acted, Outcome, first_failure};
-use self::diff::{Action, Decision, Desired};
-use self::observe::{Binding, Cloud, Observed, Sight};
-use super::kind::{self, Kind, Object, Told};
+use self::decide::{Action, Decision, Desired};
+use self::observe::{Binding, Cloud, Lookup, Observed};
+use super::resource::{self, EventRecord, Object, Resource};
 
-use super::accounts::Access;
-use super::verdict::Verdict;
-use super::{Context, Next, owner};
+use super::access::Access;
+use super::decision::Verdict;
+use super::{Context, Requeue, ownership};
 use crate::api::disk_replica_group::{
     DeletionPolicy, Direction, DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult, FailoverMode, ManagementPolicy,
 };
 use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
-use crate::cloud::budget::Lane;
 use crate::cloud::ebs;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::rate_limit::Priority;
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
 
-type Subject<'a> = kind::Subject<'a, DiskReplicaGroup>;
+type Scope<'a> = resource::Scope<'a, DiskReplicaGroup>;
 
 /// A tag's value holds no more characters.
 const LONGEST_OWNER: usize = 128;
@@ -40,7 +40,7 @@ impl Object for DiskReplicaGroup {
     const FINALIZER: &'static str = FINALIZER;
 }
 
-impl Kind for DiskReplicaGroup {
+impl Resource for DiskReplicaGroup {
     const PRODUCT: &'static str = ebs::PRODUCT;
     const NOUN: &'static str = "group";
     const DELETION: &'static str = "DeleteGroup";
@@ -75,31 +75,31 @@ impl Kind for DiskReplicaGroup {
         &status.conditions
     }
 
-    fn settled(it: &Subject<'_>) -> bool {
+    fn settled(it: &Scope<'_>) -> bool {
         let synced = it.status.synced_generation;
         synced.is_some() && synced == it.generation() && !drill_requested(it)
     }
 
-    fn ever_made(it: &Subject<'_>) -> bool {
+    fn ever_made(it: &Scope<'_>) -> bool {
         let status = &it.status;
         status.replica_group_id.is_some() || status.call_sequence.is_some() || it.object.spec.replica_group_id.is_some()
     }
 
-    fn owes(it: &Subject<'_>) -> bool {
-        diff::owes(&it.status)
+    fn owes(it: &Scope<'_>) -> bool {
+        decide::owes(&it.status)
     }
 
-    fn holds(it: &Subject<'_>) -> bool {
+    fn holds(it: &Scope<'_>) -> bool {
         it.status.drills.as_ref().is_some_and(|it| it.current.is_some())
     }
 
-    fn cloud(&self, access: &Access, lane: Lane) -> Cloud {
+    fn cloud(&self, access: &Access, priority: Priority) -> Cloud {
         let regions = [&self.spec.source, &self.spec.destination].map(|place| place.region_id.as_str());
-        Cloud::new(access.ebs(regions, lane))
+        Cloud::new(access.ebs(regions, priority))
     }
 
-    fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
-        let Sight::Absent(_) = &seen.group else { return None };
+    fn lost(it: &Scope<'_>, seen: &Observed) -> Option<String> {
+        let Lookup::Absent(_) = &seen.group else { return None };
         let pending = |call: &str| it.status.pending_calls.iter().any(|it| it.call == call);
         let creating = pending("CreateDiskReplicaGroup");
         // The pairs of a group that is gone are deleted after it.
@@ -120,17 +120,17 @@ impl Kind for DiskReplicaGroup {
         &mut status.identity
     }
 
-    async fn observe(it: &Subject<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {
+    async fn observe(it: &Scope<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {
         let binding = binding(it);
         let (group, site) = observe::find_group(cloud, &binding).await?;
         let spec = &it.object.spec;
         let pairs = observe::pairs(cloud, (&group, site), binding.direction, spec, &it.status, it.deleting()).await?;
         let want = desired(it, &binding.owner);
         let drills = match group.group() {
-            Some(group) if diff::matter(&want, it.now) => {
+            Some(group) if decide::matter(&want, it.now) => {
                 // A drill stays where it was begun, though replication was turned round since.
                 let current = it.status.drills.as_ref().and_then(|it| it.current.as_ref());
-                let direction = current.map_or(binding.direction, |run| diff::toward(run.site));
+                let direction = current.map_or(binding.direction, |run| decide::toward(run.site));
                 Some(observe::drills(cloud, direction, &group.replica_group_id, current).await)
             }
             Some(_) | None => None,
@@ -138,12 +138,12 @@ impl Kind for DiskReplicaGroup {
         Ok(Observed { group, pairs, drills })
     }
 
-    fn decide(it: &Subject<'_>, seen: &Observed) -> Decision {
+    fn decide(it: &Scope<'_>, seen: &Observed) -> Decision {
         let owner = owner(it);
         let want = desired(it, &owner);
         match it.deleting() {
-            true => diff::teardown(&want, seen, it.now),
-            false => diff::diff(&want, seen, it.now),
+            true => decide::teardown(&want, seen, it.now),
+            false => decide::decide(&want, seen, it.now),
         }
     }
 
@@ -152,7 +152,7 @@ impl Kind for DiskReplicaGroup {
     }
 
     /// Those of all calls that have a client token.
-    fn intents(it: &Subject<'_>, decision: &Decision, _nonce: &str) -> Option<DiskReplicaGroupStatus> {
+    fn intents(it: &Scope<'_>, decision: &Decision, _nonce: &str) -> Option<DiskReplicaGroupStatus> {
         let mut new = status::intended(&it.status, decision, it.now)?;
         // After a crash the drill goes on, and what asked for it must not ask for a second one.
         if decision.drill_handled {
@@ -170,12 +170,7 @@ impl Kind for DiskReplicaGroup {
     }
 
     /// The group's ID, and which way it replicates.
-    fn claim(
-        it: &Subject<'_>,
-        seen: &Observed,
-        decision: &Decision,
-        acted: &Vec<Acted>,
-    ) -> Vec<(&'static str, String)> {
+    fn claim(it: &Scope<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Vec<(&'static str, String)> {
         if it.object.observing() {
             return vec![];
         }
@@ -190,41 +185,41 @@ impl Kind for DiskReplicaGroup {
         id.map(|id| vec![(GROUP_ID_ANNOTATION, id), (DIRECTION_ANNOTATION, direction)]).unwrap_or_default()
     }
 
-    fn report(it: &Subject<'_>, report: &kind::Report<'_, Self>) -> DiskReplicaGroupStatus {
+    fn report(it: &Scope<'_>, report: &resource::Report<'_, Self>) -> DiskReplicaGroupStatus {
         status::status(it, report)
     }
 
     fn events(
-        before: &Subject<'_>,
+        before: &Scope<'_>,
         after: &DiskReplicaGroupStatus,
         seen: &Observed,
         decision: &Decision,
         acted: &Vec<Acted>,
-    ) -> Vec<Told> {
+    ) -> Vec<EventRecord> {
         events::events(before, after, seen, decision, acted)
     }
 
     /// Exports exact numbers.
-    fn measure(it: &Subject<'_>, seen: Option<&Observed>, metrics: &Metrics) {
+    fn measure(it: &Scope<'_>, seen: Option<&Observed>, metrics: &Metrics) {
         let group = seen.and_then(|seen| seen.group.group());
         let measures = group.map(|group| measures(it, group));
         metrics.disk_group(&it.namespace(), &it.name(), measures.as_ref());
         // Also while the cloud cannot be seen: then none is begun.
         let drills = it.status.drills.as_ref().filter(|_| !it.deleting() && !it.object.spec.suspend);
-        let due = drills.filter(|_| !it.object.observing()).and_then(|drills| diff::due_at(&it.object.spec, drills));
+        let due = drills.filter(|_| !it.object.observing()).and_then(|drills| decide::due_at(&it.object.spec, drills));
         metrics.drill_due(&it.namespace(), &it.name(), due.map(|at| at.as_second() as f64));
     }
 
-    fn next(before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {
+    fn next(before: &Scope<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Requeue {
         next(seen, decision, acted, before.now)
     }
 }
 
-fn owner(it: &Subject<'_>) -> String {
-    owner::identity(it.cluster_id, &it.namespace(), &it.name(), LONGEST_OWNER)
+fn owner(it: &Scope<'_>) -> String {
+    ownership::identity(it.cluster_id, &it.namespace(), &it.name(), LONGEST_OWNER)
 }
 
-fn binding(it: &Subject<'_>) -> Binding {
+fn binding(it: &Scope<'_>) -> Binding {
     // While a new group is being made, what is known from before is not it.
     let creating = it.status.pending_calls.iter().any(|call| call.call == "CreateDiskReplicaGroup");
     let claimed = it.annotation(GROUP_ID_ANNOTATION).map(str::to_owned);
@@ -239,7 +234,7 @@ fn binding(it: &Subject<'_>) -> Binding {
 }
 
 /// The direction that the annotation keeps.
-fn noted(it: &Subject<'_>) -> Option<Direction> {
+fn noted(it: &Scope<'_>) -> Option<Direction> {
     match it.annotation(DIRECTION_ANNOTATION)? {
         "Forward" => Some(Direction::Forward),
         "Reverse" => Some(Direction::Reverse),
@@ -247,12 +242,12 @@ fn noted(it: &Subject<'_>) -> Option<Direction> {
     }
 }
 
-fn drill_requested(it: &Subject<'_>) -> bool {
+fn drill_requested(it: &Scope<'_>) -> bool {
     let asked = it.annotation(DRILL_ANNOTATION);
     asked.is_some() && asked != it.status.last_handled_drill_at.as_deref()
 }
 
-fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
+fn desired<'a>(it: &'a Scope<'_>, owner: &'a str) -> Desired<'a> {
     Desired {
         spec: &it.object.spec,
         status: &it.status,
@@ -266,10 +261,10 @@ fn desired<'a>(it: &'a Subject<'_>, owner: &'a str) -> Desired<'a> {
     }
 }
 
-fn measures(it: &Subject<'_>, group: &ebs::GroupView) -> GroupMeasures {
+fn measures(it: &Scope<'_>, group: &ebs::GroupView) -> GroupMeasures {
     let status = &it.status;
     let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
-    let point = life::shown(group).filter(|point| {
+    let point = lifecycle::shown(group).filter(|point| {
         status.recovery_point.is_some() && status.outdated_recovery_point.is_none_or(|outdated| *point > outdated)
     });
     let failover = status.operations.iter().find(|it| it.recovery_time_seconds.is_some());
@@ -302,7 +297,7 @@ fn patient(error: &Error) -> bool {
 }
 
 /// When to look again.
-fn next(seen: &Observed, decision: &Decision, acted: &[Acted], now: Timestamp) -> Next {
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted], now: Timestamp) -> Requeue {
     let drills = match &seen.drills {
         Some(Err(error)) => Some(error),
         Some(Ok(_)) | None => None,
@@ -310,18 +305,20 @@ fn next(seen: &Observed, decision: &Decision, acted: &[Acted], now: Timestamp) -
     let synchronized = seen.group.group().is_none_or(|group| decision.life.counted(group).is_some());
     match (first_failure(acted).or(drills), &decision.verdict) {
         // A person has to act, or some minutes have to pass.
-        (Some(error), _) if error.class == Class::Conflict && patient(error) => Next::Retry(Class::Denied),
-        (Some(error), _) if error.class == Class::Conflict => Next::Soon,
-        (Some(error), _) => Next::Retry(error.class),
-        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
-        (None, _) if !acted.is_empty() || decision.drill_busy => Next::Soon,
+        (Some(error), _) if error.class == Class::Conflict && patient(error) => Requeue::Retry(Class::Denied),
+        (Some(error), _) if error.class == Class::Conflict => Requeue::Soon,
+        (Some(error), _) => Requeue::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
+        (None, _) if !acted.is_empty() || decision.drill_busy => Requeue::Soon,
         // The first synchronization is what everybody waits for.
-        (None, Verdict::InSync) if !synchronized && seen.group.group().is_some_and(|it| life::runs(&it.status)) => {
-            Next::Soon
+        (None, Verdict::InSync)
+            if !synchronized && seen.group.group().is_some_and(|it| lifecycle::runs(&it.status)) =>
+        {
+            Requeue::Soon
         }
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => match decision.drill_at {
-            Some(at) => Next::PollWithin(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
-            None => Next::Poll,
+            Some(at) => Requeue::PollWithin(Duration::try_from(at.duration_since(now)).unwrap_or_default()),
+            None => Requeue::Poll,
         },
     }
 }

@@ -1,7 +1,7 @@
 //! Reads what a pass decides on: the group, its pairs, and its drills where they matter.
 
 use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillRun};
-use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, Site};
+use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, SiteRole};
 use crate::cloud::error::{Class, Error};
 
 use super::resolve;
@@ -47,14 +47,14 @@ pub struct Binding {
 
 /// Whether there is a group.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sight {
+pub enum Lookup {
     /// The bound or marked group.
     Found(Box<GroupView>),
     /// There is none: not the bound one of this ID, where one is bound, and none with our mark.
     Absent(Option<String>),
 }
 
-impl Sight {
+impl Lookup {
     /// The group, if it is there.
     pub fn group(&self) -> Option<&GroupView> {
         match self {
@@ -68,7 +68,7 @@ impl Sight {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The group.
-    pub group: Sight,
+    pub group: Lookup,
     /// The pairs in the group, and those in no group that this object may mean.
     pub pairs: Vec<PairView>,
     /// The group's drills, or why they could not be read; none, where nobody asked for them.
@@ -79,38 +79,38 @@ pub struct Observed {
 ///
 /// It is looked for at the production site, and where that does not answer at the standby site: a failover must be possible
 /// while a region is lost.
-pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Sight, Site), Error> {
+pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Lookup, SiteRole), Error> {
     let ebs = cloud.toward(binding.direction);
     if binding.forced
         && other_region(ebs)
-        && let Ok(sight @ Sight::Found(_)) = at_site(ebs, binding, Site::Standby).await
+        && let Ok(sight @ Lookup::Found(_)) = at_site(ebs, binding, SiteRole::Standby).await
     {
-        return Ok((sight, Site::Standby));
+        return Ok((sight, SiteRole::Standby));
     }
-    let first = at_site(ebs, binding, Site::Production).await;
+    let first = at_site(ebs, binding, SiteRole::Production).await;
     let unsure = match &first {
-        Ok(Sight::Found(_)) => false,
+        Ok(Lookup::Found(_)) => false,
         // A region that is lost may answer anything.
         Err(_) => true,
         // A list may be late, and which region shows a group that was turned round is not documented.
-        Ok(Sight::Absent(bound)) => bound.is_some(),
+        Ok(Lookup::Absent(bound)) => bound.is_some(),
     };
     if !unsure || binding.forced || !other_region(ebs) {
-        return first.map(|sight| (sight, Site::Production));
+        return first.map(|sight| (sight, SiteRole::Production));
     }
-    match (first, at_site(ebs, binding, Site::Standby).await) {
-        (_, Ok(sight @ Sight::Found(_))) => Ok((sight, Site::Standby)),
+    match (first, at_site(ebs, binding, SiteRole::Standby).await) {
+        (_, Ok(sight @ Lookup::Found(_))) => Ok((sight, SiteRole::Standby)),
         // That it is nowhere is known when both say so.
-        (Ok(Sight::Absent(_)), Err(error)) => Err(error),
-        (first, _) => first.map(|sight| (sight, Site::Production)),
+        (Ok(Lookup::Absent(_)), Err(error)) => Err(error),
+        (first, _) => first.map(|sight| (sight, SiteRole::Production)),
     }
 }
 
 fn other_region(ebs: &Ebs) -> bool {
-    ebs.region(Site::Production) != ebs.region(Site::Standby)
+    ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby)
 }
 
-async fn at_site(ebs: &Ebs, binding: &Binding, site: Site) -> Result<Sight, Error> {
+async fn at_site(ebs: &Ebs, binding: &Binding, site: SiteRole) -> Result<Lookup, Error> {
     let mut groups = match &binding.bound {
         Some(id) => match ebs.group(site, id).await {
             Ok(group) => vec![group],
@@ -125,7 +125,7 @@ async fn at_site(ebs: &Ebs, binding: &Binding, site: Site) -> Result<Sight, Erro
         Some(_) => groups.pop(),
         None => groups.into_iter().find(|group| owner(&group.tags) == Some(&binding.owner)),
     };
-    Ok(found.map_or_else(|| Sight::Absent(binding.bound.clone()), |group| Sight::Found(Box::new(group))))
+    Ok(found.map_or_else(|| Lookup::Absent(binding.bound.clone()), |group| Lookup::Found(Box::new(group))))
 }
 
 /// Whose tag is among these.
@@ -155,7 +155,7 @@ pub async fn drills(
 /// Reads the pairs in the group, and those in no group where one that the object means is not in it.
 pub async fn pairs(
     cloud: &Cloud,
-    (group, site): (&Sight, Site),
+    (group, site): (&Lookup, SiteRole),
     direction: Direction,
     spec: &DiskReplicaGroupSpec,
     status: &DiskReplicaGroupStatus,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 
-use super::diff::Step;
+use super::decide::Step;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::RocketMq;
 

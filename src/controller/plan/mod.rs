@@ -1,7 +1,7 @@
 //! The kind `DisasterRecoveryPlan`: what the pipeline does for a plan.
 
 pub mod act;
-pub mod diff;
+pub mod decide;
 pub mod events;
 pub mod lag;
 pub mod observe;
@@ -13,32 +13,32 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use self::act::Acted;
-use self::diff::{Decision, Desired};
-use self::observe::{Binding, Observed, Sight};
+use self::decide::{Decision, Desired};
+use self::observe::{Binding, Lookup, Observed};
 use self::status::{Pass, Report};
-use super::kind::{self, Kind, Object, Told};
+use super::resource::{self, EventRecord, Object, Resource};
 
-use super::accounts::Access;
-use super::owner::{self, Owner};
-use super::verdict::Verdict;
-use super::{Context, Next};
+use super::access::Access;
+use super::decision::Verdict;
+use super::ownership::{self, Owner};
+use super::{Context, Requeue};
 use crate::api::plan::{
     DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
 };
 use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
-use crate::cloud::budget::Lane;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::rate_limit::Priority;
 use crate::cloud::rocketmq::{self, RocketMq};
 use crate::telemetry::metrics::Metrics;
 
-type Subject<'a> = kind::Subject<'a, DisasterRecoveryPlan>;
+type Scope<'a> = resource::Scope<'a, DisasterRecoveryPlan>;
 
 impl Object for DisasterRecoveryPlan {
     const KIND: &'static str = "DisasterRecoveryPlan";
     const FINALIZER: &'static str = FINALIZER;
 }
 
-impl Kind for DisasterRecoveryPlan {
+impl Resource for DisasterRecoveryPlan {
     const PRODUCT: &'static str = rocketmq::PRODUCT;
     const NOUN: &'static str = "plan";
     const DELETION: &'static str = "DeletePlan";
@@ -73,31 +73,31 @@ impl Kind for DisasterRecoveryPlan {
         &status.conditions
     }
 
-    fn settled(it: &Subject<'_>) -> bool {
+    fn settled(it: &Scope<'_>) -> bool {
         let synced = it.status.synced_generation;
         synced.is_some() && synced == it.generation() && !sync_requested(it)
     }
 
-    fn ever_made(it: &Subject<'_>) -> bool {
+    fn ever_made(it: &Scope<'_>) -> bool {
         it.status.plan_id.is_some() || it.status.creation.is_some() || it.object.spec.plan_id.is_some()
     }
 
-    fn owes(it: &Subject<'_>) -> bool {
+    fn owes(it: &Scope<'_>) -> bool {
         !it.status.paused_items.is_empty()
     }
 
-    fn cloud(&self, access: &Access, lane: Lane) -> RocketMq {
-        access.rocketmq(&self.spec.region_id, lane)
+    fn cloud(&self, access: &Access, priority: Priority) -> RocketMq {
+        access.rocketmq(&self.spec.region_id, priority)
     }
 
-    fn lost(it: &Subject<'_>, seen: &Observed) -> Option<String> {
+    fn lost(it: &Scope<'_>, seen: &Observed) -> Option<String> {
         let Binding { bound, creating, .. } = binding(it);
         match (&seen.plan, bound) {
-            (Sight::Found(_), _) => None,
+            (Lookup::Found(_), _) => None,
             // Whoever saw it last found it gone.
             _ if it.status.missing_since.is_some() && !creating => None,
-            (Sight::Absent { .. }, Some(id)) => Some(format!("plan {id}")),
-            (Sight::Absent { .. }, None) => creating.then(|| "the plan whose creation was begun".into()),
+            (Lookup::Absent { .. }, Some(id)) => Some(format!("plan {id}")),
+            (Lookup::Absent { .. }, None) => creating.then(|| "the plan whose creation was begun".into()),
         }
     }
 
@@ -105,7 +105,7 @@ impl Kind for DisasterRecoveryPlan {
         &mut status.identity
     }
 
-    async fn observe(it: &Subject<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {
+    async fn observe(it: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {
         let (spec, namespace) = (&it.object.spec, it.namespace());
         let plan = observe::find_plan(cloud, &binding(it)).await?;
         let items = observe::items(cloud, &plan).await?;
@@ -130,7 +130,7 @@ impl Kind for DisasterRecoveryPlan {
         seen.checkpoints.is_ok()
     }
 
-    fn decide(it: &Subject<'_>, seen: &Observed) -> Decision {
+    fn decide(it: &Scope<'_>, seen: &Observed) -> Decision {
         let want = Desired {
             spec: &it.object.spec,
             status: &it.status,
@@ -143,8 +143,8 @@ impl Kind for DisasterRecoveryPlan {
             deleting_since: it.deleting_since(),
         };
         match it.deleting() {
-            true => diff::teardown(&want, seen, it.now),
-            false => diff::diff(&want, seen, it.now),
+            true => decide::teardown(&want, seen, it.now),
+            false => decide::decide(&want, seen, it.now),
         }
     }
 
@@ -153,7 +153,7 @@ impl Kind for DisasterRecoveryPlan {
     }
 
     /// Those of calls that have no client token.
-    fn intents(it: &Subject<'_>, decision: &Decision, nonce: &str) -> Option<DisasterRecoveryPlanStatus> {
+    fn intents(it: &Scope<'_>, decision: &Decision, nonce: &str) -> Option<DisasterRecoveryPlanStatus> {
         status::intended(&it.status, decision, nonce, it.now)
     }
 
@@ -165,17 +165,12 @@ impl Kind for DisasterRecoveryPlan {
         status::first_failure(acted)
     }
 
-    fn claim(
-        it: &Subject<'_>,
-        seen: &Observed,
-        _decision: &Decision,
-        acted: &Vec<Acted>,
-    ) -> Vec<(&'static str, String)> {
+    fn claim(it: &Scope<'_>, seen: &Observed, _decision: &Decision, acted: &Vec<Acted>) -> Vec<(&'static str, String)> {
         let id = claim(&binding(it), seen, acted, &it.object.spec);
         id.map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect()
     }
 
-    fn report(it: &Subject<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
+    fn report(it: &Scope<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
         let pass = Pass {
             generation: it.generation(),
             deleting: it.deleting(),
@@ -193,52 +188,52 @@ impl Kind for DisasterRecoveryPlan {
     }
 
     fn events(
-        before: &Subject<'_>,
+        before: &Scope<'_>,
         after: &DisasterRecoveryPlanStatus,
         seen: &Observed,
         decision: &Decision,
         acted: &Vec<Acted>,
-    ) -> Vec<Told> {
+    ) -> Vec<EventRecord> {
         events::events(&before.object.spec, &before.status, after, seen, decision, acted, sync_requested(before))
     }
 
     /// Exports exact lags.
-    fn measure(it: &Subject<'_>, seen: Option<&Observed>, metrics: &Metrics) {
+    fn measure(it: &Scope<'_>, seen: Option<&Observed>, metrics: &Metrics) {
         let spec = &it.object.spec;
         let export = |lags: &[_]| metrics.lags(&it.namespace(), &it.name(), lags, status::objective_ms(spec));
         match seen {
-            Some(Observed { plan: Sight::Found(plan), checkpoints: Ok(checkpoints), items, .. }) => {
+            Some(Observed { plan: Lookup::Found(plan), checkpoints: Ok(checkpoints), items, .. }) => {
                 let instances = resolve::instances(spec, plan);
                 let items = resolve::items(spec, &it.status.topic_mappings, &instances, items);
                 export(&lag::lags(&items, checkpoints));
             }
-            Some(Observed { plan: Sight::Found(_), .. }) if it.fresh => {}
+            Some(Observed { plan: Lookup::Found(_), .. }) if it.fresh => {}
             Some(_) | None => export(&[]),
         }
     }
 
-    fn next(before: &Subject<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Next {
+    fn next(before: &Scope<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Requeue {
         next(seen, decision, acted, Self::owes(before))
     }
 }
 
-fn sync_requested(it: &Subject<'_>) -> bool {
+fn sync_requested(it: &Scope<'_>) -> bool {
     let asked = it.annotation(SYNC_CHECKPOINTS_ANNOTATION);
     asked.is_some() && asked != it.status.last_handled_sync_checkpoints_at.as_deref()
 }
 
-fn claimed(it: &Subject<'_>) -> Option<i64> {
+fn claimed(it: &Scope<'_>) -> Option<i64> {
     it.annotation(PLAN_ID_ANNOTATION).and_then(|id| id.parse().ok())
 }
 
-fn binding(it: &Subject<'_>) -> Binding {
+fn binding(it: &Scope<'_>) -> Binding {
     let number = |id: &Option<String>| id.as_deref().and_then(|id| id.parse().ok());
     Binding {
         bound: number(&it.status.plan_id).or_else(|| claimed(it)),
         named: number(&it.object.spec.plan_id),
         creating: it.status.creation.is_some(),
         plan_name: it.object.spec.plan_name.clone().unwrap_or_else(|| it.name()),
-        mark: owner::mark(it.cluster_id, &it.namespace(), &it.name()),
+        mark: ownership::mark(it.cluster_id, &it.namespace(), &it.name()),
     }
 }
 
@@ -252,8 +247,8 @@ pub fn claim(binding: &Binding, seen: &Observed, acted: &[Acted], spec: &Disaste
         _ => None,
     });
     let found = match &seen.plan {
-        Sight::Found(plan) => (resolve::owner(plan, &binding.mark) == Owner::Us).then_some(plan.plan_id),
-        Sight::Absent { .. } => None,
+        Lookup::Found(plan) => (resolve::owner(plan, &binding.mark) == Owner::Us).then_some(plan.plan_id),
+        Lookup::Absent { .. } => None,
     };
     created.or(found).map(|id| id.to_string())
 }
@@ -262,27 +257,27 @@ pub fn claim(binding: &Binding, seen: &Observed, acted: &[Acted], spec: &Disaste
 fn of_an_item(acted: &[Acted]) -> bool {
     let failed = acted.iter().find(|it| matches!(it.outcome, act::Outcome::Failed(_)));
     failed.is_some_and(|it| {
-        !act::concerns_others(&it.step, Class::Invalid) && !matches!(it.step, diff::Step::UpdatePlan { .. })
+        !act::concerns_others(&it.step, Class::Invalid) && !matches!(it.step, decide::Step::UpdatePlan { .. })
     })
 }
 
 /// When to look again.
-fn next(seen: &Observed, decision: &Decision, acted: &[Acted], paused: bool) -> Next {
+fn next(seen: &Observed, decision: &Decision, acted: &[Acted], paused: bool) -> Requeue {
     let failed = status::first_failure(acted).or_else(|| seen.checkpoints.as_ref().err());
     match (failed, &decision.verdict) {
         // The plan is asked again at every poll, in case it no longer minds.
-        (Some(error), _) if error.class == Class::Conflict && decision.blocked_by.is_some() => Next::Poll,
-        (Some(error), _) if error.class == Class::Conflict => Next::Soon,
+        (Some(error), _) if error.class == Class::Conflict && decision.blocked_by.is_some() => Requeue::Poll,
+        (Some(error), _) if error.class == Class::Conflict => Requeue::Soon,
         // What was stopped for a change that is refused runs on without delay.
-        (Some(error), _) if paused && matches!(error.class, Class::Denied | Class::Invalid) => Next::Soon,
+        (Some(error), _) if paused && matches!(error.class, Class::Denied | Class::Invalid) => Requeue::Soon,
         // One topic that does not exist must not keep the others from being looked at.
         (Some(error), _) if error.class == Class::Invalid && of_an_item(acted) => {
             let done = acted.iter().any(|it| matches!(it.outcome, act::Outcome::Done | act::Outcome::AddedItem(_)));
-            if done { Next::Soon } else { Next::Poll }
+            if done { Requeue::Soon } else { Requeue::Poll }
         }
-        (Some(error), _) => Next::Retry(error.class),
-        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Next::Soon,
-        (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Next::Soon,
-        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Next::Poll,
+        (Some(error), _) => Requeue::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
+        (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Requeue::Soon,
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Requeue::Poll,
     }
 }

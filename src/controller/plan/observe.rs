@@ -11,7 +11,7 @@ use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
-use crate::controller::owner::Owner;
+use crate::controller::ownership::Owner;
 use crate::controller::secrets;
 
 /// What is known of where the plan is, before looking.
@@ -40,7 +40,7 @@ impl Binding {
 
 /// Whether there is a plan.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sight {
+pub enum Lookup {
     /// The bound or marked plan.
     Found(Box<PlanView>),
     /// A whole list held neither the bound plan nor our mark.
@@ -69,7 +69,7 @@ pub struct AclCredentials {
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The plan.
-    pub plan: Sight,
+    pub plan: Lookup,
     /// Its items.
     pub items: Vec<ItemView>,
     /// Checkpoints by item, or why they could not be read.
@@ -122,12 +122,12 @@ pub fn by_content(
 /// Finds the plan: the bound one by its ID, else the one with our mark in a list of all plans.
 ///
 /// That a plan is gone is believed only when a whole list agrees, since the code for a missing plan is not published.
-pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Error> {
+pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Lookup, Error> {
     let ids = binding.ids();
     let mut refused = None;
     for id in &ids {
         match cloud.get_plan(*id).await {
-            Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Sight::Found(Box::new(plan))),
+            Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Lookup::Found(Box::new(plan))),
             // The code for a missing plan is not published: the list decides.
             Ok(_) | Err(Error { class: Class::NotFound, .. }) => {}
             Err(error @ Error { class: Class::Invalid | Class::Conflict, .. }) => refused = Some(error),
@@ -138,7 +138,7 @@ pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Sight, Err
 }
 
 /// Finds the plan in a list of all plans, after those of `ids` could not be read. Pure.
-pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<Sight, Error> {
+pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<Lookup, Error> {
     plans.retain(|plan| plan.plan_status != PlanStatus::Deleted);
     plans.sort_by_key(|plan| plan.plan_id);
     if let Some(plan) = plans.iter().find(|plan| ids.contains(&plan.plan_id)) {
@@ -160,22 +160,22 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
         None => ours,
     };
     if let Some(at) = wanted {
-        return Ok(Sight::Found(Box::new(plans.swap_remove(at))));
+        return Ok(Lookup::Found(Box::new(plans.swap_remove(at))));
     }
     plans.retain(|plan| plan.plan_name.as_deref() == Some(&binding.plan_name));
-    Ok(Sight::Absent { missing: binding.bound.or(binding.named), same_name: plans })
+    Ok(Lookup::Absent { missing: binding.bound.or(binding.named), same_name: plans })
 }
 
 /// Reads the plan's items, if there is a plan.
-pub async fn items(cloud: &RocketMq, plan: &Sight) -> Result<Vec<ItemView>, Error> {
+pub async fn items(cloud: &RocketMq, plan: &Lookup) -> Result<Vec<ItemView>, Error> {
     match plan {
-        Sight::Found(plan) => {
+        Lookup::Found(plan) => {
             let mut items = cloud.list_items(plan.plan_id).await?;
             // As for plans, though no such status of an item is documented.
             items.retain(|item| item.item_status.as_str() != PlanStatus::Deleted.as_str());
             Ok(items)
         }
-        Sight::Absent { .. } => Ok(vec![]),
+        Lookup::Absent { .. } => Ok(vec![]),
     }
 }
 
@@ -185,11 +185,11 @@ pub async fn checkpoints(
     cloud: &RocketMq,
     spec: &DisasterRecoveryPlanSpec,
     status: &DisasterRecoveryPlanStatus,
-    plan: &Sight,
+    plan: &Lookup,
     items: &[ItemView],
 ) -> Result<BTreeMap<i64, Vec<Checkpoint>>, Error> {
     let mut all = BTreeMap::new();
-    let Sight::Found(plan) = plan else { return Ok(all) };
+    let Lookup::Found(plan) = plan else { return Ok(all) };
     if plan.sync_checkpoint_enabled == Some(false) {
         return Ok(all);
     }

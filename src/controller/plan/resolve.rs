@@ -7,11 +7,11 @@ use crate::api::plan::{
     TopicMappingStatus,
 };
 use crate::cloud::rocketmq::{self, ItemTopic, ItemView, PlanView};
-use crate::controller::owner::{self, Owner};
+use crate::controller::ownership::{self, Owner};
 
 /// Whose mark a plan carries.
 pub fn owner(plan: &PlanView, mark: &str) -> Owner {
-    owner::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
+    ownership::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
 
 /// The API's name of an instance type.

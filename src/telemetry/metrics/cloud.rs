@@ -14,8 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::durations;
-use crate::cloud::budget::{Budget, Lane, Usage};
 use crate::cloud::client::Finished;
+use crate::cloud::rate_limit::{Priority, RateLimit, Usage};
 
 /// No process tells more error codes apart.
 pub(super) const MOST_CODES: usize = 200;
@@ -81,10 +81,10 @@ impl Cloud {
 
 /// The budgets that are looked at with every scrape: what they allow changes with time alone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Budgets(Arc<Mutex<Vec<Arc<Budget>>>>);
+pub(super) struct Budgets(Arc<Mutex<Vec<Arc<RateLimit>>>>);
 
 impl Budgets {
-    pub(super) fn watch(&self, budget: Arc<Budget>) {
+    pub(super) fn watch(&self, budget: Arc<RateLimit>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(budget);
     }
 }
@@ -134,9 +134,9 @@ fn labels(usage: &Usage) -> LaneLabels {
         name: name.to_owned(),
         product: usage.product,
         region: usage.region.clone(),
-        lane: match usage.lane {
-            Lane::Poll => "poll",
-            Lane::Edit => "edit",
+        lane: match usage.priority {
+            Priority::Poll => "poll",
+            Priority::Edit => "edit",
         },
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
-use crate::cloud::budget::{Budget, Lane, Share};
 use crate::cloud::client::Finished;
+use crate::cloud::rate_limit::{Priority, RateLimit, Share};
 use crate::controller::plan::lag::GroupLag;
 
 /// A table of every family in Markdown: name, type, unit, labels and help.
@@ -42,11 +42,11 @@ fn labels(sample: &str) -> String {
 
 /// Metrics in which everything happened once.
 fn everything() -> Metrics {
-    let (metrics, budget) = (Metrics::new(), Arc::new(Budget::new(1)));
+    let (metrics, budget) = (Metrics::new(), Arc::new(RateLimit::new(1)));
     let duration = Duration::from_millis(10);
     metrics.leading(true);
     metrics.requested(&Finished { product: "rocketmq", action: "ListDisasterRecoveryPlans", code: "OK", duration });
-    budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", lane: Lane::Poll }, Instant::now());
+    budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
     metrics.budget(budget);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);

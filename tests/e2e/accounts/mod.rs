@@ -17,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use disaster_recovery_operator::api::account::{AlibabaCloudAccount, AlibabaCloudAccountStatus};
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
-use disaster_recovery_operator::controller::accounts::Variables;
+use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::sts::{OidcProvider, Role, StsRules};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind, RequestRecord};

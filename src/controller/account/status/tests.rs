@@ -7,12 +7,12 @@ fn refused(code: &str) -> Error {
     Error { class, action, code: code.into(), message: "m".into(), request_id: None }
 }
 
-fn found(standing: Standing) -> Result<Found, AccountError> {
-    Ok(Found { identity: "LTAI****0001".into(), expires: None, standing, due: None })
+fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
+    Ok(Found { identity: "LTAI****0001".into(), expires: None, key_health, due: None })
 }
 
 fn good() -> Result<Found, AccountError> {
-    found(Standing { judged: true, ..Standing::default() })
+    found(KeyHealth { judged: true, ..KeyHealth::default() })
 }
 
 fn wrong(why: CredentialsError) -> Result<Found, AccountError> {
@@ -27,7 +27,8 @@ fn after(old: &AlibabaCloudAccountStatus, found: &Result<Found, AccountError>) -
 /// Status and reason of `Ready`, and which of the conditions of kstatus are there.
 fn shown(status: &AlibabaCloudAccountStatus) -> (String, Vec<&str>) {
     let ready = readiness_of(status).expect("it is there");
-    let others = status.conditions.iter().filter(|it| it.type_ != kind::READY).map(|it| it.type_.as_str()).collect();
+    let others =
+        status.conditions.iter().filter(|it| it.type_ != condition_type::READY).map(|it| it.type_.as_str()).collect();
     (format!("{}/{}", ready.status, ready.reason), others)
 }
 
@@ -63,7 +64,7 @@ fn everything_that_can_be_wrong_has_its_reason_and_says_whether_a_person_has_to_
     ];
     for (why, expected, stalled) in table {
         let status = after(&AlibabaCloudAccountStatus::default(), &wrong(why.clone()));
-        let kstatus = if stalled { kind::STALLED } else { kind::RECONCILING };
+        let kstatus = if stalled { condition_type::STALLED } else { condition_type::RECONCILING };
         assert_eq!(shown(&status), (expected.to_owned(), vec![kstatus]), "{why:?}");
         assert_eq!((status.identity, status.observed_generation), (None, Some(3)));
     }
@@ -80,7 +81,7 @@ fn everything_that_can_be_wrong_has_its_reason_and_says_whether_a_person_has_to_
 
 #[test]
 fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
-    let by_code = |code: &str| found(Standing { refused: Some(refused(code)), judged: true, ..Standing::default() });
+    let by_code = |code: &str| found(KeyHealth { refused: Some(refused(code)), judged: true, ..KeyHealth::default() });
     for (code, expected) in [
         ("InvalidAccessKeyId.Inactive", "False/AccessKeyRefused"),
         ("SignatureDoesNotMatch", "False/AccessKeyRefused"),
@@ -88,9 +89,9 @@ fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
         ("InvalidTimeStamp.Expired", "False/ClockSkew"),
     ] {
         let bad = after(&AlibabaCloudAccountStatus::default(), &by_code(code));
-        assert_eq!(shown(&bad), (expected.to_owned(), vec![kind::STALLED]), "{code}");
+        assert_eq!(shown(&bad), (expected.to_owned(), vec![condition_type::STALLED]), "{code}");
         // A restart makes no key good; a call does.
-        let unjudged = found(Standing::default());
+        let unjudged = found(KeyHealth::default());
         assert_eq!(after(&bad, &unjudged), bad);
         let judged = after(&bad, &good());
         assert_eq!(shown(&judged), ("True/Available".to_owned(), vec![]));
@@ -103,12 +104,12 @@ fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
 #[test]
 fn an_outage_is_not_worth_a_word_and_a_role_that_was_taken_away_is() {
     let before = after(&AlibabaCloudAccountStatus::default(), &good());
-    let failing = |why| found(Standing { failing: Some(why), judged: true, ..Standing::default() });
+    let failing = |why| found(KeyHealth { failing: Some(why), judged: true, ..KeyHealth::default() });
     let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
     assert_eq!(after(&before, &failing(away)), before);
     let denied = after(&before, &failing(CredentialsError::Refused(refused("NoPermission"))));
     assert_eq!(shown(&denied), ("True/NotRenewed".to_owned(), vec![]));
-    let reasons = |told: Vec<Told>| told.iter().map(|it| (it.reason, it.warning)).collect::<Vec<_>>();
+    let reasons = |told: Vec<EventRecord>| told.iter().map(|it| (it.reason, it.warning)).collect::<Vec<_>>();
     assert_eq!(reasons(events(&before, &denied)), [("CredentialsNotRenewed", true)]);
     assert!(!wakes(&before, &denied));
 }
@@ -118,7 +119,8 @@ fn what_is_new_is_told_once_and_wakes_those_who_wait_for_it() {
     let nothing = AlibabaCloudAccountStatus::default();
     let missing = after(&nothing, &wrong(CredentialsError::SecretNotFound("ns/s".into())));
     let there = after(&missing, &good());
-    let key = found(Standing { refused: Some(refused("SignatureDoesNotMatch")), judged: true, ..Standing::default() });
+    let key =
+        found(KeyHealth { refused: Some(refused("SignatureDoesNotMatch")), judged: true, ..KeyHealth::default() });
     let bad = after(&there, &key);
     let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
     let unknown = after(&there, &wrong(away));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::Subject;
+use super::super::Scope;
 use super::super::act::{Acted, Outcome};
-use super::super::diff::{Action, Decision, Step};
+use super::super::decide::{Action, Decision, Step};
 use super::super::observe::Observed;
 use super::super::resolve;
 use crate::api::disk_replica_group::{
@@ -15,7 +15,7 @@ use crate::api::disk_replica_group::{
 };
 use crate::cloud::ebs::{DrillStatus, PairView};
 use crate::cloud::error::{Class, Error};
-use crate::conditions::seconds;
+use crate::controller::conditions::seconds;
 
 /// The most differences that status names.
 const MOST_DRIFT: usize = 50;
@@ -79,7 +79,7 @@ fn refused(error: &Error) -> bool {
 
 /// What was seen and done.
 pub(super) fn facts(
-    it: &Subject<'_>,
+    it: &Scope<'_>,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,

@@ -1,34 +1,33 @@
 //! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
 
+mod conditions;
 mod facts;
-mod verdicts;
 
+use self::conditions::{protection, readiness, synchrony};
 pub use self::facts::intended;
-use self::verdicts::{protection, readiness, synchrony};
-use super::Subject;
+use super::Scope;
 use super::act::{Acted, Outcome, first_failure};
-use super::diff::{Action, Decision};
+use super::decide::{Action, Decision};
 use super::observe::Observed;
-use crate::api::condition::{drill, kind, protected};
+use crate::api::condition::{condition_type, drill, protected};
 use crate::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus};
 use crate::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use crate::cloud::error::Class;
-use crate::conditions::{self, Statement, Truth};
-use crate::controller::kind::{Kind, Report};
-use crate::controller::standing::Standing;
+use crate::controller::conditions::{ConditionSetter, ConditionState, Truth, remove};
+use crate::controller::resource::{Report, Resource};
 
 /// What becomes unknown with time, besides `Ready`.
-const PASSING: &[(&str, &str)] = &[(kind::PROTECTED, protected::UNKNOWN)];
+const PASSING: &[(&str, &str)] = &[(condition_type::PROTECTED, protected::UNKNOWN)];
 
 /// The status after a pass.
-pub fn status(it: &Subject<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskReplicaGroupStatus {
+pub fn status(it: &Scope<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskReplicaGroupStatus {
     let mut new = it.status.clone();
     new.observed_generation = it.generation();
-    let standing = Standing {
+    let standing = ConditionSetter {
         generation: it.generation(),
         synced_generation: it.status.synced_generation,
         deleting: it.deleting(),
-        observing: Kind::observing(&it.object),
+        observing: Resource::observing(&it.object),
         fresh: it.fresh,
         passing: PASSING,
         now: it.now,
@@ -46,8 +45,8 @@ pub fn status(it: &Subject<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskRe
 }
 
 fn ran(
-    it: &Subject<'_>,
-    standing: &Standing<'_>,
+    it: &Scope<'_>,
+    standing: &ConditionSetter<'_>,
     new: &mut DiskReplicaGroupStatus,
     seen: &Observed,
     decision: &Decision,
@@ -58,7 +57,7 @@ fn ran(
         new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
     }
     let protected = protection(it, new, seen, decision);
-    standing.set(&mut new.conditions, kind::PROTECTED, protected);
+    standing.set(&mut new.conditions, condition_type::PROTECTED, protected);
     let ready = readiness(it, new, seen, decision);
     let (synced, by_failure) = synchrony(it, new, seen, decision, first_failure(acted));
     if !it.deleting() && synced.truth == Truth::True {
@@ -66,16 +65,20 @@ fn ran(
     }
     match not_cleared(decision, acted) {
         Some(text) => {
-            standing.set(&mut new.conditions, kind::DRILL_NOT_CLEARED, Statement::yes(drill::CLEAR_OVERDUE, text));
+            standing.set(
+                &mut new.conditions,
+                condition_type::DRILL_NOT_CLEARED,
+                ConditionState::yes(drill::CLEAR_OVERDUE, text),
+            );
         }
-        None => conditions::remove(&mut new.conditions, kind::DRILL_NOT_CLEARED),
+        None => remove(&mut new.conditions, condition_type::DRILL_NOT_CLEARED),
     }
     standing.conclude(&mut new.conditions, ready, synced, &decision.verdict, by_failure);
 }
 
 /// Whether a drill is asked for that this object never makes.
-pub fn drill_ignored(it: &Subject<'_>) -> bool {
-    it.object.spec.drill.is_none() || Kind::observing(&it.object)
+pub fn drill_ignored(it: &Scope<'_>) -> bool {
+    it.object.spec.drill.is_none() || Resource::observing(&it.object)
 }
 
 /// Why the clones of a drill are there still, though they should not be.

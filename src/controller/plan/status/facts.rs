@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use super::super::act::{Acted, Outcome};
-use super::super::diff::{Decision, Step, Verdict, given_up, pause_is_over, still_hidden, window};
-use super::super::observe::{AclCredentials, Observed, Sight};
+use super::super::decide::{Decision, Step, Verdict, given_up, pause_is_over, still_hidden, window};
+use super::super::observe::{AclCredentials, Lookup, Observed};
 use super::super::resolve;
 use super::Pass;
 use crate::api::plan::{
@@ -12,8 +12,8 @@ use crate::api::plan::{
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{ItemStatus, PlanView};
-use crate::conditions;
-use crate::controller::owner::Owner;
+use crate::controller::conditions;
+use crate::controller::ownership::Owner;
 
 /// How often a change of the plan is made that the API accepts and does not keep.
 const MOST_ATTEMPTS: i32 = 5;
@@ -114,7 +114,7 @@ pub(super) fn identity(
     acted: &[Acted],
 ) {
     match (&seen.plan, plan_of(pass, seen)) {
-        (Sight::Found(_), Some(plan)) => {
+        (Lookup::Found(_), Some(plan)) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
             let ours = resolve::owner(plan, &pass.binding.mark) == Owner::Us;
             if observing || ours {
@@ -126,8 +126,8 @@ pub(super) fn identity(
                 new.creation = None;
             }
         }
-        (Sight::Found(_), None) => new.plan_status = None,
-        (Sight::Absent { missing, .. }, _) => {
+        (Lookup::Found(_), None) => new.plan_status = None,
+        (Lookup::Absent { missing, .. }, _) => {
             // A plan that was just made may not be visible yet, and one that is not found is looked for once more.
             let known = new.creation.is_some() || matches!(decision.verdict, Verdict::Waiting { .. });
             if !known {
@@ -139,7 +139,7 @@ pub(super) fn identity(
             new.plan_status = None;
         }
     }
-    if matches!(seen.plan, Sight::Found(_)) || acted.iter().any(|it| matches!(it.outcome, Outcome::CreatedPlan(_))) {
+    if matches!(seen.plan, Lookup::Found(_)) || acted.iter().any(|it| matches!(it.outcome, Outcome::CreatedPlan(_))) {
         new.missing_since = None;
     }
     // Whoever asked for its end need not find it again.
@@ -163,12 +163,12 @@ pub(super) fn identity(
 /// The plan, unless it is another owner's: then it says nothing about this object. Who only observes may observe any.
 pub(super) fn plan_of<'a>(pass: &Pass<'_>, seen: &'a Observed) -> Option<&'a PlanView> {
     match &seen.plan {
-        Sight::Found(plan) => {
+        Lookup::Found(plan) => {
             let observing = pass.spec.management_policy == ManagementPolicy::Observe;
             let foreign = matches!(resolve::owner(plan, &pass.binding.mark), Owner::Another(_));
             (observing || !foreign).then_some(plan.as_ref())
         }
-        Sight::Absent { .. } => None,
+        Lookup::Absent { .. } => None,
     }
 }
 

@@ -1,29 +1,28 @@
 //! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
 
+mod conditions;
 mod facts;
-mod verdicts;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::conditions::objective_ms;
+use self::conditions::{coverage, readiness, synchrony};
 use self::facts::{identity, mappings, pauses, plan_of, sent_credentials, update_failed};
-pub use self::verdicts::objective_ms;
-use self::verdicts::{coverage, readiness, synchrony};
 use super::act::{Acted, Outcome, TOO_SLOW};
-use super::diff::{Decision, Step, Verdict};
+use super::decide::{Decision, Step, Verdict};
 use super::observe::{Binding, Observed};
 use super::resolve;
-use crate::api::condition::{kind, offsets, protected, synced};
+use crate::api::condition::{condition_type, offsets, protected, synced};
 use crate::api::plan::{
     CreationStatus, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus,
     ManagementPolicy,
 };
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
-use crate::conditions::{self, Statement, Truth};
-use crate::controller::standing::Standing;
-use crate::controller::wording::failure;
+use crate::controller::conditions::failure;
+use crate::controller::conditions::{ConditionSetter, ConditionState, Truth, seconds};
 
 /// The pass that a status is about.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +60,7 @@ impl Pass<'_> {
 }
 
 /// What the pass came to.
-pub type Report<'a> = crate::controller::kind::Report<'a, DisasterRecoveryPlan>;
+pub type Report<'a> = crate::controller::resource::Report<'a, DisasterRecoveryPlan>;
 
 /// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
 /// them, so that a crash or a lost answer is followed by looking and not by doing it again.
@@ -71,7 +70,7 @@ pub fn intended(
     nonce: &str,
     now: Timestamp,
 ) -> Option<DisasterRecoveryPlanStatus> {
-    let (mut new, time) = (old.clone(), conditions::seconds(now));
+    let (mut new, time) = (old.clone(), seconds(now));
     for step in &decision.steps {
         let nonce = nonce.to_owned();
         match step {
@@ -128,10 +127,11 @@ pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatu
 }
 
 /// What becomes unknown with time, besides `Ready`.
-const PASSING: &[(&str, &str)] = &[(kind::PROTECTED, protected::UNKNOWN), (kind::OFFSETS_COVERED, offsets::UNKNOWN)];
+const PASSING: &[(&str, &str)] =
+    &[(condition_type::PROTECTED, protected::UNKNOWN), (condition_type::OFFSETS_COVERED, offsets::UNKNOWN)];
 
-fn standing(pass: &Pass<'_>) -> Standing<'static> {
-    Standing {
+fn standing(pass: &Pass<'_>) -> ConditionSetter<'static> {
+    ConditionSetter {
         generation: pass.generation,
         synced_generation: pass.old.synced_generation,
         deleting: pass.deleting,
@@ -142,7 +142,7 @@ fn standing(pass: &Pass<'_>) -> Standing<'static> {
     }
 }
 
-fn set(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, kind: &str, statement: Statement) {
+fn set(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, kind: &str, statement: ConditionState) {
     standing(pass).set(&mut new.conditions, kind, statement);
 }
 
@@ -178,7 +178,7 @@ fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, d
     coverage(pass, new, seen, plan, &items);
     let ready = readiness(pass, decision, plan, &items);
     let synced = match blocked_by {
-        Some(message) if !pass.deleting => Statement::no(synced::ITEMS_RUNNING, message),
+        Some(message) if !pass.deleting => ConditionState::no(synced::ITEMS_RUNNING, message),
         _ => synchrony(pass, new, seen, decision, failed, refused_while_running),
     };
     let reached = synced.truth == Truth::True;

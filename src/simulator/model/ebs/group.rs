@@ -1,6 +1,6 @@
 //! Replication pair-consistent groups.
 
-mod life;
+mod lifecycle;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Replication pairs.
 
-mod life;
+mod lifecycle;
 
 use std::collections::BTreeMap;
 

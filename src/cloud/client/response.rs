@@ -1,0 +1,161 @@
+//! Reads an answer of the API: its data, or what went wrong.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::super::error::{Error, classify};
+use super::request::{Call, Style};
+
+/// What an answer holds, and its request ID.
+pub(super) type Answer = (Value, Option<String>);
+
+/// Reads an answer: its `data` (all of it where the product has no envelope), or what went wrong. Both casings of the error
+/// body are read, and the gateway's XML.
+pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
+    let Call { action, style, changing, .. } = *call;
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let retry_after = header("x-acs-retry-after")
+        .and_then(|ms| ms.trim().parse().ok())
+        .filter(|ms| *ms > 0)
+        .map(Duration::from_millis);
+    let answer = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
+    let text = |names: [&str; 2]| {
+        let found = answer.as_ref().and_then(|json| names.iter().find_map(|name| json.get(name)));
+        match found {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => element(body, names[0]),
+        }
+    };
+    let code = text(["Code", "code"]).filter(|code| !code.is_empty());
+    let message = text(["Message", "message"]).unwrap_or_default();
+    let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
+    let failed =
+        |class, code: String, message: String| Error { class, action, code, message, request_id: request_id.clone() };
+    let broken = |what: &str| {
+        let class = classify(status.max(500), "", retry_after, changing);
+        failed(class, "BrokenAnswer".into(), format!("HTTP {status} with {what}"))
+    };
+    if !(200..300).contains(&status) {
+        return Err(match code {
+            Some(code) => failed(classify(status, &code, retry_after, changing), code, message),
+            None if retry_after.is_some() || status == 429 => {
+                failed(classify(status, "", retry_after, changing), format!("HTTP {status}"), message)
+            }
+            None => broken("a body that is no error of the API"),
+        });
+    }
+    let Some(mut answer) = answer else { return Err(broken("a body that is no JSON object")) };
+    let success = match answer.get("success").or_else(|| answer.get("Success")) {
+        Some(Value::Bool(success)) => Some(*success),
+        Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
+        _ => None,
+    };
+    // Without `success`, only a code that says otherwise makes a failure (so does the vendor's Terraform provider).
+    let fine = |code: &str| ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine));
+    let accepted = success.unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(fine));
+    if !accepted {
+        let status = answer.get("httpStatusCode").or_else(|| answer.get("HttpStatusCode"));
+        let status = status.and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        let status = status.filter(|status| *status >= 400).unwrap_or(400);
+        let code = code.unwrap_or_else(|| "Unknown".into());
+        return Err(failed(classify(status, &code, retry_after, changing), code, message));
+    }
+    let held = match style {
+        Style::Roa => answer.get_mut("data").map(Value::take).unwrap_or_default(),
+        Style::Rpc => answer,
+    };
+    Ok((held, request_id))
+}
+
+/// The text of an XML element, for the gateway's XML errors.
+fn element(body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.contains("<Error>"))?;
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(inner.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::error::Class;
+
+    fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
+        of_style(Style::Roa, status, body, changing)
+    }
+
+    fn of_style(style: Style, status: u16, body: &str, changing: bool) -> Result<Value, Error> {
+        let call = Call {
+            action: "GetDisasterRecoveryPlan",
+            method: http::Method::GET,
+            path: "/".into(),
+            query: vec![],
+            body: None,
+            style,
+            changing,
+            repeatable: false,
+            secrets: vec![],
+        };
+        parse(status, &HeaderMap::new(), body.as_bytes(), &call).map(|(data, _)| data)
+    }
+
+    #[test]
+    fn without_an_envelope_the_whole_answer_is_held() {
+        let rpc = |status, body| of_style(Style::Rpc, status, body, true);
+        let body = r#"{"RequestId":"C123F94F-4E38-19AE-942A-A8D6F44F****","data":7}"#;
+        assert_eq!(
+            rpc(200, body),
+            Ok(serde_json::json!({"RequestId": "C123F94F-4E38-19AE-942A-A8D6F44F****", "data": 7}))
+        );
+        for refused in [
+            r#"{"Success":false,"Code":"OperationDenied.InvalidStatus","Message":"m","HttpStatusCode":403}"#,
+            r#"{"success":false,"code":"OperationDenied.InvalidStatus","message":"m"}"#,
+            r#"{"RequestId":"R","Code":"OperationDenied.InvalidStatus","Message":"m"}"#,
+        ] {
+            assert_eq!(rpc(200, refused).expect_err(refused).class, Class::Conflict, "{refused}");
+        }
+        let xml = "<Error><Code>Forbidden.Action</Code><Message>m</Message></Error>";
+        assert_eq!(rpc(403, xml).expect_err("refused").class, Class::Denied);
+        assert_eq!(rpc(200, "[]").expect_err("no object").class, Class::Ambiguous);
+    }
+
+    #[test]
+    fn both_casings_and_xml_are_read() {
+        let pascal = r#"{"RequestId":"R1","HostId":"h","Code":"MissingplanName","Message":"planName is mandatory."}"#;
+        let camel = r#"{"requestId":"R1","success":false,"code":"MissingplanName","message":"planName is mandatory."}"#;
+        let xml = "<?xml version='1.0'?><Error><RequestId>R1</RequestId><Code>MissingplanName</Code><Message>planName is mandatory.</Message></Error>";
+        for body in [pascal, camel, xml] {
+            let error = answer(400, body, true).expect_err(body);
+            let text = "GetDisasterRecoveryPlan failed: MissingplanName: planName is mandatory (request id R1)";
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error.class, Class::Invalid);
+        }
+    }
+
+    #[test]
+    fn success_false_is_an_error_and_composite_samples_are_not() {
+        let refused =
+            r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
+        assert_eq!(answer(200, refused, true).expect_err("refused").class, Class::Conflict);
+        let sample = r#"{"success":true,"data":true,"code":"DisasterRecoveryPlanStatus.Error","message":"m"}"#;
+        assert_eq!(answer(200, sample, true), Ok(Value::Bool(true)));
+        let number = r#"{"success":true,"data":{"list":[]},"code":200,"message":"The instance cannot be found."}"#;
+        assert!(answer(200, number, false).is_ok());
+        let bare = r#"{"code":"Instance.NotFound","message":"no such instance"}"#;
+        assert_eq!(answer(200, bare, false).expect_err("refused").class, Class::Invalid);
+        assert_eq!(answer(200, r#"{"data":7}"#, false), Ok(Value::from(7)));
+    }
+
+    #[test]
+    fn what_is_not_understood_may_have_happened() {
+        for body in ["<html>Bad gateway</html>", "{\"data\":", "[]", ""] {
+            for status in [200, 502, 403] {
+                assert_eq!(answer(status, body, true).expect_err(body).class, Class::Ambiguous, "{status} {body}");
+                assert_eq!(answer(status, body, false).expect_err(body).class, Class::Unavailable, "{status} {body}");
+            }
+        }
+    }
+}

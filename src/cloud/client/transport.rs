@@ -1,0 +1,148 @@
+//! What carries requests, without knowing what they say.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+
+pub use bytes::Bytes;
+
+use super::super::endpoint;
+
+/// How long what was sent may stay unacknowledged before the connection is given up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+/// The most that an answer may hold; a page of 1,000 entries is far below. Read as JSON it takes many times as much.
+const LARGEST_ANSWER: usize = 8 << 20;
+
+/// Where an ECS instance asks for what it is and has. Source: the official SDK.
+pub const METADATA_HOST: &str = "100.100.100.200";
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// There was no connection: the request was surely not carried out.
+    #[error("{0}")]
+    NotSent(String),
+    /// The request left, and its answer did not arrive whole.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// What carries requests: a TLS connector in production, the simulator's router in tests.
+pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, TransportError>;
+
+/// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
+/// the environment says.
+///
+/// What goes to this machine or to the metadata service of the ECS instance never goes through a proxy, whatever the
+/// environment says: it is plain text there and must not leave the machine. `connect_timeout` is for one connection.
+pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
+    let builder = || {
+        reqwest::Client::builder()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(connect_timeout)
+            // What nobody acknowledged is not sent again and again after another process took over.
+            .tcp_user_timeout(UNACKNOWLEDGED)
+            // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
+            .pool_idle_timeout(Duration::from_secs(15))
+    };
+    let (direct, by_environment) = (builder().no_proxy().build()?, builder().build()?);
+    Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
+        let (direct, by_environment) = (direct.clone(), by_environment.clone());
+        async move {
+            let request = reqwest::Request::try_from(request).map_err(|error| not_sent(&error))?;
+            // The URL has been read as it will be dialled, so that no spelling of an address is missed.
+            let client = if request.url().host_str().is_some_and(stays_here) { direct } else { by_environment };
+            let mut answer = client.execute(request).await.map_err(|error| {
+                if error.is_connect() || error.is_builder() { not_sent(&error) } else { lost(&error) }
+            })?;
+            let mut response = Response::builder().status(answer.status());
+            if let Some(headers) = response.headers_mut() {
+                std::mem::swap(headers, answer.headers_mut());
+            }
+            let mut body = Vec::new();
+            while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
+                if body.len() + chunk.len() > LARGEST_ANSWER {
+                    return Err(TransportError::Lost("the answer is larger than 8 MiB".into()));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            response.body(Bytes::from(body)).map_err(|error| TransportError::Lost(error.to_string()))
+        }
+    })))
+}
+
+/// Whether requests to a host stay on this machine: loopback, and the metadata service of the ECS instance.
+fn stays_here(host: &str) -> bool {
+    endpoint::is_loopback(host) || host == METADATA_HOST
+}
+
+/// Makes a connector of any HTTP service, such as a router in this process.
+pub fn from_service<S, B>(service: S) -> HttpService
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: fmt::Display,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
+        let service = service.clone();
+        async move {
+            let answer = service
+                .oneshot(request.map(Full::new))
+                .await
+                .map_err(|error| TransportError::NotSent(error.to_string()))?;
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER)
+                .collect()
+                .await
+                .map_err(|error| TransportError::Lost(error.to_string()))?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        }
+    }))
+}
+
+fn not_sent(error: &reqwest::Error) -> TransportError {
+    TransportError::NotSent(causes(error))
+}
+
+fn lost(error: &reqwest::Error) -> TransportError {
+    TransportError::Lost(causes(error))
+}
+
+/// The innermost cause, which is the one that says what happened; the outer ones repeat the URL.
+fn causes(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plain_text_here_stays_here() {
+        let host = |text: &str| reqwest::Url::parse(text).expect("a URL").host_str().expect("has a host").to_owned();
+        for text in [
+            "http://127.0.0.1:8080/",
+            "http://LOCALHOST/",
+            "http://[::1]:80/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "http://100.100.100.200/latest/api/token",
+        ] {
+            assert!(stays_here(&host(text)), "{text}");
+        }
+        for text in ["https://sts.aliyuncs.com/", "http://127.0.0.1.nip.io/", "http://100.100.100.201/"] {
+            assert!(!stays_here(&host(text)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! How many calls a product's region may get: polls have their own share, so that a user's edit never waits behind them, and
+//! both slow down while the service throttles and recover after. No product pays for another's calls.
+//!
+//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and 10 of
+//! ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Which share of the rate_limit a call draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// Reads that a poll makes.
+    Poll,
+    /// Everything that follows an edit: changes, and the reads of a pass that changes.
+    Edit,
+}
+
+/// What one call draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share<'a> {
+    /// The product, such as `rocketmq`.
+    pub product: &'static str,
+    /// The region.
+    pub region: &'a str,
+    /// The priority.
+    pub priority: Priority,
+}
+
+/// The longest pause that the service can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+/// How much slower than asked a throttled priority may become.
+const SLOWEST: u32 = 64;
+/// What was not used for so long is not throttled any more.
+const FORGIVEN: Duration = Duration::from_secs(60);
+/// A priority that was not used for so long is dropped: regions are words of specs, and there may be any number of them.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+/// One priority of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
+#[derive(Clone, Debug)]
+struct Pace {
+    interval: Duration,
+    slowdown: u32,
+    successes: u32,
+    next: Instant,
+    waited: Duration,
+    exhausted: u64,
+    throttled: u64,
+}
+
+/// How one priority is used: what it allows now, and what it came to since the rate_limit was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Usage {
+    /// Whose rate_limit it is; empty for the first.
+    pub owner: String,
+    /// The product.
+    pub product: &'static str,
+    /// The region.
+    pub region: String,
+    /// The priority.
+    pub priority: Priority,
+    /// Calls a second while nothing throttles.
+    pub limit: f64,
+    /// Calls a second now.
+    pub allowed: f64,
+    /// How long calls waited for their slots, all together.
+    pub waited: Duration,
+    /// Calls for which there was no slot soon enough.
+    pub exhausted: u64,
+    /// Calls that the service answered with a demand for fewer.
+    pub throttled: u64,
+}
+
+impl Pace {
+    fn new(per_second: u32, now: Instant) -> Self {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        let (waited, exhausted, throttled) = (Duration::ZERO, 0, 0);
+        Self { interval, slowdown: 1, successes: 0, next: now, waited, exhausted, throttled }
+    }
+
+    /// How many times slower than asked calls are now.
+    fn slowdown(&self, now: Instant) -> u32 {
+        if now.saturating_duration_since(self.next) > FORGIVEN { 1 } else { self.slowdown }
+    }
+
+    fn unused(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.next) >= UNUSED
+    }
+
+    /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
+    fn reserve(&mut self, now: Instant, most: Duration) -> Result<Duration, Duration> {
+        self.slowdown = self.slowdown(now);
+        // Up to a second of unused slots may be used at once, unless the service just throttled.
+        let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
+        let earliest = now.checked_sub(burst).unwrap_or(now);
+        let slot = self.next.max(earliest);
+        let wait = slot.saturating_duration_since(now);
+        if wait > most {
+            self.exhausted += 1;
+            return Err(wait);
+        }
+        self.waited += wait;
+        self.next = slot + self.interval * self.slowdown;
+        Ok(wait)
+    }
+
+    fn throttled(&mut self, after: Option<Duration>, now: Instant) {
+        self.slowdown = (self.slowdown * 2).min(SLOWEST);
+        self.successes = 0;
+        self.next = self.next.max(now + after.unwrap_or(Duration::from_millis(500)).min(LONGEST_PAUSE));
+    }
+
+    fn succeeded(&mut self) {
+        self.successes += 1;
+        if self.successes >= 10 {
+            self.successes = 0;
+            self.slowdown = (self.slowdown / 2).max(1);
+        }
+    }
+}
+
+type Buckets = Mutex<HashMap<(&'static str, String, Priority), Pace>>;
+
+/// The budgets of all products and regions.
+#[derive(Debug)]
+pub struct RateLimit {
+    per_second: u32,
+    rates: HashMap<&'static str, u32>,
+    buckets: Arc<Buckets>,
+    /// The buckets of every rate_limit that was made of the same one, by owner, as long as they are in use.
+    all: Arc<Mutex<BTreeMap<String, Weak<Buckets>>>>,
+}
+
+impl RateLimit {
+    /// A rate_limit of so many calls a second, product and region for edits, and half of it again for polls.
+    pub fn new(per_second: u32) -> Self {
+        let buckets = Arc::default();
+        let all = BTreeMap::from([(String::new(), Arc::downgrade(&buckets))]);
+        Self { per_second, rates: HashMap::new(), buckets, all: Arc::new(Mutex::new(all)) }
+    }
+
+    /// The same, but for one product, which gets so many calls a second and region.
+    pub fn with_rate(mut self, product: &'static str, per_second: u32) -> Self {
+        self.rates.insert(product, per_second);
+        self
+    }
+
+    /// Another owner's rate_limit of the same rates, of which nothing is used yet. It takes the place of the owner's former one.
+    pub fn anew(&self, owner: &str) -> Self {
+        let buckets = Arc::default();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(owner.to_owned(), Arc::downgrade(&buckets));
+        Self { per_second: self.per_second, rates: self.rates.clone(), buckets, all: self.all.clone() }
+    }
+
+    /// The same with one rate for all products.
+    pub fn at(self, per_second: u32) -> Self {
+        Self { per_second, rates: HashMap::new(), ..self }
+    }
+
+    /// How the buckets of this rate_limit, and of all that were made of it, are used. A priority is there once it was used, until it was not
+    /// for an hour.
+    pub fn usage(&self, now: Instant) -> Vec<Usage> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, buckets| buckets.strong_count() > 0);
+        let living = all.iter().filter_map(|(owner, buckets)| Some((owner.clone(), buckets.upgrade()?)));
+        let mut found = vec![];
+        for (owner, buckets) in living {
+            let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            buckets.retain(|_, pace| !pace.unused(now));
+            found.extend(buckets.iter().map(|((product, region, priority), pace)| {
+                let limit = 1.0 / pace.interval.as_secs_f64();
+                let (owner, region) = (owner.clone(), region.clone());
+                let allowed = limit / f64::from(pace.slowdown(now));
+                let Pace { waited, exhausted, throttled, .. } = *pace;
+                Usage { owner, product, region, priority: *priority, limit, allowed, waited, exhausted, throttled }
+            }));
+        }
+        found
+    }
+
+    fn with<R>(&self, share: Share<'_>, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
+        let Share { product, region, priority } = share;
+        let rate = self.rates.get(product).copied().unwrap_or(self.per_second);
+        let per_second = match priority {
+            Priority::Poll => rate.div_ceil(2),
+            Priority::Edit => rate,
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        act(buckets.entry((product, region.to_owned(), priority)).or_insert_with(|| Pace::new(per_second, now)))
+    }
+
+    /// Takes a slot: how long to wait before the call. Where that is longer than `most`, none is taken, and the error is how
+    /// long it would be: whoever holds others up must give way instead.
+    pub fn reserve(&self, share: Share<'_>, now: Instant, most: Duration) -> Result<Duration, Duration> {
+        self.with(share, now, |pace| pace.reserve(now, most))
+    }
+
+    /// The service throttled: both buckets of the product slow down in that region.
+    pub fn throttled(&self, share: Share<'_>, after: Option<Duration>, now: Instant) {
+        self.with(share, now, |pace| pace.throttled += 1);
+        for priority in [Priority::Poll, Priority::Edit] {
+            self.with(Share { priority, ..share }, now, |pace| pace.throttled(after, now));
+        }
+    }
+
+    /// A call was let through: after ten of them the priority is twice as fast again, up to what was asked for.
+    pub fn succeeded(&self, share: Share<'_>, now: Instant) {
+        self.with(share, now, Pace::succeeded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(60);
+
+    fn share(priority: Priority) -> Share<'static> {
+        Share { product: "rocketmq", region: "cn-hangzhou", priority }
+    }
+
+    fn wait_after(rate_limit: &RateLimit, calls: usize, share: Share<'_>, now: Instant) -> Duration {
+        let reserve = |_| rate_limit.reserve(share, now, MOST).expect("soon enough");
+        (0..calls).map(reserve).fold(Duration::ZERO, |_, wait| wait)
+    }
+
+    #[test]
+    fn an_edit_never_waits_behind_polls() {
+        let (rate_limit, now) = (RateLimit::new(10), Instant::now());
+        assert!(wait_after(&rate_limit, 100, share(Priority::Poll), now) > Duration::from_secs(5));
+        assert_eq!(rate_limit.reserve(share(Priority::Edit), now, MOST), Ok(Duration::ZERO));
+        let elsewhere = Share { region: "cn-shanghai", ..share(Priority::Poll) };
+        assert_eq!(rate_limit.reserve(elsewhere, now, MOST), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn each_product_has_its_own_rate_and_its_own_throttling() {
+        let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
+        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        assert_eq!(wait_after(&rate_limit, 31, ebs, now), Duration::from_secs(3));
+        assert_eq!(wait_after(&rate_limit, 31, share(Priority::Edit), now), Duration::from_millis(300));
+        rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
+        assert_eq!(rate_limit.reserve(share(Priority::Edit), now, MOST), Ok(Duration::from_millis(310)));
+        let poll = Share { priority: Priority::Poll, ..ebs };
+        assert_eq!(rate_limit.reserve(poll, now, MOST), Ok(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn throttling_slows_down_and_success_recovers() {
+        let (rate_limit, now) = (RateLimit::new(10), Instant::now());
+        rate_limit.throttled(share(Priority::Edit), Some(Duration::from_secs(3)), now);
+        let reserve = |most| rate_limit.reserve(share(Priority::Edit), now, most);
+        assert_eq!(reserve(Duration::from_secs(1)), Err(Duration::from_secs(3)), "and no slot is taken");
+        assert_eq!(reserve(MOST), Ok(Duration::from_secs(3)));
+        assert_eq!(reserve(MOST), Ok(Duration::from_millis(3200)));
+        for _ in 0..10 {
+            rate_limit.succeeded(share(Priority::Edit), now);
+        }
+        let later = now + Duration::from_secs(60);
+        assert_eq!(wait_after(&rate_limit, 10, share(Priority::Edit), later), Duration::ZERO);
+    }
+
+    #[test]
+    fn another_budget_has_the_same_rates_and_nothing_in_common() {
+        let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
+        assert!(wait_after(&rate_limit, 500, share(Priority::Edit), now) > Duration::ZERO);
+        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
+        let other = rate_limit.anew("ns/main");
+        assert_eq!(other.reserve(share(Priority::Edit), now, MOST), Ok(Duration::ZERO));
+        assert_eq!(wait_after(&other, 31, ebs, now), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn what_a_budget_and_those_made_of_it_come_to_can_be_seen_while_they_are_in_use() {
+        let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
+        assert_eq!(rate_limit.usage(now), []);
+        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        wait_after(&rate_limit, 12, ebs, now);
+        rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
+        assert!(rate_limit.reserve(ebs, now, Duration::from_secs(1)).is_err());
+        let of = |owner: &str, priority, now| {
+            rate_limit.usage(now).into_iter().find(|it| it.owner == owner && it.priority == priority)
+        };
+        let used = of("", Priority::Edit, now).expect("it was used");
+        assert_eq!((used.product, used.limit, used.allowed), ("ebs", 10.0, 5.0));
+        assert_eq!((used.waited, used.exhausted, used.throttled), (Duration::from_millis(6600), 1, 1));
+        let polls = of("", Priority::Poll, now).expect("it is throttled too");
+        assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
+        let later = of("", Priority::Edit, now + Duration::from_secs(100)).expect("it was used");
+        assert_eq!(later.allowed, 10.0, "it is forgiven without being used");
+        let much_later = now + Duration::from_secs(3700);
+        wait_after(&rate_limit, 1, Share { region: "cn-shanghai", ..ebs }, much_later);
+        let left: Vec<_> = rate_limit.usage(much_later).into_iter().map(|it| it.region).collect();
+        assert_eq!(left, ["cn-shanghai"], "what is not used any more is dropped");
+        wait_after(&rate_limit, 1, ebs, much_later);
+        assert_eq!(of("", Priority::Edit, much_later).map(|it| it.waited), Some(Duration::ZERO));
+        let other = rate_limit.anew("ns/main").at(20);
+        wait_after(&other, 1, ebs, now);
+        assert_eq!(of("ns/main", Priority::Edit, now).map(|it| it.limit), Some(20.0));
+        drop(other);
+        assert_eq!(of("ns/main", Priority::Edit, now), None);
+    }
+}

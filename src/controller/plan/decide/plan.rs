@@ -1,0 +1,311 @@
+//! The plan itself: what a new one is made of, what differs, and what the API cannot change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use secrecy::ExposeSecret;
+
+use super::{Desired, Step, difference};
+use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, ManagementPolicy, NetworkType};
+use crate::cloud::rocketmq::{self, Plan, PlanView, is_mask};
+use crate::controller::ownership;
+use crate::controller::plan::observe::{AclCredentials, Binding};
+use crate::controller::plan::resolve::{self, Instances};
+
+/// What is shown in place of a secret.
+const REDACTED: &str = "[redacted]";
+
+type Credentials = BTreeMap<String, AclCredentials>;
+
+/// What Create sends.
+pub(super) fn creation(spec: &DisasterRecoveryPlanSpec, binding: &Binding, credentials: &Credentials) -> Plan {
+    let instances = spec.instances.iter().map(|want| instance(want, None, credentials.get(&want.name)));
+    Plan {
+        plan_name: Some(binding.plan_name.clone()),
+        plan_desc: Some(ownership::marked(spec.plan_desc.as_deref().unwrap_or_default(), &binding.mark)),
+        plan_type: Some(resolve::plan_type(spec.plan_type).into()),
+        instances: Some(instances.collect()),
+        auto_sync_checkpoint: spec.auto_sync_checkpoint,
+        sync_checkpoint_enabled: spec.sync_checkpoint_enabled,
+    }
+}
+
+/// An instance as the API takes it: what the spec says over what the cloud has.
+fn instance(
+    want: &Instance,
+    found: Option<&rocketmq::Instance>,
+    credentials: Option<&AclCredentials>,
+) -> rocketmq::Instance {
+    let Instance {
+        name: _,
+        instance_type,
+        instance_role,
+        region_id,
+        instance_id,
+        endpoint_url,
+        network_type,
+        vpc_id,
+        v_switch_ids,
+        security_group_id,
+        consumer_group_id,
+        auth_type,
+        credentials_secret_ref: _,
+        message_property,
+    } = want;
+    let mut sent = found.map(repeatable).unwrap_or_default();
+    sent.instance_type = Some(resolve::instance_type(*instance_type).into());
+    sent.region_id = Some(region_id.clone());
+    let set = |field: &mut Option<String>, value: Option<String>| {
+        if value.is_some() {
+            *field = value;
+        }
+    };
+    set(&mut sent.instance_role, instance_role.map(|role| resolve::instance_role(role).into()));
+    set(&mut sent.instance_id, instance_id.clone());
+    set(&mut sent.endpoint_url, endpoint_url.clone());
+    set(&mut sent.network_type, network_type.map(|kind| network(kind).into()));
+    set(&mut sent.vpc_id, vpc_id.clone());
+    set(&mut sent.v_switch_id, v_switch_ids.as_ref().map(|ids| ids.join("|")));
+    set(&mut sent.security_group_id, security_group_id.clone());
+    set(&mut sent.consumer_group_id, consumer_group_id.clone());
+    if let Some(auth) = auth_type {
+        sent.auth_type = Some(authentication(*auth).into());
+        let ours = credentials.filter(|_| *auth == AuthType::Acl);
+        sent.username = ours.map(|it| it.username.expose_secret().to_owned());
+        sent.password = ours.and_then(|it| it.password.clone()).map(Into::into);
+    }
+    if let Some(property) = message_property {
+        sent.message_property = Some(rocketmq::MessageProperty {
+            property_key: Some(property.property_key.clone()),
+            property_value: Some(property.property_value.clone()),
+        });
+    }
+    sent
+}
+
+/// What the cloud showed, as far as it can be sent back: no empty text, and no mask as if it were the secret itself.
+fn repeatable(found: &rocketmq::Instance) -> rocketmq::Instance {
+    let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    rocketmq::Instance {
+        instance_type: text(&found.instance_type),
+        region_id: text(&found.region_id),
+        instance_id: text(&found.instance_id),
+        instance_role: text(&found.instance_role),
+        auth_type: text(&found.auth_type),
+        username: found.username.clone().filter(|text| !is_mask(text)),
+        password: found.password.clone().filter(|password| !password.is_mask()),
+        endpoint_url: text(&found.endpoint_url),
+        network_type: text(&found.network_type),
+        vpc_id: text(&found.vpc_id),
+        v_switch_id: text(&found.v_switch_id),
+        security_group_id: text(&found.security_group_id),
+        message_property: found.message_property.clone().filter(|it| it.property_key.is_some()),
+        consumer_group_id: text(&found.consumer_group_id),
+    }
+}
+
+fn network(kind: NetworkType) -> &'static str {
+    match kind {
+        NetworkType::Internet => "TCP_INTERNET",
+        NetworkType::Vpc => "TCP_VPC",
+    }
+}
+
+fn authentication(kind: AuthType) -> &'static str {
+    match kind {
+        AuthType::NoAuth => "NO_AUTH",
+        AuthType::Acl => "ACL_AUTH",
+    }
+}
+
+/// What differs and can be changed.
+pub(super) struct Update {
+    /// The one step that changes all of it.
+    pub(super) step: Option<Step>,
+    /// What differs.
+    pub(super) drift: Vec<Drift>,
+}
+
+/// Compares what the API can change: name, description, the two switches, message attributes and authentication.
+pub(super) fn update(
+    want: &Desired<'_>,
+    plan: &PlanView,
+    instances: &Instances<'_>,
+    credentials: Option<&Credentials>,
+) -> Update {
+    let Desired { spec, binding, .. } = want;
+    let found_desc = plan.plan_desc.as_deref().unwrap_or_default();
+    let text = spec.plan_desc.as_deref().unwrap_or_else(|| ownership::unmarked(found_desc));
+    let wanted_desc = match spec.management_policy {
+        ManagementPolicy::Manage => ownership::marked(text, &binding.mark),
+        // Who only observes wants no mark, and minds nobody's.
+        ManagementPolicy::Observe => text.to_owned(),
+    };
+    let found_desc = match spec.management_policy {
+        ManagementPolicy::Manage => found_desc,
+        ManagementPolicy::Observe => ownership::unmarked(found_desc),
+    };
+    let mut drift = Vec::new();
+    if plan.plan_name.as_deref() != Some(&binding.plan_name) {
+        drift.push(difference("planName", &binding.plan_name, plan.plan_name.as_deref().unwrap_or_default()));
+    }
+    if found_desc.trim() != wanted_desc.trim() {
+        drift.push(difference("planDesc", &wanted_desc, found_desc));
+    }
+    // An absent switch is an off switch.
+    let mut switch = |field, wanted: Option<bool>, found: Option<bool>| match wanted {
+        Some(wanted) if wanted != found.unwrap_or_default() => {
+            drift.push(difference(field, wanted, found.unwrap_or_default()));
+        }
+        Some(_) | None => {}
+    };
+    switch("syncCheckpointEnabled", spec.sync_checkpoint_enabled, plan.sync_checkpoint_enabled);
+    switch("autoSyncCheckpoint", spec.auto_sync_checkpoint, plan.auto_sync_checkpoint);
+
+    let own = drift.len();
+    let mut rotated = false;
+    for (wanted, found) in spec.instances.iter().filter_map(|it| Some((it, *instances.get(it.name.as_str())?))) {
+        let sent = want.status.sent_credentials.iter().any(|it| it.instance == wanted.name);
+        drift.extend(instance_drift(wanted, found, sent));
+        let Some(ours) = credentials.and_then(|all| all.get(&wanted.name)) else { continue };
+        match secret_state(want, wanted, found, ours) {
+            SecretState::Same => {}
+            SecretState::Rotated => rotated = true,
+            SecretState::Different => {
+                let field = format!("instances[{}].credentialsSecretRef", wanted.name);
+                drift.push(difference(field, REDACTED, REDACTED));
+            }
+        }
+    }
+    let instances_differ = drift.len() > own || rotated;
+    let step = (!drift.is_empty() || rotated).then(|| {
+        let list = spec.instances.iter().map(|it| {
+            instance(it, instances.get(it.name.as_str()).copied(), credentials.and_then(|all| all.get(&it.name)))
+        });
+        let plan_body = Plan {
+            plan_name: Some(binding.plan_name.clone()),
+            plan_desc: Some(wanted_desc),
+            plan_type: None,
+            instances: instances_differ.then(|| list.collect()),
+            auto_sync_checkpoint: spec.auto_sync_checkpoint,
+            sync_checkpoint_enabled: spec.sync_checkpoint_enabled,
+        };
+        Step::UpdatePlan { plan_id: plan.plan_id, plan: plan_body }
+    });
+    Update { step, drift }
+}
+
+fn instance_drift(wanted: &Instance, found: &rocketmq::Instance, sent: bool) -> Vec<Drift> {
+    let field = |name: &str| format!("instances[{}].{name}", wanted.name);
+    let mut drift = Vec::new();
+    if let Some(property) = &wanted.message_property {
+        let other = found.message_property.clone().unwrap_or_default();
+        let show = |key: &str, value: &str| format!("{key}={value}");
+        let (key, value) = (other.property_key.unwrap_or_default(), other.property_value.unwrap_or_default());
+        if (&key, &value) != (&property.property_key, &property.property_value) {
+            let wanted = show(&property.property_key, &property.property_value);
+            drift.push(difference(field("messageProperty"), wanted, show(&key, &value)));
+        }
+    }
+    if let Some(auth) = wanted.auth_type {
+        // The cloud may say nothing where there is no authentication, or nothing at all.
+        let shown = found.auth_type.as_deref().filter(|text| !text.is_empty());
+        let found = shown.unwrap_or(if sent { authentication(auth) } else { "NO_AUTH" });
+        if !found.eq_ignore_ascii_case(authentication(auth)) {
+            drift.push(difference(field("authType"), authentication(auth), found));
+        }
+    }
+    drift
+}
+
+enum SecretState {
+    /// The cloud has it, as far as can be known.
+    Same,
+    /// The Secret was changed since it was sent.
+    Rotated,
+    /// The cloud shows something else.
+    Different,
+}
+
+/// Compares a user name and password with what the cloud shows. A mask says nothing: then the Secret's resourceVersion at
+/// the time when it was sent decides.
+fn secret_state(
+    want: &Desired<'_>,
+    wanted: &Instance,
+    found: &rocketmq::Instance,
+    ours: &AclCredentials,
+) -> SecretState {
+    let sent = want.status.sent_credentials.iter().find(|it| {
+        it.instance == wanted.name && it.secret_name == ours.secret_name && it.resource_version == ours.resource_version
+    });
+    let shown = |text: Option<&str>| text.filter(|text| !is_mask(text)).map(str::to_owned);
+    let username = shown(found.username.as_deref());
+    let password = found.password.as_ref().filter(|it| !it.is_mask()).map(|it| it.expose().to_owned());
+    let same = |found: Option<&str>, ours: &str| found.map(|found| found == ours);
+    let username_same = same(username.as_deref(), ours.username.expose_secret());
+    let password_same = match &ours.password {
+        // What a mask looks like may also be what the password is.
+        Some(secret) if found.password.as_ref().is_some_and(|it| it.expose() == secret.expose_secret()) => Some(true),
+        Some(secret) => same(password.as_deref(), secret.expose_secret()),
+        None => Some(true),
+    };
+    match (username_same, password_same) {
+        (Some(true), Some(true)) => SecretState::Same,
+        (username_same, password_same) => match sent {
+            None => SecretState::Rotated,
+            Some(_) if username_same == Some(false) => SecretState::Different,
+            // Only where the cloud showed our own password is another one known to be no mask of some other kind.
+            Some(sent) if password_same == Some(false) && sent.echoed => SecretState::Different,
+            Some(_) => SecretState::Same,
+        },
+    }
+}
+
+/// What differs and cannot be changed, by the current documentation: the type, and the instances but for their message
+/// attribute and authentication.
+pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    // What the cloud does not show cannot be said to differ.
+    let mut compare = |field: String, wanted: &str, found: Option<&str>| match found.filter(|found| !found.is_empty()) {
+        Some(found) if !found.eq_ignore_ascii_case(wanted) => drift.push(difference(field, wanted, found)),
+        Some(_) | None => {}
+    };
+    compare("planType".into(), resolve::plan_type(spec.plan_type), plan.plan_type.as_deref());
+    let instances = resolve::instances(spec, plan);
+    for wanted in &spec.instances {
+        let Some(found) = instances.get(wanted.name.as_str()) else { continue };
+        let mut same = |name: &str, wanted_text: Option<&str>, found: &Option<String>| {
+            if let Some(text) = wanted_text {
+                compare(format!("instances[{}].{name}", wanted.name), text, found.as_deref());
+            }
+        };
+        same("instanceType", Some(resolve::instance_type(wanted.instance_type)), &found.instance_type);
+        same("instanceRole", wanted.instance_role.map(resolve::instance_role), &found.instance_role);
+        same("regionId", Some(&wanted.region_id), &found.region_id);
+        same("endpointUrl", wanted.endpoint_url.as_deref(), &found.endpoint_url);
+        same("networkType", wanted.network_type.map(network), &found.network_type);
+        same("vpcId", wanted.vpc_id.as_deref(), &found.vpc_id);
+        same("securityGroupId", wanted.security_group_id.as_deref(), &found.security_group_id);
+        if wanted.instance_id.is_none() {
+            // The cloud chooses the group of its own instances.
+            same("consumerGroupId", wanted.consumer_group_id.as_deref(), &found.consumer_group_id);
+        }
+        let ids = |text: &str| text.split('|').map(str::to_owned).collect::<BTreeSet<_>>();
+        let other = found.v_switch_id.as_deref().unwrap_or_default();
+        if let Some(wanted_ids) = &wanted.v_switch_ids
+            && !other.is_empty()
+            && ids(other) != wanted_ids.iter().cloned().collect()
+        {
+            same("vSwitchIds", Some(&wanted_ids.join("|")), &found.v_switch_id);
+        }
+    }
+    if plan.instances.len() > spec.instances.len() {
+        drift.push(difference("instances", spec.instances.len(), plan.instances.len()));
+    }
+    let show = |it: &rocketmq::Instance| it.instance_id.clone().or(it.endpoint_url.clone()).unwrap_or_default();
+    for wanted in spec.instances.iter().filter(|it| !instances.contains_key(it.name.as_str())) {
+        let others: Vec<_> = plan.instances.iter().map(show).collect();
+        let name = wanted.instance_id.as_deref().or(wanted.endpoint_url.as_deref()).unwrap_or_default();
+        drift.push(difference(format!("instances[{}]", wanted.name), name, others.join(", ")));
+    }
+    drift
+}

@@ -1,0 +1,163 @@
+//! What a pass does in every status that the cloud may show, for everything that may be wanted, in both directions.
+
+use std::collections::BTreeMap;
+
+use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
+use disaster_recovery_operator::cloud::ebs::{GroupView, PairView, ReplicationStatus};
+use disaster_recovery_operator::controller::disk_replica_group::decide::Decision;
+use disaster_recovery_operator::controller::disk_replica_group::observe::{Lookup, OWNER_TAG, Observed};
+use disaster_recovery_operator::controller::resource::Resource;
+use serde_json::{Value, json};
+
+use super::words;
+use super::world::*;
+
+/// One row a status, one column a wish: replication runs or is stopped, the other site is to be active (by a planned or a
+/// forced failover), the object is being deleted. In the words of `words`.
+const TABLE: &str = include_str!("by_status.txt");
+
+/// Where the documents allow a call: one row a call (cloud API, section "EBS async replication rules"; `initial_syncing`
+/// counts as `syncing` for Start and Stop).
+const ALLOWED: &[(&str, &str)] = &[
+    ("Modify", "created stopped"),
+    ("AddPair", "created stopped"),
+    ("RemovePair", "created stopped invalid"),
+    ("Start", "created initial_syncing syncing normal stopped"),
+    ("OneShot", "created manual_syncing stopped"),
+    ("Stop", "manual_syncing initial_syncing syncing normal stopping stop_failed stopped"),
+    ("Failover", "manual_syncing syncing normal stopping stop_failed stopped failovering failover_failed failovered"),
+    ("Reverse", "failovered"),
+    ("Cancel", "failovered"),
+    ("Delete", "created create_failed stopped failovered deleting delete_failed invalid"),
+];
+
+/// Whether the documents allow every call of a decision in a status.
+pub fn allowed(decision: &Decision, status: &str) -> Result<(), String> {
+    for step in &decision.steps {
+        let call = words::call(&step.action);
+        let Some((_, statuses)) = ALLOWED.iter().find(|(name, _)| *name == call) else { continue };
+        if !statuses.split(' ').any(|it| it == status) {
+            return Err(format!("{call} is not allowed in {status}"));
+        }
+    }
+    Ok(())
+}
+
+/// The site that is in use in a status, as the documents tell it: after a failover the secondary one.
+pub fn active(status: &str, direction: Direction) -> Site {
+    match status {
+        "failovered" | "reprotecting" | "reprotect_failed" => direction.standby(),
+        _ => direction.production(),
+    }
+}
+
+/// A group with one pair in it, in that status, of a direction, whose last recovery point is a minute old.
+pub fn seen(status: &str, direction: Direction) -> Observed {
+    let (source, destination) = (("cn-hangzhou", "cn-hangzhou-h"), ("cn-shanghai", "cn-shanghai-b"));
+    let (from, to) = match direction {
+        Direction::Forward => (source, destination),
+        Direction::Reverse => (destination, source),
+    };
+    let disks = match direction {
+        Direction::Forward => ("d-data-s", "d-data-d"),
+        Direction::Reverse => ("d-data-d", "d-data-s"),
+    };
+    let group: GroupView = serde_json::from_value(json!({
+        "ReplicaGroupId": "pg-1", "Status": status, "Site": "production", "GroupName": "orders-db",
+        "SourceRegionId": from.0, "SourceZoneId": from.1, "DestinationRegionId": to.0, "DestinationZoneId": to.1,
+        "PrimaryZone": source.1, "StandbyZone": destination.1, "PairIds": ["pair-1"],
+        "LastRecoverPoint": T0 / 1000 - 60, "Tags": [{"TagKey": OWNER_TAG, "TagValue": OWNER}],
+    }))
+    .unwrap();
+    let pair: PairView = serde_json::from_value(json!({
+        "ReplicaPairId": "pair-1", "LastRecoverPoint": T0 / 1000 - 60, "Status": status, "ReplicaGroupId": "pg-1", "SourceDiskId": disks.0,
+        "DestinationDiskId": disks.1, "Tags": [{"TagKey": OWNER_TAG, "TagValue": OWNER}],
+    }))
+    .unwrap();
+    Observed { group: Lookup::Found(Box::new(group)), pairs: vec![pair], drills: None }
+}
+
+/// What is known of such a group after it was in sync.
+pub fn known(direction: Direction) -> DiskReplicaGroupStatus {
+    serde_json::from_value(json!({
+        "replicaGroupId": "pg-1", "groupStatus": "normal", "syncedGeneration": 1, "callSequence": 4,
+        "direction": direction.as_str(), "activeSite": direction.production().as_str(),
+        "lastHandledActiveSite": direction.production().as_str(),
+        "reportedSourceZone": if direction == Direction::Forward { "cn-hangzhou-h" } else { "cn-shanghai-b" },
+        "pairs": [{"name": "data", "replicaPairId": "pair-1"}],
+    }))
+    .unwrap()
+}
+
+/// A world without a cloud, for an object that knows such a group.
+pub fn knowing(direction: Direction, patch: Value) -> World {
+    let mut world = World::new(spec_with(json!({"activeSite": direction.production().as_str()})), Default::default());
+    world.status = known(direction);
+    world.edit(patch);
+    world
+}
+
+const WISHES: [&str; 7] = ["Running", "Stopped", "Planned", "Forced", "Delete", "Delete, Manual", "Retain"];
+
+/// The rows of a table with these columns, by their first cell.
+pub fn table(text: &str, columns: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let mut rows = text.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    assert_eq!(&cells(rows.next().unwrap())[1..], columns, "the columns");
+    rows.map(|row| (cells(row)[0].clone(), cells(row)[1..].to_vec())).collect()
+}
+
+/// The decision of one cell.
+fn cell(status: &str, wish: &str, direction: Direction) -> Decision {
+    let other = direction.standby().as_str();
+    let patch = match wish {
+        "Stopped" => json!({"replication": "Stopped"}),
+        "Planned" | "Forced" => json!({"activeSite": other, "failover": {"mode": wish}}),
+        "Retain" => json!({"deletionPolicy": "Retain"}),
+        "Delete, Manual" => json!({"reprotect": "Manual"}),
+        _ => json!({}),
+    };
+    let mut world = knowing(direction, patch);
+    if matches!(wish, "Delete" | "Delete, Manual" | "Retain") {
+        world.delete();
+    }
+    let decision = disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(
+        &world.subject(),
+        &seen(status, direction),
+    );
+    assert!(decision.steps.iter().all(|it| it.direction == direction), "{status} × {wish}: a call to the wrong site");
+    decision
+}
+
+/// Every documented status, and one that is not.
+pub fn statuses() -> Vec<String> {
+    let unknown = ReplicationStatus::Other("migrating".into());
+    ReplicationStatus::KNOWN.iter().chain([&unknown]).map(|it| it.as_str().to_owned()).collect()
+}
+
+#[test]
+fn every_status_has_its_answer_to_everything_that_may_be_wanted_in_both_directions() {
+    let table = table(TABLE, &WISHES);
+    let mut wrong = vec![];
+    for direction in [Direction::Forward, Direction::Reverse] {
+        for status in statuses() {
+            let mut found = vec![];
+            for wish in WISHES {
+                let decision = cell(&status, wish, direction);
+                found.push(words::decision(&decision));
+                if let Err(why) = allowed(&decision, &status) {
+                    wrong.push(format!("{status} × {wish}: {why}"));
+                }
+                let active = active(&status, direction);
+                if decision.life.active != active {
+                    wrong.push(format!("{status} × {wish}: {:?} is said to be active", decision.life.active));
+                }
+            }
+            if table.get(&status) != Some(&found) {
+                wrong.push(format!("{direction:?} {status} | {}", found.join(" | ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(table.len(), statuses().len(), "a row is no status");
+}

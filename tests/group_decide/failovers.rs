@@ -1,0 +1,251 @@
+//! When a failover begins, how it goes, and what is told of it afterwards.
+
+use disaster_recovery_operator::api::disk_replica_group::{
+    Direction, DiskReplicaGroup, OperationType, Phase, Site, StepName,
+};
+use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
+use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::simulator::model::ebs::DiskRules;
+use serde_json::{Value, json};
+
+use super::acting::Fault;
+use super::by_status::{knowing, seen};
+use super::lifecycles::{there, until};
+use super::words;
+use super::world::*;
+
+#[test]
+fn a_planned_failover_is_begun_only_with_a_fresh_recovery_point_of_its_direction() {
+    let point = |age: i64| json!(T0 / 1000 - age);
+    let refused = "!FailoverRefused";
+    for (what, shown, mode, outdated, expected) in [
+        ("unknown", Value::Null, "Planned", None, refused),
+        ("none", json!(0), "Planned", None, refused),
+        ("none", json!(0), "Forced", None, "Failover:FailingOver"),
+        ("too old", point(901), "Planned", None, refused),
+        ("too old", point(901), "Forced", None, "Failover:FailingOver"),
+        ("just fresh", point(900), "Planned", None, "Stop:FailingOver"),
+        ("of before the last failover", point(60), "Planned", Some(point(60)), refused),
+        ("of before the last failover", point(60), "Forced", Some(point(60)), "Failover:FailingOver"),
+        ("newer than the last failover", point(60), "Planned", Some(point(61)), "Stop:FailingOver"),
+    ] {
+        let patch = json!({"activeSite": "Destination", "failover": {"mode": mode}});
+        let mut world = knowing(Direction::Forward, patch);
+        world.status.outdated_recovery_point =
+            outdated.map(|at: Value| jiff::Timestamp::from_second(at.as_i64().unwrap()).unwrap());
+        let mut seen = seen("normal", Direction::Forward);
+        let Lookup::Found(group) = &mut seen.group else { panic!() };
+        group.last_recover_point = shown.as_i64();
+        let decision = DiskReplicaGroup::decide(&world.subject(), &seen);
+        assert_eq!(words::decision(&decision), expected, "{what} {mode}");
+    }
+}
+
+#[test]
+fn a_group_with_a_pair_that_was_never_synchronized_is_not_failed_over() {
+    for mode in ["Planned", "Forced"] {
+        let patch = json!({"activeSite": "Destination", "failover": {"mode": mode}});
+        let mut seen = seen("normal", Direction::Forward);
+        seen.pairs[0].status = "created".to_owned().into();
+        assert_eq!(
+            words::decision(&DiskReplicaGroup::decide(&knowing(Direction::Forward, patch).subject(), &seen)),
+            "!FailoverRefused"
+        );
+    }
+}
+
+#[test]
+fn a_planned_failover_synchronizes_once_more_however_long_that_is_refused() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(there());
+    until(&mut world, "OneShot:FailingOver");
+    // The first one was lost with its request, and all others are refused for a while.
+    world = World::in_sync(json!({}));
+    world.disks.attach("d-data-d", true);
+    world.edit(there());
+    for _ in 0..60 {
+        let told = world.pass().told();
+        assert!(!told.starts_with("Failover:"), "it was never synchronized");
+    }
+    world.disks.attach("d-data-d", false);
+    until(&mut world, "Failover:FailingOver");
+}
+
+#[test]
+fn a_replication_that_somebody_starts_in_between_is_stopped_and_synchronized_again() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(there());
+    until(&mut world, "OneShot:FailingOver");
+    world.console(json!({"status": "normal"}));
+    assert_eq!(world.pass().told(), "Stop:FailingOver");
+    until(&mut world, "OneShot:FailingOver");
+}
+
+#[test]
+fn a_forced_failover_goes_while_the_production_region_is_down() {
+    let mut world = World::in_sync(json!({}));
+    world.down.insert(SOURCE.into());
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    assert_eq!(world.pass().told(), "Failover:FailingOver");
+    world.pass();
+    assert_eq!(world.status.active_site, Some(Site::Destination));
+    assert_eq!(
+        (world.status.operations[1].r#type, world.status.operations[1].phase),
+        (OperationType::Failover, Phase::Succeeded)
+    );
+    // A planned one becomes a forced one.
+    let mut world = World::in_sync(json!({}));
+    world.edit(there());
+    world.pass();
+    world.down.insert(SOURCE.into());
+    world.edit(json!({"failover": {"mode": "Forced"}}));
+    assert_eq!(world.pass().told(), "Failover:FailingOver");
+}
+
+#[test]
+fn what_a_failover_lost_and_how_long_it_took_is_recorded() {
+    let mut world = World::in_sync_with(json!({}), DiskRules { delay_ms: 10_000, ..DiskRules::default() });
+    world.disks.freeze(true);
+    world.advance(300_000);
+    let point = world.group().last_recover_point.unwrap() / 1000;
+    let began = world.now / 1000;
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    world.pass();
+    until(&mut world, "Reverse:Reprotecting");
+    let failover = &world.status.operations[1];
+    assert_eq!(failover.recovery_point.unwrap().as_second(), point);
+    assert_eq!(failover.recovery_point_age_seconds, Some(began - point));
+    assert_eq!(failover.recovery_time_seconds, Some(10));
+    let steps: Vec<_> = failover.steps.iter().map(|it| (it.name, it.completed_at.is_some())).collect();
+    assert_eq!(steps, [(StepName::Failover, true)]);
+}
+
+#[test]
+fn the_last_ten_operations_are_kept() {
+    let mut world = World::in_sync_with(json!({}), DiskRules { one_shot_interval_ms: 0, ..DiskRules::default() });
+    for round in 0..7 {
+        world.edit(json!({"activeSite": if round % 2 == 0 { "Destination" } else { "Source" }}));
+        until(&mut world, "ok");
+        world.advance(20_000);
+        world.pass();
+    }
+    let operations = &world.status.operations;
+    assert_eq!(operations.iter().map(|it| it.number).collect::<Vec<_>>(), (5..=14).rev().collect::<Vec<_>>());
+    assert!(operations.iter().all(|it| it.phase == Phase::Succeeded), "{operations:#?}");
+    let steps: Vec<_> = operations[1].steps.iter().map(|it| it.name).collect();
+    assert_eq!(steps, [StepName::Stop, StepName::Synchronize, StepName::Failover]);
+}
+
+#[test]
+fn observing_never_proposes_a_step() {
+    for direction in [Direction::Forward, Direction::Reverse] {
+        for status in super::by_status::statuses() {
+            let other = json!({"activeSite": direction.standby().as_str(), "failover": {"mode": "Forced"}});
+            for patch in [json!({}), other, json!({"replication": "Stopped"})] {
+                let mut world = knowing(direction, patch);
+                world.edit(json!({"managementPolicy": "Observe", "drill": {"schedule": "* * * * *"}}));
+                let decision = DiskReplicaGroup::decide(&world.subject(), &seen(&status, direction));
+                assert!(decision.steps.is_empty(), "{status}");
+                let failed = ["invalid", "create_failed", "failover_failed", "reprotect_failed", "delete_failed"];
+                match &decision.verdict {
+                    Verdict::InSync => assert!(!failed.contains(&status.as_str()), "{status}"),
+                    Verdict::Refused { reason, .. } => {
+                        assert!(*reason == "GroupFailed" && failed.contains(&status.as_str()), "{status}");
+                    }
+                    other => panic!("{status}: {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn retaining_starts_again_what_a_planned_failover_stopped() {
+    let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
+    world.edit(there());
+    assert_eq!(world.pass().told(), "Stop:FailingOver");
+    world.delete();
+    let told: Vec<_> = (0..2).map(|_| world.pass().told()).collect();
+    assert_eq!(told, ["Start:Deleting", "kept"]);
+    // What is stopped by the spec, or was failed over, stays as it is.
+    for patch in [json!({"replication": "Stopped"}), json!({"activeSite": "Destination", "reprotect": "Manual"})] {
+        let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
+        world.edit(patch.clone());
+        until(&mut world, "ok");
+        world.delete();
+        assert_eq!(world.pass().told(), "kept", "{patch}");
+    }
+}
+
+#[test]
+fn a_failed_over_group_is_turned_round_before_it_is_deleted_if_that_is_allowed() {
+    let mut world = World::in_sync(json!({"reprotect": "Manual"}));
+    world.edit(there());
+    until(&mut world, "ok");
+    world.delete();
+    assert_eq!(world.pass().told(), "!DeletionBlocked");
+    world.edit(json!({"reprotect": "Automatic"}));
+    let told: Vec<_> = (0..6).map(|_| world.pass().told()).collect();
+    assert_eq!(told[..3], ["Reverse:Deleting", "RemovePair:Deleting", "DeletePair+Delete:Deleting"]);
+    assert!(world.released.is_some());
+    assert!(world.disks.inspect().groups.is_empty() && world.disks.inspect().pairs.is_empty());
+}
+
+#[test]
+fn a_reversal_that_was_lost_and_a_failover_that_somebody_took_back_are_told_apart() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(there());
+    let lost = |step: &Step| match step.action {
+        Action::ReprotectGroup { .. } => Fault::RequestLost,
+        _ => Fault::None,
+    };
+    for _ in 0..20 {
+        if world.faulty_pass(&mut { lost }, Crash::Never, false).unwrap().told().starts_with("Reverse") {
+            break;
+        }
+    }
+    let id = world.group_id();
+    world.disks.reprotect_group(DESTINATION, &id, false, world.now).unwrap();
+    let told: Vec<_> = (0..60).map(|_| world.pass().told()).collect();
+    assert!(
+        told.iter().all(|it| !it.starts_with("Start")),
+        "nothing is started in a direction that is not known: {told:?}"
+    );
+    assert_eq!(told.last().map(String::as_str), Some("!Drifted"), "{told:?}");
+    assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Forward), Some(Site::Source)));
+    assert_eq!(world.status.operations[0].phase, Phase::Cancelled);
+}
+
+#[test]
+fn a_forced_failover_does_not_wait_for_the_start_after_a_cancel() {
+    let mut world = World::in_sync(json!({}));
+    world.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
+    until(&mut world, "ok");
+    // The application runs at the destination: its disks are attached, and replication to them cannot be started.
+    world.disks.attach("d-data-d", true);
+    world.edit(json!({"activeSite": "Source"}));
+    until(&mut world, "Start:Cancelling");
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    until(&mut world, "ok");
+    assert_eq!(world.status.active_site, Some(Site::Destination));
+    let kinds: Vec<_> = world.status.operations.iter().map(|it| (it.r#type, it.phase)).collect();
+    assert_eq!(
+        kinds[..2],
+        [(OperationType::Failover, Phase::Succeeded), (OperationType::Cancel, Phase::Cancelled)],
+        "{kinds:?}"
+    );
+}
+
+#[test]
+fn the_last_synchronization_of_a_failover_that_was_set_back_is_none_of_the_next_one() {
+    let slow = DiskRules { delay_ms: 10_000, one_shot_interval_ms: 0, ..DiskRules::default() };
+    let mut world = World::in_sync_with(json!({}), slow);
+    world.edit(there());
+    until(&mut world, "OneShot:FailingOver");
+    world.edit(json!({"activeSite": "Source"}));
+    assert_eq!(world.pass().told(), "wait:Updating");
+    world.edit(there());
+    let told: Vec<_> = (0..60).map(|_| world.pass().told()).take_while(|it| !it.starts_with("Failover:")).collect();
+    assert!(told.iter().any(|it| it.starts_with("OneShot:")), "it was synchronized for this failover too: {told:?}");
+}

@@ -1,0 +1,107 @@
+//! A failover from its beginning to its end, turned round, failed back, cancelled: each step with what the cloud shows.
+
+use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup};
+use disaster_recovery_operator::controller::resource::Resource;
+use serde_json::{Value, json};
+
+use super::by_status::{allowed, knowing, seen, statuses, table};
+use super::words;
+use super::world::*;
+
+/// One row a status, one column what goes on; in the words of `words`.
+const TABLE: &str = include_str!("operations.txt");
+
+/// What goes on.
+const COLUMNS: [&str; 12] = [
+    "stopping",
+    "synchronizing",
+    "synchronized",
+    "opening",
+    "forced",
+    "set back",
+    "cancelling",
+    "taken back",
+    "reversing",
+    "refused",
+    "now Manual",
+    "reversed",
+];
+
+/// What an object knows during an operation with these steps; `!` behind a step says that it goes on.
+fn during(direction: Direction, kind: &str, steps: &[&str], patch: Value) -> World {
+    let at = "2025-02-28T06:20:00Z";
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|step| match step.strip_suffix('!') {
+            Some(step) => json!({"name": step, "startedAt": at}),
+            None => json!({"name": step, "startedAt": at, "completedAt": at}),
+        })
+        .collect();
+    let mut world = knowing(direction, patch);
+    let target = if kind == "Cancel" { "Source" } else { "Destination" };
+    let mut operation = json!({
+        "number": 3, "type": kind, "generation": 2, "phase": "Running", "targetSite": target, "startedAt": at,
+        "steps": steps,
+    });
+    if kind == "Failover" {
+        operation["mode"] = json!("Planned");
+        operation["recoveryPoint"] = json!("2025-02-28T06:27:00Z");
+    }
+    world.status.operations = serde_json::from_value(json!([operation])).unwrap();
+    world.status.last_handled_active_site = serde_json::from_value(json!(target)).unwrap();
+    world
+}
+
+/// What is known where that goes on, and which way the cloud replicates.
+fn situation(column: &str) -> (World, Direction) {
+    use Direction::{Forward, Reverse};
+    let there = json!({"activeSite": "Destination"});
+    let forced = json!({"activeSite": "Destination", "failover": {"mode": "Forced"}});
+    let manual = json!({"activeSite": "Destination", "reprotect": "Manual"});
+    let mut world = match column {
+        "stopping" => during(Forward, "Failover", &["Stop!"], there),
+        "synchronizing" => during(Forward, "Failover", &["Stop", "Synchronize!"], there),
+        "synchronized" => during(Forward, "Failover", &["Stop", "Synchronize"], there),
+        "opening" => during(Forward, "Failover", &["Stop", "Synchronize", "Failover!"], there),
+        "forced" => during(Forward, "Failover", &["Stop!"], forced),
+        "set back" => during(Forward, "Failover", &["Stop!"], json!({})),
+        "cancelling" => during(Forward, "Cancel", &["Reprotect!"], json!({})),
+        "taken back" => during(Forward, "Cancel", &["Reprotect", "Start!"], json!({})),
+        "reversing" | "refused" => during(Forward, "Reprotect", &["Reprotect!"], there),
+        "now Manual" => during(Forward, "Reprotect", &["Reprotect!"], manual),
+        "reversed" => during(Reverse, "Reprotect", &["Reprotect", "Start!"], there),
+        other => panic!("{other}"),
+    };
+    if column == "reversing" {
+        let call = json!([{"call": "ReprotectDiskReplicaGroup/Reverse", "sequence": 4, "requestedAt": "2025-02-28T06:20:00Z",
+                           "acceptedAt": "2025-02-28T06:20:00Z"}]);
+        world.status.pending_calls = serde_json::from_value(call).unwrap();
+    }
+    if column == "synchronizing" {
+        // The last recovery point is the one that was there before.
+        world.status.operations[0].recovery_point = Some("2025-02-28T06:27:00Z".parse().unwrap());
+    }
+    (world, if column == "reversed" { Reverse } else { Forward })
+}
+
+#[test]
+fn every_status_has_its_answer_to_every_step_of_every_operation() {
+    let table = table(TABLE, &COLUMNS);
+    let mut wrong = vec![];
+    for status in statuses() {
+        let mut found = vec![];
+        for column in COLUMNS {
+            let (world, direction) = situation(column);
+            let decision = DiskReplicaGroup::decide(&world.subject(), &seen(&status, direction));
+            if let Err(why) = allowed(&decision, &status) {
+                wrong.push(format!("{status} × {column}: {why}"));
+            }
+            found.push(words::decision(&decision));
+        }
+        if table.get(&status) != Some(&found) {
+            wrong.push(format!("{status} | {}", found.join(" | ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(table.len(), statuses().len(), "a row is no status");
+}

@@ -1,0 +1,258 @@
+//! What status says of a pass: conditions for the main situations, and nothing written while nothing happens.
+
+use disaster_recovery_operator::api::condition::condition_type;
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::simulator::model::ebs::DiskRules;
+use serde_json::{Value, json};
+
+use super::acting::Fault;
+use super::world::*;
+
+/// Ready, Synced, Protected, Reconciling, Stalled, DrillNotCleared.
+fn all(world: &World) -> [String; 6] {
+    [
+        condition_type::READY,
+        condition_type::SYNCED,
+        condition_type::PROTECTED,
+        condition_type::RECONCILING,
+        condition_type::STALLED,
+        condition_type::DRILL_NOT_CLEARED,
+    ]
+    .map(|kind| world.condition(kind))
+}
+
+fn slow() -> DiskRules {
+    DiskRules { delay_ms: 30_000, ..DiskRules::default() }
+}
+
+/// After one pass in which the group was found to be like this.
+fn console(patch: Value, edit: Value) -> World {
+    let mut world = World::in_sync(patch);
+    world.disks.freeze(true);
+    world.console(edit);
+    world.pass();
+    world
+}
+
+#[test]
+fn every_main_situation_has_its_conditions() {
+    let mut worlds: Vec<(&str, World, [&str; 6])> = vec![];
+    let mut add = |name, world, conditions| worlds.push((name, world, conditions));
+
+    let mut world = World::new(spec_with(json!({})), slow());
+    world.pass();
+    let creating = ["False/Creating", "False/Progressing", "False/ReplicationStopped", "True/Creating", "", ""];
+    add("being made", world.clone(), creating);
+    while world.pass().told() != "ok" {}
+    let first = ["False/Creating", "True/InSync", "False/NeverSynced", "", "", ""];
+    add("first synchronization", world.clone(), first);
+    world.converge(20);
+    world.advance(60_000);
+    world.pass();
+    add("replicates", world.clone(), ["True/Available", "True/InSync", "True/WithinObjective", "", "", ""]);
+
+    world.disks.freeze(true);
+    world.advance(1_000_000);
+    world.pass();
+    add("too old", world, ["True/Available", "True/InSync", "False/ObjectiveExceeded", "", "", ""]);
+
+    let stopped = ["True/Stopped", "True/InSync", "False/ReplicationStopped", "", "", ""];
+    let mut world = World::in_sync(json!({"replication": "Stopped"}));
+    world.pass();
+    add("stopped", world, stopped);
+
+    let drift = ["False/Updating", "False/Drifted", "False/ReplicationStopped", "True/Updating", "", ""];
+    add("stopped by somebody", console(json!({}), json!({"status": "stopped"})), drift);
+
+    let failed = ["False/NotReady", "False/GroupFailed", "False/ReplicationStopped", "", "True/GroupFailed", ""];
+    for status in ["invalid", "create_failed", "delete_failed", "failover_failed", "reprotect_failed"] {
+        add("failed", console(json!({}), json!({"status": status})), failed);
+    }
+    let theirs = ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "", "True/Drifted", ""];
+    add("failed over by somebody", console(json!({}), json!({"status": "failovered"})), theirs);
+
+    let mut world = World::in_sync_with(json!({}), slow());
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let going = ["False/FailingOver", "False/Progressing", "True/WithinObjective", "True/FailingOver", "", ""];
+    add("failover begun", world.clone(), going);
+    while world.pass().told() != "Reverse:Reprotecting" {}
+    let turning = ["False/Reprotecting", "False/Progressing", "False/ReplicationStopped", "True/Reprotecting", "", ""];
+    add("being turned round", world, turning);
+
+    let mut world = World::in_sync(json!({"reprotect": "Manual"}));
+    world.edit(json!({"activeSite": "Destination"}));
+    world.converge(50);
+    let over = ["True/FailedOver", "True/InSync", "False/ReplicationStopped", "", "", ""];
+    add("failed over", world.clone(), over);
+    world.edit(json!({"activeSite": "Source"}));
+    world.pass();
+    let back = ["False/Cancelling", "False/Progressing", "False/ReplicationStopped", "True/Cancelling", "", ""];
+    add("being cancelled", world, back);
+
+    let mut world = World::in_sync(json!({}));
+    world.disks.freeze(true);
+    world.advance(1_000_000);
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let refused =
+        ["False/NotReady", "False/FailoverRefused", "False/ObjectiveExceeded", "", "True/FailoverRefused", ""];
+    add("failover refused", world, refused);
+
+    let mut world = World::in_sync(json!({}));
+    world.edit(json!({"groupName": "other"}));
+    world.pass();
+    let running =
+        ["False/NotReady", "False/ReplicationRunning", "True/WithinObjective", "", "True/ReplicationRunning", ""];
+    add("a change that needs a stop", world, running);
+
+    for (class, synced, stalled) in [
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+        (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+    ] {
+        let mut world = World::in_sync(json!({}));
+        world.edit(json!({"replication": "Stopped"}));
+        world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never, false);
+        let reconciling = if stalled.is_empty() { "True/Updating" } else { "" };
+        add("a call failed", world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
+    }
+
+    let mut world = World::in_sync(json!({}));
+    world.delete();
+    world.pass();
+    add("being deleted", world, ["False/Deleting", "False/Progressing", "Unknown/Unknown", "True/Deleting", "", ""]);
+
+    for (name, world, expected) in &worlds {
+        assert_eq!(all(world), *expected, "{name}: {}", world.message(condition_type::SYNCED));
+    }
+}
+
+#[test]
+fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
+    let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
+    world.disks.attach("d-data-s", true);
+    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    for _ in 0..4 {
+        world.pass();
+    }
+    assert_eq!(world.condition(condition_type::SYNCED), "False/DisksAttached");
+    assert_eq!(world.condition(condition_type::STALLED), "True/DisksAttached");
+    let text = world.message(condition_type::SYNCED);
+    assert!(text.contains("turned round while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
+    assert!(!text.contains("d-data-d"), "{text}");
+    world.disks.attach("d-data-s", false);
+    world.disks.attach("d-data-d", false);
+    world.converge(50);
+    assert_eq!(world.condition(condition_type::SYNCED), "True/InSync");
+
+    // Replication runs back now; its standby disks are those of the source.
+    world.edit(json!({"replication": "Stopped"}));
+    world.converge(50);
+    world.disks.attach("d-logs-s", true);
+    world.edit(json!({"replication": "Running"}));
+    world.pass();
+    assert_eq!(world.condition(condition_type::SYNCED), "False/DisksAttached");
+    let text = world.message(condition_type::SYNCED);
+    assert!(text.contains("started while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
+}
+
+#[test]
+fn an_observed_group_is_ready_as_it_is_waited_for_while_it_changes_and_stalled_by_what_lasts() {
+    let stopped = ["True/Stopped", "", ""];
+    let lasts = ["False/NotReady", "", "True/ObserveOnly"];
+    let failed = ["False/NotReady", "", "True/GroupFailed"];
+    let passing = |reason: &str| [format!("False/{reason}"), format!("True/{reason}"), String::new()];
+    let all = |it: [&str; 3]| it.map(str::to_owned);
+    let table = [
+        ("created", all(lasts), all(stopped)),
+        ("stopped", all(lasts), all(stopped)),
+        ("normal", all(["True/Available", "", ""]), all(lasts)),
+        ("stop_failed", all(lasts), all(lasts)),
+        ("failovered", all(lasts), all(lasts)),
+        ("creating", passing("Creating"), passing("Creating")),
+        ("stopping", passing("Updating"), passing("Updating")),
+        ("manual_syncing", passing("Updating"), passing("Updating")),
+        ("failovering", passing("FailingOver"), passing("FailingOver")),
+        ("reprotecting", passing("Reprotecting"), passing("Reprotecting")),
+        ("deleting", passing("Deleting"), passing("Deleting")),
+        ("failover_failed", all(failed), all(failed)),
+        ("invalid", all(failed), all(failed)),
+    ];
+    for (status, running, stopped) in table {
+        for (replication, wanted) in [("Running", running), ("Stopped", stopped)] {
+            let mut world = World::in_sync(json!({}));
+            world.disks.freeze(true);
+            world.edit(json!({"managementPolicy": "Observe", "replication": replication}));
+            world.console(json!({ "status": status }));
+            world.pass();
+            let said = [condition_type::READY, condition_type::RECONCILING, condition_type::STALLED]
+                .map(|kind| world.condition(kind));
+            assert_eq!(said, wanted, "{status} {replication}: {}", world.message(condition_type::READY));
+        }
+    }
+}
+
+#[test]
+fn that_a_failover_is_under_way_is_said_through_an_outage() {
+    let mut world = World::in_sync_with(json!({}), slow());
+    world.edit(json!({"activeSite": "Destination"}));
+    world.pass();
+    let going = ["False/FailingOver", "True/FailingOver"];
+    assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), going);
+    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!(
+        [condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)),
+        going,
+        "for three polls"
+    );
+    world.fresh = false;
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    let unseen = ["Unknown/NotReady", "True/FailingOver"];
+    assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), unseen);
+    (world.down, world.fresh) = (Default::default(), true);
+    world.converge(50);
+    world.advance(60_000);
+    world.pass();
+    assert_eq!(
+        [condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)),
+        ["True/Available", ""]
+    );
+}
+
+#[test]
+fn a_steady_group_is_not_rewritten_and_its_recovery_point_moves_by_the_minute() {
+    let mut world = World::in_sync(json!({}));
+    world.pace = 1_000;
+    world.pass();
+    let (mut writes, mut before) = (vec![], world.status.clone());
+    for second in 0..180 {
+        world.pass();
+        if world.status != before {
+            writes.push(second);
+            let mut same = world.status.clone();
+            same.recovery_point = before.recovery_point;
+            assert_eq!(same, before, "only the recovery point moves");
+            before = world.status.clone();
+        }
+    }
+    assert!((2..=3).contains(&writes.len()), "{writes:?}");
+}
+
+#[test]
+fn what_was_seen_of_an_unreachable_cloud_stays_until_it_is_old() {
+    let mut world = World::in_sync(json!({}));
+    let before = world.status.clone();
+    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!(world.condition(condition_type::READY), "True/Available");
+    assert_eq!(world.condition(condition_type::SYNCED), "Unknown/CloudUnavailable");
+    assert_eq!(world.status.operations, before.operations);
+    world.fresh = false;
+    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    assert_eq!(world.condition(condition_type::READY), "Unknown/NotReady");
+    assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
+    assert_eq!(world.status.active_site, before.active_site);
+}

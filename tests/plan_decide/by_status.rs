@@ -1,0 +1,141 @@
+//! What becomes of one item: every status that the cloud may show against everything that may be wanted of it.
+
+use std::collections::BTreeMap;
+
+use disaster_recovery_operator::cloud::rocketmq::ItemView;
+use disaster_recovery_operator::controller::plan::decide::{Step, Verdict, Work};
+use serde_json::json;
+
+use super::world::*;
+
+const STATUSES: [&str; 7] =
+    ["absent", "CREATING", "CHANGING", "RUNNING", "MANUAL_STOPPED", "OVERDUE_STOPPED", "MIGRATING"];
+const WANTED: [&str; 5] = ["Running", "Stopped", "Keep", "Prune", "deleting"];
+
+/// The steps and the verdict of every cell: `AddItem Acting(Creating)`.
+const TABLE: &[(&str, &str, &str)] = &[
+    ("absent", "Running", "AddItem Acting(Creating)"),
+    ("absent", "Stopped", "AddItem Acting(Creating)"),
+    ("absent", "Keep", "InSync"),
+    ("absent", "Prune", "InSync"),
+    ("absent", "deleting", "DeletePlan Acting(Deleting)"),
+    ("CREATING", "Running", "Waiting(Creating)"),
+    ("CREATING", "Stopped", "Waiting(Creating)"),
+    ("CREATING", "Keep", "InSync"),
+    ("CREATING", "Prune", "Waiting(Updating)"),
+    ("CREATING", "deleting", "Waiting(Deleting)"),
+    ("CHANGING", "Running", "Waiting(Updating)"),
+    ("CHANGING", "Stopped", "Waiting(Updating)"),
+    ("CHANGING", "Keep", "InSync"),
+    ("CHANGING", "Prune", "Waiting(Updating)"),
+    ("CHANGING", "deleting", "Waiting(Deleting)"),
+    ("RUNNING", "Running", "InSync"),
+    ("RUNNING", "Stopped", "StopItem Acting(Updating)"),
+    ("RUNNING", "Keep", "InSync"),
+    ("RUNNING", "Prune", "StopItem Acting(Updating)"),
+    ("RUNNING", "deleting", "StopItem Acting(Deleting)"),
+    ("MANUAL_STOPPED", "Running", "StartItem Acting(Updating)"),
+    ("MANUAL_STOPPED", "Stopped", "InSync"),
+    ("MANUAL_STOPPED", "Keep", "InSync"),
+    ("MANUAL_STOPPED", "Prune", "DeleteItem Acting(Updating)"),
+    ("MANUAL_STOPPED", "deleting", "DeleteItem Acting(Deleting)"),
+    // It is tried, since nobody knows when the payment is settled; the answer says why it cannot be.
+    ("OVERDUE_STOPPED", "Running", "StartItem Acting(Updating)"),
+    ("OVERDUE_STOPPED", "Stopped", "InSync"),
+    ("OVERDUE_STOPPED", "Keep", "InSync"),
+    ("OVERDUE_STOPPED", "Prune", "DeleteItem Acting(Updating)"),
+    ("OVERDUE_STOPPED", "deleting", "DeleteItem Acting(Deleting)"),
+    ("MIGRATING", "Running", "Waiting(Updating)"),
+    ("MIGRATING", "Stopped", "Waiting(Updating)"),
+    ("MIGRATING", "Keep", "InSync"),
+    // Whether it can be deleted, the answer says.
+    ("MIGRATING", "Prune", "DeleteItem Acting(Updating)"),
+    ("MIGRATING", "deleting", "DeleteItem Acting(Deleting)"),
+];
+
+fn phase(phase: Work) -> &'static str {
+    match phase {
+        Work::Creating => "Creating",
+        Work::Updating => "Updating",
+        Work::Deleting => "Deleting",
+        other => panic!("no plan is {other:?}"),
+    }
+}
+
+/// Decides about one item in that status, of which that is wanted.
+fn cell(status: &str, wanted: &str) -> String {
+    let named = matches!(wanted, "Running" | "Stopped");
+    let state = if wanted == "Stopped" { "Stopped" } else { "Running" };
+    let mappings = if named { vec![mapping("orders", "orders", state)] } else { vec![] };
+    let policy = if wanted == "Prune" { "Prune" } else { "Keep" };
+    let mut world = World::in_sync(spec_with(json!({"topicMappings": [], "itemPolicy": policy})), Default::default());
+    world.edit(json!({ "topicMappings": mappings }));
+    world.deleting = wanted == "deleting";
+    let (mut seen, _) = world.decide();
+    if status != "absent" {
+        let ids: Vec<_> = world.our_plan().unwrap().instances.iter().map(|it| it.id().to_owned()).collect();
+        let item: ItemView = wire(&json!({
+            "itemId": 7, "itemStatus": status,
+            "topics": [
+                {"instanceId": ids[0], "topicName": "orders", "deliveryOrderType": "Orderly"},
+                {"instanceId": ids[1], "topicName": "orders-copy", "deliveryOrderType": "Orderly"},
+            ],
+        }));
+        seen.items.push(item);
+    }
+    let decision = world.decide_on(&seen);
+    let mut words: Vec<String> = decision.steps.iter().map(|it| it.name().to_owned()).collect();
+    for step in &decision.steps {
+        if let Step::UpdateItem { item_id, .. }
+        | Step::StartItem { item_id, .. }
+        | Step::StopItem { item_id, .. }
+        | Step::DeleteItem { item_id, .. } = step
+        {
+            assert_eq!(*item_id, 7);
+        }
+    }
+    words.push(match &decision.verdict {
+        Verdict::InSync => "InSync".into(),
+        Verdict::Acting(it) => format!("Acting({})", phase(*it)),
+        Verdict::Waiting { work: it, on } => {
+            assert!(on.contains('7') && on.contains(status), "{on}");
+            format!("Waiting({})", phase(*it))
+        }
+        Verdict::Refused { reason, .. } => format!("Refused({reason})"),
+        Verdict::Released { .. } => "Released".into(),
+    });
+    words.join(" ")
+}
+
+#[test]
+fn every_status_of_an_item_has_its_answer_to_everything_that_may_be_wanted() {
+    let table: BTreeMap<_, _> = TABLE.iter().map(|(status, wanted, answer)| ((*status, *wanted), *answer)).collect();
+    assert_eq!(table.len(), TABLE.len(), "a cell is there twice");
+    assert_eq!(table.len(), STATUSES.len() * WANTED.len(), "a cell is missing");
+    let mut wrong = vec![];
+    for status in STATUSES {
+        for wanted in WANTED {
+            let answer = cell(status, wanted);
+            if table.get(&(status, wanted)) != Some(&answer.as_str()) {
+                wrong.push(format!("{status} × {wanted}: {answer}, not {:?}", table.get(&(status, wanted))));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_item_that_changes_holds_up_nothing_but_itself_and_the_plan() {
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::in_sync(
+        spec,
+        disaster_recovery_operator::simulator::model::Rules { update_while_running: true, ..Default::default() },
+    );
+    world.model.rules.delay_ms = 60_000;
+    world.edit(
+        json!({"planDesc": "Other", "topicMappings": [mapping("a", "a2", "Running"), mapping("b", "b", "Running")]}),
+    );
+    world.pass();
+    world.edit(json!({"planDesc": "Third", "topicMappings": [mapping("a", "a2", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running")]}));
+    assert_eq!(world.pass().names(), ["StopItem", "AddItem"]);
+}

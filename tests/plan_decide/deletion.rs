@@ -1,0 +1,247 @@
+//! Deletion: what goes, what stays, and what is never touched.
+
+use disaster_recovery_operator::api::plan::CreationStatus;
+use disaster_recovery_operator::controller::plan::decide::Verdict;
+use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::world::*;
+
+/// What is left of a plan after its object's deletion.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Left {
+    Nothing,
+    Unmarked,
+    Untouched,
+}
+
+const POLICIES: [&str; 3] = ["Delete", "Retain", "Observe"];
+const MARKS: [&str; 4] = ["ours", "another's", "none, claimed", "none, unclaimed"];
+const PENDING: [bool; 2] = [false, true];
+
+const TABLE: &[(&str, &str, Left)] = &[
+    ("Delete", "ours", Left::Nothing),
+    ("Delete", "another's", Left::Untouched),
+    ("Delete", "none, claimed", Left::Nothing),
+    ("Delete", "none, unclaimed", Left::Untouched),
+    ("Retain", "ours", Left::Unmarked),
+    ("Retain", "another's", Left::Untouched),
+    ("Retain", "none, claimed", Left::Untouched),
+    ("Retain", "none, unclaimed", Left::Untouched),
+    ("Observe", "ours", Left::Untouched),
+    ("Observe", "another's", Left::Untouched),
+    ("Observe", "none, claimed", Left::Untouched),
+    ("Observe", "none, unclaimed", Left::Untouched),
+];
+
+fn desc(mark: &str) -> String {
+    match mark {
+        "ours" => format!("Orders {MARK}"),
+        "another's" => format!("Orders {THEIRS}"),
+        _ => "Orders".into(),
+    }
+}
+
+#[test]
+fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
+    assert_eq!(TABLE.len(), POLICIES.len() * MARKS.len());
+    for (policy, mark) in POLICIES.iter().flat_map(|policy| MARKS.map(|mark| (*policy, mark))) {
+        let (_, _, left) = TABLE.iter().find(|it| (it.0, it.1) == (policy, mark)).unwrap();
+        for (pending, running) in PENDING.iter().flat_map(|it| [(*it, false), (*it, true)]) {
+            let case = format!("{policy}, {mark}, creation pending: {pending}, items: {running}");
+            let spec = match policy {
+                "Observe" => json!({"managementPolicy": "Observe"}),
+                policy => json!({ "deletionPolicy": policy }),
+            };
+            let mut world = World::new(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+            let mappings = if running { vec![mapping("orders", "orders", "")] } else { vec![] };
+            let (id, _) = world.console_plan(Some(&desc(mark)), &mappings);
+            let stranger = world.stranger("other", None);
+            world.edit(json!({"planId": id.to_string()}));
+            world.advance(10_000);
+            world.annotation = matches!(mark, "ours" | "none, claimed").then_some(id);
+            world.status.plan_id = world.annotation.map(|id| id.to_string());
+            if pending {
+                let time = Timestamp::from_millisecond(world.now).unwrap();
+                world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
+            }
+            let (before, theirs) = (world.snapshot(id), world.snapshot(stranger));
+            world.deleting = true;
+            world.converge(60);
+            assert!(world.released.is_some(), "{case}");
+            let after = world.snapshot(id);
+            match left {
+                Left::Nothing => assert_eq!(after, None, "{case}"),
+                Left::Untouched => assert_eq!(after, before, "{case}"),
+                Left::Unmarked => {
+                    let mut wanted = before.unwrap();
+                    wanted["planDesc"] = json!("Orders");
+                    assert_eq!(after, Some(wanted), "{case}");
+                }
+            }
+            assert_eq!(world.snapshot(stranger), theirs, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
+    for (fault, calls) in [(Fault::AnswerLost, 1), (Fault::RequestLost, 0)] {
+        let rules = Rules { visibility_delay_ms: 60_000, ..Rules::default() };
+        let mut world = World::new(spec_with(json!({})), rules);
+        world.faulty_pass(&mut |_| fault, Crash::BeforeStatus);
+        assert_eq!(world.model.plans().count(), calls);
+        world.deleting = true;
+        assert!(matches!(world.pass().decision.verdict, Verdict::Waiting { .. }));
+        world.converge(60);
+        assert!(world.released.is_some());
+        assert_eq!(world.model.plans().count(), 0, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
+    let mut world = World::new(spec_with(json!({})), Rules { visibility_delay_ms: 60_000, ..Rules::default() });
+    world.pass();
+    world.deleting = true;
+    world.converge(60);
+    assert_eq!(world.model.plans().count(), 0);
+}
+
+#[test]
+fn an_object_without_a_plan_is_let_go_at_once() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    world.stranger("orders", None);
+    world.deleting = true;
+    assert_eq!(world.pass().decision.verdict, Verdict::Released { left: None });
+    assert_eq!(world.model.plans().count(), 1);
+}
+
+#[test]
+fn deletion_needs_no_valid_spec_and_no_secret() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
+    world.edit(json!({"planType": "ACTIVE_ACTIVE", "instances": [aliyun("x", "rmq-x", "ACTIVE"), aliyun("y", "rmq-y", "ACTIVE")], "topicMappings": []}));
+    world.missing_secret = Some("messaging/idc-acl".into());
+    world.deleting = true;
+    world.converge(60);
+    assert_eq!(world.model.plans().count(), 0);
+}
+
+#[test]
+fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
+    let spec = spec_with(json!({"topicMappings": [
+        mapping("a", "a", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running"),
+    ]}));
+    let mut world = World::in_sync(spec, Rules { delay_ms: 12_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    let item = world.console_item(plan_id, &mapping("x", "foreign", ""));
+    let overdue = *world.items(plan_id).keys().next().unwrap();
+    world.model.set_item_status(plan_id, overdue, ItemStatus::OverdueStopped, world.now).unwrap();
+    assert_eq!(world.items(plan_id)[&item], ItemStatus::Creating);
+    world.deleting = true;
+    world.converge(60);
+    assert_eq!(world.model.plans().count(), 0);
+}
+
+#[test]
+fn retaining_a_plan_whose_items_run_leaves_them_running() {
+    for update_while_running in [false, true] {
+        for delay_ms in [0, 12_000] {
+            let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
+                mapping("a", "a", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running"),
+            ]}));
+            let mut world = World::in_sync(spec, Rules { delay_ms, update_while_running, ..Rules::default() });
+            let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
+            world.deleting = true;
+            world.converge(60);
+            world.advance(60_000);
+            assert_eq!(world.items(plan_id), before);
+            assert_eq!(world.model.plan(plan_id).unwrap().plan_desc.as_deref(), Some("Orders"));
+        }
+    }
+}
+
+#[test]
+fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
+    let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
+        mapping("a", "a", "Running"), mapping("b", "b", "Running"),
+    ]}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let plan_id = world.plan_id();
+    let first = *world.items(plan_id).keys().next().unwrap();
+    world.model.set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now).unwrap();
+    let before = world.items(plan_id);
+    world.deleting = true;
+    world.converge(60);
+    world.advance(60_000);
+    assert_eq!(world.items(plan_id), before);
+}
+
+#[test]
+fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
+    let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
+    let plan_id = world.plan_id();
+    world.console_item(plan_id, &mapping("x", "foreign", ""));
+    world.converge(5);
+    let before = world.items(plan_id);
+    world.deleting = true;
+    world.converge(60);
+    assert!(world.released.clone().unwrap().unwrap().contains("kept with its owner mark"), "{:?}", world.released);
+    assert_eq!(world.items(plan_id), before);
+}
+
+#[test]
+fn retaining_a_plan_with_our_mark_whose_annotation_is_missing_leaves_its_items_running() {
+    let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
+    let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
+    world.annotation = None;
+    world.deleting = true;
+    world.converge(60);
+    world.advance(60_000);
+    assert_eq!(world.items(plan_id), before, "{:?}", world.released);
+}
+
+/// A plan with a running item that is being taken over, stopped for the update that marks it.
+fn half_taken_over(passes: usize) -> (World, i64) {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let (plan_id, _) = world.console_plan(Some("by hand"), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": plan_id.to_string()}));
+    for _ in 0..passes {
+        world.pass();
+    }
+    (world, plan_id)
+}
+
+#[test]
+fn a_deletion_in_the_middle_of_a_take_over_does_not_leave_its_items_stopped() {
+    for policy in ["Retain", "Delete"] {
+        for passes in 1..8 {
+            let (mut world, plan_id) = half_taken_over(passes);
+            world.edit(json!({ "deletionPolicy": policy }));
+            world.deleting = true;
+            world.converge(60);
+            world.advance(60_000);
+            let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
+            assert!(!stopped, "{policy} after {passes} passes: {:?}", world.released);
+        }
+    }
+}
+
+#[test]
+fn a_deletion_in_the_middle_of_a_pause_does_not_leave_the_items_of_a_retained_plan_stopped() {
+    for passes in 1..8 {
+        let spec = spec_with(json!({"deletionPolicy": "Retain"}));
+        let mut world = World::in_sync(spec, Rules { delay_ms: 7_000, ..Rules::default() });
+        let plan_id = world.plan_id();
+        world.edit(json!({"planDesc": "Other"}));
+        for _ in 0..passes {
+            world.pass();
+        }
+        world.deleting = true;
+        world.converge(60);
+        world.advance(60_000);
+        let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
+        assert!(!stopped, "after {passes} passes: {:?}", world.released);
+    }
+}

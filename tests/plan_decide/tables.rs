@@ -1,0 +1,821 @@
+//! Situations of a plan, one by one.
+
+use disaster_recovery_operator::api::condition::synced;
+use disaster_recovery_operator::api::plan::CreationStatus;
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::controller::plan::act::Outcome;
+use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
+use disaster_recovery_operator::controller::plan::observe::Lookup;
+use disaster_recovery_operator::simulator::model::{ItemStatus, PasswordEcho, Rules};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::world::*;
+
+fn slow() -> Rules {
+    Rules { delay_ms: 2_000, visibility_delay_ms: 7_000, ..Rules::default() }
+}
+
+fn running_update() -> Rules {
+    Rules { update_while_running: true, ..Rules::default() }
+}
+
+#[test]
+fn a_plan_is_made_with_our_mark_and_then_its_items() {
+    let mut world = World::new(spec_with(json!({})), slow());
+    let first = world.pass();
+    let [Step::CreatePlan { plan }] = first.decision.steps.as_slice() else { panic!("{:?}", first.decision) };
+    assert_eq!(plan.plan_desc.as_deref(), Some("Orders [drp 0a1b2c3d/messaging/orders]"));
+    assert_eq!(plan.instances.as_ref().unwrap()[1].v_switch_id.as_deref(), Some("vsw-a|vsw-b"));
+    assert_eq!(plan.instances.as_ref().unwrap()[1].password.as_ref().unwrap().expose(), PASSWORD);
+    assert!(matches!(world.pass().decision.verdict, Verdict::Waiting { .. }), "the plan is not visible yet");
+    let last = world.converge(20);
+    assert_eq!(last.decision.verdict, Verdict::InSync);
+    assert_eq!(last.decision.drift, vec![]);
+    let plan = world.our_plan().unwrap();
+    assert_eq!(plan.items.values().map(|it| it.status).collect::<Vec<_>>(), [ItemStatus::Running]);
+    assert_eq!(world.annotation, Some(plan.plan_id));
+    assert_eq!(world.status.plan_id, Some(plan.plan_id.to_string()));
+    assert_eq!(world.status.creation, None);
+}
+
+#[test]
+fn a_plan_in_sync_needs_no_step_in_any_later_pass() {
+    let mut world = World::in_sync(spec_with(json!({})), slow());
+    for _ in 0..30 {
+        let passed = world.pass();
+        assert_eq!((passed.names(), &passed.decision.verdict), (vec![], &Verdict::InSync));
+        assert!(passed.events.is_empty(), "{:?}", passed.events);
+    }
+}
+
+#[test]
+fn a_plan_that_spec_plan_id_names_is_taken_over_without_touching_what_it_has() {
+    let mut world = World::new(spec_with(json!({})), running_update());
+    let foreign = mapping("x", "foreign", "Running");
+    let (plan_id, items) = world.console_plan(Some("by hand"), &[mapping("orders", "orders", "Running"), foreign]);
+    world.edit(json!({"planId": plan_id.to_string()}));
+    let first = world.pass();
+    assert_eq!(first.names(), ["UpdatePlan"]);
+    let Step::UpdatePlan { plan, .. } = &first.decision.steps[0] else { panic!() };
+    // The one plan update also brings the credentials, which nobody knows to be those of the Secret.
+    assert_eq!(plan.plan_desc.as_deref(), Some("Orders [drp 0a1b2c3d/messaging/orders]"));
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    assert_eq!(
+        world.items(plan_id).into_iter().collect::<Vec<_>>(),
+        items.iter().map(|id| (*id, ItemStatus::Running)).collect::<Vec<_>>()
+    );
+    assert_eq!(world.status.topic_mappings[0].item_id, Some(items[0].to_string()));
+}
+
+#[test]
+fn a_plan_without_items_is_taken_over_and_gets_them() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let (plan_id, _) = world.console_plan(None, &[]);
+    world.edit(json!({"planId": plan_id.to_string()}));
+    assert_eq!(world.pass().names(), ["UpdatePlan", "AddItem"]);
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plan_id(), plan_id);
+}
+
+#[test]
+fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
+    let spec =
+        spec_with(json!({"topicMappings": [mapping("orders", "orders", "Running"), mapping("off", "off", "Stopped")]}));
+    let mut world = World::new(spec, Rules { delay_ms: 7_000, ..Rules::default() });
+    let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", ""), mapping("off", "off", "")]);
+    world.model.set_item_status(plan_id, items[1], ItemStatus::ManualStopped, world.now).unwrap();
+    world.edit(json!({"planId": plan_id.to_string()}));
+    let mut all = vec![];
+    for _ in 0..12 {
+        let passed = world.pass();
+        assert!(passed.decision.steps.len() <= 1, "{:?}", passed.decision.steps);
+        all.extend(passed.acted.iter().map(|it| (it.step.name(), it.outcome == Outcome::Done)));
+    }
+    assert_eq!(all, [("UpdatePlan", false), ("StopItem", true), ("UpdatePlan", true), ("StartItem", true)]);
+    assert_eq!(world.pass().decision.verdict, Verdict::InSync);
+    assert_eq!(world.items(plan_id)[&items[0]], ItemStatus::Running);
+    assert_eq!(world.items(plan_id)[&items[1]], ItemStatus::ManualStopped);
+    assert!(world.status.paused_items.is_empty());
+}
+
+#[test]
+fn a_plan_is_not_paused_while_an_item_runs_that_is_not_ours() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let both = [mapping("orders", "orders", ""), mapping("x", "foreign", "")];
+    let (plan_id, items) = world.console_plan(None, &both);
+    world.edit(json!({"planId": plan_id.to_string()}));
+    let last = world.converge(10);
+    assert!(last.decision.blocked_by.is_some());
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::ITEMS_RUNNING));
+    for _ in 0..5 {
+        assert_eq!(world.pass().names(), ["UpdatePlan"], "the plan is asked again, in case it no longer minds");
+    }
+    assert_eq!(
+        world.items(plan_id).into_iter().collect::<Vec<_>>(),
+        items.iter().map(|id| (*id, ItemStatus::Running)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_a_pause_does_not_leave_our_items_stopped() {
+    // The foreign item is still being made when ours is stopped, and runs when the plan could be updated.
+    let mut world = World::new(spec_with(json!({})), Rules { delay_ms: 20_000, ..Rules::default() });
+    let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": plan_id.to_string()}));
+    world.pass();
+    assert!(!world.status.paused_items.is_empty());
+    world.console_item(plan_id, &mapping("x", "foreign", ""));
+    for _ in 0..30 {
+        world.pass();
+    }
+    assert_eq!(world.items(plan_id)[&items[0]], ItemStatus::Running, "{:?}", world.pass().decision);
+}
+
+#[test]
+fn what_the_items_need_is_done_although_foreign_items_block_the_change_of_the_plan() {
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::new(spec, Rules::default());
+    let (plan_id, items) = world.console_plan(None, &[mapping("a", "a", ""), mapping("x", "foreign", "")]);
+    world.model.set_item_status(plan_id, items[0], ItemStatus::ManualStopped, world.now).unwrap();
+    world.edit(json!({"planId": plan_id.to_string()}));
+    world.converge(20);
+    let statuses: Vec<_> = world.items(plan_id).into_values().collect();
+    assert_eq!(statuses, [ItemStatus::Running; 3], "{:?}", world.pass().decision);
+}
+
+#[test]
+fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
+    // This cloud changes a plan while items run; one refusal had another cause, which is gone.
+    let mut world = World::in_sync(spec_with(json!({})), running_update());
+    let plan_id = world.plan_id();
+    world.console_item(plan_id, &mapping("x", "foreign", ""));
+    world.advance(10_000);
+    world.edit(json!({"planDesc": "Other"}));
+    world.faulty_pass(&mut |_| Fault::Refused(Class::Conflict), Crash::Never);
+    for _ in 0..20 {
+        world.pass();
+    }
+    assert_eq!(world.pass().decision.verdict, Verdict::InSync);
+}
+
+#[test]
+fn topics_that_the_api_never_takes_do_not_leave_the_item_stopped() {
+    // It refuses them while the item runs, and then it refuses them for good.
+    for class in [Class::Conflict, Class::Invalid, Class::Ambiguous] {
+        let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
+        let plan_id = world.plan_id();
+        world.edit(json!({"topicMappings": [mapping("orders", "other", "Running")]}));
+        let mut first = true;
+        for _ in 0..60 {
+            let mut fault = |step: &Step| match step {
+                Step::UpdateItem { .. } => {
+                    let refused = if std::mem::take(&mut first) { Class::Conflict } else { class };
+                    Fault::Refused(refused)
+                }
+                _ => Fault::None,
+            };
+            world.faulty_pass(&mut fault, Crash::Never);
+        }
+        assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running], "{class:?}");
+        assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC), "{class:?}");
+        assert!(world.status.paused_items.is_empty(), "{class:?}");
+    }
+}
+
+#[test]
+fn a_pause_ends_after_ten_minutes_whatever_becomes_of_the_change() {
+    // One item is stopped, the other cannot be: the plan can never be changed.
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let plan_id = world.plan_id();
+    let second = *world.items(plan_id).keys().max().unwrap();
+    world.edit(json!({"planDesc": "Other"}));
+    for _ in 0..300 {
+        let mut fault = |step: &Step| match step {
+            Step::StopItem { item_id, .. } if *item_id == second => Fault::Refused(Class::Conflict),
+            _ => Fault::None,
+        };
+        world.faulty_pass(&mut fault, Crash::Never);
+    }
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC));
+}
+
+#[test]
+fn retaining_stops_only_what_it_will_start_again() {
+    // One item was listed for a change of its own when the object was deleted.
+    let spec = json!({
+        "deletionPolicy": "Retain",
+        "topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")],
+    });
+    let mut world = World::in_sync(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.status.paused_items = vec![world.items(plan_id).keys().min().unwrap().to_string()];
+    world.status.paused_since = Some(Timestamp::from_millisecond(world.now).unwrap());
+    world.deleting = true;
+    world.converge(60);
+    assert!(world.released.is_some());
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert!(!world.model.plan(plan_id).unwrap().plan_desc.clone().unwrap().contains(MARK));
+}
+
+#[test]
+fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
+    // The plan must be paused for the change, and then the change itself is refused, such as for a wrong password.
+    for class in [Class::Invalid, Class::Denied] {
+        let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+        let plan_id = world.plan_id();
+        world.credentials.insert("idc".into(), acl(Some("mistyped-1"), "2"));
+        world.pass();
+        assert!(!world.status.paused_items.is_empty());
+        let mut refuse = |step: &Step| match step {
+            Step::UpdatePlan { .. } => Fault::Refused(class),
+            _ => Fault::None,
+        };
+        let running = (0..40)
+            .filter(|_| {
+                world.faulty_pass(&mut refuse, Crash::Never);
+                world.items(plan_id).values().all(|it| *it == ItemStatus::Running)
+            })
+            .count();
+        assert!(running > 20, "{class:?}: replication ran after {running} of 40 passes");
+    }
+}
+
+#[test]
+fn a_mapping_that_is_renamed_while_its_item_is_not_visible_yet_gets_no_second_item() {
+    let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
+    let mut world = World::in_sync(spec_with(json!({"topicMappings": []})), rules);
+    world.edit(json!({"topicMappings": [mapping("orders", "orders", "Running")]}));
+    assert_eq!(world.pass().names(), ["AddItem"]);
+    world.edit(json!({"topicMappings": [mapping("renamed", "orders", "Running")]}));
+    world.converge(60);
+    assert_eq!(world.our_plan().unwrap().items.len(), 1);
+}
+
+#[test]
+fn the_order_in_which_the_cloud_shows_instances_does_not_matter() {
+    let aliyun_only = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("idc", "rmq-b", "PASSIVE")]);
+    let mixed = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), external()]);
+    for instances in [aliyun_only, mixed, two_clusters("10.0.0.9:9876")] {
+        let mut world = World::in_sync(spec_with(json!({ "instances": instances })), running_update());
+        let id = world.plan_id();
+        world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+        let passed = world.pass();
+        assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync), "{instances}");
+        world.edit(json!({"planDesc": "Other"}));
+        assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    }
+}
+
+/// Two clusters of the user's own, the first one at that address.
+fn two_clusters(address: &str) -> Value {
+    let mut first = external();
+    first["name"] = json!("hangzhou");
+    first["instanceRole"] = json!("ACTIVE");
+    first["endpointUrl"] = json!(address);
+    first["vpcId"] = json!("vpc-9");
+    first["authType"] = json!("NO_AUTH");
+    first.as_object_mut().unwrap().remove("credentialsSecretRef");
+    json!([first, external()])
+}
+
+#[test]
+fn two_clusters_with_the_same_address_in_two_vpcs_are_told_apart() {
+    let mut world = World::in_sync(spec_with(json!({ "instances": two_clusters("10.0.0.1:9876") })), running_update());
+    let id = world.plan_id();
+    world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+}
+
+#[test]
+fn a_plan_named_by_plan_id_while_a_create_is_unanswered_leaves_no_orphan() {
+    let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
+    let mut world = World::new(spec_with(json!({})), rules);
+    let id = world.stranger("other", None);
+    world.advance(60_000);
+    world.faulty_pass(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.edit(json!({"planId": id.to_string()}));
+    for _ in 0..40 {
+        world.pass();
+    }
+    let marked: Vec<_> = world
+        .model
+        .plans()
+        .filter(|it| it.plan_desc.as_deref().unwrap_or_default().ends_with(MARK))
+        .map(|it| it.plan_id)
+        .collect();
+    assert!(marked.is_empty() || world.status.plan_id == Some(marked[0].to_string()), "{marked:?} {:?}", world.status);
+}
+
+#[test]
+fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.edit(json!({"planDesc": "Other"}));
+    world.pass();
+    world.pass();
+    assert!(!world.status.paused_items.is_empty());
+    world.missing_secret = Some("messaging/idc-acl".into());
+    for _ in 0..20 {
+        world.pass();
+    }
+    let running = world.items(plan_id).values().all(|it| *it == ItemStatus::Running);
+    assert!(running, "{:?} {:?}", world.items(plan_id), world.pass().decision);
+}
+
+#[test]
+fn an_immutable_difference_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.edit(json!({"planDesc": "Other"}));
+    world.pass();
+    world.pass();
+    assert!(!world.status.paused_items.is_empty());
+    world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
+    for _ in 0..20 {
+        world.pass();
+    }
+    let running = world.items(plan_id).values().all(|it| *it == ItemStatus::Running);
+    assert!(running, "{:?} {:?}", world.items(plan_id), world.pass().decision);
+}
+
+#[test]
+fn a_plan_of_the_same_name_without_a_mark_is_a_name_conflict_and_is_left_alone() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let id = world.stranger("orders", Some("somebody's"));
+    let before = world.snapshot(id);
+    for _ in 0..3 {
+        let passed = world.pass();
+        assert_eq!((passed.refusal(), passed.names()), (Some(synced::NAME_CONFLICT), vec![]));
+        let Verdict::Refused { message, .. } = &passed.decision.verdict else { panic!() };
+        assert!(message.contains(&id.to_string()), "{message}");
+    }
+    assert_eq!((world.snapshot(id), world.model.plans().count()), (before, 1));
+}
+
+#[test]
+fn a_name_conflict_ends_when_spec_plan_id_names_the_plan() {
+    let mut world = World::new(spec_with(json!({})), running_update());
+    let (plan_id, _) = world.console_plan(None, &[]);
+    assert_eq!(world.pass().refusal(), Some(synced::NAME_CONFLICT));
+    world.edit(json!({"planId": plan_id.to_string()}));
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+}
+
+#[test]
+fn a_name_conflict_after_our_plan_was_deleted_also_ends_when_spec_plan_id_names_the_plan() {
+    // Somebody deleted the plan and made one of the same name by hand; the annotation still has the first one's ID.
+    let mut world = World::in_sync(spec_with(json!({})), running_update());
+    world.model.remove_plan(world.plan_id()).unwrap();
+    let (plan_id, _) = world.console_plan(None, &[]);
+    assert_eq!(world.converge(5).refusal(), Some(synced::NAME_CONFLICT));
+    world.edit(json!({"planId": plan_id.to_string()}));
+    let last = world.converge(10);
+    assert_eq!(last.decision.verdict, Verdict::InSync);
+    assert_eq!(world.plan_id(), plan_id);
+}
+
+#[test]
+fn a_plan_with_anothers_mark_is_left_alone_by_name_by_plan_id_and_by_status() {
+    for named in [false, true] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        let (id, _) = world.console_plan(Some(&format!("Orders {THEIRS}")), &[mapping("x", "foreign", "")]);
+        if named {
+            world.edit(json!({"planId": id.to_string()}));
+        }
+        let before = world.snapshot(id);
+        for _ in 0..3 {
+            let passed = world.pass();
+            assert_eq!((passed.refusal(), passed.names()), (Some(synced::OWNED_BY_ANOTHER), vec![]));
+        }
+        assert_eq!((world.snapshot(id), world.model.plans().count()), (before, 1));
+    }
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let id = world.plan_id();
+    world.model.edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now).unwrap();
+    let before = world.snapshot(id);
+    let passed = world.pass();
+    assert_eq!((passed.refusal(), passed.names()), (Some(synced::OWNED_BY_ANOTHER), vec![]));
+    assert_eq!(world.snapshot(id), before);
+}
+
+#[test]
+fn a_plan_that_spec_plan_id_names_and_that_does_not_exist_is_not_found_and_not_made() {
+    let mut world = World::new(spec_with(json!({"planId": "1300000999"})), Rules::default());
+    for _ in 0..3 {
+        let passed = world.pass();
+        assert_eq!((passed.refusal(), passed.names()), (Some(synced::PLAN_NOT_FOUND), vec![]));
+    }
+    assert_eq!(world.model.plans().count(), 0);
+}
+
+#[test]
+fn an_object_is_never_moved_from_its_plan_to_another() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let other = world.stranger("other", None);
+    let before = (world.snapshot(world.plan_id()), world.snapshot(other));
+    world.edit(json!({"planId": other.to_string()}));
+    let passed = world.pass();
+    assert_eq!((passed.refusal(), passed.names()), (Some(synced::INVALID_SPEC), vec![]));
+    assert_eq!((world.snapshot(world.plan_id()), world.snapshot(other)), before);
+}
+
+#[test]
+fn an_unanswered_create_is_resolved_by_what_becomes_visible_and_by_nothing_else() {
+    // (whether it happened, how long it stays invisible in s, the crash) and how many plans there are in the end: one.
+    for (fault, visibility) in [
+        (Fault::AnswerLost, 0),
+        (Fault::AnswerLost, 30),
+        (Fault::AnswerLost, 110),
+        (Fault::RequestLost, 0),
+        (Fault::RequestLost, 110),
+        (Fault::Refused(Class::Throttled { after: None }), 0),
+        (Fault::Refused(Class::Denied), 0),
+    ] {
+        for crash in [Crash::Never, Crash::BeforeAnnotation, Crash::BeforeStatus, Crash::BeforeActing] {
+            let rules = Rules { visibility_delay_ms: visibility * 1000, ..Rules::default() };
+            let mut world = World::new(spec_with(json!({})), rules);
+            world.faulty_pass(&mut |_| fault, crash);
+            if matches!(fault, Fault::Refused(_)) && crash == Crash::Never {
+                assert_eq!(world.status.creation, None, "what did not happen is not waited for");
+            } else {
+                assert!(world.status.creation.is_some());
+            }
+            assert_eq!(world.converge(120).decision.verdict, Verdict::InSync, "{fault:?} {crash:?}");
+            assert_eq!(world.model.plans().count(), 1, "{fault:?} {crash:?}");
+            assert_eq!(world.our_plan().unwrap().items.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn within_the_window_an_absent_plan_is_waited_for_and_after_it_is_made() {
+    for (age, names) in [(0, vec![]), (119, vec![]), (120, vec!["CreatePlan"]), (500, vec!["CreatePlan"])] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        let time = Timestamp::from_second(T0 / 1000 - age).unwrap();
+        world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
+        let (_, decision) = world.decide();
+        assert_eq!(decision.steps.iter().map(Step::name).collect::<Vec<_>>(), names, "{age}");
+        assert_eq!(matches!(decision.verdict, Verdict::Waiting { .. }), age < 120, "{age}");
+    }
+}
+
+#[test]
+fn an_unanswered_add_item_makes_no_second_item() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::Refused(Class::Invalid)] {
+        for crash in [Crash::Never, Crash::BeforeStatus] {
+            for visibility in [0, 60_000] {
+                let rules = Rules { visibility_delay_ms: visibility, delay_ms: 3_000, ..Rules::default() };
+                let spec =
+                    spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]}));
+                let mut world = World::new(spec, rules);
+                while world.decide().1.steps.first().is_none_or(|it| it.name() != "AddItem") {
+                    world.pass();
+                }
+                world.faulty_pass(&mut |_| fault, crash);
+                assert_eq!(world.converge(120).decision.verdict, Verdict::InSync);
+                assert_eq!(world.our_plan().unwrap().items.len(), 2, "{fault:?} {crash:?} {visibility}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_was_deleted_in_the_console_is_made_again() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let first = world.plan_id();
+    world.model.remove_plan(first).unwrap();
+    let passed = world.pass();
+    assert_eq!(passed.names(), Vec::<&str>::new(), "a second look has to agree");
+    assert_eq!(passed.decision.drift[0].field, "planId");
+    assert!(passed.events.iter().any(|it| it.reason == "PlanGone"), "{:?}", passed.events);
+    let passed = world.pass();
+    assert_eq!(passed.names(), ["CreatePlan"]);
+    assert!(!passed.events.iter().any(|it| it.reason == "PlanGone"), "{:?}", passed.events);
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    assert_ne!(world.plan_id(), first);
+    assert_eq!(world.annotation, Some(world.plan_id()));
+}
+
+#[test]
+fn every_immutable_field_is_named_and_leads_to_no_step() {
+    let first = |field: &str, value: Value| {
+        let mut it = serde_json::to_value(&base_spec().instances[0]).unwrap();
+        it[field] = value;
+        json!({"instances": [it, external()]})
+    };
+    let second = |field: &str, value: Value| {
+        let mut it = external();
+        it[field] = value;
+        json!({"instances": [serde_json::to_value(&base_spec().instances[0]).unwrap(), it]})
+    };
+    let mut roles = json!({"instances": [serde_json::to_value(&base_spec().instances[0]).unwrap(), external()]});
+    roles["instances"][0]["instanceRole"] = json!("PASSIVE");
+    roles["instances"][1]["instanceRole"] = json!("ACTIVE");
+    let mut kind = json!({"instances": [serde_json::to_value(&base_spec().instances[0]).unwrap(), aliyun("idc", "rmq-b", "PASSIVE")]});
+    kind["instances"][1]["regionId"] = json!("cn-shanghai");
+    let table: Vec<(Value, &str)> = vec![
+        (json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}), "planType"),
+        (first("instanceId", json!("rmq-other")), "instances[hangzhou]"),
+        (first("regionId", json!("cn-beijing")), "instances[hangzhou].regionId"),
+        (roles.clone(), "instances[hangzhou].instanceRole"),
+        (roles, "instances[idc].instanceRole"),
+        (kind, "instances[idc]"),
+        (second("regionId", json!("cn-beijing")), "instances[idc].regionId"),
+        (second("endpointUrl", json!("10.0.0.2:9876")), "instances[idc].endpointUrl"),
+        (second("networkType", json!("TCP_INTERNET")), "instances[idc].networkType"),
+        (second("vpcId", json!("vpc-2")), "instances[idc].vpcId"),
+        (second("vSwitchIds", json!(["vsw-a"])), "instances[idc].vSwitchIds"),
+        (second("securityGroupId", json!("sg-2")), "instances[idc].securityGroupId"),
+        (second("consumerGroupId", json!("GID_OTHER")), "instances[idc].consumerGroupId"),
+    ];
+    for (patch, field) in table {
+        let mut world = World::in_sync(spec_with(json!({})), running_update());
+        let before = world.snapshot(world.plan_id());
+        world.edit(patch);
+        for _ in 0..2 {
+            let passed = world.pass();
+            assert_eq!((passed.refusal(), passed.names()), (Some(synced::IMMUTABLE_FIELD), vec![]), "{field}");
+            assert!(passed.decision.drift.iter().any(|it| it.field == field), "{field}: {:?}", passed.decision.drift);
+            let Verdict::Refused { message, .. } = &passed.decision.verdict else { panic!() };
+            assert!(message.contains(field), "{field}: {message}");
+        }
+        assert_eq!(world.snapshot(world.plan_id()), before);
+    }
+}
+
+#[test]
+fn the_order_of_vswitches_and_the_spelling_of_a_role_are_no_difference() {
+    let mut world = World::in_sync(spec_with(json!({})), running_update());
+    let mut idc = external();
+    idc["vSwitchIds"] = json!(["vsw-b", "vsw-a"]);
+    let id = world.plan_id();
+    world.edit(json!({"instances": [serde_json::to_value(&base_spec().instances[0]).unwrap(), idc]}));
+    world.model.plan_mut(id).unwrap().instances[1].instance_role = Some("Passive".into());
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+}
+
+/// What to change in the console, and what field of the spec then differs; whether instances must be sent.
+#[test]
+fn every_mutable_field_that_drifts_leads_to_exactly_one_update_with_instances_only_when_they_differ() {
+    let first = |patch: Value| {
+        let mut patch = patch;
+        patch["instanceId"] = json!("rmq-a");
+        json!({"instances": [patch]})
+    };
+    let second = |world: &World, patch: Value| {
+        let mut patch = patch;
+        patch["instanceId"] = json!(world.our_plan().unwrap().instances[1].id());
+        json!({"instances": [patch]})
+    };
+    type Patch<'a> = Box<dyn Fn(&World) -> Value + 'a>;
+    let table: Vec<(&str, Patch<'_>, bool)> = vec![
+        ("planName", Box::new(|_| json!({"planName": "renamed"})), false),
+        ("planDesc", Box::new(|_| json!({"planDesc": format!("Other {MARK}")})), false),
+        ("planDesc", Box::new(|_| json!({"planDesc": "Orders"})), false),
+        ("planDesc", Box::new(|_| json!({"planDesc": null})), false),
+        ("syncCheckpointEnabled", Box::new(|_| json!({"syncCheckpointEnabled": false})), false),
+        ("autoSyncCheckpoint", Box::new(|_| json!({"autoSyncCheckpoint": false})), false),
+        (
+            "instances[hangzhou].messageProperty",
+            Box::new(|_| first(json!({"messageProperty": {"propertyKey": "site", "propertyValue": "sh"}}))),
+            true,
+        ),
+        ("instances[hangzhou].messageProperty", Box::new(|_| first(json!({"messageProperty": null}))), true),
+        ("instances[idc].authType", Box::new(|world| second(world, json!({"authType": "NO_AUTH"}))), true),
+        ("instances[idc].credentialsSecretRef", Box::new(|world| second(world, json!({"username": "other"}))), true),
+    ];
+    for (field, patch, instances) in table {
+        let mut world = World::in_sync(spec_with(json!({})), running_update());
+        let patch = patch(&world);
+        world.model.edit_plan(world.plan_id(), &patch, world.now).unwrap();
+        let passed = world.pass();
+        assert_eq!(passed.names(), ["UpdatePlan"], "{field}");
+        let fields: Vec<_> = passed.decision.drift.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, [field]);
+        let Step::UpdatePlan { plan, .. } = &passed.decision.steps[0] else { panic!() };
+        assert_eq!(plan.instances.is_some(), instances, "{field}");
+        assert!(plan.instances.as_ref().is_none_or(|it| it.len() == 2), "the whole list or none");
+        assert_eq!(plan.plan_type, None, "{field}");
+        assert!(!serde_json::to_string(plan).unwrap().contains("***"), "{field}: the mask was sent");
+        let after = world.pass();
+        assert_eq!((after.names(), after.decision.verdict), (vec![], Verdict::InSync), "{field}");
+        assert_eq!(world.our_plan().unwrap().instances[1].password.as_deref(), Some(PASSWORD), "{field}");
+    }
+}
+
+#[test]
+fn a_changed_spec_leads_to_one_update_too() {
+    let mut open = external();
+    open.as_object_mut().unwrap().remove("credentialsSecretRef");
+    open["authType"] = json!("NO_AUTH");
+    for (patch, instances) in [
+        (json!({"planName": "other"}), false),
+        (json!({"planDesc": "Other"}), false),
+        (json!({"syncCheckpointEnabled": false, "autoSyncCheckpoint": false}), false),
+        (json!({"instances": [aliyun("hangzhou", "rmq-a", "ACTIVE"), open]}), true),
+    ] {
+        let mut world = World::in_sync(spec_with(json!({})), running_update());
+        world.edit(patch.clone());
+        let passed = world.pass();
+        assert_eq!(passed.names(), ["UpdatePlan"], "{patch}");
+        let Step::UpdatePlan { plan, .. } = &passed.decision.steps[0] else { panic!() };
+        assert_eq!(plan.instances.is_some(), instances, "{patch}");
+        let after = world.pass();
+        assert_eq!((after.names(), after.decision.verdict), (vec![], Verdict::InSync), "{patch}");
+    }
+}
+
+#[test]
+fn what_the_spec_leaves_out_is_left_as_it_is() {
+    let spec = spec_with(json!({"planDesc": null, "syncCheckpointEnabled": null, "autoSyncCheckpoint": null}));
+    let mut world = World::in_sync(spec, running_update());
+    let console = json!({
+        "planDesc": format!("theirs {MARK}"), "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
+    });
+    world.model.edit_plan(world.plan_id(), &console, world.now).unwrap();
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+}
+
+#[test]
+fn a_rotated_secret_is_sent_once_whatever_the_cloud_shows() {
+    for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
+        let rules = Rules { password_echo: echo, ..running_update() };
+        let mut world = World::in_sync(spec_with(json!({})), rules);
+        world.credentials.insert("idc".into(), acl(Some("new-word-1"), "2"));
+        let passed = world.pass();
+        assert_eq!(passed.names(), ["UpdatePlan"], "{echo:?}");
+        let text = format!("{:?} {:?} {:?}", passed.decision, world.status, passed.events);
+        assert!(!text.contains("new-word-1") && !text.contains(PASSWORD), "{text}");
+        assert_eq!(world.our_plan().unwrap().instances[1].password.as_deref(), Some("new-word-1"));
+        let after = world.pass();
+        assert_eq!((after.names(), after.decision.verdict), (vec![], Verdict::InSync), "{echo:?}");
+    }
+}
+
+#[test]
+fn a_masked_password_is_no_drift_and_a_clear_one_that_differs_is() {
+    for (echo, drift) in [(PasswordEcho::Masked, 0), (PasswordEcho::Omitted, 0), (PasswordEcho::Clear, 1)] {
+        let rules = Rules { password_echo: echo, ..running_update() };
+        let mut world = World::in_sync(spec_with(json!({})), rules);
+        let id = world.plan_id();
+        world.model.plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
+        let passed = world.pass();
+        assert_eq!(passed.decision.drift.len(), drift, "{echo:?}: {:?}", passed.decision.drift);
+        assert_eq!(passed.names().len(), drift, "{echo:?}");
+        let text = format!("{:?} {:?} {:?}", passed.decision, world.status, passed.events);
+        assert!(!text.contains(OTHER_PASSWORD) && !text.contains(PASSWORD), "{text}");
+    }
+}
+
+#[test]
+fn a_password_that_looks_like_a_mask_is_in_sync_once_it_was_sent() {
+    for password in ["****", "aaaa", "a***b"] {
+        for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
+            let mut world = World::new(spec_with(json!({})), Rules { password_echo: echo, ..running_update() });
+            world.credentials.insert("idc".into(), acl(Some(password), "1"));
+            assert_eq!(world.converge(10).decision.verdict, Verdict::InSync, "{password} {echo:?}");
+            assert_eq!(world.our_plan().unwrap().instances[1].password.as_deref(), Some(password));
+            assert_eq!(world.pass().names(), Vec::<&str>::new());
+        }
+    }
+}
+
+#[test]
+fn a_missing_secret_is_said_and_nothing_is_done() {
+    for made in [false, true] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        if made {
+            world.converge(10);
+        }
+        world.missing_secret = Some("messaging/idc-acl".into());
+        let passed = world.pass();
+        assert_eq!((passed.refusal(), passed.names()), (Some(synced::CREDENTIALS_NOT_FOUND), vec![]));
+    }
+}
+
+#[test]
+fn changed_topics_update_the_item_that_is_there() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
+    let (plan_id, before) = (world.plan_id(), world.our_plan().unwrap().items.keys().copied().collect::<Vec<_>>());
+    for patch in [
+        json!({"topicMappings": [mapping("orders", "invoices", "Running")]}),
+        json!({"topicMappings": [{"name": "orders", "topics": [
+            {"instance": "hangzhou", "topicName": "invoices", "deliveryOrderType": "Concurrently"},
+            {"instance": "idc", "topicName": "invoices-copy", "deliveryOrderType": "Orderly"},
+        ]}]}),
+    ] {
+        world.edit(patch);
+        assert_eq!(world.pass().names(), ["UpdateItem"]);
+        assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+        assert_eq!(world.items(plan_id).into_keys().collect::<Vec<_>>(), before);
+    }
+}
+
+#[test]
+fn a_renamed_mapping_keeps_its_item() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let id = world.status.topic_mappings[0].item_id.clone();
+    world.edit(json!({"topicMappings": [mapping("renamed", "orders", "Running")]}));
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+    assert_eq!(
+        (world.status.topic_mappings[0].name.as_str(), &world.status.topic_mappings[0].item_id),
+        ("renamed", &id)
+    );
+    assert_eq!(world.status.topic_mappings.len(), 1);
+}
+
+#[test]
+fn two_mappings_that_swap_their_names_keep_their_items() {
+    let both = |a: &str, b: &str| json!({"topicMappings": [mapping(a, "t1", "Running"), mapping(b, "t2", "Stopped")]});
+    let mut world = World::in_sync(spec_with(both("a", "b")), Rules::default());
+    let before = world.items(world.plan_id());
+    world.edit(both("b", "a"));
+    let passed = world.pass();
+    assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
+    assert_eq!(world.items(world.plan_id()), before);
+}
+
+#[test]
+fn of_two_items_with_the_same_pair_the_older_one_is_ours_and_the_other_is_left_or_pruned() {
+    for (policy, left) in [("Keep", 2), ("Prune", 1)] {
+        let mut world = World::in_sync(spec_with(json!({"itemPolicy": policy})), Rules::default());
+        let plan_id = world.plan_id();
+        let ours = world.status.topic_mappings[0].item_id.clone().unwrap();
+        world.console_item(plan_id, &mapping("x", "orders", ""));
+        assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+        assert_eq!(world.items(plan_id).len(), left, "{policy}");
+        assert!(world.items(plan_id).contains_key(&ours.parse().unwrap()), "{policy}");
+        assert_eq!(world.status.topic_mappings[0].item_id.as_deref(), Some(ours.as_str()));
+    }
+}
+
+#[test]
+fn observing_never_leads_to_a_step() {
+    let observe = json!({"managementPolicy": "Observe"});
+    // No plan; a plan that differs in everything; a request to synchronize; a plan of another owner.
+    let mut world = World::new(spec_with(observe.clone()), Rules::default());
+    assert_eq!((world.pass().names(), world.converge(1).refusal()), (vec![], Some(synced::PLAN_NOT_FOUND)));
+    for desc in [None, Some(THEIRS), Some(MARK)] {
+        let mut world = World::new(spec_with(observe.clone()), Rules::default());
+        let (id, _) = world.console_plan(desc, &[mapping("x", "foreign", "")]);
+        world.edit(json!({"planId": id.to_string(), "itemPolicy": "Prune", "planDesc": "Other"}));
+        world.sync_requested = Some("now".into());
+        let before = world.snapshot(id);
+        for _ in 0..4 {
+            assert_eq!(world.pass().names(), Vec::<&str>::new());
+        }
+        assert_eq!(world.snapshot(id), before);
+        assert_eq!(world.annotation, None);
+        world.deleting = true;
+        assert_eq!(world.pass().decision.verdict, Verdict::Released { left: None });
+        assert_eq!(world.snapshot(id), before);
+    }
+}
+
+#[test]
+fn a_requested_synchronization_of_checkpoints_happens_once() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    world.sync_requested = Some("2025-03-01T00:00:00Z".into());
+    let passed = world.pass();
+    assert_eq!(passed.names(), ["SyncCheckpoints"]);
+    assert!(passed.events.iter().any(|it| it.reason == "CheckpointsSynced"), "{:?}", passed.events);
+    assert_eq!(world.status.last_handled_sync_checkpoints_at, world.sync_requested);
+    assert_eq!(world.pass().names(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_requested_synchronization_is_not_held_up_for_ever_by_an_item_that_cannot_start() {
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let (plan_id, item) = (world.plan_id(), *world.our_plan().unwrap().items.keys().next().unwrap());
+    world.model.set_item_status(plan_id, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.sync_requested = Some("2025-03-01T00:00:00Z".into());
+    let synced = (0..20).any(|_| world.pass().names().contains(&"SyncCheckpoints"));
+    assert!(synced, "{:?}", world.pass().decision);
+}
+
+#[test]
+fn only_the_first_failure_that_concerns_others_skips_the_rest() {
+    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
+    for (class, second) in [(Class::Invalid, true), (Class::Denied, false), (Class::Ambiguous, false)] {
+        let mut world = World::new(spec.clone(), Rules::default());
+        world.pass();
+        assert!(matches!(world.observe().plan, Lookup::Found(_)));
+        let mut first = true;
+        let passed = world.faulty_pass(
+            &mut |_| if std::mem::take(&mut first) { Fault::Refused(class) } else { Fault::None },
+            Crash::Never,
+        );
+        assert_eq!(passed.names(), ["AddItem", "AddItem"]);
+        assert_eq!(matches!(passed.acted[1].outcome, Outcome::AddedItem(_)), second, "{class:?}");
+        let waits = |name: &str| world.status.item_creations.iter().any(|it| it.topics.contains(&format!("/{name}")));
+        assert_eq!((waits("a"), waits("b")), (class == Class::Ambiguous, second), "{class:?}");
+    }
+}
