@@ -1,13 +1,12 @@
 //! What `DiskReplicaGroup` says of itself: the status that the operator writes and nobody else.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::disk_replica_group::{FailoverMode, Site};
-use super::drift::Drift;
+pub use super::head::StatusHead;
 
 /// Which way disks are replicated.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +32,8 @@ impl Direction {
         self.production().other()
     }
 
-    /// The other way round.
-    pub fn turned(self) -> Self {
+    /// The opposite direction.
+    pub fn reversed(self) -> Self {
         match self {
             Self::Forward => Self::Reverse,
             Self::Reverse => Self::Forward,
@@ -268,18 +267,12 @@ pub struct DrillsStatus {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DiskReplicaGroupStatus {
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The last generation of the spec that the cloud matched; a difference at this generation is drift.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synced_generation: Option<i64>,
+    /// What every kind has.
+    #[serde(flatten)]
+    pub head: StatusHead,
     /// The group's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_group_id: Option<String>,
-    /// Who signed when the cloud was last seen: the ARN of the RAM role, or the ID of the access key with its middle masked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
     /// The group's status in the cloud, such as normal, stopped or failovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_status: Option<String>,
@@ -326,9 +319,6 @@ pub struct DiskReplicaGroupStatus {
     /// Drills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drills: Option<DrillsStatus>,
-    /// The differences between the spec and the cloud, while they last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drift: Vec<Drift>,
     /// Calls that may have happened and whose effect was not seen yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["call".into()]))]
@@ -341,14 +331,19 @@ pub struct DiskReplicaGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub missing_since: Option<Timestamp>,
-    /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
     /// The last handled value of the annotation disasterrecovery.dev/drill-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_drill_at: Option<String>,
-    /// Ready, Synced and Protected; Reconciling, Stalled and DrillNotCleared while they are true.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
+}
+
+impl AsRef<StatusHead> for DiskReplicaGroupStatus {
+    fn as_ref(&self) -> &StatusHead {
+        &self.head
+    }
+}
+
+impl AsMut<StatusHead> for DiskReplicaGroupStatus {
+    fn as_mut(&mut self) -> &mut StatusHead {
+        &mut self.head
+    }
 }

@@ -5,10 +5,15 @@ pub mod condition;
 pub mod disk_replica_group;
 mod disk_replica_group_status;
 mod drift;
+pub mod event;
+mod head;
 pub mod manifest;
 pub mod plan;
 mod plan_status;
 mod policy;
+
+pub use self::drift::Drift;
+pub use self::head::StatusHead;
 
 /// The API group of every kind.
 pub const GROUP: &str = "disasterrecovery.dev";

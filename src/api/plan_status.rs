@@ -1,11 +1,11 @@
 //! What `DisasterRecoveryPlan` says of itself: the status that the operator writes and nobody else.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::drift::Drift;
+pub use super::head::StatusHead;
 
 /// The mark of a Create call that may have happened: written before it, removed once the plan is seen.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
@@ -139,18 +139,12 @@ pub struct SentCredentials {
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DisasterRecoveryPlanStatus {
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// The last generation of the spec that the cloud matched; a difference at this generation is drift.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub synced_generation: Option<i64>,
+    /// What every kind has.
+    #[serde(flatten)]
+    pub head: StatusHead,
     /// The plan's ID in the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
-    /// Who signed when the cloud was last seen: the ARN of the RAM role, or the ID of the access key with its middle masked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
     /// The plan's status in the cloud: CREATED, RUNNING or DELETED.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_status: Option<String>,
@@ -164,9 +158,6 @@ pub struct DisasterRecoveryPlanStatus {
     /// Consumer progress of the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<PlanCheckpoints>,
-    /// The differences between the spec and the cloud, while they last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drift: Vec<Drift>,
     /// A CreateDisasterRecoveryPlan call that may have happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<CreationStatus>,
@@ -194,14 +185,19 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub missing_since: Option<Timestamp>,
-    /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
     /// The last handled value of the annotation disasterrecovery.dev/sync-checkpoints-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_checkpoints_at: Option<String>,
-    /// Ready, Synced, Protected and OffsetsCovered; Reconciling and Stalled while they are true.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
+}
+
+impl AsRef<StatusHead> for DisasterRecoveryPlanStatus {
+    fn as_ref(&self) -> &StatusHead {
+        &self.head
+    }
+}
+
+impl AsMut<StatusHead> for DisasterRecoveryPlanStatus {
+    fn as_mut(&mut self) -> &mut StatusHead {
+        &mut self.head
+    }
 }

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::access::AccountError;
-use super::decision::Verdict;
+use super::decision::{Verdict, Work};
+use super::resource::{Ran, Report, Resource, Scope};
+use super::steps::primary_failure;
+use crate::api::StatusHead;
 use crate::api::condition::{condition_type, ready, synced};
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{Class, Error};
@@ -16,7 +19,7 @@ pub enum Truth {
     True,
     /// It does not hold.
     False,
-    /// Whether it holds is not known.
+    /// Nothing recent and complete proves or refutes it.
     Unknown,
 }
 
@@ -31,247 +34,330 @@ impl Truth {
     }
 }
 
-/// What a condition says.
+/// Status, reason and message of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionState {
-    /// Whether it holds.
+    /// The status.
     pub truth: Truth,
-    /// Why, as one word that programs match on.
+    /// The cause, as one word that programs match on.
     pub reason: &'static str,
-    /// Why, for people.
+    /// Outcome, cause and remedy, for people.
     pub message: String,
 }
 
 impl ConditionState {
-    /// It holds.
+    /// The condition is True.
     pub fn yes(reason: &'static str, message: impl Into<String>) -> Self {
         Self { truth: Truth::True, reason, message: message.into() }
     }
 
-    /// It does not hold.
+    /// The condition is False.
     pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
         Self { truth: Truth::False, reason, message: message.into() }
     }
 
-    /// Whether it holds is not known.
+    /// The condition is Unknown.
     pub fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
         Self { truth: Truth::Unknown, reason, message: message.into() }
     }
 }
 
-/// The condition of a type.
-pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|it| it.type_ == kind)
+/// Finds the condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], condition_type: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|it| it.type_ == condition_type)
 }
 
 /// Sets a condition. Its transition time stays unless its status changes.
 pub fn set(
     conditions: &mut Vec<Condition>,
-    kind: &str,
-    statement: ConditionState,
+    condition_type: &str,
+    state: ConditionState,
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let ConditionState { truth, reason, message } = statement;
-    let kept =
-        find(conditions, kind).filter(|it| it.status == truth.as_str()).map(|it| it.last_transition_time.clone());
+    let ConditionState { truth, reason, message } = state;
+    let same = find(conditions, condition_type).filter(|it| it.status == truth.as_str());
+    let kept = same.map(|it| it.last_transition_time.clone());
     let new = Condition {
-        type_: kind.into(),
+        type_: condition_type.into(),
         status: truth.as_str().into(),
         reason: reason.into(),
         message,
         observed_generation: generation,
-        // Conditions carry whole seconds.
         last_transition_time: kept.unwrap_or_else(|| Time(seconds(now))),
     };
-    match conditions.iter_mut().find(|it| it.type_ == kind) {
+    match conditions.iter_mut().find(|it| it.type_ == condition_type) {
         Some(old) => *old = new,
         None => conditions.push(new),
     }
 }
 
-/// Removes a condition that is present only while it is true.
-pub fn remove(conditions: &mut Vec<Condition>, kind: &str) {
-    conditions.retain(|it| it.type_ != kind);
+/// Removes a condition that is present only while it is True.
+pub fn remove(conditions: &mut Vec<Condition>, condition_type: &str) {
+    conditions.retain(|it| it.type_ != condition_type);
 }
 
-/// A time without the part below the second, which the API server would cut off.
+/// A time without fractions of a second, which the API server would cut off.
 pub fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// The object that conditions are about, at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct ConditionSetter<'a> {
-    /// The generation of the spec.
-    pub generation: Option<i64>,
-    /// The last generation of the spec that the cloud matched.
-    pub synced_generation: Option<i64>,
-    /// Whether the object is being deleted.
-    pub deleting: bool,
-    /// Whether the cloud is only looked at.
-    pub observing: bool,
-    /// Whether the last observation that was whole, or else this process's first try, is younger than three polls.
-    pub fresh: bool,
-    /// The conditions besides `Ready` that become unknown with time, each with its reason for that.
-    pub passing: &'a [(&'static str, &'static str)],
-    /// The time.
-    pub now: Timestamp,
-}
-
-impl ConditionSetter<'_> {
-    /// Sets a condition.
-    pub fn set(&self, all: &mut Vec<Condition>, kind: &str, statement: ConditionState) {
-        set(all, kind, statement, self.generation, self.now);
+impl<K: Resource> Scope<'_, K> {
+    /// Sets a condition for the object's generation.
+    pub fn set(&self, head: &mut StatusHead, condition_type: &str, state: ConditionState) {
+        set(&mut head.conditions, condition_type, state, self.generation(), self.now);
     }
 
-    /// kstatus: `Reconciling` and `Stalled` are there only while they are true.
-    pub fn progress(
+    /// Sets `Reconciling` and `Stalled`, which kstatus expects only while they are True.
+    fn set_progress(
         &self,
-        all: &mut Vec<Condition>,
+        head: &mut StatusHead,
         reconciling: Option<(&'static str, &str)>,
         stalled: Option<(&'static str, &str)>,
     ) {
-        for (kind, found) in [(condition_type::RECONCILING, reconciling), (condition_type::STALLED, stalled)] {
+        for (condition_type, found) in [(condition_type::RECONCILING, reconciling), (condition_type::STALLED, stalled)]
+        {
             match found {
-                Some((reason, message)) => self.set(all, kind, ConditionState::yes(reason, message)),
-                None => remove(all, kind),
+                Some((reason, message)) => self.set(head, condition_type, ConditionState::yes(reason, message)),
+                None => remove(&mut head.conditions, condition_type),
             }
         }
     }
 
-    /// `spec.suspend` is true.
-    pub fn suspended(&self, all: &mut Vec<Condition>) {
+    /// The status while `spec.suspend` is true.
+    pub fn suspended(&self) -> K::Status {
+        let mut status = self.next_status();
+        let head = status.as_mut();
         let text = "spec.suspend is true: nothing is read or changed until it is false";
-        let statement = if self.deleting {
-            ConditionState::no(synced::DELETION_BLOCKED, format!("{text}; the deletion waits for that too"))
-        } else {
-            ConditionState::unknown(synced::SUSPENDED, text)
+        let state = match self.deleting() {
+            true => ConditionState::no(synced::DELETION_BLOCKED, format!("{text}; the deletion waits for that too")),
+            false => ConditionState::unknown(synced::SUSPENDED, text),
         };
-        self.set(all, condition_type::SYNCED, statement);
-        for (kind, reason) in self.passing {
-            self.set(all, kind, ConditionState::unknown(reason, text));
+        self.set(head, condition_type::SYNCED, state);
+        for (condition_type, reason) in K::DESCRIPTOR.expiring {
+            self.set(head, condition_type, ConditionState::unknown(reason, text));
         }
-        // What was ready for another spec says nothing of this one.
-        if find(all, condition_type::READY).is_none() || self.synced_generation != self.generation {
-            self.set(all, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
+        // `Ready` for another spec says nothing about this one.
+        if find(&head.conditions, condition_type::READY).is_none() || head.synced_generation != self.generation() {
+            self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
         }
-        self.progress(all, None, None);
+        self.set_progress(head, None, None);
+        status
     }
 
-    /// The cloud could not be seen: why, and the last that was seen until it is older than three polls.
-    pub fn unseen(&self, all: &mut Vec<Condition>, synced: &ConditionState, stalled: bool) {
-        let statement = if self.deleting {
-            ConditionState::no(synced::DELETION_BLOCKED, synced.message.clone())
-        } else {
-            synced.clone()
+    /// The status after a reconcile without an observation: why, and the results of the last observation until they expire.
+    /// `stalled` says that a person has to act.
+    pub fn unobserved(&self, synced: &ConditionState, stalled: bool) -> K::Status {
+        let mut status = self.next_status();
+        let head = status.as_mut();
+        head.last_handled_reconcile_at = self.annotation(crate::api::RECONCILE_ANNOTATION).map(Into::into);
+        let state = match self.deleting() {
+            true => ConditionState::no(synced::DELETION_BLOCKED, synced.message.clone()),
+            false => synced.clone(),
         };
-        self.set(all, condition_type::SYNCED, statement);
-        if self.deleting {
-            self.set(all, condition_type::READY, ConditionState::no(ready::DELETING, "the object is being deleted"));
-        }
-        // Of what is only looked at, any pass over this spec is as good as one that matched.
-        let of_this_spec = |it: &&Condition| it.observed_generation == self.generation;
-        let looked = find(all, condition_type::READY).filter(of_this_spec).map(|it| it.status.as_str());
-        let compared = self.observing && looked.is_some_and(|status| status != Truth::Unknown.as_str());
-        let behind = self.synced_generation != self.generation && !compared;
-        let (unreached, awaited) = match self.observing {
-            true => (
-                "the cloud could not be seen since the spec changed",
-                "the spec is compared once the cloud can be seen",
-            ),
-            false => (
-                "the spec is not carried out yet, and the cloud cannot be seen",
-                "the spec is carried out once the cloud can be seen",
-            ),
+        self.set(head, condition_type::SYNCED, state);
+        let behind = self.spec_not_reached(head);
+        self.expire(head, synced, stalled, behind);
+        let difference = self.lasting_difference(head);
+        let stalled = match (stalled, &difference) {
+            (true, _) => Some((synced.reason, synced.message.as_str())),
+            (false, Some(message)) => Some((synced::OBSERVE_ONLY, message.as_str())),
+            (false, None) => None,
         };
-        for (kind, reason) in [(condition_type::READY, ready::NOT_READY)].iter().chain(self.passing) {
-            let ready = *kind == condition_type::READY;
-            // Nobody looks again before a person acted.
-            let blind = ready && stalled;
-            // What was ready for another spec says nothing of this one.
-            let about = |it: &Condition| {
-                !ready || !behind || (it.status != Truth::True.as_str() && it.observed_generation == self.generation)
+        let reconciling = self.work_in_progress(head, behind).filter(|_| stalled.is_none() && !self.deleting());
+        self.set_progress(head, reconciling, stalled);
+        status
+    }
+
+    /// Whether the cloud was not compared with this generation of the spec yet. In observe mode, any reconcile of this spec
+    /// compared it.
+    fn spec_not_reached(&self, head: &StatusHead) -> bool {
+        let ready = find(&head.conditions, condition_type::READY);
+        let compared =
+            ready.is_some_and(|it| it.observed_generation == self.generation() && it.status != Truth::Unknown.as_str());
+        head.synced_generation != self.generation() && !(self.observe_only() && compared)
+    }
+
+    /// Makes `Ready` and the kind's expiring conditions Unknown where no recent evidence supports them.
+    fn expire(&self, head: &mut StatusHead, synced: &ConditionState, stalled: bool, behind: bool) {
+        if self.deleting() {
+            self.set(head, condition_type::READY, ConditionState::no(ready::DELETING, DELETING));
+        } else if stalled || !self.evidence_recent || !self.ready_is_about_spec(head, behind) {
+            let text = match (stalled, self.evidence_recent) {
+                (true, _) => synced.message.as_str(),
+                (false, false) => EXPIRED,
+                (false, true) if self.observe_only() => "the cloud could not be seen since the spec changed",
+                (false, true) => "the spec is not carried out yet, and the cloud cannot be seen",
             };
-            let known = self.fresh && !blind && find(all, kind).is_some_and(about);
-            let said = known || (ready && self.deleting);
-            if !said {
-                let text = match (blind, self.fresh) {
-                    (true, _) => synced.message.as_str(),
-                    (false, false) => "nothing was seen of the cloud for more than three polls",
-                    (false, true) if ready => unreached,
-                    (false, true) => "nothing was seen of the cloud yet",
-                };
-                self.set(all, kind, ConditionState::unknown(reason, text));
-            }
+            self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
         }
-        let lasting = self.lasting(all);
-        let stalled = stalled.then_some((synced.reason, synced.message.as_str()));
-        let stalled = stalled.or(lasting.as_deref().map(|message| (synced::OBSERVE_ONLY, message)));
-        let working = find(all, condition_type::RECONCILING).map(|it| it.reason.as_str());
-        // How long a failover takes is counted through an outage.
-        let reconciling = match working {
+        for (condition_type, reason) in K::DESCRIPTOR.expiring {
+            if self.evidence_recent && find(&head.conditions, condition_type).is_some() {
+                continue;
+            }
+            let text = if self.evidence_recent { "nothing was seen of the cloud yet" } else { EXPIRED };
+            self.set(head, condition_type, ConditionState::unknown(reason, text));
+        }
+    }
+
+    /// Whether `Ready` says something about this spec. `Ready` for another spec does not, nor does a True one before the spec
+    /// is reached.
+    fn ready_is_about_spec(&self, head: &StatusHead, behind: bool) -> bool {
+        find(&head.conditions, condition_type::READY).is_some_and(|it| {
+            !behind || (it.status != Truth::True.as_str() && it.observed_generation == self.generation())
+        })
+    }
+
+    /// The work that the last observation found in progress. The duration of a failover counts through an outage.
+    fn work_in_progress(&self, head: &StatusHead, behind: bool) -> Option<(&'static str, &'static str)> {
+        let working = find(&head.conditions, condition_type::RECONCILING).map(|it| it.reason.as_str());
+        match working {
             Some(ready::FAILING_OVER) => {
                 Some((ready::FAILING_OVER, "when the cloud was last seen, the other site was becoming the active one"))
             }
             Some(ready::REPROTECTING) => {
-                Some((ready::REPROTECTING, "when the cloud was last seen, replication was being turned round"))
+                Some((ready::REPROTECTING, "when the cloud was last seen, replication was being reversed"))
             }
             Some(ready::CANCELLING) => {
-                Some((ready::CANCELLING, "when the cloud was last seen, a failover was being taken back"))
+                Some((ready::CANCELLING, "when the cloud was last seen, a failover was being cancelled"))
             }
-            // The spec is not reached: kstatus must not take the last that was seen for it.
-            Some(_) | None if behind => Some((ready::UPDATING, awaited)),
+            // kstatus must not take the last observation for the new spec.
+            Some(_) | None if behind && self.observe_only() => {
+                Some((ready::UPDATING, "the spec is compared once the cloud can be seen"))
+            }
+            Some(_) | None if behind => Some((ready::UPDATING, "the spec is carried out once the cloud can be seen")),
             Some(_) | None => None,
+        }
+    }
+
+    /// A difference that observe mode found and that nothing corrects: it lasts until its evidence expires.
+    fn lasting_difference(&self, head: &StatusHead) -> Option<String> {
+        let found = find(&head.conditions, condition_type::STALLED)?;
+        let counts = self.observe_only() && self.evidence_recent && !self.deleting();
+        let same = found.reason == synced::OBSERVE_ONLY && found.observed_generation == self.generation();
+        (counts && same).then(|| found.message.clone())
+    }
+
+    /// The status before this reconcile, for this generation. A requested reconcile forgets refusals.
+    fn next_status(&self) -> K::Status {
+        let mut status = self.status.clone();
+        status.as_mut().observed_generation = self.generation();
+        if self.reconcile_requested() {
+            K::forget_refusals(&mut status);
+        }
+        status
+    }
+
+    /// The status after a reconcile that acted: the kind's report, and what shared code concludes from it. `Ready` is True only
+    /// while neither work is in progress nor a person has to act, so that it agrees with kstatus.
+    pub fn concluded(&self, report: Report<K>, ran: &Ran<'_, K>) -> K::Status {
+        let Report { mut status, ready, synced, unread, .. } = report;
+        let head = status.as_mut();
+        head.observed_generation = self.generation();
+        head.last_handled_reconcile_at = self.annotation(crate::api::RECONCILE_ANNOTATION).map(Into::into);
+        let (synced, stalled) = synced.unwrap_or_else(|| self.synced(head, ran, unread.as_ref()));
+        if !self.deleting() && synced.truth == Truth::True {
+            head.synced_generation = self.generation();
+        }
+        let ready = match self.deleting() {
+            true => ConditionState::no(ready::DELETING, DELETING),
+            false => ready,
         };
-        self.progress(all, reconciling.filter(|_| stalled.is_none() && !self.deleting), stalled);
+        self.conclude(head, ready, synced, &ran.decision.verdict, stalled);
+        status
     }
 
-    /// What was found of a cloud that is only looked at, and that nobody mends: it lasts until it is old.
-    fn lasting(&self, all: &[Condition]) -> Option<String> {
-        let of_this_spec =
-            |it: &&Condition| it.reason == synced::OBSERVE_ONLY && it.observed_generation == self.generation;
-        let found = find(all, condition_type::STALLED).filter(of_this_spec);
-        found.filter(|_| self.observing && self.fresh && !self.deleting).map(|it| it.message.clone())
-    }
-
-    /// The pass is over: `Ready`, `Synced`, and by the verdict whether work goes on or a person has to act, which `stalled` may
-    /// say too. `Ready` is true only while neither is, so that who waits for it goes on no earlier than who reads kstatus.
-    pub fn conclude(
+    fn conclude(
         &self,
-        all: &mut Vec<Condition>,
+        head: &mut StatusHead,
         ready: ConditionState,
         synced: ConditionState,
         verdict: &Verdict,
         stalled: bool,
     ) {
         let refused = stalled || verdict.refuses();
-        // Nobody here mends what is only looked at; what goes on there ends by itself.
-        let watched = self.observing && !refused && ready.truth == Truth::False;
+        // In observe mode nothing corrects a difference; work in progress ends by itself.
+        let observed = self.observe_only() && !refused && ready.truth == Truth::False;
         let lasts = ready.reason == ready::NOT_READY;
         let found = ready.message.clone();
         let reconciling = match verdict.work() {
             _ if refused => None,
-            _ if watched => (!lasts).then_some((ready.reason, found.as_str())),
+            _ if observed => (!lasts).then_some((ready.reason, found.as_str())),
             work => work.map(|work| (work.reason(), synced.message.as_str())),
         };
-        let stalled = if refused {
-            Some((synced.reason, synced.message.as_str()))
-        } else {
-            (watched && lasts).then_some((synced::OBSERVE_ONLY, found.as_str()))
+        let stalled = match refused {
+            true => Some((synced.reason, synced.message.as_str())),
+            false => (observed && lasts).then_some((synced::OBSERVE_ONLY, found.as_str())),
         };
         let why = stalled.map(|(_, message)| (ready::NOT_READY, message)).or(reconciling);
         let ready = match why.filter(|_| ready.truth == Truth::True) {
             Some((reason, message)) => ConditionState::no(reason, message),
             None => ready,
         };
-        self.set(all, condition_type::READY, ready);
-        self.progress(all, reconciling, stalled);
-        self.set(all, condition_type::SYNCED, synced);
+        self.set(head, condition_type::READY, ready);
+        self.set_progress(head, reconciling, stalled);
+        self.set(head, condition_type::SYNCED, synced);
+    }
+
+    /// `Synced` after a reconcile that acted, and whether a failure needs a person.
+    fn synced(&self, head: &StatusHead, ran: &Ran<'_, K>, unread: Option<&Error>) -> (ConditionState, bool) {
+        let failed = primary_failure(ran.acted);
+        let stalled = failed.or(unread).is_some_and(|error| failure(error).1);
+        let verdict = &ran.decision.verdict;
+        let state = match (failed, verdict) {
+            (Some(error), _) if self.deleting() => ConditionState::no(synced::DELETION_BLOCKED, error.to_string()),
+            // A refusal by the operator tells a person more than a conflict that passes.
+            (Some(Error { class: Class::Conflict, .. }) | None, Verdict::Refused { reason, message }) => {
+                ConditionState::no(reason, message.clone())
+            }
+            (Some(error), _) => failure(error).0,
+            (None, _) => match unread {
+                Some(error) => failure(error).0,
+                None => self.synced_by_verdict(head, verdict),
+            },
+        };
+        (state, stalled)
+    }
+
+    fn synced_by_verdict(&self, head: &StatusHead, verdict: &Verdict) -> ConditionState {
+        let fields: Vec<_> = head.drift.iter().map(|it| it.field.clone()).collect();
+        let fields = listed(&fields);
+        let noun = K::DESCRIPTOR.noun;
+        if self.observe_only() && !self.deleting() {
+            return match head.drift.is_empty() {
+                true => {
+                    ConditionState::yes(synced::OBSERVE_ONLY, "the cloud matches the spec; nothing is ever changed")
+                }
+                false => ConditionState::no(
+                    synced::OBSERVE_ONLY,
+                    format!("the cloud differs in {fields}; nothing is changed, since managementPolicy is Observe"),
+                ),
+            };
+        }
+        let drifted = !self.deleting() && self.synced_before() && !head.drift.is_empty();
+        match verdict {
+            Verdict::InSync if self.deleting() => {
+                ConditionState::no(synced::PROGRESSING, Work::Deleting.describe(noun))
+            }
+            Verdict::InSync => ConditionState::yes(synced::IN_SYNC, "the cloud matches the spec"),
+            Verdict::Refused { reason, message } => ConditionState::no(reason, message.clone()),
+            _ if drifted => {
+                ConditionState::no(synced::DRIFTED, format!("somebody changed {fields}; it is being corrected"))
+            }
+            Verdict::Waiting { on, .. } => ConditionState::no(synced::PROGRESSING, on.clone()),
+            Verdict::Acting(Work::Creating | Work::Updating) if !head.drift.is_empty() => {
+                ConditionState::no(synced::PROGRESSING, format!("changing {fields}"))
+            }
+            Verdict::Acting(work) => ConditionState::no(synced::PROGRESSING, work.describe(noun)),
+            Verdict::Released { .. } => ConditionState::no(synced::PROGRESSING, Work::Deleting.describe(noun)),
+        }
     }
 }
 
-/// What `Synced` says of a failed call, and whether a person has to act.
+const DELETING: &str = "the object is being deleted";
+const EXPIRED: &str = "nothing was seen of the cloud for more than three polls";
+
+/// `Synced` after a failed call, and whether a person has to act.
 pub fn failure(error: &Error) -> (ConditionState, bool) {
     let message = error.to_string();
     match error.class {
@@ -283,7 +369,7 @@ pub fn failure(error: &Error) -> (ConditionState, bool) {
     }
 }
 
-/// What `Synced` says where there is nobody to sign calls, and whether a person has to act.
+/// `Synced` without usable credentials, and whether a person has to act.
 pub fn unusable(error: &AccountError) -> (ConditionState, bool) {
     let message = error.to_string();
     match (error, error.why()) {
@@ -297,7 +383,7 @@ pub fn unusable(error: &AccountError) -> (ConditionState, bool) {
     }
 }
 
-/// At most five entries, and how many more there are.
+/// At most five entries, and the number of the others.
 pub fn listed(entries: &[String]) -> String {
     let head = entries.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     match entries.len().saturating_sub(5) {
@@ -311,7 +397,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_keeps_its_time_until_its_status_changes() {
+    fn condition_keeps_its_time_until_status_changes() {
         let at = |second| Timestamp::from_second(second).expect("a time");
         let mut all = vec![];
         set(&mut all, "Ready", ConditionState::no("Creating", "a"), Some(1), at(10));

@@ -1,26 +1,28 @@
-//! What a pass comes to, for every kind: waiting and refusing are values, not errors. Plain values.
+//! The decision of a reconcile, for every kind: waiting and refusing are values, not errors. Plain values.
 
+use super::resource::Resource;
 use crate::api::condition::ready;
+use crate::api::plan::Drift;
 
-/// What kind of work goes on.
+/// The kind of work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// The cloud side, or a part of it, is being made.
+    /// Creation of the cloud side, or of a part of it.
     Creating,
-    /// It is being changed, started or stopped.
+    /// A change, start or stop of the cloud side.
     Updating,
-    /// The other site is becoming the active one.
+    /// A failover to the other site.
     FailingOver,
-    /// Replication is being turned round.
+    /// A reversal of replication.
     Reprotecting,
-    /// A failover is being taken back.
+    /// The cancellation of a failover.
     Cancelling,
-    /// The cloud side is being deleted.
+    /// Deletion of the cloud side.
     Deleting,
 }
 
 impl Work {
-    /// The reason of `Ready` while it goes on.
+    /// The reason of `Ready` while the work is in progress.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Creating => ready::CREATING,
@@ -31,38 +33,50 @@ impl Work {
             Self::Deleting => ready::DELETING,
         }
     }
+
+    /// The work on a `noun`, as conditions describe it.
+    pub fn describe(self, noun: &str) -> String {
+        match self {
+            Self::Creating => format!("the {noun} is being created"),
+            Self::Updating => format!("the {noun} is being changed"),
+            Self::FailingOver => "the other site is becoming the active one".into(),
+            Self::Reprotecting => "replication is being reversed".into(),
+            Self::Cancelling => "the failover is being cancelled".into(),
+            Self::Deleting => format!("the {noun} is being deleted"),
+        }
+    }
 }
 
-/// What a pass comes to.
+/// The outcome of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The cloud matches the spec.
     InSync,
-    /// The steps carry the work on.
+    /// The steps continue the work.
     Acting(Work),
-    /// There is nothing to do but to wait for the cloud.
+    /// Nothing to do before the cloud changes by itself.
     Waiting {
-        /// The work that goes on.
+        /// The work in progress.
         work: Work,
-        /// What is waited for.
+        /// What the operator waits for.
         on: String,
     },
     /// A person has to act.
     Refused {
         /// A reason of the condition `Synced`.
         reason: &'static str,
-        /// What is wrong and what to do.
+        /// Outcome, cause and remedy.
         message: String,
     },
-    /// Nothing is left to delete: the finalizer may go.
+    /// The deletion is complete: shared code removes the finalizer, and runs none of the decision's steps.
     Released {
-        /// What was left in the cloud, where something was.
+        /// What stays in the cloud, and why.
         left: Option<String>,
     },
 }
 
 impl Verdict {
-    /// The work that goes on.
+    /// The work in progress.
     pub fn work(&self) -> Option<Work> {
         match self {
             Self::Acting(work) | Self::Waiting { work, .. } => Some(*work),
@@ -73,5 +87,31 @@ impl Verdict {
     /// Whether a person has to act.
     pub fn refuses(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+}
+
+/// Everything that a reconcile does, decided before it does any of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<K: Resource> {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Calls that change the cloud, in their order.
+    pub steps: Vec<K::Step>,
+    /// The differences between spec and cloud.
+    pub drift: Vec<Drift>,
+    /// The status with the intents of the steps whose loss must not go unnoticed, where there are any. Shared code writes it
+    /// before the first step, against the version that the decision is about.
+    pub intents: Option<Box<K::Status>>,
+    /// What only this kind's status needs to know.
+    pub details: K::Details,
+}
+
+impl<K: Resource> Decision<K> {
+    /// Maximum number of differences in status: thousands of items to prune must not make the object too large.
+    pub const MAX_DRIFT: usize = 50;
+
+    /// The drift as status shows it.
+    pub fn shown_drift(&self) -> Vec<Drift> {
+        self.drift.iter().take(Self::MAX_DRIFT).cloned().collect()
     }
 }

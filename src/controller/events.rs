@@ -1,69 +1,123 @@
-//! The events that every kind tells alike, by comparing the conditions before and after a pass. Pure.
+//! Event records, and the events that every kind has: drift, refusals, the objective. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-
-use super::resource::EventRecord;
+use super::conditions::find;
+use super::decision::Verdict;
+use super::resource::{Ran, Resource, Scope};
+use crate::api::StatusHead;
 use crate::api::condition::{condition_type, protected, synced};
-use crate::controller::conditions;
+use crate::api::event::{action, reason};
 
-/// What was known before a pass, and what is known after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// The conditions before.
-    pub before: &'a [Condition],
-    /// The conditions after.
-    pub after: &'a [Condition],
-    /// The fields that differed before.
-    pub drift: &'a [String],
-    /// Whether the cloud had matched the spec of the same generation before.
-    pub corrected: bool,
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRecord {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The reason, a constant of [`reason`] or a reason of `Synced`.
+    pub reason: &'static str,
+    /// A constant of [`action`].
+    pub action: &'static str,
+    /// The text for people.
+    pub note: String,
 }
 
-impl Change<'_> {
-    /// The reasons of a condition before and after.
-    pub fn reasons(&self, kind: &str) -> (&str, &str) {
-        let reason = |all| conditions::find(all, kind).map_or("", |it| it.reason.as_str());
-        (reason(self.before), reason(self.after))
+impl EventRecord {
+    /// An event that needs no attention.
+    pub fn normal(reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
+        Self { warning: false, reason, action, note: note.into() }
     }
 
-    /// What a condition says after.
-    pub fn message(&self, kind: &str) -> String {
-        conditions::find(self.after, kind).map(|it| it.message.clone()).unwrap_or_default()
+    /// An event that a person should look into.
+    pub fn warning(reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
+        Self { warning: true, reason, action, note: note.into() }
+    }
+}
+
+/// The shared part of status before and after a reconcile.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    before: &'a StatusHead,
+    after: &'a StatusHead,
+}
+
+impl<'a> Change<'a> {
+    /// Compares two statuses.
+    pub fn new(before: &'a impl AsRef<StatusHead>, after: &'a impl AsRef<StatusHead>) -> Self {
+        Self { before: before.as_ref(), after: after.as_ref() }
     }
 
-    /// Whether a condition has this reason now and had not before.
-    pub fn entered(&self, kind: &str, reason: &str) -> bool {
-        let (before, after) = self.reasons(kind);
-        after == reason && before != reason
+    /// Whether a condition has this reason now and had another one before.
+    fn entered(&self, condition_type: &str, reason: &str) -> bool {
+        reason_of(self.after, condition_type) == reason && reason_of(self.before, condition_type) != reason
     }
 
-    /// A difference that was found, or corrected.
-    pub fn drift(&self) -> Vec<EventRecord> {
-        let mut told = vec![];
-        let (before, after) = self.reasons(condition_type::SYNCED);
-        if self.entered(condition_type::SYNCED, synced::DRIFTED) {
-            told.push(EventRecord::warning("DriftFound", "Observe", self.message(condition_type::SYNCED)));
-        }
-        let drifted = before == synced::DRIFTED || self.corrected;
-        if drifted && !self.drift.is_empty() && after == synced::IN_SYNC {
-            told.push(EventRecord::normal("DriftCorrected", "Update", format!("corrected {}", self.drift.join(", "))));
-        }
-        told
+    /// The message of a condition after the reconcile.
+    pub fn message(&self, condition_type: &str) -> String {
+        find(&self.after.conditions, condition_type).map(|it| it.message.clone()).unwrap_or_default()
     }
 
-    /// What a person has to do, where that is new.
-    pub fn refused(&self, reason: &'static str, message: &str) -> Option<EventRecord> {
-        let (before, _) = self.reasons(condition_type::SYNCED);
-        (before != reason).then(|| EventRecord::warning(reason, "Observe", message.to_owned()))
+    /// Whether a condition that is present only while it is True appeared.
+    pub fn appeared(&self, condition_type: &str) -> bool {
+        find(&self.before.conditions, condition_type).is_none()
+            && find(&self.after.conditions, condition_type).is_some()
     }
 
-    /// The objective that is exceeded, or met again.
-    pub fn objective(&self) -> Option<EventRecord> {
-        let (before, after) = self.reasons(condition_type::PROTECTED);
+    fn drift_found(&self) -> Option<EventRecord> {
+        let note = self.message(condition_type::SYNCED);
+        let found = self.entered(condition_type::SYNCED, synced::DRIFTED);
+        found.then(|| EventRecord::warning(reason::DRIFT_FOUND, action::OBSERVE, note))
+    }
+
+    /// Whether a difference from a spec that the cloud had matched is gone.
+    pub fn drift_corrected(&self) -> bool {
+        let drifted = reason_of(self.before, condition_type::SYNCED) == synced::DRIFTED
+            || self.before.synced_generation == self.after.synced_generation;
+        let in_sync = reason_of(self.after, condition_type::SYNCED) == synced::IN_SYNC;
+        drifted && !self.before.drift.is_empty() && in_sync
+    }
+
+    fn correction(&self) -> Option<EventRecord> {
+        let fields: Vec<_> = self.before.drift.iter().map(|it| it.field.as_str()).collect();
+        let note = format!("corrected {}", fields.join(", "));
+        self.drift_corrected().then(|| EventRecord::normal(reason::DRIFT_CORRECTED, action::UPDATE, note))
+    }
+
+    /// A refusal by the cloud that a person has to resolve.
+    fn blocked(&self) -> Option<EventRecord> {
+        let reasons = [synced::ITEMS_RUNNING, synced::DISKS_ATTACHED];
+        let entered = reasons.into_iter().find(|reason| self.entered(condition_type::SYNCED, reason))?;
+        Some(EventRecord::warning(entered, action::OBSERVE, self.message(condition_type::SYNCED)))
+    }
+
+    /// A refusal by the operator that a person has to resolve. Drift has an event of its own.
+    fn refused(&self, verdict: &Verdict) -> Option<EventRecord> {
+        let Verdict::Refused { reason, message } = verdict else { return None };
+        let new = *reason != synced::DRIFTED && reason_of(self.before, condition_type::SYNCED) != *reason;
+        new.then(|| EventRecord::warning(reason, action::OBSERVE, message.clone()))
+    }
+
+    fn objective(&self) -> Option<EventRecord> {
+        let note = self.message(condition_type::PROTECTED);
         if self.entered(condition_type::PROTECTED, protected::OBJECTIVE_EXCEEDED) {
-            return Some(EventRecord::warning("ObjectiveExceeded", "Observe", self.message(condition_type::PROTECTED)));
+            return Some(EventRecord::warning(reason::OBJECTIVE_EXCEEDED, action::OBSERVE, note));
         }
-        let met = before == protected::OBJECTIVE_EXCEEDED && after == protected::WITHIN_OBJECTIVE;
-        met.then(|| EventRecord::normal("ObjectiveMet", "Observe", self.message(condition_type::PROTECTED)))
+        let exceeded = reason_of(self.before, condition_type::PROTECTED) == protected::OBJECTIVE_EXCEEDED;
+        let met = exceeded && reason_of(self.after, condition_type::PROTECTED) == protected::WITHIN_OBJECTIVE;
+        met.then(|| EventRecord::normal(reason::OBJECTIVE_MET, action::OBSERVE, note))
     }
+}
+
+fn reason_of<'a>(head: &'a StatusHead, condition_type: &str) -> &'a str {
+    find(&head.conditions, condition_type).map_or("", |it| it.reason.as_str())
+}
+
+/// All events of a reconcile that acted: the kind's own first.
+pub fn events<K: Resource>(before: &Scope<'_, K>, after: &K::Status, ran: &Ran<'_, K>) -> Vec<EventRecord> {
+    let mut records = K::events(before, after, ran);
+    let change = Change::new(before.status, after);
+    records.extend(change.drift_found());
+    records.extend(change.correction());
+    records.extend(change.blocked());
+    records.extend(change.refused(&ran.decision.verdict));
+    records.extend(change.objective());
+    records
 }

@@ -14,6 +14,7 @@ pub mod requeue;
 pub mod resource;
 mod runtime;
 pub mod secrets;
+pub mod steps;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -202,7 +203,7 @@ impl Context {
         let Some(delay) = delay(next, &memory, poll, &self.settings) else { return Action::await_change() };
         let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
         // What is old must be said to be old, however long the pause.
-        let stale = memory.looked().filter(|_| matches!(next, Requeue::Retry(_))).map(|seen| {
+        let stale = memory.evidence_since().filter(|_| matches!(next, Requeue::Retry(_))).map(|seen| {
             let age = Timestamp::now().duration_since(seen).unsigned_abs();
             (poll * 3).saturating_sub(age)
         });

@@ -1,7 +1,8 @@
-//! One object during one pass: its newest version, and every write to Kubernetes. Each write is made against the version
-//! that was read, so that a pass that worked with an old one fails instead of undoing what another wrote.
+//! One object during one reconcile: its newest version, and every write to Kubernetes. Each write is made against the version
+//! that was read, so that a reconcile that worked with an old one fails instead of undoing what another actor wrote.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,26 +11,34 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::resource::{EventRecord, Object, Resource, Scope};
+use super::events::EventRecord;
+use super::resource::{Object, Resource, Scope};
 use super::{Context, Error, FIELD_MANAGER};
 
-/// No write to Kubernetes takes longer.
-const WRITE_DEADLINE: Duration = Duration::from_secs(30);
-/// The most that an event's note may hold, in bytes; the API takes 1024.
-const LONGEST_NOTE: usize = 1000;
+/// Maximum time for one request to the Kubernetes API.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum size of an event's note, in bytes; the API takes 1024.
+const MAX_NOTE: usize = 1000;
 
-/// One object during one pass.
+/// One object during one reconcile. It always has a status, an empty one where the API server has none.
 pub(super) struct ObjectHandle<'a, K: Object> {
     pub(super) ctx: &'a Context,
-    pub(super) object: K,
+    pub(super) object: Arc<K>,
+    nonce: String,
+    empty: K::Status,
 }
 
 impl<'a, K: Object> ObjectHandle<'a, K> {
-    pub(super) fn new(ctx: &'a Context, object: K) -> Self {
-        Self { ctx, object }
+    pub(super) fn new(ctx: &'a Context, object: Arc<K>) -> Self {
+        Self {
+            ctx,
+            object: with_status(object),
+            nonce: uuid::Uuid::new_v4().simple().to_string(),
+            empty: K::Status::default(),
+        }
     }
 
-    /// What the object is remembered by.
+    /// The key of what this process remembers of the object.
     pub(super) fn key(&self) -> String {
         super::key(K::KIND, &self.namespace(), &self.object.name_any())
     }
@@ -39,17 +48,17 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         self.object.meta().deletion_timestamp.is_some()
     }
 
-    fn namespace(&self) -> String {
+    pub(super) fn namespace(&self) -> String {
         self.object.namespace().unwrap_or_default()
     }
 
-    /// Drops what is remembered and measured of the object.
+    /// Drops what this process remembers and measures of the object.
     pub(super) fn forget(&self) {
         self.ctx.forget(K::KIND, &self.namespace(), &self.object.name_any());
     }
 
-    /// Refuses to work with an object that is older than what another process, which worked before this one, may have acted
-    /// on: its watch can be late. Reads it once.
+    /// Refuses to work with a version that is older than one that another process may have acted on before: this process's
+    /// watch can be late. Reads the object once.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
             return Ok(());
@@ -81,7 +90,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
     }
 
-    /// Keeps the cloud's ID where a backup without status keeps it.
+    /// Writes annotations, which survive a backup without status.
     pub(super) async fn annotate(&mut self, all: &[(&'static str, String)]) -> Result<(), Error> {
         if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
             return Ok(());
@@ -104,7 +113,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
-        self.object = within(what, call).await?;
+        self.object = with_status(Arc::new(within(what, call).await?));
         Ok(())
     }
 
@@ -119,87 +128,102 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         });
         let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body));
         let call = api.patch_status(&name, &params, &patch);
-        self.object = within("write status", call).await?;
+        self.object = with_status(Arc::new(within("write status", call).await?));
         Ok(())
     }
 
-    /// Publishes an event. That it cannot be published holds nothing up.
-    pub(super) async fn publish(&self, told: &EventRecord) {
-        let mut note = told.note.clone();
-        if note.len() > LONGEST_NOTE {
-            note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    /// Publishes an event. A failure delays nothing.
+    pub(super) async fn publish(&self, record: &EventRecord) {
+        let mut note = record.note.clone();
+        if note.len() > MAX_NOTE {
+            note.truncate(note.floor_char_boundary(MAX_NOTE));
             note.push('…');
         }
         let event = Event {
-            type_: if told.warning { EventType::Warning } else { EventType::Normal },
-            reason: told.reason.into(),
+            type_: if record.warning { EventType::Warning } else { EventType::Normal },
+            reason: record.reason.into(),
             note: Some(note),
-            action: told.action.into(),
+            action: record.action.into(),
             secondary: None,
         };
         let reference = self.object.object_ref(&());
-        // A recorder of its own, since a shared one would repeat the first note of a reason for any later one. Events tell
-        // of changes, so that they are few.
+        // A shared recorder would repeat the first note of a reason for any later one. Events report changes, so there are few.
         let recorder = Recorder::new(self.ctx.client.clone(), self.ctx.reporter.clone());
         let call = recorder.publish(&event, &reference);
-        match tokio::time::timeout(WRITE_DEADLINE, call).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason = told.reason, "event not published"),
-            Err(_) => tracing::warn!(reason = told.reason, "event not published in time"),
+            Ok(Err(error)) => tracing::warn!(%error, reason = record.reason, "event not published"),
+            Err(_) => tracing::warn!(reason = record.reason, "event not published in time"),
         }
     }
 }
 
 impl<'a, K: Resource> ObjectHandle<'a, K> {
-    /// The object and what is known of it now.
-    pub(super) fn subject(&self) -> Scope<'a, K> {
+    /// One version of the object and everything that is known of it now without a call.
+    pub(super) fn scope<'s>(&'s self, object: &'s K) -> Scope<'s, K> {
         Scope {
-            object: self.object.clone(),
-            status: self.object.status().cloned().unwrap_or_default(),
+            status: object.status().unwrap_or(&self.empty),
+            object,
             cluster_id: &self.ctx.cluster_id,
+            nonce: &self.nonce,
             visibility_window: self.ctx.settings.visibility_window,
             poll_interval: self.poll_interval(),
-            fresh: self.fresh(),
+            evidence_recent: self.evidence_recent(),
             now: Timestamp::now(),
         }
     }
 
-    /// Whether a pass is a mere poll.
+    /// Whether nothing is requested that was not reached before, so that a reconcile only polls the cloud.
     pub(super) fn settled(&self) -> bool {
-        !self.deleting() && K::settled(&self.subject())
+        let scope = self.scope(&self.object);
+        !scope.deleting() && scope.synced_before() && !scope.object.management().work_requested
     }
 
-    /// Whether something may exist in the cloud that this object made or took over.
-    pub(super) fn ever_made(&self) -> bool {
-        self.object.annotations().contains_key(K::ID_ANNOTATION) || K::ever_made(&self.subject())
+    /// Whether the object may have created or taken over something in the cloud.
+    pub(super) fn may_exist(&self) -> bool {
+        let annotated = self.object.annotations().contains_key(K::DESCRIPTOR.id_annotation);
+        annotated || K::remote(&self.scope(&self.object), None).may_exist
     }
 
-    /// How often the cloud is looked at.
+    /// The interval between observations.
     pub(super) fn poll_interval(&self) -> Duration {
-        self.object.poll_interval().unwrap_or(self.ctx.settings.poll_interval)
+        self.object.management().poll_interval.unwrap_or(self.ctx.settings.poll_interval)
     }
 
-    /// Remembers that the cloud was seen whole.
-    pub(super) fn seen_now(&self) {
-        self.ctx.remember(&self.key(), |memory| memory.seen = Some(Timestamp::now()));
+    /// Remembers the time of a complete observation.
+    pub(super) fn observed_now(&self) {
+        self.ctx.remember(&self.key(), |memory| memory.observed = Some(Timestamp::now()));
     }
 
-    /// Whether the cloud was seen whole within three polls, or could not be for no longer than that by this process.
-    pub(super) fn fresh(&self) -> bool {
-        let looked = self.ctx.remember(&self.key(), |memory| memory.looked());
-        let age = looked.map(|looked| Timestamp::now().duration_since(looked));
+    /// Whether the last complete observation, or else this process's first reconcile, is younger than three poll intervals.
+    pub(super) fn evidence_recent(&self) -> bool {
+        let since = self.ctx.remember(&self.key(), |memory| memory.evidence_since());
+        let age = since.map(|since| Timestamp::now().duration_since(since));
         age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 
-    /// Exports what was seen; with nothing seen, takes back what was exported.
-    pub(super) fn measure(&self, seen: Option<&K::Seen>) {
-        K::measure(&self.subject(), seen, &self.ctx.metrics);
+    /// Exports exact numbers; those that need an observation disappear without one.
+    pub(super) fn measure(&self, observed: Option<&K::Observed>) {
+        let scope = self.scope(&self.object);
+        if let Some(measurements) = K::measurements(&scope, observed) {
+            self.ctx.metrics.measure(scope.namespace(), scope.name(), &measurements);
+        }
     }
 }
 
-/// Waits for a write, but not for ever, and tells a conflict from a failure.
+/// Gives an object without status an empty one.
+fn with_status<K: Object>(object: Arc<K>) -> Arc<K> {
+    if object.status().is_some() {
+        return object;
+    }
+    let mut object = Arc::unwrap_or_clone(object);
+    *object.status_mut() = Some(K::Status::default());
+    Arc::new(object)
+}
+
+/// Waits for a request with a deadline, and distinguishes a conflict from a failure.
 async fn within<T>(what: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(WRITE_DEADLINE, call).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Error::Conflict),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(Error::Gone),

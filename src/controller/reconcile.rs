@@ -1,277 +1,327 @@
-//! The pipeline of every kind: watch → observe → decide → act → status. What sets a kind apart, [`Resource`] says.
+//! The reconcile of every kind: observe → decide → act → status. Deletion, retention, credentials and failures are the same for
+//! all; [`Resource`] holds what differs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::access::{Access, AccountError};
+use super::conditions::{self, ConditionState};
 use super::decision::Verdict;
+use super::events::{self, Change, EventRecord};
 use super::object::ObjectHandle;
-use super::resource::{EventRecord, LONGEST_PAUSE, Release, Report, Resource, Scope};
+use super::resource::{MAX_PAUSE, Ran, RemoteState, Resource, Scope};
 use super::runtime::concurrency::{self, PollLimit};
-use super::{Context, Error, Requeue, conditions, ownership};
+use super::steps::{act, first_failure};
+use super::{Context, Error, Requeue, ownership};
 use crate::api::condition::synced;
+use crate::api::event::{action, reason};
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{self, Class};
 use crate::cloud::rate_limit::Priority;
-use crate::controller::conditions::ConditionState;
 
-/// No observation takes longer, but for a long poll interval.
-const LONGEST_OBSERVATION: Duration = Duration::from_secs(120);
-/// Nor with one: whoever waits that long holds a worker that others need.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
-/// After so many failures in a row, what is to be kept anyway is let go.
-const FAILURES_BEFORE_LETTING_GO: u32 = 3;
+/// Minimum of the time limit for one observation; it grows with the poll interval.
+const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum time limit for one observation: other objects need the worker.
+const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(300);
+/// Failures in a row after which an object with deletion policy Retain goes without an observation.
+const MAX_FAILURES_BEFORE_RELEASE: u32 = 3;
+/// Time until the next attempt of a poll without a free worker.
+const POLL_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// When a poll is tried again for which no worker was free.
-const POLL_AGAIN: Duration = Duration::from_millis(500);
-
-/// Why a pass saw nothing.
-enum Unseen {
-    /// There are no credentials.
+/// The cause of a reconcile without an observation.
+enum Unobserved {
+    /// The account has no usable credentials.
     Credentials(AccountError),
-    /// The cloud failed.
+    /// A read failed.
     Cloud(error::Error),
-    /// Another identity than before does not find what that one saw.
-    Stranger {
-        /// What it saw.
+    /// These credentials do not find what others found.
+    AccountChanged {
+        /// What the others found.
         what: String,
-        /// Who saw it last, if that is known.
+        /// The credentials of the last observation, if that is known.
         last: Option<String>,
-        /// Who looks now.
+        /// The credentials of this reconcile.
         identity: String,
     },
 }
 
-/// One pass over one object. `polls` are the turns of its kind's polls.
+/// How an object that is being deleted may go.
+enum Release {
+    /// Nothing of it is left in the cloud.
+    Gone,
+    /// Something stays in the cloud: what, and why.
+    Kept(String),
+}
+
+/// Reconciles one object. `polls` limits the concurrent polls of its kind.
 pub(super) async fn reconcile<K: Resource>(
     object: Arc<K>,
     ctx: Arc<Context>,
     polls: Arc<PollLimit>,
 ) -> Result<Action, Error> {
-    let mut session = ObjectHandle::new(&ctx, (*object).clone());
-    // One worker at least is left for edits.
-    let namespace = session.object.namespace().unwrap_or_default();
-    let turn = if session.settled() { Some(polls.take(namespace)) } else { None };
-    if let Some(None) = turn {
-        return Ok(Action::requeue(concurrency::again(POLL_AGAIN)));
+    let mut handle = ObjectHandle::new(&ctx, object);
+    let permit = if handle.settled() { Some(polls.take(handle.namespace())) } else { None };
+    if let Some(None) = permit {
+        return Ok(Action::requeue(concurrency::jittered(POLL_RETRY_INTERVAL)));
     }
-    session.catch_up().await?;
-    let next = pass(&mut session).await?;
-    Ok(ctx.requeue(&session.key(), session.poll_interval(), &next))
+    handle.catch_up().await?;
+    let requeue = run(&mut handle).await?;
+    Ok(ctx.requeue(&handle.key(), handle.poll_interval(), &requeue))
 }
 
-async fn pass<K: Resource>(session: &mut ObjectHandle<'_, K>) -> Result<Requeue, Error> {
-    let deleting = session.deleting();
-    if deleting && !session.has_finalizer() {
-        session.forget();
+async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, Error> {
+    let object = handle.object.clone();
+    let management = object.management();
+    let deleting = handle.deleting();
+    if deleting && !handle.has_finalizer() {
+        handle.forget();
         return Ok(Requeue::AwaitChange);
     }
-    let observing = session.object.observing();
-    if session.object.suspended() {
-        session.measure(None);
-        write(session, &Report::Suspended, None).await?;
+    if management.suspend {
+        handle.measure(None);
+        let status = handle.scope(&object).suspended();
+        write(handle, status).await?;
         return Ok(Requeue::AwaitChange);
     }
-    if deleting && observing {
-        let held = K::holds(&session.subject());
-        let left = Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::NOUN));
-        return release(session, if held { left } else { Release::Gone }).await;
+    if deleting && management.observe_only {
+        let left = K::remote(&handle.scope(&object), None).must_clear;
+        return release(handle, if left { unattended::<K>() } else { Release::Gone }).await;
     }
-    if !observing && !deleting && !session.has_finalizer() {
-        session.add_finalizer().await?;
+    if !management.observe_only && !deleting && !handle.has_finalizer() {
+        handle.add_finalizer().await?;
     }
-    let priority = if session.settled() { Priority::Poll } else { Priority::Edit };
-    let namespace = session.object.namespace().unwrap_or_default();
-    let access = match session.ctx.accounts.access(&namespace, session.object.account()).await {
+    let access = match handle.ctx.accounts.access(&handle.namespace(), management.account).await {
         Ok(access) => access,
-        Err(error) => return unseen(session, Unseen::Credentials(error)).await,
+        Err(error) => return unobserved(handle, Unobserved::Credentials(error)).await,
     };
-    let cloud = session.object.cloud(&access, priority);
-    // What takes that long is old before it is whole, and others wait for their turn.
-    let longest = LONGEST_OBSERVATION.max((session.poll_interval() * 2).min(LONGEST_PATIENCE));
-    let subject = session.subject();
-    match tokio::time::timeout(longest, K::observe(&subject, session.ctx, &cloud)).await {
-        Ok(Ok(seen)) => run(session, &access, &cloud, seen).await,
-        Ok(Err(error)) => unseen(session, Unseen::Cloud(error)).await,
-        Err(_) => {
-            let message = format!("the {} could not be read whole within {} s", K::NOUN, longest.as_secs());
-            let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
-            unseen(session, Unseen::Cloud(error::Error { class, action, code, message, request_id: None })).await
-        }
+    let priority = if handle.settled() { Priority::Poll } else { Priority::Edit };
+    let cloud = handle.object.cloud(&access, priority);
+    match observe(handle, &cloud).await {
+        Ok(observed) => decide_and_act(handle, &access, &cloud, observed).await,
+        Err(error) => unobserved(handle, Unobserved::Cloud(error)).await,
     }
 }
 
-/// Decides, writes down what must survive a crash, acts, and says so in status.
-async fn run<K: Resource>(
-    session: &mut ObjectHandle<'_, K>,
-    access: &Access,
-    cloud: &K::Cloud,
-    seen: K::Seen,
-) -> Result<Requeue, Error> {
-    let identity = access.identity(K::PRODUCT);
-    if let Some((what, last)) = stranger::<K>(&session.subject(), &seen, &identity) {
-        return unseen(session, Unseen::Stranger { what, last, identity }).await;
-    }
-    session.ctx.remember(&session.key(), |memory| memory.unseen = None);
-    if K::whole(&seen) {
-        session.seen_now();
-    }
-    let before = session.subject();
-    let decision = K::decide(&before, &seen);
-    if let Verdict::Released { left } = K::verdict(&decision) {
-        return release(session, left.clone().map_or(Release::Gone, Release::Kept)).await;
-    }
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
-    if let Some(mut status) = K::intents(&before, &decision, &nonce) {
-        *K::identity(&mut status) = Some(identity.clone());
-        session.write_status(status).await?;
-    }
-    let acted = K::act(cloud, &decision).await;
-    if !before.deleting() {
-        session.annotate(&K::claim(&before, &seen, &decision, &acted)).await?;
-    }
-    let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
-    let after = write(session, &report, Some(identity)).await?;
-    for told in K::events(&before, &after, &seen, &decision, &acted) {
-        if told.reason == "DriftCorrected" {
-            session.ctx.metrics.drift_corrected(K::KIND, &before.namespace(), &before.name());
-        }
-        session.publish(&told).await;
-    }
-    session.measure(Some(&seen));
-    if before.deleting()
-        && before.object.retained()
-        && !K::owes(&before)
-        && !K::holds(&before)
-        && let Some(error::Error { class: Class::Denied, .. }) = K::first_failure(&acted)
-    {
-        return release(session, kept::<K>(", since the cloud denies access")).await;
-    }
-    Ok(K::next(&before, &seen, &decision, &acted))
-}
-
-/// How an object goes whose mark could not be removed.
-fn kept<K: Resource>(why: &str) -> Release {
-    Release::Kept(format!("the {} was kept with its owner mark{why}", K::NOUN))
-}
-
-/// What is not found by another identity than the one that saw it last, and who that was. It may be there all the same, in
-/// another cloud account: nothing may be made in its place, and nothing let go.
-fn stranger<K: Resource>(it: &Scope<'_, K>, seen: &K::Seen, identity: &str) -> Option<(String, Option<String>)> {
-    let what = K::lost(it, seen)?;
-    match K::identity(&mut it.status.clone()).take() {
-        Some(last) => (!ownership::same_cloud_account(&last, identity)).then_some((what, Some(last))),
-        // An object from before the field: then nobody had an account.
-        None => it.object.account().map(|_| (what, None)),
-    }
-}
-
-/// Computes the status, writes it where it changed, and gives it. `identity` is who saw the cloud, if it was seen.
-async fn write<K: Resource>(
-    session: &mut ObjectHandle<'_, K>,
-    report: &Report<'_, K>,
-    identity: Option<String>,
-) -> Result<K::Status, Error> {
-    let subject = session.subject();
-    let mut new = K::report(&subject, report);
-    if identity.is_some() {
-        *K::identity(&mut new) = identity;
-    }
-    if new != subject.status {
-        session.write_status(new.clone()).await?;
-    }
-    session.ctx.metrics.conditions(K::KIND, &subject.namespace(), &subject.name(), K::conditions(&new));
-    Ok(new)
-}
-
-/// When to come back to an account that gives nothing. Its own controller tells when it does again.
-fn unusable(error: &AccountError) -> Requeue {
-    match error.why() {
-        Some(CredentialsError::Refused(_)) => Requeue::Retry(Class::Denied),
-        _ if error.passing() => Requeue::Retry(Class::Unavailable),
-        _ => Requeue::Poll,
-    }
-}
-
-/// The pass saw nothing: say why, and come back.
-async fn unseen<K: Resource>(session: &mut ObjectHandle<'_, K>, why: Unseen) -> Result<Requeue, Error> {
-    let (synced, stalled, next) = match &why {
-        Unseen::Credentials(error) => {
-            let (statement, stalled) = conditions::unusable(error);
-            (statement, stalled, unusable(error))
-        }
-        Unseen::Cloud(error) => {
-            let (statement, stalled) = conditions::failure(error);
-            (statement, stalled, Requeue::Retry(error.class))
-        }
-        Unseen::Stranger { what, last, identity } => {
-            let last = last.as_deref().unwrap_or("another identity, perhaps the operator's own,");
-            let text = format!(
-                "{what} was last seen as {last} and is not found as {identity}: if that is another cloud account, set the \
-                 former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object and make it \
-                 anew without the annotation {}",
-                K::ID_ANNOTATION
-            );
-            (ConditionState::no(synced::ACCOUNT_CHANGED, text), true, Requeue::Poll)
-        }
-    };
-    if session.ctx.remember(&session.key(), |memory| memory.news(synced.reason)) {
-        tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
-    }
-    let subject = session.subject();
-    let deleting = subject.deleting();
-    // What was stopped for this object's sake is not left so without need.
-    let since = subject.deleting_since().map(|it| subject.now.duration_since(it));
-    let waited = since.is_some_and(|since| since.unsigned_abs() > LONGEST_PAUSE);
-    // What a person has to mend, and not what mends itself.
-    let denied = match &why {
-        Unseen::Credentials(error) => !error.passing(),
-        Unseen::Cloud(error) => error.class == Class::Denied,
-        Unseen::Stranger { .. } => true,
-    };
-    // Whoever may not look for so long can clear nothing either.
-    let seen = session.ctx.remember(&session.key(), |memory| memory.seen);
-    let blind = seen.is_none_or(|seen| subject.now.duration_since(seen).unsigned_abs() > LONGEST_PAUSE);
-    let held = K::holds(&subject) && !(waited && denied && blind);
-    let owing = held || (K::owes(&subject) && !waited);
-    let retained = deleting && subject.object.retained() && !owing;
-    if retained && denied {
-        return release(session, kept::<K>(&format!(": {}", synced.message))).await;
-    }
-    if deleting && !session.ever_made() {
-        return release(session, Release::Kept("nothing was ever made for this object".into())).await;
-    }
-    let failing = session.ctx.remember(&session.key(), |memory| memory.failures) >= FAILURES_BEFORE_LETTING_GO;
-    let throttled = matches!(&why, Unseen::Cloud(error::Error { class: Class::Throttled { .. }, .. }));
-    if retained && failing && !throttled {
-        let why = format!(", since it could not be reached: {}", synced.message);
-        return release(session, kept::<K>(&why)).await;
-    }
-    if !session.fresh() {
-        session.measure(None);
-    }
-    write(session, &Report::Failed { synced: &synced, stalled }, None).await?;
-    let left = since.map(|since| LONGEST_PAUSE.saturating_sub(since.unsigned_abs()));
-    Ok(match left {
-        Some(left) if next == Requeue::Poll && !left.is_zero() => Requeue::PollWithin(left),
-        _ => next,
+/// Observes with a time limit: an observation that takes longer is old before it is complete.
+async fn observe<K: Resource>(handle: &ObjectHandle<'_, K>, cloud: &K::Cloud) -> Result<K::Observed, error::Error> {
+    let timeout = OBSERVATION_TIMEOUT.max((handle.poll_interval() * 2).min(MAX_OBSERVATION_TIMEOUT));
+    let scope = handle.scope(&handle.object);
+    let observation = tokio::time::timeout(timeout, K::observe(&scope, handle.ctx, cloud));
+    observation.await.unwrap_or_else(|_| {
+        let message = format!("the {} could not be read whole within {} s", K::DESCRIPTOR.noun, timeout.as_secs());
+        let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
+        Err(error::Error { class, action, code, message, request_id: None })
     })
 }
 
-/// Lets the object go.
-async fn release<K: Resource>(session: &mut ObjectHandle<'_, K>, how: Release) -> Result<Requeue, Error> {
-    let told = match how {
-        Release::Kept(note) => EventRecord::normal("Retained", "Release", note),
-        Release::Gone => EventRecord::normal("Deleted", K::DELETION, "the cloud side is gone".into()),
-    };
-    session.remove_finalizer().await?;
-    // Of what is only looked at, nothing is told but what is left behind.
-    if told.reason == "Retained" || !session.object.observing() {
-        session.publish(&told).await;
+/// Decides, writes what must survive a crash, acts, and writes status.
+async fn decide_and_act<K: Resource>(
+    handle: &mut ObjectHandle<'_, K>,
+    access: &Access,
+    cloud: &K::Cloud,
+    observed: K::Observed,
+) -> Result<Requeue, Error> {
+    let identity = access.identity(K::DESCRIPTOR.product);
+    let object = handle.object.clone();
+    let remote = K::remote(&handle.scope(&object), Some(&observed));
+    if let Some(changed) = account_changed(&handle.scope(&object), &remote, &identity) {
+        return unobserved(handle, changed).await;
     }
-    session.forget();
+    handle.ctx.remember(&handle.key(), |memory| memory.logged_failure = None);
+    if remote.complete {
+        handle.observed_now();
+    }
+    let decision = K::decide(&handle.scope(&object), &observed);
+    if let Verdict::Released { left } = &decision.verdict {
+        return release(handle, left.clone().map_or(Release::Gone, Release::Kept)).await;
+    }
+    if let Some(intents) = &decision.intents {
+        let mut status = intents.as_ref().clone();
+        status.as_mut().identity = Some(identity.clone());
+        handle.write_status(status).await?;
+    }
+    let acted = act(cloud, &decision.steps).await;
+    let ran = Ran { observed: &observed, decision: &decision, acted: &acted };
+    let (status, requeue, annotations) = conclude(handle, &ran, identity);
+    if !handle.deleting() {
+        handle.annotate(&annotations).await?;
+    }
+    write(handle, status.clone()).await?;
+    publish(handle, &object, &status, &ran).await;
+    handle.measure(Some(&observed));
+    let denied = first_failure(&acted).is_some_and(|error| error.class == Class::Denied);
+    if denied && handle.deleting() && object.management().retain && !remote.owes_restart && !remote.must_clear {
+        return release(handle, kept::<K>(", since the cloud denies access")).await;
+    }
+    Ok(requeue)
+}
+
+/// The status after the steps, when to reconcile again, and the annotations to write before that status.
+fn conclude<K: Resource>(
+    handle: &ObjectHandle<'_, K>,
+    ran: &Ran<'_, K>,
+    identity: String,
+) -> (K::Status, Requeue, Vec<(&'static str, String)>) {
+    let scope = handle.scope(&handle.object);
+    let mut report = K::report(&scope, ran);
+    let (requeue, annotations) = (report.requeue, std::mem::take(&mut report.annotations));
+    let mut status = scope.concluded(report, ran);
+    status.as_mut().identity = Some(identity);
+    (status, requeue, annotations)
+}
+
+/// Publishes the events of a reconcile that acted. `before` is the object from before the intents.
+async fn publish<K: Resource>(handle: &ObjectHandle<'_, K>, before: &K, after: &K::Status, ran: &Ran<'_, K>) {
+    let scope = handle.scope(before);
+    if Change::new(scope.status, after).drift_corrected() {
+        handle.ctx.metrics.drift_corrected(K::KIND, scope.namespace(), scope.name());
+    }
+    for record in events::events(&scope, after, ran) {
+        handle.publish(&record).await;
+    }
+}
+
+/// The release of an object whose mark could not be removed.
+fn kept<K: Resource>(why: &str) -> Release {
+    Release::Kept(format!("the {} was kept with its owner mark{why}", K::DESCRIPTOR.noun))
+}
+
+/// The release of an object in observe mode that leaves something behind.
+fn unattended<K: Resource>() -> Release {
+    Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::DESCRIPTOR.noun))
+}
+
+/// Whether other credentials than those of the last observation do not find what that one found. It may exist in another
+/// cloud account: the operator neither creates a second one nor lets the object go.
+fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, identity: &str) -> Option<Unobserved> {
+    let what = remote.not_found.clone()?;
+    let last = scope.head().identity.clone();
+    let changed = match &last {
+        Some(last) => !ownership::same_cloud_account(last, identity),
+        // An object from before the field existed: no object had an account then.
+        None => scope.object.management().account.is_some(),
+    };
+    changed.then(|| Unobserved::AccountChanged { what, last, identity: identity.to_owned() })
+}
+
+/// Writes a status that differs from the present one, and exports its conditions.
+async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status) -> Result<(), Error> {
+    let object = handle.object.clone();
+    let scope = handle.scope(&object);
+    let (namespace, name) = (scope.namespace(), scope.name());
+    handle.ctx.metrics.conditions(K::KIND, namespace, name, &status.as_ref().conditions);
+    if status == *scope.status {
+        return Ok(());
+    }
+    handle.write_status(status).await
+}
+
+impl Unobserved {
+    /// `Synced`, whether a person has to act, and when to reconcile again.
+    fn explain(&self, id_annotation: &str) -> (ConditionState, bool, Requeue) {
+        match self {
+            // The account's own controller wakes its users when the account is usable again.
+            Self::Credentials(error) => {
+                let (state, stalled) = conditions::unusable(error);
+                let requeue = match error.why() {
+                    Some(CredentialsError::Refused(_)) => Requeue::Retry(Class::Denied),
+                    _ if error.passing() => Requeue::Retry(Class::Unavailable),
+                    _ => Requeue::Poll,
+                };
+                (state, stalled, requeue)
+            }
+            Self::Cloud(error) => {
+                let (state, stalled) = conditions::failure(error);
+                (state, stalled, Requeue::Retry(error.class))
+            }
+            Self::AccountChanged { what, last, identity } => {
+                let last = last.as_deref().unwrap_or("another identity, perhaps the operator's own,");
+                let text = format!(
+                    "{what} was last seen as {last} and is not found as {identity}: if that is another cloud account, set \
+                     the former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object \
+                     and make it anew without the annotation {id_annotation}"
+                );
+                (ConditionState::no(synced::ACCOUNT_CHANGED, text), true, Requeue::Poll)
+            }
+        }
+    }
+
+    /// Whether a person has to resolve it.
+    fn needs_person(&self) -> bool {
+        match self {
+            Self::Credentials(error) => !error.passing(),
+            Self::Cloud(error) => error.class == Class::Denied,
+            Self::AccountChanged { .. } => true,
+        }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Cloud(error::Error { class: Class::Throttled { .. }, .. }))
+    }
+}
+
+/// Reports a reconcile without an observation, and lets a deleted object go where its deletion policy allows that.
+async fn unobserved<K: Resource>(handle: &mut ObjectHandle<'_, K>, cause: Unobserved) -> Result<Requeue, Error> {
+    let (synced, stalled, requeue) = cause.explain(K::DESCRIPTOR.id_annotation);
+    if handle.ctx.remember(&handle.key(), |memory| memory.is_news(synced.reason)) {
+        tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
+    }
+    let object = handle.object.clone();
+    if let Some(how) = release_without_observation(handle, &cause, &synced) {
+        return release(handle, how).await;
+    }
+    if !handle.evidence_recent() {
+        handle.measure(None);
+    }
+    let status = handle.scope(&object).unobserved(&synced, stalled);
+    write(handle, status).await?;
+    let scope = handle.scope(&object);
+    let waited = scope.deleting_since().map(|since| scope.now.duration_since(since).unsigned_abs());
+    Ok(match waited.map(|waited| MAX_PAUSE.saturating_sub(waited)) {
+        Some(left) if requeue == Requeue::Poll && !left.is_zero() => Requeue::PollWithin(left),
+        _ => requeue,
+    })
+}
+
+/// How a deleted object goes although the cloud cannot be read, if it may.
+fn release_without_observation<K: Resource>(
+    handle: &ObjectHandle<'_, K>,
+    cause: &Unobserved,
+    synced: &ConditionState,
+) -> Option<Release> {
+    let scope = handle.scope(&handle.object);
+    let waited = scope.now.duration_since(scope.deleting_since()?).unsigned_abs() > MAX_PAUSE;
+    let memory = handle.ctx.remember(&handle.key(), |memory| memory.clone());
+    let remote = K::remote(&scope, None);
+    // Without credentials for so long, nothing can be cleared either.
+    let blind = memory.observed.is_none_or(|at| scope.now.duration_since(at).unsigned_abs() > MAX_PAUSE);
+    let must_clear = remote.must_clear && !(waited && cause.needs_person() && blind);
+    let owing = must_clear || (remote.owes_restart && !waited);
+    let retained = scope.object.management().retain && !owing;
+    if retained && cause.needs_person() {
+        return Some(kept::<K>(&format!(": {}", synced.message)));
+    }
+    if !handle.may_exist() {
+        return Some(Release::Kept("nothing was ever made for this object".into()));
+    }
+    let failing = memory.failures >= MAX_FAILURES_BEFORE_RELEASE;
+    (retained && failing && !cause.is_throttled())
+        .then(|| kept::<K>(&format!(", since it could not be reached: {}", synced.message)))
+}
+
+/// Lets the object go. In observe mode an event reports only what stays behind.
+async fn release<K: Resource>(handle: &mut ObjectHandle<'_, K>, how: Release) -> Result<Requeue, Error> {
+    let record = match how {
+        Release::Kept(note) => Some(EventRecord::normal(reason::RETAINED, action::RELEASE, note)),
+        Release::Gone if handle.object.management().observe_only => None,
+        Release::Gone => Some(EventRecord::normal(reason::DELETED, K::DESCRIPTOR.deletion, "the cloud side is gone")),
+    };
+    handle.remove_finalizer().await?;
+    if let Some(record) = record {
+        handle.publish(&record).await;
+    }
+    handle.forget();
     Ok(Requeue::AwaitChange)
 }

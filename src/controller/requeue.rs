@@ -7,29 +7,29 @@ use jiff::Timestamp;
 use super::Settings;
 use crate::cloud::error::Class;
 
-/// What is remembered of an object between passes, in memory only: nothing that must survive a crash.
+/// What this process remembers of an object between reconciles: nothing that must survive a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// Failures in a row.
     pub failures: u32,
-    /// Passes in a row that did not find the cloud in sync.
+    /// Reconciles in a row that did not find the cloud in sync.
     pub busy: u32,
-    /// When the cloud was last seen whole.
-    pub seen: Option<Timestamp>,
-    /// When the cache was first found as new as the API server: what another process did before is in it.
+    /// The last complete observation.
+    pub observed: Option<Timestamp>,
+    /// The time when the cache was first as new as the API server, so that the writes of another process are in it.
     pub caught_up: Option<Timestamp>,
-    /// The reason of `Synced` that was last logged, until the cloud is seen again.
-    pub unseen: Option<&'static str>,
+    /// The reason of `Synced` that was last logged, until the next observation.
+    pub logged_failure: Option<&'static str>,
 }
 
-/// When an object is looked at again.
+/// When an object is reconciled again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
     /// At the next poll.
     Poll,
-    /// At the next poll, or after so long where that comes first.
+    /// At the next poll, or after this time where that comes first.
     PollWithin(Duration),
-    /// While something goes on in the cloud.
+    /// Soon, because the cloud changes.
     Soon,
     /// After a failure of this class.
     Retry(Class),
@@ -37,47 +37,50 @@ pub enum Requeue {
     AwaitChange,
 }
 
-/// Passes in a row that may follow each other quickly. A difference that every correction leaves behind must not become a
+/// Reconciles in a row that may follow each other quickly. A difference that every correction leaves behind must not become a
 /// hot loop.
-const QUICK_PASSES: u32 = 10;
-/// The longest pause after failures.
-const LONGEST_RETRY: Duration = Duration::from_secs(120);
+const MAX_QUICK_RECONCILES: u32 = 10;
+/// Maximum back-off after failures.
+const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
-/// How long to wait, before jitter. Pure: the one place that decides retries.
-pub fn delay(next: &Requeue, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
-    let doubled = |base: Duration, times: u32, most: Duration| base.saturating_mul(1 << times.min(16)).min(most);
+/// The time to wait, before jitter. Pure: the one place that decides retries.
+pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
     let before = memory.failures.saturating_sub(1);
-    match next {
+    match requeue {
         Requeue::AwaitChange => None,
         Requeue::Poll => Some(poll),
-        Requeue::PollWithin(most) => Some(poll.min(*most)),
+        Requeue::PollWithin(max) => Some(poll.min(*max)),
         Requeue::Soon => {
-            let over = memory.busy.saturating_sub(QUICK_PASSES);
+            let over = memory.busy.saturating_sub(MAX_QUICK_RECONCILES);
             Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
         }
         Requeue::Retry(class) => Some(match class {
             // A person has to act: slowly.
-            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, LONGEST_RETRY),
+            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, MAX_BACKOFF),
             Class::Throttled { after } => {
-                doubled(settings.retry_interval, before, LONGEST_RETRY).max(after.unwrap_or_default())
+                doubled(settings.retry_interval, before, MAX_BACKOFF).max(after.unwrap_or_default())
             }
             Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
-                doubled(settings.retry_interval, before, LONGEST_RETRY)
+                doubled(settings.retry_interval, before, MAX_BACKOFF)
             }
         }),
     }
 }
 
+fn doubled(base: Duration, times: u32, max: Duration) -> Duration {
+    base.saturating_mul(1 << times.min(16)).min(max)
+}
+
 impl Memory {
-    /// When the cloud was last seen whole. Until this process saw it, what another one said of it is taken to be from just
-    /// before the first pass.
-    pub fn looked(&self) -> Option<Timestamp> {
-        self.seen.or(self.caught_up)
+    /// The time from which the age of evidence counts: the last complete observation. Before this process observed, the
+    /// observations of another process count as made just before the first reconcile.
+    pub fn evidence_since(&self) -> Option<Timestamp> {
+        self.observed.or(self.caught_up)
     }
 
-    /// Whether it is news that nothing is seen for this reason: each poll may fail alike.
-    pub fn news(&mut self, reason: &'static str) -> bool {
-        self.unseen.replace(reason) != Some(reason)
+    /// Whether a failed observation for this reason is worth a log line: each poll may fail alike.
+    pub fn is_news(&mut self, reason: &'static str) -> bool {
+        self.logged_failure.replace(reason) != Some(reason)
     }
 }
 
@@ -108,13 +111,13 @@ mod tests {
         }
     }
 
-    fn seconds(next: Requeue, failures: u32, busy: u32) -> u64 {
+    fn seconds(requeue: Requeue, failures: u32, busy: u32) -> u64 {
         let memory = Memory { failures, busy, ..Memory::default() };
-        delay(&next, &memory, Duration::from_secs(60), &settings()).unwrap_or_default().as_secs()
+        delay(&requeue, &memory, Duration::from_secs(60), &settings()).unwrap_or_default().as_secs()
     }
 
     #[test]
-    fn failures_back_off_and_those_that_need_a_person_are_slow_from_the_start() {
+    fn failures_back_off_slower_where_people_act() {
         let unavailable = Requeue::Retry(Class::Unavailable);
         assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 120]);
         assert_eq!([1, 2, 20].map(|n| seconds(Requeue::Retry(Class::Denied), n, 0)), [30, 60, 120]);
@@ -123,27 +126,27 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_what_another_process_saw_is_counted_from_the_first_pass_over_the_object() {
+    fn inherited_evidence_counts_from_first_reconcile() {
         let at = |second| Timestamp::from_second(second).ok();
         let memory = Memory::default();
-        assert_eq!(memory.looked(), None, "before the first pass");
+        assert_eq!(memory.evidence_since(), None, "before the first reconcile");
         let memory = Memory { caught_up: at(10), ..memory };
-        assert_eq!(memory.looked(), at(10));
-        let memory = Memory { seen: at(70), ..memory };
-        assert_eq!(memory.looked(), at(70));
+        assert_eq!(memory.evidence_since(), at(10));
+        let memory = Memory { observed: at(70), ..memory };
+        assert_eq!(memory.evidence_since(), at(70));
     }
 
     #[test]
-    fn an_outage_is_news_once_for_each_reason_and_again_after_the_cloud_was_seen() {
+    fn each_failure_reason_is_logged_once_per_outage() {
         let mut memory = Memory::default();
         let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
-        assert_eq!(reasons.map(|reason| memory.news(reason)), [true, false, true, false, true]);
-        memory.unseen = None;
-        assert!(memory.news("CloudUnavailable"));
+        assert_eq!(reasons.map(|reason| memory.is_news(reason)), [true, false, true, false, true]);
+        memory.logged_failure = None;
+        assert!(memory.is_news("CloudUnavailable"));
     }
 
     #[test]
-    fn a_difference_that_never_ends_is_worked_on_at_the_pace_of_polls() {
+    fn endless_difference_slows_to_poll_interval() {
         assert_eq!([0, 5, 10, 11, 12, 40].map(|n| seconds(Requeue::Soon, 0, n)), [3, 3, 3, 6, 12, 60]);
     }
 }

@@ -1,204 +1,185 @@
-//! What sets a kind apart from the others: everything that the pipeline asks of it. The pipeline itself, every write to
-//! Kubernetes and the words that kinds have in common are not here, since they are the same for all.
+//! The contract of a kind: everything that the shared reconcile asks of it. Writes to Kubernetes, credentials, deletion,
+//! retention, retries and the conditions that all kinds have are shared code and not here.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::access::Access;
-use super::decision::Verdict;
+use super::conditions::ConditionState;
+use super::decision::Decision;
+use super::events::EventRecord;
+use super::steps::{Acted, Step};
 use super::{Context, Requeue};
+use crate::api::{RECONCILE_ANNOTATION, StatusHead};
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
-use crate::controller::conditions::ConditionState;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::Measurements;
 
-/// How long something may be stopped for a change, whatever becomes of it.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Maximum time for which an object keeps something stopped for a change, whatever the outcome of the change.
+pub const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// A kind of objects that a controller watches and writes to.
 pub trait Object:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + HasStatus<Status: Clone + Default + PartialEq + Serialize + Send + Sync>
+    + HasStatus<Status: Clone + Debug + Default + PartialEq + Serialize + Send + Sync>
     + Clone
     + Debug
     + DeserializeOwned
+    + PartialEq
     + Send
     + Sync
     + 'static
 {
-    /// The kind's name in metrics, in logs, and in what is remembered.
+    /// The kind's name in the API, metrics and logs.
     const KIND: &'static str;
-    /// What keeps an object until it may go.
+    /// The finalizer that keeps an object until its deletion is complete.
     const FINALIZER: &'static str;
 }
 
-/// A kind of objects that the pipeline keeps true in the cloud.
+/// A kind of objects that have a side in the cloud.
 ///
-/// Hooks that are not async are functions of their arguments: they ask nobody, so that tables can test them.
-pub trait Resource: Object {
-    /// The product of the cloud that its objects are of.
-    const PRODUCT: &'static str;
-    /// What the cloud side of an object is called in sentences: the … was kept.
-    const NOUN: &'static str;
-    /// The action of the event that tells of the cloud side's end, as one word.
-    const DELETION: &'static str;
-    /// The annotation that keeps the cloud's ID where a backup without status keeps it.
-    const ID_ANNOTATION: &'static str;
+/// A kind implements at most these hooks. All but `observe` are functions of their arguments, so that tables can test them.
+pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusHead>> {
+    /// The kind's names and conditions.
+    const DESCRIPTOR: Descriptor;
 
-    /// The cloud's APIs that a pass uses, in all regions that it needs.
+    /// The cloud's APIs that a reconcile uses, in all regions that it needs.
     type Cloud: Send + Sync;
-    /// Everything that a pass decides on.
-    type Seen: Send + Sync;
-    /// What a pass does, and what that comes to.
-    type Decision: Send + Sync;
-    /// What was done, and what became of it.
-    type Acted: Send + Sync;
+    /// Everything that a reconcile decides on.
+    type Observed: Send + Sync;
+    /// A call that changes the cloud.
+    type Step: Step<Cloud = Self::Cloud>;
+    /// What only this kind's status needs to know of a decision.
+    type Details: Clone + Debug + PartialEq + Send + Sync;
 
-    /// Whether no work is to be done, reading and deletion included.
-    fn suspended(&self) -> bool;
+    /// The fields of the spec that shared code acts on, and whether an annotation requests work.
+    fn management(&self) -> Management<'_>;
 
-    /// Whether no call may be made that changes the cloud.
-    fn observing(&self) -> bool;
-
-    /// Whether the deletion of the object leaves the cloud side as it is.
-    fn retained(&self) -> bool;
-
-    /// How often the cloud is looked at; the operator's own interval, where absent.
-    fn poll_interval(&self) -> Option<Duration>;
-
-    /// The name of the account whose credentials are used; the operator's own, where absent.
-    fn account(&self) -> Option<&str>;
-
-    /// The conditions of a status.
-    fn conditions(status: &Self::Status) -> &[Condition];
-
-    /// Whether the pass is a mere poll: nothing is asked for that was not reached before. A deletion never is, which need not
-    /// be looked at here.
-    fn settled(it: &Scope<'_, Self>) -> bool;
-
-    /// Whether something may exist in the cloud that this object made or took over. An ID in the annotation always says so,
-    /// which need not be looked at here.
-    fn ever_made(it: &Scope<'_, Self>) -> bool;
-
-    /// Whether something was stopped for this object's sake that is to run again before the object goes. It is waited for no
-    /// longer than [`LONGEST_PAUSE`] where the cloud cannot be seen.
-    fn owes(_it: &Scope<'_, Self>) -> bool {
-        false
-    }
-
-    /// Whether something of this object exists that must not be left behind, whatever its deletion leaves: then an object is
-    /// not let go while the cloud cannot be seen.
-    fn holds(_it: &Scope<'_, Self>) -> bool {
-        false
-    }
-
-    /// The APIs that a pass uses, for whom the account's access signs.
+    /// The APIs for one reconcile, signed with the account's credentials.
     fn cloud(&self, access: &Access, priority: Priority) -> Self::Cloud;
 
-    /// Reads what a pass decides on. An error means that nothing can be decided; what the pass can do without belongs, with
-    /// its own error, into what was seen.
+    /// Reads what a reconcile decides on. An error means that nothing can be decided. A failed read that the decision can do
+    /// without belongs, with its own error, into the observation.
     fn observe(
-        it: &Scope<'_, Self>,
+        scope: &Scope<'_, Self>,
         ctx: &Context,
         cloud: &Self::Cloud,
-    ) -> impl Future<Output = Result<Self::Seen, Error>> + Send;
+    ) -> impl Future<Output = Result<Self::Observed, Error>> + Send;
 
-    /// Whether everything was seen that status tells of, so that what it says is fresh.
-    fn whole(_seen: &Self::Seen) -> bool {
-        true
-    }
+    /// What the object has in the cloud, by its status and annotations and, where there is one, by an observation.
+    fn remote(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> RemoteState;
 
-    /// What this object made or took over, or may have made, and what was not found now.
-    fn lost(it: &Scope<'_, Self>, seen: &Self::Seen) -> Option<String>;
+    /// Decides what a reconcile does, for objects that are being deleted too.
+    fn decide(scope: &Scope<'_, Self>, observed: &Self::Observed) -> Decision<Self>;
 
-    /// Where status keeps who signed when the cloud was last seen.
-    fn identity(status: &mut Self::Status) -> &mut Option<String>;
+    /// The kind's part of the status after the steps. `scope.status` holds the intents.
+    fn report(scope: &Scope<'_, Self>, ran: &Ran<'_, Self>) -> Report<Self>;
 
-    /// Decides what the pass does, for objects that are being deleted too.
-    fn decide(it: &Scope<'_, Self>, seen: &Self::Seen) -> Self::Decision;
+    /// The events that only this kind has. `before` is from before the intents, `after` the status that was written.
+    fn events(before: &Scope<'_, Self>, after: &Self::Status, ran: &Ran<'_, Self>) -> Vec<EventRecord>;
 
-    /// What a decision comes to. [`Verdict::Released`] lets an object go that is being deleted: then nothing of the decision is
-    /// carried out, and the finalizer is removed. As long as something is to be cleared first, it is another one.
-    fn verdict(decision: &Self::Decision) -> &Verdict;
+    /// Exact numbers for the metrics. Without an observation, numbers of the cloud are absent, so that old ones disappear;
+    /// `None` leaves the exported ones as they are.
+    fn measurements(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> Option<Measurements>;
 
-    /// The status with the intents of calls whose loss must not go unnoticed, if there are any. It is written before
-    /// [`act`](Self::act), against the version that the pass is about: of two passes, one gets through. `nonce` is a random
-    /// name of this attempt, for the logs.
-    fn intents(_it: &Scope<'_, Self>, _decision: &Self::Decision, _nonce: &str) -> Option<Self::Status> {
-        None
-    }
-
-    /// Carries the decision out.
-    fn act(cloud: &Self::Cloud, decision: &Self::Decision) -> impl Future<Output = Self::Acted> + Send;
-
-    /// The first failure among what was done.
-    fn first_failure(acted: &Self::Acted) -> Option<&Error>;
-
-    /// The annotations that keep what a backup without status would lose, of what is certainly this object's: its ID first.
-    fn claim(
-        it: &Scope<'_, Self>,
-        seen: &Self::Seen,
-        decision: &Self::Decision,
-        acted: &Self::Acted,
-    ) -> Vec<(&'static str, String)>;
-
-    /// The status after the pass. `it.status` holds the intents of the pass.
-    fn report(it: &Scope<'_, Self>, report: &Report<'_, Self>) -> Self::Status;
-
-    /// What is told in events of a pass that ran: `before` is from before the intents, `after` the status that was written.
-    fn events(
-        before: &Scope<'_, Self>,
-        after: &Self::Status,
-        seen: &Self::Seen,
-        decision: &Self::Decision,
-        acted: &Self::Acted,
-    ) -> Vec<EventRecord>;
-
-    /// Exports exact numbers; with nothing seen, takes back those that were exported, since what is old must not look like
-    /// what is.
-    fn measure(_it: &Scope<'_, Self>, _seen: Option<&Self::Seen>, _metrics: &Metrics) {}
-
-    /// When to look again after a pass that ran; `before` is from before the intents.
-    fn next(before: &Scope<'_, Self>, seen: &Self::Seen, decision: &Self::Decision, acted: &Self::Acted) -> Requeue;
+    /// Forgets refusals that status remembers, because an annotation requests a new attempt.
+    fn forget_refusals(_status: &mut Self::Status) {}
 }
 
-/// The object of a pass and what is known of it without asking anybody, at one moment.
-#[derive(Clone, Debug)]
-pub struct Scope<'a, K: Resource> {
+/// The names and conditions of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    /// The product of the cloud, such as `rocketmq`.
+    pub product: &'static str,
+    /// The cloud side in sentences: the … is being deleted.
+    pub noun: &'static str,
+    /// The action of the event that reports the end of the cloud side.
+    pub deletion: &'static str,
+    /// The annotation with the cloud's ID, which survives a backup without status.
+    pub id_annotation: &'static str,
+    /// The conditions besides `Ready` that become Unknown when their evidence expires, each with its reason for that.
+    pub expiring: &'static [(&'static str, &'static str)],
+}
+
+/// The fields of the spec that shared code acts on.
+#[derive(Clone, Copy, Debug)]
+pub struct Management<'a> {
+    /// Neither read nor change anything, deletion included.
+    pub suspend: bool,
+    /// Make no call that changes the cloud.
+    pub observe_only: bool,
+    /// Leave the cloud side as it is when the object is deleted.
+    pub retain: bool,
+    /// The interval between observations; the operator's own where absent.
+    pub poll_interval: Option<Duration>,
+    /// The name of the account; the operator's own credentials where absent.
+    pub account: Option<&'a str>,
+    /// Whether an annotation requests work that the kind has not done yet.
+    pub work_requested: bool,
+}
+
+/// What an object has in the cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteState {
+    /// The object may have created or taken over something. An ID in the annotation always means that.
+    pub may_exist: bool,
+    /// Something is stopped for the object's sake and has to run again before the object goes. An unreachable cloud delays the
+    /// deletion for at most [`MAX_PAUSE`].
+    pub owes_restart: bool,
+    /// Something exists that must not stay behind, whatever the deletion policy. The object stays while the cloud is
+    /// unreachable.
+    pub must_clear: bool,
+    /// What the object created or took over, or may have, and the observation did not find.
+    pub not_found: Option<String>,
+    /// The observation is complete: everything that status reports was read.
+    pub complete: bool,
+}
+
+/// One object during one reconcile, and everything that is known without a call.
+#[derive(Debug)]
+pub struct Scope<'a, K: Object> {
     /// The object in its newest version.
-    pub object: K,
-    /// Its status; an empty one, where it has none.
-    pub status: K::Status,
-    /// What sets this cluster apart from others.
+    pub object: &'a K,
+    /// Its status; an empty one where it has none.
+    pub status: &'a K::Status,
+    /// The ID that distinguishes this cluster from others.
     pub cluster_id: &'a str,
-    /// How long something may take to become visible after the call that made it.
+    /// A random name of this reconcile, for intents and logs.
+    pub nonce: &'a str,
+    /// Maximum time from a call until its result is visible in lists.
     pub visibility_window: Duration,
-    /// How often the cloud is looked at.
+    /// The interval between observations.
     pub poll_interval: Duration,
-    /// Whether the last observation that was whole, of this pass or before, or else this process's first pass, is younger than
-    /// three polls.
-    pub fresh: bool,
+    /// Whether the last complete observation, of this reconcile or an earlier one, or else this process's first reconcile, is
+    /// younger than three poll intervals.
+    pub evidence_recent: bool,
     /// The time.
     pub now: Timestamp,
 }
 
-impl<K: Resource> Scope<'_, K> {
+impl<K: Object> Copy for Scope<'_, K> {}
+
+impl<K: Object> Clone for Scope<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Object> Scope<'_, K> {
     /// The object's namespace.
-    pub fn namespace(&self) -> String {
-        self.object.namespace().unwrap_or_default()
+    pub fn namespace(&self) -> &str {
+        self.object.meta().namespace.as_deref().unwrap_or_default()
     }
 
     /// The object's name.
-    pub fn name(&self) -> String {
-        self.object.name_any()
+    pub fn name(&self) -> &str {
+        self.object.meta().name.as_deref().unwrap_or_default()
     }
 
     /// The generation of the spec.
@@ -206,7 +187,7 @@ impl<K: Resource> Scope<'_, K> {
         self.object.meta().generation
     }
 
-    /// When the deletion of the object began.
+    /// The start of the object's deletion.
     pub fn deleting_since(&self) -> Option<Timestamp> {
         self.object.meta().deletion_timestamp.as_ref().map(|it| it.0)
     }
@@ -218,62 +199,64 @@ impl<K: Resource> Scope<'_, K> {
 
     /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.object.annotations().get(name).map(String::as_str)
+        self.object.meta().annotations.as_ref()?.get(name).map(String::as_str)
     }
 }
 
-/// What a pass came to.
-pub enum Report<'a, K: Resource> {
-    /// It observed, decided and acted.
-    Ran {
-        /// What it saw.
-        seen: &'a K::Seen,
-        /// What it decided.
-        decision: &'a K::Decision,
-        /// What it did.
-        acted: &'a K::Acted,
-    },
-    /// It could not observe.
-    Failed {
-        /// What `Synced` says of it.
-        synced: &'a ConditionState,
-        /// Whether a person has to act.
-        stalled: bool,
-    },
-    /// It was not to do anything.
-    Suspended,
-}
-
-/// How an object that is being deleted may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// Nothing of it is left in the cloud.
-    Gone,
-    /// Something is left in the cloud: what, and why.
-    Kept(String),
-}
-
-/// An event to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventRecord {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// The reason, as one word.
-    pub reason: &'static str,
-    /// What was done, as one word.
-    pub action: &'static str,
-    /// The text for people.
-    pub note: String,
-}
-
-impl EventRecord {
-    /// An event that asks nothing of anybody.
-    pub fn normal(reason: &'static str, action: &'static str, note: String) -> Self {
-        Self { warning: false, reason, action, note }
+impl<K: Resource> Scope<'_, K> {
+    /// The shared part of status.
+    pub fn head(&self) -> &StatusHead {
+        self.status.as_ref()
     }
 
-    /// An event that a person should look into.
-    pub fn warning(reason: &'static str, action: &'static str, note: String) -> Self {
-        Self { warning: true, reason, action, note }
+    /// Whether the cloud matched this generation of the spec before.
+    pub fn synced_before(&self) -> bool {
+        self.head().synced_generation.is_some() && self.head().synced_generation == self.generation()
     }
+
+    /// Whether an annotation requests a reconcile, which also tries again what was given up.
+    pub fn reconcile_requested(&self) -> bool {
+        self.annotation(RECONCILE_ANNOTATION) != self.head().last_handled_reconcile_at.as_deref()
+    }
+
+    /// Whether only reads are allowed.
+    pub fn observe_only(&self) -> bool {
+        self.object.management().observe_only
+    }
+}
+
+/// A reconcile that observed, decided and acted.
+pub struct Ran<'a, K: Resource> {
+    /// The observation.
+    pub observed: &'a K::Observed,
+    /// The decision.
+    pub decision: &'a Decision<K>,
+    /// The steps and their outcomes.
+    pub acted: &'a [Acted<K::Step>],
+}
+
+impl<K: Resource> Copy for Ran<'_, K> {}
+
+impl<K: Resource> Clone for Ran<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// What a kind reports after a reconcile that acted. Shared code adds `Synced`, `Reconciling`, `Stalled` and the rest of the
+/// [`StatusHead`].
+pub struct Report<K: Resource> {
+    /// The status with the kind's own fields and conditions, and the drift.
+    pub status: K::Status,
+    /// `Ready`, as far as the kind can tell.
+    pub ready: ConditionState,
+    /// `Synced` in place of what shared code concludes, where only the kind can explain a refusal, and whether a person has to
+    /// act.
+    pub synced: Option<(ConditionState, bool)>,
+    /// Why a part of the observation failed that the decision could do without.
+    pub unread: Option<Error>,
+    /// The annotations that keep what a backup without status would lose, for what certainly belongs to this object.
+    pub annotations: Vec<(&'static str, String)>,
+    /// When to reconcile again.
+    pub requeue: Requeue,
 }

@@ -2,6 +2,7 @@
 
 mod cloud;
 mod disk_groups;
+mod measurements;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 use self::cloud::Cloud;
 use self::disk_groups::{DiskGroups, Shown};
 pub use self::disk_groups::{DrillMeasures, GroupMeasures};
+pub use self::measurements::Measurements;
 pub use self::reference::reference;
 use crate::cloud::client::Finished;
 use crate::cloud::rate_limit::RateLimit;

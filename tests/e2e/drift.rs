@@ -20,11 +20,11 @@ async fn a_changed_plan_is_shown_and_corrected_and_told() {
     let (world, _operator, id) = running(Rules { delay_ms: 200, ..Rules::default() }).await;
     world.cloud.with_model(|model, now| model.edit_plan(id, &json!({ "planName": "renamed" }), now)).expect("edited");
     let status =
-        world.status("orders", "the drift is shown", |it| it.drift.iter().any(|it| it.field == "planName")).await;
-    let drift = status.drift.iter().find(|it| it.field == "planName").expect("it is shown");
+        world.status("orders", "the drift is shown", |it| it.head.drift.iter().any(|it| it.field == "planName")).await;
+    let drift = status.head.drift.iter().find(|it| it.field == "planName").expect("it is shown");
     assert_eq!((drift.wanted.as_str(), drift.found.as_str()), ("orders", "renamed"));
     let status = world
-        .status("orders", "it is corrected", |it| it.drift.is_empty() && has(it, "Synced", "True", "InSync"))
+        .status("orders", "it is corrected", |it| it.head.drift.is_empty() && has(it, "Synced", "True", "InSync"))
         .await;
     assert_eq!(world.cloud.plans()[0].plan_name, "orders");
     assert!(has(&status, "Ready", "True", "Available"));
@@ -45,7 +45,7 @@ async fn a_stopped_and_a_deleted_item_come_back() {
         .expect("edited");
     world.event("orders", "DriftFound").await;
     let status =
-        world.status("orders", "both run", |it| it.items.as_deref() == Some("2/2") && it.drift.is_empty()).await;
+        world.status("orders", "both run", |it| it.items.as_deref() == Some("2/2") && it.head.drift.is_empty()).await;
     assert_ne!(status.topic_mappings[1].item_id, Some(items[1].to_string()), "it is a new one");
     world.assert_one_plan("orders", 2);
     world.event("orders", "DriftCorrected").await;

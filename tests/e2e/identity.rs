@@ -139,7 +139,7 @@ async fn observing_changes_nothing_ever() {
     spec["planDesc"] = json!("something else");
     world.create("orders", spec).await;
     let status = world.condition("orders", "Synced", "False", "ObserveOnly").await;
-    assert!(status.drift.iter().any(|it| it.field == "planDesc"), "{status:?}");
+    assert!(status.head.drift.iter().any(|it| it.field == "planDesc"), "{status:?}");
     assert_eq!(status.plan_id, Some(id.to_string()));
     let object = world.get("orders").await.expect("it is there");
     assert!(object.finalizers().is_empty() && object.annotations().is_empty());

@@ -237,7 +237,9 @@ async fn a_request_to_reconcile_is_answered_with_its_own_value() {
     world.cloud.clear_requests();
     world.annotate("orders", "disasterrecovery.dev/reconcile-requested-at", "2026-11-22T12:00:00Z").await;
     let status = world
-        .status("orders", "the answer", |it| it.last_handled_reconcile_at.as_deref() == Some("2026-11-22T12:00:00Z"))
+        .status("orders", "the answer", |it| {
+            it.head.last_handled_reconcile_at.as_deref() == Some("2026-11-22T12:00:00Z")
+        })
         .await;
     assert!(has(&status, "Synced", "True", "InSync"));
     assert!(!world.cloud.requests().is_empty() && world.changes().is_empty(), "it looked and changed nothing");

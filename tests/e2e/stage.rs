@@ -39,21 +39,21 @@ pub(crate) trait Said: Debug {
 
 impl Said for DisasterRecoveryPlanStatus {
     fn conditions(&self) -> &[Condition] {
-        &self.conditions
+        &self.head.conditions
     }
 
     fn generations(&self) -> [Option<i64>; 2] {
-        [self.observed_generation, self.synced_generation]
+        [self.head.observed_generation, self.head.synced_generation]
     }
 }
 
 impl Said for DiskReplicaGroupStatus {
     fn conditions(&self) -> &[Condition] {
-        &self.conditions
+        &self.head.conditions
     }
 
     fn generations(&self) -> [Option<i64>; 2] {
-        [self.observed_generation, self.synced_generation]
+        [self.head.observed_generation, self.head.synced_generation]
     }
 }
 

@@ -199,7 +199,7 @@ async fn an_overdue_item_is_not_ready_and_comes_back_when_it_can() {
     world.cloud.with_model(|model, now| model.set_item_status(id, item, ItemStatus::ManualStopped, now)).expect("set");
     world.ready("orders").await;
     eventually(DEADLINE, "no step is left", async || {
-        world.get("orders").await.and_then(|it| it.status).filter(|it| it.drift.is_empty()).map(drop)
+        world.get("orders").await.and_then(|it| it.status).filter(|it| it.head.drift.is_empty()).map(drop)
     })
     .await;
 }

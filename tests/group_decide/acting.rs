@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use disaster_recovery_operator::cloud::ebs::{ClientToken, Tag};
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
-use disaster_recovery_operator::controller::disk_replica_group::act::{self, Outcome};
+use disaster_recovery_operator::controller::disk_replica_group::act::{self, Effect};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step};
+use disaster_recovery_operator::controller::steps;
 use disaster_recovery_operator::simulator::model::Failure;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, Disks};
 use serde_json::{Value, json};
 
 use super::world::World;
+
+type Outcome = steps::Outcome<Effect>;
 
 /// What becomes of a call besides what the cloud makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,13 @@ impl World {
     pub fn call(&mut self, step: &Step, fault: Fault) -> Outcome {
         let failed = |class, code: &str| {
             let message = "injected".to_owned();
-            Outcome::Failed(Error { class, action: step.action.name(), code: code.into(), message, request_id: None })
+            Outcome::Failed(Error {
+                class,
+                action: step.action.call().operation(),
+                code: code.into(),
+                message,
+                request_id: None,
+            })
         };
         match fault {
             Fault::None => self.carry_out(step),
@@ -70,8 +79,8 @@ impl World {
         let outcome = self.send(step, step.direction, &step.token);
         match &outcome {
             Outcome::Failed(error) if act::wrong_site(error) || unknown_drill(error) => {
-                match self.send(step, step.direction.turned(), &step.elsewhere) {
-                    Outcome::Failed(error) if unknown_drill(&error) => Outcome::Done,
+                match self.send(step, step.direction.reversed(), &step.elsewhere) {
+                    Outcome::Failed(error) if unknown_drill(&error) => Outcome::Done(Effect::Changed),
                     other => other,
                 }
             }
@@ -90,7 +99,7 @@ impl World {
             Action::FailoverGroup | Action::ReprotectGroup { .. } | Action::StartDrill | Action::ClearDrill { .. }
         );
         let (region, other) = (self.region(direction, standby), self.region(direction, true));
-        let name = step.action.name();
+        let name = step.action.call().operation();
         let failed = |class, code: String, message| {
             Outcome::Failed(Error { class, action: name, code, message, request_id: None })
         };
@@ -105,9 +114,9 @@ impl World {
         });
         let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup);
         match result {
-            Ok(Value::String(id)) => Outcome::Made(id),
-            Ok(_) => Outcome::Done,
-            Err(failure) if gone && failure.status == 404 => Outcome::Done,
+            Ok(Value::String(id)) => Outcome::Done(Effect::Created(id)),
+            Ok(_) => Outcome::Done(Effect::Changed),
+            Err(failure) if gone && failure.status == 404 => Outcome::Done(Effect::Changed),
             Err(Failure { status, code, message, .. }) => {
                 failed(error::classify(status, &code, None, true), code, message)
             }

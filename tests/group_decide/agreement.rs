@@ -11,8 +11,10 @@ use disaster_recovery_operator::cloud::credentials::cache::Signer;
 use disaster_recovery_operator::cloud::ebs::{self, Ebs};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
-use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acted, Outcome};
+use disaster_recovery_operator::controller::disk_replica_group::Acted;
+use disaster_recovery_operator::controller::disk_replica_group::act::Effect;
 use disaster_recovery_operator::controller::disk_replica_group::observe::{self, Binding, Cloud};
+use disaster_recovery_operator::controller::steps::{Outcome, act};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production};
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use serde_json::json;
@@ -115,8 +117,8 @@ fn the_world_sees_what_the_operator_sees() {
         let binding = Binding { bound: world.bound(), owner: OWNER.into(), direction, forced: false };
         let (group, site) = run(observe::find_group(&cloud, &binding)).unwrap();
         assert_eq!(group, seen.group, "{name}");
-        let (spec, status) = (&world.object.spec, &world.status);
-        let pairs = run(observe::pairs(&cloud, (&group, site), direction, spec, status, world.deleting())).unwrap();
+        let status = &world.status;
+        let pairs = world.scope(|scope| run(observe::pairs(&cloud, (&group, site), direction, scope))).unwrap();
         assert_eq!(pairs, seen.pairs, "{name}");
         if let (Some(group), Some(drills)) = (group.group(), &seen.drills) {
             let current = status.drills.as_ref().and_then(|it| it.current.as_ref());
@@ -131,12 +133,12 @@ fn the_world_acts_as_the_operator_acts() {
     for (name, mut world) in worlds() {
         let simulator = simulated(&mut world);
         let decision = world.decide();
-        let acted = run(act::act(&operator(&simulator), &decision.steps));
+        let acted = run(act(&operator(&simulator), &decision.steps));
         let passed = world.pass();
         assert_eq!(passed.decision.steps, decision.steps, "{name}");
         assert!(!acted.is_empty() || matches!(name, "nothing" | "in sync" | "no status" | "gone"), "{name}");
         let outcomes = |acted: &[Acted]| {
-            let strip = |outcome: &Outcome| match outcome {
+            let strip = |outcome: &Outcome<Effect>| match outcome {
                 // Only an answer over HTTP has a request ID.
                 Outcome::Failed(error) => {
                     format!("{:?} {} {} {}", error.class, error.action, error.code, error.message)

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
 use disaster_recovery_operator::cloud::ebs::{GroupView, PairView, ReplicationStatus};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Decision;
-use disaster_recovery_operator::controller::disk_replica_group::observe::{Lookup, OWNER_TAG, Observed};
-use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::disk_replica_group::observe::{Binding, Lookup, Observed};
+use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
 use serde_json::{Value, json};
 
 use super::words;
@@ -74,7 +74,8 @@ pub fn seen(status: &str, direction: Direction) -> Observed {
         "DestinationDiskId": disks.1, "Tags": [{"TagKey": OWNER_TAG, "TagValue": OWNER}],
     }))
     .unwrap();
-    Observed { group: Lookup::Found(Box::new(group)), pairs: vec![pair], drills: None }
+    let binding = Binding { bound: Some("pg-1".into()), owner: OWNER.into(), direction, forced: false };
+    Observed { binding, group: Lookup::Found(Box::new(group)), pairs: vec![pair], drills: None }
 }
 
 /// What is known of such a group after it was in sync.
@@ -121,10 +122,7 @@ fn cell(status: &str, wish: &str, direction: Direction) -> Decision {
     if matches!(wish, "Delete" | "Delete, Manual" | "Retain") {
         world.delete();
     }
-    let decision = disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup::decide(
-        &world.subject(),
-        &seen(status, direction),
-    );
+    let decision = world.decide_on(&seen(status, direction));
     assert!(decision.steps.iter().all(|it| it.direction == direction), "{status} × {wish}: a call to the wrong site");
     decision
 }
@@ -149,8 +147,11 @@ fn every_status_has_its_answer_to_everything_that_may_be_wanted_in_both_directio
                     wrong.push(format!("{status} × {wish}: {why}"));
                 }
                 let active = active(&status, direction);
-                if decision.life.active != active {
-                    wrong.push(format!("{status} × {wish}: {:?} is said to be active", decision.life.active));
+                if decision.details.lifecycle.active != active {
+                    wrong.push(format!(
+                        "{status} × {wish}: {:?} is said to be active",
+                        decision.details.lifecycle.active
+                    ));
                 }
             }
             if table.get(&status) != Some(&found) {

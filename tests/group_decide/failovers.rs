@@ -1,11 +1,8 @@
 //! When a failover begins, how it goes, and what is told of it afterwards.
 
-use disaster_recovery_operator::api::disk_replica_group::{
-    Direction, DiskReplicaGroup, OperationType, Phase, Site, StepName,
-};
+use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Phase, Site, StepName};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
-use disaster_recovery_operator::controller::resource::Resource;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
@@ -37,7 +34,7 @@ fn a_planned_failover_is_begun_only_with_a_fresh_recovery_point_of_its_direction
         let mut seen = seen("normal", Direction::Forward);
         let Lookup::Found(group) = &mut seen.group else { panic!() };
         group.last_recover_point = shown.as_i64();
-        let decision = DiskReplicaGroup::decide(&world.subject(), &seen);
+        let decision = world.decide_on(&seen);
         assert_eq!(words::decision(&decision), expected, "{what} {mode}");
     }
 }
@@ -48,10 +45,7 @@ fn a_group_with_a_pair_that_was_never_synchronized_is_not_failed_over() {
         let patch = json!({"activeSite": "Destination", "failover": {"mode": mode}});
         let mut seen = seen("normal", Direction::Forward);
         seen.pairs[0].status = "created".to_owned().into();
-        assert_eq!(
-            words::decision(&DiskReplicaGroup::decide(&knowing(Direction::Forward, patch).subject(), &seen)),
-            "!FailoverRefused"
-        );
+        assert_eq!(words::decision(&knowing(Direction::Forward, patch).decide_on(&seen)), "!FailoverRefused");
     }
 }
 
@@ -145,7 +139,7 @@ fn observing_never_proposes_a_step() {
             for patch in [json!({}), other, json!({"replication": "Stopped"})] {
                 let mut world = knowing(direction, patch);
                 world.edit(json!({"managementPolicy": "Observe", "drill": {"schedule": "* * * * *"}}));
-                let decision = DiskReplicaGroup::decide(&world.subject(), &seen(&status, direction));
+                let decision = world.decide_on(&seen(&status, direction));
                 assert!(decision.steps.is_empty(), "{status}");
                 let failed = ["invalid", "create_failed", "failover_failed", "reprotect_failed", "delete_failed"];
                 match &decision.verdict {

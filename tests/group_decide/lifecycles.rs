@@ -1,10 +1,9 @@
 //! Situations in the life of a group: there is none, it is another's, somebody else changed it, a failover may not begin.
 
 use disaster_recovery_operator::api::GROUP_ID_ANNOTATION;
-use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup, OperationType, Site};
+use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Site};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
 use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
-use disaster_recovery_operator::controller::resource::Resource;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskRules};
 use serde_json::{Value, json};
 
@@ -187,7 +186,7 @@ fn an_adopted_group_is_taken_as_it_is_and_its_other_site_is_drift() {
     world.advance(20_000);
     world.edit(json!({"replicaGroupId": id, "managementPolicy": "Observe"}));
     assert_eq!(world.pass().told(), "ok");
-    assert_eq!(world.status.drift.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), ["activeSite"]);
+    assert_eq!(world.status.head.drift.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), ["activeSite"]);
     world.edit(json!({"managementPolicy": "Manage"}));
     for _ in 0..3 {
         assert_eq!(world.pass().told(), "!Drifted");
@@ -228,7 +227,7 @@ fn somebody_elses_failover_is_left_alone_until_it_is_accepted_or_ended() {
         assert_eq!(world.pass().told(), "!Drifted");
     }
     assert_eq!(
-        (world.status.active_site, world.status.drift[0].field.as_str()),
+        (world.status.active_site, world.status.head.drift[0].field.as_str()),
         (Some(Site::Destination), "activeSite")
     );
     let mut accepted = world.clone();
@@ -263,7 +262,10 @@ fn a_cloud_that_names_the_new_source_early_does_not_confuse_the_reversal() {
     until(&mut world, "Reverse:Reprotecting");
     let mut early = seen("reprotecting", Direction::Reverse);
     early.pairs.clear();
-    let decision = DiskReplicaGroup::decide(&world.subject(), &early);
-    assert_eq!((decision.life.direction, decision.life.active), (Direction::Forward, Site::Destination));
-    assert_eq!(decision.life.running().unwrap().r#type, OperationType::Reprotect);
+    let decision = world.decide_on(&early);
+    assert_eq!(
+        (decision.details.lifecycle.direction, decision.details.lifecycle.active),
+        (Direction::Forward, Site::Destination)
+    );
+    assert_eq!(decision.details.lifecycle.running().unwrap().r#type, OperationType::Reprotect);
 }

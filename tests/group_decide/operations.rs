@@ -1,7 +1,6 @@
 //! A failover from its beginning to its end, turned round, failed back, cancelled: each step with what the cloud shows.
 
-use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup};
-use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::api::disk_replica_group::Direction;
 use serde_json::{Value, json};
 
 use super::by_status::{allowed, knowing, seen, statuses, table};
@@ -92,7 +91,7 @@ fn every_status_has_its_answer_to_every_step_of_every_operation() {
         let mut found = vec![];
         for column in COLUMNS {
             let (world, direction) = situation(column);
-            let decision = DiskReplicaGroup::decide(&world.subject(), &seen(&status, direction));
+            let decision = world.decide_on(&seen(&status, direction));
             if let Err(why) = allowed(&decision, &status) {
                 wrong.push(format!("{status} × {column}: {why}"));
             }

@@ -1,11 +1,11 @@
 //! The pairs of a group and its fields: what is made, waited for, added, changed and taken out, and when.
 
-use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup, Pair};
+use disaster_recovery_operator::api::disk_replica_group::{Direction, Pair};
 use disaster_recovery_operator::cloud::ebs::PairView;
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
-use disaster_recovery_operator::controller::disk_replica_group::observe::{Lookup, OWNER_TAG, Observed};
+use disaster_recovery_operator::controller::disk_replica_group::observe::{Lookup, Observed};
 use disaster_recovery_operator::controller::disk_replica_group::resolve;
-use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ fn both() -> Value {
 }
 
 fn told(world: &World, seen: &Observed) -> String {
-    words::decision(&DiskReplicaGroup::decide(&world.subject(), seen))
+    words::decision(&world.decide_on(seen))
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_pair_that_is_replicated_the_other_way_is_not_added() {
 #[test]
 fn pairs_are_made_in_the_present_direction() {
     for direction in [Direction::Forward, Direction::Reverse] {
-        let decision = DiskReplicaGroup::decide(&knowing(direction, both()).subject(), &seen("stopped", direction));
+        let decision = knowing(direction, both()).decide_on(&seen("stopped", direction));
         let text = format!("{:?}", decision.steps);
         let (from, to) = match direction {
             Direction::Forward => ("d-logs-s", "d-logs-d"),
@@ -123,7 +123,7 @@ fn broken_pairs_of_an_invalid_group_are_named_and_taken_out_when_the_spec_drops_
     let mut seen = seen("invalid", Direction::Forward);
     seen.pairs.push(second("invalid", Some("pg-1"), Some(OWNER)));
     let world = knowing(Direction::Forward, both());
-    let decision = DiskReplicaGroup::decide(&world.subject(), &seen);
+    let decision = world.decide_on(&seen);
     let Verdict::Refused { reason: "GroupFailed", message } = &decision.verdict else { panic!("{decision:?}") };
     assert!(message.contains("logs (pair-2, invalid, DeviceRemoved)"), "{message}");
     assert_eq!(told(&knowing(Direction::Forward, json!({})), &seen), "RemovePair:Updating");

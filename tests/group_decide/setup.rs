@@ -49,7 +49,7 @@ pub fn spec_with(patch: Value) -> DiskReplicaGroupSpec {
 impl World {
     /// The condition of a type as `status/reason`.
     pub fn condition(&self, kind: &str) -> String {
-        let found = conditions::find(&self.status.conditions, kind);
+        let found = conditions::find(&self.status.head.conditions, kind);
         found.map(|it| format!("{}/{}", it.status, it.reason)).unwrap_or_default()
     }
 
@@ -62,7 +62,7 @@ impl World {
 
     /// What a condition says to people.
     pub fn message(&self, kind: &str) -> String {
-        conditions::find(&self.status.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
+        conditions::find(&self.status.head.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
     }
 
     /// The ID of the one group.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direction, Phase, Reprotect, Site};
-use disaster_recovery_operator::controller::disk_replica_group::act::Outcome;
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
-use disaster_recovery_operator::controller::disk_replica_group::observe::OWNER_TAG;
+use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
+use disaster_recovery_operator::controller::steps::Outcome;
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ impl Trial {
     /// What holds of every step.
     fn step(&self, step: &Step, passed: &Passed) -> Result<(), TestCaseError> {
         let spec = &self.world.object.spec;
-        let (life, deleting) = (&passed.decision.life, self.world.deleting());
+        let (life, deleting) = (&passed.decision.details.lifecycle, self.world.deleting());
         // A lost call that is made again with its token asks what became of it.
         let asks = life.unproven().is_some() && step.lost.is_some();
         if let Some(group) = passed.seen.group.group().filter(|_| !asks) {
@@ -214,11 +214,11 @@ impl Trial {
     /// A call keeps its token until it was refused, or until a pass saw what it did or did not want it any more.
     fn tokens(&mut self, passed: &Passed, crash: Crash) -> Result<(), TestCaseError> {
         let wanted = |call: &str| {
-            passed.decision.steps.iter().any(|it| it.action.call() == call)
-                || passed.decision.awaited.iter().any(|it| it == call)
+            passed.decision.steps.iter().any(|it| it.action.call().to_string() == call)
+                || passed.decision.details.awaited.iter().any(|it| it.to_string() == call)
         };
         for acted in passed.acted.iter().filter(|it| it.step.action.has_token()) {
-            let (call, sequence) = (acted.step.action.call(), acted.step.sequence);
+            let (call, sequence) = (acted.step.action.call().to_string(), acted.step.sequence);
             if let Some(before) = self.calls.get(&call) {
                 prop_assert!(
                     before.free || before.sequence == sequence,
@@ -228,7 +228,7 @@ impl Trial {
                 );
             }
             let free = match &acted.outcome {
-                Outcome::Done | Outcome::Made(_) | Outcome::Skipped => true,
+                Outcome::Done(_) | Outcome::Skipped => true,
                 Outcome::Failed(error) => {
                     use disaster_recovery_operator::cloud::error::Class;
                     !(matches!(error.class, Class::Ambiguous | Class::Unavailable)
@@ -264,7 +264,7 @@ impl Trial {
             return Ok(());
         }
         // What one read does not prove is waited for.
-        let proven = passed.decision.life.unproven().is_none();
+        let proven = passed.decision.details.lifecycle.unproven().is_none();
         if let (Some((direction, status)), Some(_), true) = (&self.truth, passed.seen.group.group(), proven) {
             let known = &self.world.status;
             prop_assert_eq!(known.direction, Some(*direction), "{}", status);
@@ -293,15 +293,15 @@ impl Trial {
                 .any(|it| it.step.action == Action::FailoverGroup && matches!(it.outcome, Outcome::Failed(_)));
             // A forced failover to a disk that was never synchronized: the user sees the cloud's refusal, and sets it back.
             if stuck {
-                let back = passed.decision.life.direction.production();
+                let back = passed.decision.details.lifecycle.direction.production();
                 self.happen(&Event::Edit(json!({"activeSite": back.as_str()})))?;
             }
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             quiet = if rest
                 && passed.decision.steps.is_empty()
-                && passed.decision.awaited.is_empty()
-                && !passed.decision.drill_busy
+                && passed.decision.details.awaited.is_empty()
+                && !passed.decision.details.drill_busy
             {
                 quiet + 1
             } else {

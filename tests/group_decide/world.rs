@@ -7,14 +7,16 @@ use std::time::Duration;
 use disaster_recovery_operator::api::disk_replica_group::{
     Direction, DiskReplicaGroup, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillRun, Place, Site,
 };
-use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
 use disaster_recovery_operator::cloud::error::{Class, Error};
-use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acted, Outcome};
-use disaster_recovery_operator::controller::disk_replica_group::decide::{self, Decision, Desired, Verdict};
-use disaster_recovery_operator::controller::disk_replica_group::observe::{self, Lookup, Observed};
-use disaster_recovery_operator::controller::disk_replica_group::resolve;
-use disaster_recovery_operator::controller::resource::{EventRecord, Report, Resource, Scope};
+use disaster_recovery_operator::controller::conditions::failure;
+use disaster_recovery_operator::controller::disk_replica_group::call::creates_pair;
+use disaster_recovery_operator::controller::disk_replica_group::decide::{self, Decision, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::observe::{Binding, Lookup, Observed};
+use disaster_recovery_operator::controller::disk_replica_group::{Acted, Ran, Scope, resolve};
+use disaster_recovery_operator::controller::events::{self, EventRecord};
+use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::steps::{Outcome, Step as _, stops_others};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Disks, EbsPaging, GroupFilter, PairFilter};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -158,16 +160,18 @@ impl World {
         self.object.metadata.annotations.as_ref().unwrap().get(name)
     }
 
-    pub fn subject(&self) -> Scope<'static, DiskReplicaGroup> {
-        Scope {
-            object: self.object.clone(),
-            status: self.status.clone(),
+    /// What production code is given of the object.
+    pub fn scope<R>(&self, with: impl FnOnce(&Scope<'_>) -> R) -> R {
+        with(&Scope {
+            object: &self.object,
+            status: &self.status,
             cluster_id: CLUSTER,
+            nonce: "00",
             visibility_window: self.window,
             poll_interval: Duration::from_secs(60),
-            fresh: self.fresh,
+            evidence_recent: self.fresh,
             now: self.timestamp(),
-        }
+        })
     }
 
     fn place(&self, site: Site) -> &Place {
@@ -189,10 +193,7 @@ impl World {
     }
 
     pub fn bound(&self) -> Option<String> {
-        let creating = self.status.pending_calls.iter().any(|it| it.call == "CreateDiskReplicaGroup");
-        let claimed = self.annotation(GROUP_ID_ANNOTATION).cloned();
-        let before = claimed.or_else(|| self.object.spec.replica_group_id.clone()).filter(|_| !creating);
-        self.status.replica_group_id.clone().or(before)
+        self.scope(|scope| Binding::new(scope).bound)
     }
 
     /// As `observe::at_site`.
@@ -204,7 +205,7 @@ impl World {
         let mut groups: Vec<GroupView> = wire(&page.list);
         groups.retain(|group| {
             group.status != ReplicationStatus::Deleted
-                && (bound.is_some() || observe::owner(&group.tags).is_some_and(|owner| owner == OWNER))
+                && (bound.is_some() || resolve::owner(&group.tags).is_some_and(|owner| owner == OWNER))
         });
         Ok(groups.into_iter().next().map_or(Lookup::Absent(bound), |group| Lookup::Found(Box::new(group))))
     }
@@ -222,7 +223,7 @@ impl World {
         };
         let pairs = self.pairs_at(&at, &group);
         let drills = self.drills(&group, direction);
-        Ok(Observed { group, pairs, drills })
+        Ok(Observed { binding: self.scope(Binding::new), group, pairs, drills })
     }
 
     fn pairs_at(&mut self, region: &str, group: &Lookup) -> Vec<PairView> {
@@ -237,8 +238,7 @@ impl World {
         let wanted = spec.pairs.iter().all(|pair| resolve::pair(pair, status, &pairs).is_some());
         let mut known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
         let complete = wanted && known.all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id));
-        let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
-        if self.deleting() || making || !complete {
+        if self.deleting() || creates_pair(status) || !complete {
             pairs.extend(ungrouped);
         }
         pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);
@@ -248,8 +248,7 @@ impl World {
 
     fn drills(&mut self, group: &Lookup, direction: Direction) -> Option<Result<Vec<DrillView>, Error>> {
         let group = group.group()?;
-        let subject = self.subject();
-        decide::matter(&self.desired(&subject), self.timestamp()).then(|| {
+        self.scope(decide::matter).then(|| {
             let current = self.status.drills.as_ref().and_then(|it| it.current.clone());
             let site = current.as_ref().map_or(direction.standby(), |run| run.site);
             let mut found = self.drills_at(site, &group.replica_group_id)?;
@@ -275,21 +274,6 @@ impl World {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
-    fn desired<'a>(&'a self, subject: &'a Scope<'_, DiskReplicaGroup>) -> Desired<'a> {
-        let asked = self.annotation(DRILL_ANNOTATION);
-        Desired {
-            spec: &subject.object.spec,
-            status: &subject.status,
-            noted: None,
-            uid: UID,
-            name: "orders-db",
-            owner: OWNER,
-            generation: subject.generation().unwrap_or_default(),
-            drill_requested: asked.is_some() && asked != self.status.last_handled_drill_at.as_ref(),
-            visibility_window: self.window,
-        }
-    }
-
     /// One pass without faults, and the time until the next one.
     pub fn pass(&mut self) -> Passed {
         self.faulty_pass(&mut |_| Fault::None, Crash::Never, false).unwrap()
@@ -298,7 +282,12 @@ impl World {
     /// What a pass would decide now.
     pub fn decide(&mut self) -> Decision {
         let seen = self.observe().unwrap();
-        DiskReplicaGroup::decide(&self.subject(), &seen)
+        self.decide_on(&seen)
+    }
+
+    /// What a pass would decide that saw this.
+    pub fn decide_on(&self, seen: &Observed) -> Decision {
+        self.scope(|scope| DiskReplicaGroup::decide(scope, seen))
     }
 
     /// One pass with faults; with `stale`, it sees what the last one saw. Nothing, where it saw nothing.
@@ -313,9 +302,8 @@ impl World {
             None => match self.observe() {
                 Ok(seen) => seen,
                 Err(error) => {
-                    let (synced, stalled) = disaster_recovery_operator::controller::conditions::failure(&error);
-                    self.status =
-                        DiskReplicaGroup::report(&self.subject(), &Report::Failed { synced: &synced, stalled });
+                    let (synced, stalled) = failure(&error);
+                    self.status = self.scope(|scope| scope.unobserved(&synced, stalled));
                     self.assert_agreement();
                     self.advance(self.pace);
                     return None;
@@ -323,14 +311,14 @@ impl World {
             },
         };
         self.last = Some(seen.clone());
-        let before = self.subject();
-        let decision = DiskReplicaGroup::decide(&before, &seen);
-        if let Verdict::Released { left } = DiskReplicaGroup::verdict(&decision) {
+        let before = self.clone();
+        let decision = self.scope(|scope| DiskReplicaGroup::decide(scope, &seen));
+        if let Verdict::Released { left } = &decision.verdict {
             self.released = Some(left.clone());
             return Some(Passed { seen, decision, acted: vec![], events: vec![] });
         }
-        if let Some(status) = DiskReplicaGroup::intents(&before, &decision, "00") {
-            self.status = status;
+        if let Some(status) = &decision.intents {
+            self.status = (**status).clone();
         }
         let most = match crash {
             Crash::AfterCalls(calls) => calls,
@@ -339,14 +327,14 @@ impl World {
         let acted = self.act(&decision, fault, most);
         let mut events = vec![];
         if !matches!(crash, Crash::AfterCalls(_)) {
+            let ran = Ran { observed: &seen, decision: &decision, acted: &acted };
+            let report = self.scope(|scope| DiskReplicaGroup::report(scope, &ran));
+            let annotations = report.annotations.clone();
+            let after = self.scope(|scope| scope.concluded(report, &ran));
             if !before.deleting() {
-                for (key, value) in DiskReplicaGroup::claim(&before, &seen, &decision, &acted) {
-                    self.annotate(key, &value);
-                }
+                annotations.into_iter().for_each(|(key, value)| self.annotate(key, &value));
             }
-            let report = Report::Ran { seen: &seen, decision: &decision, acted: &acted };
-            let after = DiskReplicaGroup::report(&self.subject(), &report);
-            events = DiskReplicaGroup::events(&before, &after, &seen, &decision, &acted);
+            events = before.scope(|before| events::events(before, &after, &ran));
             if crash == Crash::Never {
                 self.status = after;
                 self.assert_agreement();
@@ -361,10 +349,9 @@ impl World {
         let mut acted = Vec::new();
         let mut stopped = false;
         for step in decision.steps.iter().take(most) {
-            let drill = matches!(step.action, decide::Action::ClearDrill { .. });
-            let outcome = if stopped && !drill { Outcome::Skipped } else { self.call(step, fault(step)) };
+            let outcome = if stopped && !step.runs_always() { Outcome::Skipped } else { self.call(step, fault(step)) };
             if let Outcome::Failed(error) = &outcome {
-                stopped |= act::concerns_others(&step.action, error.class);
+                stopped |= stops_others(step, error.class);
             }
             acted.push(Acted { step: step.clone(), outcome });
         }

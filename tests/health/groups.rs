@@ -17,13 +17,11 @@ mod world;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::condition::synced;
-use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
-use disaster_recovery_operator::controller::resource::{Report, Resource};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
 use serde_json::{Value, json};
 
@@ -57,12 +55,12 @@ fn console(patch: Value, edit: Value) -> World {
 
 /// After a pass that saw nothing.
 fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
-    world.status = DiskReplicaGroup::report(&world.subject(), &Report::Failed { synced: &synced, stalled });
+    world.status = world.scope(|scope| scope.unobserved(&synced, stalled));
     world
 }
 
 fn suspended(mut world: World) -> World {
-    world.status = DiskReplicaGroup::report(&world.subject(), &Report::Suspended);
+    world.status = world.scope(|scope| scope.suspended());
     world
 }
 
@@ -247,7 +245,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("crashed-while-it-was-made", {
             let mut world = World::new(spec_with(json!({})), slow());
-            world.status.observed_generation = Some(-1);
+            world.status.head.observed_generation = Some(-1);
             world.faulty_pass(&mut |_| Fault::None, Crash::AfterCalls(0), false);
             world
         }),

@@ -10,11 +10,10 @@ use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
-use disaster_recovery_operator::controller::plan::status::Report;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
 use serde_json::{Value, json};
 
-use self::world::{Crash, Fault, THEIRS, World, external, mapping, spec_with};
+use self::world::{Crash, Fault, Report, THEIRS, World, external, mapping, spec_with};
 use crate::states::{deleted, json_of, object, unseen};
 
 const KIND: &str = "DisasterRecoveryPlan";
@@ -219,7 +218,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("crashed-while-it-was-made", {
             let mut world = fresh(json!({}));
-            world.status.observed_generation = Some(-1);
+            world.status.head.observed_generation = Some(-1);
             world.faulty_pass(&mut |_| Fault::None, Crash::BeforeActing);
             world
         }),

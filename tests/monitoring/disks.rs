@@ -79,7 +79,7 @@ async fn go_to(world: &Groups, site: &str, mode: &str) {
 async fn protected(world: &Groups, operator: &Operator) -> Scrape {
     let generation = world.get("db").await.expect("it is there").metadata.generation;
     let well = move |it: &DiskReplicaGroupStatus| {
-        it.observed_generation == generation
+        it.head.observed_generation == generation
             && has(it, "Ready", "True", "Available")
             && has(it, "Synced", "True", "InSync")
             && has(it, "Protected", "True", "WithinObjective")

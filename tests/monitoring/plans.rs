@@ -44,7 +44,7 @@ async fn protected(world: &World, operator: &Operator) -> Scrape {
     let well = |all: [(&str, &str); 3], it: &_| all.iter().all(|(kind, reason)| has(it, kind, "True", reason));
     let wanted = [("Ready", "Available"), ("Synced", "InSync"), ("Protected", "WithinObjective")];
     let current = move |it: &disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus| {
-        it.observed_generation == generation && well(wanted, it) && has(it, "OffsetsCovered", "True", "AllGroups")
+        it.head.observed_generation == generation && well(wanted, it) && has(it, "OffsetsCovered", "True", "AllGroups")
     };
     world.status("orders", "it is as it should be", current).await;
     // Conditions are exported a moment before what was measured.

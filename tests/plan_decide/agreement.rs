@@ -9,8 +9,10 @@ use disaster_recovery_operator::cloud::credentials::Credentials;
 use disaster_recovery_operator::cloud::credentials::cache::Signer;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::cloud::rocketmq::{self, RocketMq};
-use disaster_recovery_operator::controller::plan::act;
+use disaster_recovery_operator::controller::plan::Acted;
+use disaster_recovery_operator::controller::plan::act::Effect;
 use disaster_recovery_operator::controller::plan::observe;
+use disaster_recovery_operator::controller::steps::{Outcome, act};
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use serde_json::json;
@@ -95,7 +97,7 @@ fn the_world_sees_what_the_operator_sees() {
         let plan = run(observe::find_plan(&cloud, &world.binding())).unwrap();
         assert_eq!(plan, seen.plan, "{name}");
         assert_eq!(run(observe::items(&cloud, &plan)).unwrap(), seen.items, "{name}");
-        let checkpoints = run(observe::checkpoints(&cloud, &world.spec, &world.status, &plan, &seen.items)).unwrap();
+        let checkpoints = run(observe::checkpoints(&cloud, &world.spec, &seen)).unwrap();
         let count = |all: &std::collections::BTreeMap<i64, Vec<_>>| {
             all.iter().map(|(item, list)| (*item, list.len())).collect::<Vec<_>>()
         };
@@ -108,16 +110,16 @@ fn the_world_acts_as_the_operator_acts() {
     for (name, mut world) in worlds() {
         let simulator = simulated(&mut world);
         let (_, decision) = world.decide();
-        let acted = run(act::act(&operator(&simulator), decision.steps.clone()));
+        let acted = run(act(&operator(&simulator), &decision.steps));
         let passed = world.pass();
         assert_eq!(passed.decision.steps, decision.steps, "{name}");
-        let outcomes = |acted: &[act::Acted]| {
-            let strip = |outcome: &act::Outcome| match outcome {
+        let outcomes = |acted: &[Acted]| {
+            let strip = |outcome: &Outcome<Effect>| match outcome {
                 // Only an answer over HTTP has a request ID, and only the client knows the API's name of the call.
-                act::Outcome::Failed(error) => format!("{:?} {} {}", error.class, error.code, error.message),
+                Outcome::Failed(error) => format!("{:?} {} {}", error.class, error.code, error.message),
                 other => format!("{other:?}"),
             };
-            acted.iter().map(|it| (it.step.name(), strip(&it.outcome))).collect::<Vec<_>>()
+            acted.iter().map(|it| (it.step.label(), strip(&it.outcome))).collect::<Vec<_>>()
         };
         assert_eq!(outcomes(&acted), outcomes(&passed.acted), "{name}");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use disaster_recovery_operator::cloud::rocketmq::ItemView;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict, Work};
+use disaster_recovery_operator::controller::plan::observe::Observed;
 use serde_json::json;
 
 use super::world::*;
@@ -81,10 +82,12 @@ fn cell(status: &str, wanted: &str) -> String {
                 {"instanceId": ids[1], "topicName": "orders-copy", "deliveryOrderType": "Orderly"},
             ],
         }));
-        seen.items.push(item);
+        let (checkpoints, credentials) = (seen.checkpoints, seen.credentials);
+        let resolved = world.scope(|scope| Observed::new(scope, seen.binding, seen.plan, vec![item]));
+        seen = Observed { checkpoints, credentials, ..resolved };
     }
     let decision = world.decide_on(&seen);
-    let mut words: Vec<String> = decision.steps.iter().map(|it| it.name().to_owned()).collect();
+    let mut words: Vec<String> = decision.steps.iter().map(|it| it.label().to_owned()).collect();
     for step in &decision.steps {
         if let Step::UpdateItem { item_id, .. }
         | Step::StartItem { item_id, .. }

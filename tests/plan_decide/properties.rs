@@ -583,7 +583,7 @@ proptest! {
         let steady = |mut it: disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus| {
             it.checkpoints = None;
             it.topic_mappings.iter_mut().for_each(|it| it.checkpoints = None);
-            it.conditions.retain(|it| !matches!(it.type_.as_str(), "Protected" | "OffsetsCovered"));
+            it.head.conditions.retain(|it| !matches!(it.type_.as_str(), "Protected" | "OffsetsCovered"));
             it
         };
         prop_assert_eq!(steady(trial.world.status.clone()), steady(before));

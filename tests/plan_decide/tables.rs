@@ -3,9 +3,10 @@
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::api::plan::CreationStatus;
 use disaster_recovery_operator::cloud::error::Class;
-use disaster_recovery_operator::controller::plan::act::Outcome;
+use disaster_recovery_operator::controller::plan::act::Effect;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
 use disaster_recovery_operator::controller::plan::observe::Lookup;
+use disaster_recovery_operator::controller::steps::Outcome;
 use disaster_recovery_operator::simulator::model::{ItemStatus, PasswordEcho, Rules};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
     for _ in 0..12 {
         let passed = world.pass();
         assert!(passed.decision.steps.len() <= 1, "{:?}", passed.decision.steps);
-        all.extend(passed.acted.iter().map(|it| (it.step.name(), it.outcome == Outcome::Done)));
+        all.extend(passed.acted.iter().map(|it| (it.step.label(), it.outcome == Outcome::Done(Effect::Changed))));
     }
     assert_eq!(all, [("UpdatePlan", false), ("StopItem", true), ("UpdatePlan", true), ("StartItem", true)]);
     assert_eq!(world.pass().decision.verdict, Verdict::InSync);
@@ -106,7 +107,7 @@ fn a_plan_is_not_paused_while_an_item_runs_that_is_not_ours() {
     let (plan_id, items) = world.console_plan(None, &both);
     world.edit(json!({"planId": plan_id.to_string()}));
     let last = world.converge(10);
-    assert!(last.decision.blocked_by.is_some());
+    assert!(last.decision.details.blocked_by.is_some());
     assert_eq!(world.condition("Synced"), format!("False/{}", synced::ITEMS_RUNNING));
     for _ in 0..5 {
         assert_eq!(world.pass().names(), ["UpdatePlan"], "the plan is asked again, in case it no longer minds");
@@ -458,7 +459,7 @@ fn within_the_window_an_absent_plan_is_waited_for_and_after_it_is_made() {
         let time = Timestamp::from_second(T0 / 1000 - age).unwrap();
         world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
         let (_, decision) = world.decide();
-        assert_eq!(decision.steps.iter().map(Step::name).collect::<Vec<_>>(), names, "{age}");
+        assert_eq!(decision.steps.iter().map(Step::label).collect::<Vec<_>>(), names, "{age}");
         assert_eq!(matches!(decision.verdict, Verdict::Waiting { .. }), age < 120, "{age}");
     }
 }
@@ -472,7 +473,7 @@ fn an_unanswered_add_item_makes_no_second_item() {
                 let spec =
                     spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]}));
                 let mut world = World::new(spec, rules);
-                while world.decide().1.steps.first().is_none_or(|it| it.name() != "AddItem") {
+                while world.decide().1.steps.first().is_none_or(|it| it.label() != "AddItem") {
                     world.pass();
                 }
                 world.faulty_pass(&mut |_| fault, crash);
@@ -814,7 +815,7 @@ fn only_the_first_failure_that_concerns_others_skips_the_rest() {
             Crash::Never,
         );
         assert_eq!(passed.names(), ["AddItem", "AddItem"]);
-        assert_eq!(matches!(passed.acted[1].outcome, Outcome::AddedItem(_)), second, "{class:?}");
+        assert_eq!(matches!(passed.acted[1].outcome, Outcome::Done(Effect::AddedItem(_))), second, "{class:?}");
         let waits = |name: &str| world.status.item_creations.iter().any(|it| it.topics.contains(&format!("/{name}")));
         assert_eq!((waits("a"), waits("b")), (class == Class::Ambiguous, second), "{class:?}");
     }

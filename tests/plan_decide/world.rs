@@ -6,23 +6,26 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::condition::condition_type;
-use disaster_recovery_operator::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
+use disaster_recovery_operator::api::plan::{
+    DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy,
+};
+use disaster_recovery_operator::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use disaster_recovery_operator::cloud::credentials::CredentialsError;
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
-use disaster_recovery_operator::controller::conditions;
-use disaster_recovery_operator::controller::plan;
-use disaster_recovery_operator::controller::plan::act::{self, Acted, Outcome};
-use disaster_recovery_operator::controller::plan::decide::{self, Decision, Desired, Step, Verdict};
-use disaster_recovery_operator::controller::plan::events;
+use disaster_recovery_operator::controller::conditions::{self, ConditionState};
+use disaster_recovery_operator::controller::events::{self, EventRecord};
+use disaster_recovery_operator::controller::plan::act::Effect;
+use disaster_recovery_operator::controller::plan::decide::{Decision, Step, Verdict};
 use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Lookup, Observed};
-use disaster_recovery_operator::controller::plan::resolve;
-use disaster_recovery_operator::controller::plan::status::{self, Pass, Report};
-use disaster_recovery_operator::controller::resource::EventRecord;
+use disaster_recovery_operator::controller::plan::{Acted, Ran, Scope, resolve};
+use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::steps::{Outcome, stops_others};
 use disaster_recovery_operator::simulator::model::{
     self, Failure, ForeignPlan, ItemInput, Model, Paging, PlanFilter, PlanInput, Rules,
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -68,6 +71,16 @@ pub enum Crash {
     BeforeStatus,
 }
 
+/// What a status is about.
+pub enum Report<'a> {
+    /// A pass that acted.
+    Ran { seen: &'a Observed, decision: &'a Decision, acted: &'a [Acted] },
+    /// A pass that saw nothing.
+    Failed { synced: &'a ConditionState, stalled: bool },
+    /// `spec.suspend` is true.
+    Suspended,
+}
+
 /// What a pass came to.
 #[derive(Debug)]
 pub struct Passed {
@@ -84,13 +97,13 @@ pub struct Passed {
 impl Passed {
     /// The names of the steps.
     pub fn names(&self) -> Vec<&'static str> {
-        self.decision.steps.iter().map(Step::name).collect()
+        self.decision.steps.iter().map(Step::label).collect()
     }
 
     /// Whether nothing but the change of the plan is left, which the API refuses while another's items run.
     pub fn blocked(&self) -> bool {
         let refused = |it: &Acted| matches!(&it.outcome, Outcome::Failed(error) if error.class == Class::Conflict);
-        self.decision.blocked_by.is_some() && self.names() == ["UpdatePlan"] && self.acted.iter().all(refused)
+        self.decision.details.blocked_by.is_some() && self.names() == ["UpdatePlan"] && self.acted.iter().all(refused)
     }
 
     /// The reason of a refusal.
@@ -256,15 +269,40 @@ impl World {
         self.generation += 1;
     }
 
+    /// The object as the API server has it.
+    pub fn object(&self) -> DisasterRecoveryPlan {
+        let mut object = DisasterRecoveryPlan::new("orders", self.spec.clone());
+        object.metadata.namespace = Some("messaging".into());
+        object.metadata.generation = Some(self.generation);
+        object.metadata.deletion_timestamp = self.deleting.then(|| Time(self.timestamp()));
+        let annotations = [
+            (PLAN_ID_ANNOTATION, self.annotation.map(|id| id.to_string())),
+            (RECONCILE_ANNOTATION, self.reconcile_requested.clone()),
+            (SYNC_CHECKPOINTS_ANNOTATION, self.sync_requested.clone()),
+        ];
+        let annotations = annotations.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        object.metadata.annotations = Some(annotations.collect());
+        object.status = Some(self.status.clone());
+        object
+    }
+
+    /// What production code is given of the object.
+    pub fn scope<R>(&self, with: impl FnOnce(&Scope<'_>) -> R) -> R {
+        let object = self.object();
+        with(&Scope {
+            status: object.status.as_ref().unwrap(),
+            object: &object,
+            cluster_id: "0a1b2c3d",
+            nonce: "00",
+            visibility_window: self.window,
+            poll_interval: Duration::from_secs(60),
+            evidence_recent: self.fresh,
+            now: self.timestamp(),
+        })
+    }
+
     pub fn binding(&self) -> Binding {
-        let number = |id: &Option<String>| id.as_deref().and_then(|id| id.parse().ok());
-        Binding {
-            bound: number(&self.status.plan_id).or(self.annotation),
-            named: number(&self.spec.plan_id),
-            creating: self.status.creation.is_some(),
-            plan_name: self.spec.plan_name.clone().unwrap_or_else(|| "orders".into()),
-            mark: MARK.into(),
-        }
+        self.scope(Binding::new)
     }
 
     /// As `observe::find_plan`.
@@ -284,32 +322,40 @@ impl World {
     /// What a pass would see.
     pub fn observe(&mut self) -> Observed {
         let plan = self.find_plan();
-        let Lookup::Found(found) = &plan else {
-            return Observed { plan, items: vec![], checkpoints: Ok(BTreeMap::new()), credentials: self.secrets() };
+        let mut items: Vec<rocketmq::ItemView> = vec![];
+        if let Lookup::Found(found) = &plan {
+            let paging = Paging::of_plans_or_items(Some(1), Some(10_000)).unwrap();
+            let page = self.model.list_items(REGION, found.plan_id, (None, None), paging, self.now).unwrap();
+            items = wire(&page.list);
+        }
+        let mut observed = self.scope(|scope| Observed::new(scope, Binding::new(scope), plan, items));
+        observed.credentials = self.secrets();
+        observed.checkpoints = match &self.checkpoints_fail {
+            Some(error) if observed.found().is_some() => Err(error.clone()),
+            Some(_) | None => Ok(self.checkpoints(&observed)),
         };
-        let paging = Paging::of_plans_or_items(Some(1), Some(10_000)).unwrap();
-        let page = self.model.list_items(REGION, found.plan_id, (None, None), paging, self.now).unwrap();
-        let items: Vec<rocketmq::ItemView> = wire(&page.list);
+        observed
+    }
+
+    /// As `observe::checkpoints`.
+    fn checkpoints(&mut self, observed: &Observed) -> BTreeMap<i64, Vec<rocketmq::Checkpoint>> {
         let mut checkpoints = BTreeMap::new();
-        if found.sync_checkpoint_enabled != Some(false) && !self.deleting {
-            let instances = resolve::instances(&self.spec, found);
-            let resolved = resolve::items(&self.spec, &self.status.topic_mappings, &instances, &items);
-            let sources: Vec<_> = resolve::sources(&self.spec, &instances).into_iter().map(str::to_owned).collect();
-            for item in resolved.mapped.into_values().filter(|item| item.item_status != ItemStatus::Creating) {
-                let all: &mut Vec<rocketmq::Checkpoint> = checkpoints.entry(item.item_id).or_default();
-                for source in &sources {
-                    let paging = Paging::of_checkpoints(Some(1), Some(10_000)).unwrap();
-                    let ids = (found.plan_id, item.item_id);
-                    let page = self.model.list_checkpoints(REGION, ids, (Some(source), None), paging, self.now);
-                    all.extend(wire::<Vec<rocketmq::Checkpoint>>(&page.unwrap().list));
-                }
+        let Some(plan) = observed.found().filter(|it| it.sync_checkpoint_enabled != Some(false) && !self.deleting)
+        else {
+            return checkpoints;
+        };
+        let sources = self.spec.instances.iter().filter(|want| resolve::is_source(&self.spec, want));
+        let sources: Vec<_> = sources.filter_map(|want| observed.instance(&want.name)?.instance_id.clone()).collect();
+        for (_, item) in observed.mapped_items().filter(|(_, item)| item.item_status != ItemStatus::Creating) {
+            let all: &mut Vec<rocketmq::Checkpoint> = checkpoints.entry(item.item_id).or_default();
+            for source in &sources {
+                let paging = Paging::of_checkpoints(Some(1), Some(10_000)).unwrap();
+                let ids = (plan.plan_id, item.item_id);
+                let page = self.model.list_checkpoints(REGION, ids, (Some(source), None), paging, self.now);
+                all.extend(wire::<Vec<rocketmq::Checkpoint>>(&page.unwrap().list));
             }
         }
-        let checkpoints = match &self.checkpoints_fail {
-            Some(error) => Err(error.clone()),
-            None => Ok(checkpoints),
-        };
-        Observed { plan, items, checkpoints, credentials: self.secrets() }
+        checkpoints
     }
 
     /// As `observe::acl_credentials`.
@@ -336,21 +382,7 @@ impl World {
 
     /// What a pass would decide that saw this.
     pub fn decide_on(&self, seen: &Observed) -> Decision {
-        let binding = self.binding();
-        let want = Desired {
-            spec: &self.spec,
-            status: &self.status,
-            binding: &binding,
-            claimed: self.annotation,
-            sync_requested: self.sync_requested.is_some()
-                && self.sync_requested != self.status.last_handled_sync_checkpoints_at,
-            visibility_window: self.window,
-            generation: self.generation,
-            asked_again: self.reconcile_requested != self.status.last_handled_reconcile_at,
-            deleting_since: None,
-        };
-        let now = self.timestamp();
-        if self.deleting { decide::teardown(&want, seen, now) } else { decide::decide(&want, seen, now) }
+        self.scope(|scope| DisasterRecoveryPlan::decide(scope, seen))
     }
 
     /// One pass without faults, and the time until the next one.
@@ -361,7 +393,7 @@ impl World {
     /// One pass with faults.
     pub fn faulty_pass(&mut self, fault: &mut dyn FnMut(&Step) -> Fault, crash: Crash) -> Passed {
         let (seen, decision) = self.decide();
-        let before = self.status.clone();
+        let before = self.clone();
         if let Verdict::Released { left } = &decision.verdict {
             self.released = Some(left.clone());
             return Passed { seen, decision, acted: vec![], events: vec![] };
@@ -377,19 +409,19 @@ impl World {
         for step in decision.steps.iter().take(most) {
             let outcome = if stopped { Outcome::Skipped } else { self.act(step, fault(step)) };
             if let Outcome::Failed(error) = &outcome {
-                stopped = act::concerns_others(step, error.class);
+                stopped = stops_others(step, error.class);
             }
             acted.push(Acted { step: step.clone(), outcome });
         }
         let mut events = vec![];
         let crashed = matches!(crash, Crash::BeforeActing | Crash::AfterCalls(_) | Crash::BeforeAnnotation);
         if !crashed {
-            self.annotate(&seen, &acted);
+            self.annotate(&Ran { observed: &seen, decision: &decision, acted: &acted });
         }
         if !crashed && crash != Crash::BeforeStatus {
             let new = self.new_status(&Report::Ran { seen: &seen, decision: &decision, acted: &acted });
-            let asked = self.sync_requested.is_some() && self.sync_requested != before.last_handled_sync_checkpoints_at;
-            events = events::events(&self.spec, &before, &new, &seen, &decision, &acted, asked);
+            let ran = Ran { observed: &seen, decision: &decision, acted: &acted };
+            events = before.scope(|before| events::events(before, &new, &ran));
             self.status = new;
         }
         self.advance(self.pace);
@@ -398,23 +430,16 @@ impl World {
 
     /// The status that a report leads to.
     pub fn new_status(&self, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
-        let binding = self.binding();
-        let pass = Pass {
-            generation: Some(self.generation),
-            deleting: self.deleting,
-            old: &self.status,
-            spec: &self.spec,
-            binding: &binding,
-            reconcile_requested: self.reconcile_requested.as_deref(),
-            sync_requested: self.sync_requested.as_deref(),
-            poll_ms: 60_000,
-            fresh: self.fresh,
-            visibility_window: self.window,
-            now: self.timestamp(),
-        };
-        let new = status::status(&pass, report);
+        let new = self.scope(|scope| match report {
+            Report::Suspended => scope.suspended(),
+            Report::Failed { synced, stalled } => scope.unobserved(synced, *stalled),
+            Report::Ran { seen, decision, acted } => {
+                let ran = Ran { observed: seen, decision, acted };
+                scope.concluded(DisasterRecoveryPlan::report(scope, &ran), &ran)
+            }
+        });
         // Who waits for `Ready` and who reads kstatus go on together.
-        let find = |kind| conditions::find(&new.conditions, kind);
+        let find = |kind| conditions::find(&new.head.conditions, kind);
         let work = find(condition_type::RECONCILING).or(find(condition_type::STALLED));
         let ready = find(condition_type::READY).is_some_and(|it| it.status == "True");
         assert!(!ready || work.is_none(), "ready, and {work:?}");
@@ -422,24 +447,23 @@ impl World {
     }
 
     fn write_intents(&mut self, decision: &Decision) {
-        if let Some(status) = status::intended(&self.status, decision, "00", self.timestamp()) {
-            self.status = status;
+        if let Some(status) = &decision.intents {
+            self.status = (**status).clone();
         }
     }
 
-    fn annotate(&mut self, seen: &Observed, acted: &[Acted]) {
-        if !self.deleting
-            && let Some(id) = plan::claim(&self.binding(), seen, acted, &self.spec)
-        {
+    fn annotate(&mut self, ran: &Ran<'_>) {
+        let annotations = self.scope(|scope| DisasterRecoveryPlan::report(scope, ran).annotations);
+        if let (false, Some((_, id))) = (self.deleting, annotations.into_iter().next()) {
             self.annotation = id.parse().ok();
         }
     }
 
     /// As `act::act`, on the model.
-    fn act(&mut self, step: &Step, fault: Fault) -> Outcome {
+    fn act(&mut self, step: &Step, fault: Fault) -> Outcome<Effect> {
         let failed = |class, code: &str| {
             let message = "injected".to_owned();
-            Outcome::Failed(Error { class, action: step.name(), code: code.into(), message, request_id: None })
+            Outcome::Failed(Error { class, action: step.label(), code: code.into(), message, request_id: None })
         };
         match fault {
             Fault::Refused(class) => failed(class, "Injected"),
@@ -452,28 +476,28 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, step: &Step) -> Outcome {
+    fn carry_out(&mut self, step: &Step) -> Outcome<Effect> {
         let now = self.now;
         let fail = |failure: Failure| {
             let class = error::classify(failure.status, &failure.code, None, true);
             let Failure { code, message, .. } = failure;
-            Outcome::Failed(Error { class, action: step.name(), code, message, request_id: None })
+            Outcome::Failed(Error { class, action: step.label(), code, message, request_id: None })
         };
-        let done = |result: Result<(), Failure>| result.map_or_else(fail, |()| Outcome::Done);
+        let done = |result: Result<(), Failure>| result.map_or_else(fail, |()| Outcome::Done(Effect::Changed));
         let gone = |result: Result<(), Failure>| match result {
-            Err(failure) if failure.status == 404 => Outcome::Done,
+            Err(failure) if failure.status == 404 => Outcome::Done(Effect::Changed),
             other => done(other),
         };
         let topics = |topics: &Vec<rocketmq::ItemTopic>| wire::<ItemInput>(&json!({ "topics": topics }));
         let model = &mut self.model;
         match step {
-            Step::CreatePlan { plan } => {
-                model.create_plan(REGION, wire::<PlanInput>(plan), now).map_or_else(fail, Outcome::CreatedPlan)
-            }
+            Step::CreatePlan { plan } => model
+                .create_plan(REGION, wire::<PlanInput>(plan), now)
+                .map_or_else(fail, |id| Outcome::Done(Effect::CreatedPlan(id))),
             Step::UpdatePlan { plan_id, plan } => done(model.update_plan(REGION, *plan_id, wire(plan), now)),
-            Step::AddItem { plan_id, topics: it, .. } => {
-                model.add_item(REGION, *plan_id, topics(it), now).map_or_else(fail, Outcome::AddedItem)
-            }
+            Step::AddItem { plan_id, topics: it, .. } => model
+                .add_item(REGION, *plan_id, topics(it), now)
+                .map_or_else(fail, |id| Outcome::Done(Effect::AddedItem(id))),
             Step::UpdateItem { plan_id, item_id, topics: it } => {
                 done(model.update_item(REGION, (*plan_id, *item_id), topics(it), now))
             }
@@ -485,7 +509,7 @@ impl World {
                 for (item, checkpoint) in checkpoints {
                     model.sync_checkpoint(REGION, (*plan_id, *item), *checkpoint, now).unwrap();
                 }
-                Outcome::Synced { done: checkpoints.len(), failed: 0, first: None }
+                Outcome::Done(Effect::Synced { done: checkpoints.len(), failed: 0, first: None })
             }
         }
     }
@@ -511,7 +535,7 @@ impl World {
 
     /// The condition of a type as `status/reason`.
     pub fn condition(&self, kind: &str) -> String {
-        conditions::find(&self.status.conditions, kind)
+        conditions::find(&self.status.head.conditions, kind)
             .map(|it| format!("{}/{}", it.status, it.reason))
             .unwrap_or_default()
     }

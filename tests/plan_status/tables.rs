@@ -4,7 +4,6 @@ use disaster_recovery_operator::api::condition::{condition_type, synced};
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::controller::conditions::{self, ConditionState};
-use disaster_recovery_operator::controller::plan::status::Report;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, PasswordEcho, Rules};
 use serde_json::json;
 
@@ -29,7 +28,7 @@ fn all(world: &World) -> [String; 6] {
 }
 
 fn message(world: &World, kind: &str) -> String {
-    conditions::find(&world.status.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
+    conditions::find(&world.status.head.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
 }
 
 /// In sync, and long enough for consumer progress to have been synchronized.
@@ -68,8 +67,8 @@ fn a_running_plan_is_ready_synced_and_protected() {
     assert_eq!(all(&world), ["True/Available", "True/InSync", "True/WithinObjective", "True/AllGroups", "", ""]);
     assert_eq!(world.status.items.as_deref(), Some("1/1"));
     assert_eq!(world.status.plan_status.as_deref(), Some("RUNNING"));
-    assert_eq!(world.status.observed_generation, Some(1));
-    assert_eq!(world.status.synced_generation, Some(1));
+    assert_eq!(world.status.head.observed_generation, Some(1));
+    assert_eq!(world.status.head.synced_generation, Some(1));
     assert_eq!(world.status.topic_mappings[0].item_status.as_deref(), Some("RUNNING"));
     assert_eq!(world.status.checkpoints.as_ref().unwrap().summary.total, 2);
 }
@@ -165,7 +164,7 @@ fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
         all(&world),
         ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "True/AllGroups", "True/Updating", ""]
     );
-    assert_eq!(world.status.drift[0].field, "topicMappings[orders].state");
+    assert_eq!(world.status.head.drift[0].field, "topicMappings[orders].state");
     assert!(passed.events.iter().any(|it| it.reason == "DriftFound" && it.warning), "{:?}", passed.events);
     let told: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert!(told.contains(&"DriftCorrected"), "{told:?}");
@@ -181,10 +180,10 @@ fn a_changed_spec_is_progress_and_no_drift() {
     assert_eq!(world.condition(condition_type::SYNCED), "False/Progressing");
     assert_eq!(world.condition(condition_type::READY), "False/Updating");
     assert!(!passed.events.iter().any(|it| it.reason.starts_with("Drift")), "{:?}", passed.events);
-    assert_eq!((world.status.observed_generation, world.status.synced_generation), (Some(2), Some(1)));
+    assert_eq!((world.status.head.observed_generation, world.status.head.synced_generation), (Some(2), Some(1)));
     world.pass();
     assert_eq!(world.condition(condition_type::SYNCED), "True/InSync");
-    assert_eq!(world.status.synced_generation, Some(2));
+    assert_eq!(world.status.head.synced_generation, Some(2));
 }
 
 #[test]
@@ -348,7 +347,7 @@ fn a_suspended_object_says_nothing_about_protection() {
     world.status = world.new_status(&Report::Suspended);
     let said = all(&world);
     assert_eq!(said, ["Unknown/NotReady", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
-    assert_eq!(world.status.observed_generation, Some(2));
+    assert_eq!(world.status.head.observed_generation, Some(2));
     world.deleting = true;
     world.status = world.new_status(&Report::Suspended);
     assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
@@ -438,7 +437,7 @@ fn an_observed_plan_says_what_differs_and_is_in_no_progress() {
     world.pass();
     assert_eq!(all(&world), ["True/Available", "False/ObserveOnly", "True/WithinObjective", "True/AllGroups", "", ""]);
     assert_eq!(world.status.plan_id, Some(id.to_string()));
-    assert_eq!(world.status.synced_generation, None);
+    assert_eq!(world.status.head.synced_generation, None);
     assert!(
         message(&world, condition_type::SYNCED).contains("planDesc"),
         "{}",
@@ -544,7 +543,7 @@ fn why_nothing_is_known_is_said_truly() {
 fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
     world.model.edit_plan(world.plan_id(), &json!({"planName": "renamed"}), world.now).unwrap();
-    let before = conditions::find(&world.status.conditions, condition_type::READY).cloned().unwrap();
+    let before = conditions::find(&world.status.head.conditions, condition_type::READY).cloned().unwrap();
     world.pass();
     assert_eq!(
         (world.condition(condition_type::READY), world.condition(condition_type::RECONCILING)),
@@ -555,7 +554,7 @@ fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
         (world.condition(condition_type::READY), world.condition(condition_type::RECONCILING)),
         ("True/Available".into(), String::new())
     );
-    let after = conditions::find(&world.status.conditions, condition_type::READY).cloned().unwrap();
+    let after = conditions::find(&world.status.head.conditions, condition_type::READY).cloned().unwrap();
     assert!(after.last_transition_time.0 > before.last_transition_time.0);
 }
 
@@ -566,7 +565,7 @@ fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
     world.edit(json!({"planId": id.to_string()}));
     world.advance(30_000);
     world.pass();
-    assert_eq!(world.status.drift, vec![]);
+    assert_eq!(world.status.head.drift, vec![]);
     assert_eq!(world.condition(condition_type::SYNCED), "True/ObserveOnly");
 }
 
@@ -621,7 +620,7 @@ fn creation_and_adoption_are_told() {
 fn transition_times_stay_while_the_status_stays() {
     let mut world = steady(json!({"recoveryPointObjective": "1m"}), Rules::default());
     let time = |status: &DisasterRecoveryPlanStatus, kind| {
-        conditions::find(&status.conditions, kind).unwrap().last_transition_time.clone()
+        conditions::find(&status.head.conditions, kind).unwrap().last_transition_time.clone()
     };
     let before = world.status.clone();
     world.advance(600_000);
@@ -634,7 +633,8 @@ fn transition_times_stay_while_the_status_stays() {
     assert_ne!(time(&world.status, condition_type::PROTECTED), time(&before, condition_type::PROTECTED));
     let at = time(&world.status, condition_type::PROTECTED).0;
     assert_eq!(at.subsec_nanosecond(), 0, "the API server keeps whole seconds");
-    let of_generation = conditions::find(&world.status.conditions, condition_type::READY).unwrap().observed_generation;
+    let of_generation =
+        conditions::find(&world.status.head.conditions, condition_type::READY).unwrap().observed_generation;
     assert_eq!(of_generation, Some(2));
 }
 
@@ -688,11 +688,11 @@ fn an_unanswered_request_for_a_pass_is_echoed() {
     let mut world = steady(json!({}), Rules::default());
     world.reconcile_requested = Some("2025-03-01T00:00:00Z".into());
     world.pass();
-    assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);
+    assert_eq!(world.status.head.last_handled_reconcile_at, world.reconcile_requested);
     let statement = ConditionState::unknown(synced::CLOUD_UNAVAILABLE, "down");
     world.reconcile_requested = Some("2025-03-02T00:00:00Z".into());
     world.status = world.new_status(&Report::Failed { synced: &statement, stalled: false });
-    assert_eq!(world.status.last_handled_reconcile_at, world.reconcile_requested);
+    assert_eq!(world.status.head.last_handled_reconcile_at, world.reconcile_requested);
 }
 
 #[test]

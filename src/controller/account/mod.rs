@@ -34,7 +34,7 @@ pub(super) async fn reconcile(
     ctx: Arc<Context>,
     users: Arc<Users>,
 ) -> Result<Action, Error> {
-    let mut session = ObjectHandle::new(&ctx, (*object).clone());
+    let mut session = ObjectHandle::new(&ctx, object);
     let next = pass(&mut session, &users).await?;
     Ok(ctx.requeue(&session.key(), ctx.settings.poll_interval, &next))
 }

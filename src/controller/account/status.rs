@@ -11,7 +11,7 @@ use crate::cloud::error::Error;
 use crate::controller::access::AccountError;
 use crate::controller::conditions::listed;
 use crate::controller::conditions::{self, ConditionState, Truth};
-use crate::controller::resource::EventRecord;
+use crate::controller::events::EventRecord;
 
 /// Credentials that were found.
 #[derive(Clone, Debug)]

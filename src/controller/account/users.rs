@@ -71,7 +71,7 @@ fn count<K: Resource>(stores: &[Store<K>], key: &Key) -> i64 {
 
 /// Whether an object uses an account: none of another namespace ever does.
 pub fn uses<K: Resource>(object: &K, (namespace, name): &Key) -> bool {
-    object.namespace().as_deref() == Some(namespace) && object.account() == Some(name)
+    object.namespace().as_deref() == Some(namespace) && object.management().account == Some(name)
 }
 
 fn named<K: Resource>(object: &K) -> String {

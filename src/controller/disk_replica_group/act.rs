@@ -1,111 +1,63 @@
-//! Carries steps out, in their order, one attempt each. Whoever calls decides what a failure means for the next pass.
-
-use std::time::{Duration, Instant};
-
-use tracing::Instrument;
+//! Runs one step of a group: one call, in the region where it belongs.
 
 use super::decide::{Action, Step};
 use super::observe::Cloud;
 use crate::cloud::ebs::{ClientToken, Ebs, SiteRole};
 use crate::cloud::error::{Class, Error};
+use crate::controller::steps;
 
-/// What became of a step.
+/// The result of a step that the cloud accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was accepted.
-    Done,
-    /// It made the group, pair or drill of this ID.
-    Made(String),
-    /// It failed.
-    Failed(Error),
-    /// An earlier step failed, and this one was not tried.
-    Skipped,
+pub enum Effect {
+    /// A change without a result.
+    Changed,
+    /// The ID of the new group, pair or drill.
+    Created(String),
 }
 
-/// A step and what became of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Acted {
-    /// The step.
-    pub step: Step,
-    /// What became of it.
-    pub outcome: Outcome,
-}
+impl steps::Step for Step {
+    type Cloud = Cloud;
+    type Effect = Effect;
 
-/// After so long no further step is begun: others need the worker. The next pass goes on.
-const LONGEST: Duration = Duration::from_secs(180);
+    fn name(&self) -> String {
+        self.action.call().to_string()
+    }
 
-/// Carries the steps out until one fails in a way that concerns the others too. A drill is cleared whatever becomes of the
-/// group.
-pub async fn act(cloud: &Cloud, steps: &[Step]) -> Vec<Acted> {
-    let mut acted = Vec::with_capacity(steps.len());
-    let (mut stopped, begun) = (false, Instant::now());
-    for step in steps {
-        let step = step.clone();
-        stopped |= begun.elapsed() > LONGEST;
-        if stopped && !matches!(step.action, Action::ClearDrill { .. }) {
-            acted.push(Acted { step, outcome: Outcome::Skipped });
-            continue;
-        }
-        let call = step.action.call();
-        let span = tracing::info_span!("step", step = call);
-        let outcome = carry_out(cloud, &step).instrument(span).await;
-        match &outcome {
-            Outcome::Failed(error) => {
-                tracing::warn!(step = call, %error, "step failed");
-                stopped |= concerns_others(&step.action, error.class);
+    /// Makes the call where it belongs; where the service says that it belongs to the other site, there. Which region is
+    /// production after a reversal is not documented.
+    async fn run(&self, cloud: &Cloud) -> Result<Effect, Error> {
+        let ebs = cloud.toward(self.direction);
+        let result = call(ebs, self, &self.token).await;
+        let two_regions = ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby);
+        let result = match &result {
+            Err(error) if two_regions && (wrong_site(error) || unknown_drill(self, error)) => {
+                call(cloud.toward(self.direction.reversed()), self, &self.elsewhere).await
             }
-            Outcome::Done | Outcome::Made(_) | Outcome::Skipped => tracing::info!(step = call, "step accepted"),
+            _ => result,
+        };
+        match result {
+            // A drill that no region knows is cleared.
+            Err(error) if unknown_drill(self, &error) => Ok(Effect::Changed),
+            other => other,
         }
-        acted.push(Acted { step, outcome });
     }
-    acted
-}
 
-/// The first failure among the outcomes; of the group rather than of a drill.
-pub fn first_failure(acted: &[Acted]) -> Option<&Error> {
-    let failed = |drills: bool| {
-        acted.iter().find_map(|it| match &it.outcome {
-            Outcome::Failed(error) if of_a_drill(&it.step.action) == drills => Some(error),
-            _ => None,
-        })
-    };
-    failed(false).or_else(|| failed(true))
-}
+    fn stands_alone(&self) -> bool {
+        self.action.stands_alone()
+    }
 
-/// Whether an action is about a drill.
-pub fn of_a_drill(action: &Action) -> bool {
-    matches!(action, Action::StartDrill | Action::ClearDrill { .. })
-}
+    /// The clones of a drill are billed: they are cleared whatever happens to the group.
+    fn runs_always(&self) -> bool {
+        matches!(self.action, Action::ClearDrill { .. })
+    }
 
-/// Whether the steps behind one that failed so are not tried.
-pub fn concerns_others(action: &Action, class: Class) -> bool {
-    match class {
-        Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
-        Class::NotFound | Class::Conflict | Class::Invalid => !action.stands_alone(),
+    /// A failed drill is reported with the drill.
+    fn is_secondary(&self) -> bool {
+        matches!(self.action, Action::StartDrill | Action::ClearDrill { .. })
     }
 }
 
-/// Makes the call where it belongs; where the service says that it belongs to the other site, there. Which region is
-/// production after a reversal is not documented.
-async fn carry_out(cloud: &Cloud, step: &Step) -> Outcome {
-    let ebs = cloud.toward(step.direction);
-    let outcome = call(ebs, step, &step.token).await;
-    let two_regions = ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby);
-    let outcome = match &outcome {
-        Outcome::Failed(error) if two_regions && (wrong_site(error) || unknown_drill(step, error)) => {
-            let elsewhere = cloud.toward(step.direction.turned());
-            call(elsewhere, step, &step.elsewhere).await
-        }
-        _ => outcome,
-    };
-    match outcome {
-        // What is to be gone and is gone is done.
-        Outcome::Failed(error) if unknown_drill(step, &error) => Outcome::Done,
-        other => other,
-    }
-}
-
-/// Whether a drill is not known in the region that was asked. It stays where it was begun, which is not always known.
+/// Whether the region that was asked does not know a drill. It stays where it was begun, which is not always known.
 fn unknown_drill(step: &Step, error: &Error) -> bool {
     matches!(step.action, Action::ClearDrill { .. }) && error.class == Class::NotFound
 }
@@ -115,28 +67,33 @@ pub fn wrong_site(error: &Error) -> bool {
     ["OperateNotAllowedFor", "StartDrillShouldOnDestRegion"].iter().any(|code| error.code.contains(code))
 }
 
-async fn call(ebs: &Ebs, step: &Step, token: &ClientToken) -> Outcome {
-    let done = |result: Result<(), Error>| result.map_or_else(Outcome::Failed, |()| Outcome::Done);
-    let made = |result: Result<String, Error>| result.map_or_else(Outcome::Failed, Outcome::Made);
-    // What is to be gone and is gone is done.
-    let gone = |result: Result<(), Error>| match result {
-        Err(Error { class: Class::NotFound, .. }) => Outcome::Done,
-        other => done(other),
-    };
+async fn call(ebs: &Ebs, step: &Step, token: &ClientToken) -> Result<Effect, Error> {
     let group = step.group_id.as_str();
     match &step.action {
-        Action::CreateGroup(new) => made(ebs.create_group(new, token).await),
-        Action::CreatePair { pair: _, new } => made(ebs.create_pair(new, token).await),
-        Action::AddPair { pair_id } => done(ebs.add_pair(group, pair_id, token).await),
-        Action::RemovePair { pair_id } => done(ebs.remove_pair(group, pair_id, token).await),
-        Action::DeletePair { pair_id } => gone(ebs.delete_pair(pair_id, token).await),
-        Action::ModifyGroup(change) => done(ebs.modify_group(group, change, token).await),
-        Action::StartGroup { one_shot } => done(ebs.start_group(group, *one_shot, token).await),
-        Action::StopGroup => done(ebs.stop_group(group, token).await),
-        Action::FailoverGroup => done(ebs.failover_group(group, token).await),
-        Action::ReprotectGroup { reverse } => done(ebs.reprotect_group(group, *reverse, token).await),
-        Action::DeleteGroup => gone(ebs.delete_group(group, token).await),
-        Action::StartDrill => made(ebs.start_drill(group, token).await),
-        Action::ClearDrill { drill_id } => done(ebs.clear_drill(group, drill_id).await),
+        Action::CreateGroup(new) => ebs.create_group(new, token).await.map(Effect::Created),
+        Action::CreatePair { pair: _, new } => ebs.create_pair(new, token).await.map(Effect::Created),
+        Action::AddPair { pair_id } => changed(ebs.add_pair(group, pair_id, token).await),
+        Action::RemovePair { pair_id } => changed(ebs.remove_pair(group, pair_id, token).await),
+        Action::DeletePair { pair_id } => deleted(ebs.delete_pair(pair_id, token).await),
+        Action::ModifyGroup(change) => changed(ebs.modify_group(group, change, token).await),
+        Action::StartGroup { one_shot } => changed(ebs.start_group(group, *one_shot, token).await),
+        Action::StopGroup => changed(ebs.stop_group(group, token).await),
+        Action::FailoverGroup => changed(ebs.failover_group(group, token).await),
+        Action::ReprotectGroup { reverse } => changed(ebs.reprotect_group(group, *reverse, token).await),
+        Action::DeleteGroup => deleted(ebs.delete_group(group, token).await),
+        Action::StartDrill => ebs.start_drill(group, token).await.map(Effect::Created),
+        Action::ClearDrill { drill_id } => changed(ebs.clear_drill(group, drill_id).await),
+    }
+}
+
+fn changed(result: Result<(), Error>) -> Result<Effect, Error> {
+    result.map(|()| Effect::Changed)
+}
+
+/// The deletion of something that does not exist succeeds.
+fn deleted(result: Result<(), Error>) -> Result<Effect, Error> {
+    match result {
+        Err(Error { class: Class::NotFound, .. }) => Ok(Effect::Changed),
+        other => changed(other),
     }
 }

@@ -1,141 +1,132 @@
-//! What is told in events: what a person did not cause, by comparing the status before and after a pass. Pure.
+//! The events that only groups have, by comparing the status before and after a reconcile. Pure.
 
-use super::Scope;
-use super::act::{Acted, Outcome};
-use super::decide::{Action, Decision, Verdict};
-use super::observe::{Lookup, Observed};
+use super::act::Effect;
+use super::call::Call;
+use super::decide::{Action, drill_requested};
+use super::observe::Lookup;
 use super::status::drill_ignored;
-use crate::api::DRILL_ANNOTATION;
-use crate::api::condition::{condition_type, synced};
+use super::{Ran, Scope};
+use crate::api::condition::condition_type;
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase};
-use crate::controller::conditions;
-use crate::controller::events::Change;
-use crate::controller::resource::{EventRecord, Resource};
+use crate::api::event::{action, reason};
+use crate::controller::events::{Change, EventRecord};
 
-/// The events of a pass.
-pub fn events(
-    before: &Scope<'_>,
-    new: &DiskReplicaGroupStatus,
-    seen: &Observed,
-    decision: &Decision,
-    acted: &[Acted],
-) -> Vec<EventRecord> {
-    let old = &before.status;
-    let mut told = Vec::new();
-    if let (Some(gone), Lookup::Absent(_), None, Some(_)) =
-        (&old.replica_group_id, &seen.group, &old.missing_since, &new.missing_since)
-    {
-        told.push(EventRecord::warning("GroupGone", "Observe", format!("group {gone} was not found any more")));
-    }
-    for it in acted {
-        if let (Action::CreateGroup(_), Outcome::Made(id)) = (&it.step.action, &it.outcome) {
-            told.push(EventRecord::normal("Created", "CreateGroup", format!("created group {id}")));
+/// The events of a reconcile.
+pub fn events(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Vec<EventRecord> {
+    let old = before.status;
+    let mut records = Vec::new();
+    records.extend(gone(before, new, ran));
+    for it in ran.acted {
+        if let (Action::CreateGroup(_), Some(Effect::Created(id))) = (&it.step.action, it.effect()) {
+            records.push(EventRecord::normal(reason::CREATED, action::CREATE_GROUP, format!("created group {id}")));
         }
     }
-    let id = new.replica_group_id.as_deref().unwrap_or_default();
-    if seen.group.group().is_some() && old.replica_group_id.is_none() && !before.object.observing() {
-        told.push(match old.pending_calls.iter().any(|it| it.call == "CreateDiskReplicaGroup") {
-            true => {
-                let note = format!("group {id} was created by a call whose answer was lost");
-                EventRecord::normal("Created", "CreateGroup", note)
-            }
-            false => EventRecord::normal("Adopted", "Adopt", format!("took over group {id}")),
-        });
-    }
+    records.extend(bound(before, new, ran));
     for operation in new.operations.iter().rev() {
         let known = old.operations.iter().find(|it| it.number == operation.number);
-        told.extend(operations(known, operation));
+        records.extend(operation_event(known, operation));
     }
-    told.extend(drills(old, new));
-    let asked = before.annotation(DRILL_ANNOTATION);
-    if asked.is_some() && asked != old.last_handled_drill_at.as_deref() && drill_ignored(before) {
+    records.extend(drill_waits(old, new));
+    records.extend(drill_started(old, new));
+    records.extend(drill_ended(old, new));
+    if drill_requested(before) && drill_ignored(before) {
         let note = "no drill was begun: set spec.drill, and managementPolicy: Manage";
-        told.push(EventRecord::warning("DrillNotStarted", "StartDrill", note.into()));
+        records.push(EventRecord::warning(reason::DRILL_NOT_STARTED, action::START_DRILL, note));
     }
-    let fields: Vec<_> = old.drift.iter().map(|it| it.field.clone()).collect();
-    let change = Change {
-        before: &old.conditions,
-        after: &new.conditions,
-        drift: &fields,
-        corrected: old.synced_generation == new.synced_generation,
-    };
-    told.extend(change.drift());
-    if change.entered(condition_type::SYNCED, synced::DISKS_ATTACHED) {
-        told.push(EventRecord::warning(synced::DISKS_ATTACHED, "Observe", change.message(condition_type::SYNCED)));
+    let change = Change::new(old, new);
+    if change.appeared(condition_type::DRILL_NOT_CLEARED) {
+        let note = change.message(condition_type::DRILL_NOT_CLEARED);
+        records.push(EventRecord::warning(reason::DRILL_NOT_CLEARED, action::CLEAR_DRILL, note));
     }
-    if let Verdict::Refused { reason, message } = &decision.verdict
-        // That is told as drift.
-        && *reason != synced::DRIFTED
-    {
-        told.extend(change.refused(reason, message));
-    }
-    told.extend(change.objective());
-    if conditions::find(&old.conditions, condition_type::DRILL_NOT_CLEARED).is_none()
-        && conditions::find(&new.conditions, condition_type::DRILL_NOT_CLEARED).is_some()
-    {
-        told.push(EventRecord::warning(
-            "DrillNotCleared",
-            "ClearDrill",
-            change.message(condition_type::DRILL_NOT_CLEARED),
-        ));
-    }
-    told
+    records
 }
 
-fn operations(before: Option<&Operation>, now: &Operation) -> Option<EventRecord> {
-    let (begun, done, action) = match now.r#type {
-        OperationType::Failover => ("FailoverStarted", "FailoverCompleted", "Failover"),
-        OperationType::Failback => ("FailbackStarted", "FailbackCompleted", "Failover"),
-        OperationType::Cancel => ("CancelStarted", "CancelCompleted", "Reprotect"),
-        OperationType::Reprotect => ("ReprotectStarted", "ReprotectCompleted", "Reprotect"),
-    };
-    let target = now.target_site.as_str();
+fn gone(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Option<EventRecord> {
+    let absent = matches!(ran.observed.group, Lookup::Absent(_));
+    let first = before.status.missing_since.is_none() && new.missing_since.is_some();
+    let id = before.status.replica_group_id.as_ref().filter(|_| absent && first)?;
+    let note = format!("group {id} was not found any more");
+    Some(EventRecord::warning(reason::GROUP_GONE, action::OBSERVE, note))
+}
+
+/// A group that was found and is bound now. After an unanswered Create, it is the result of that call.
+fn bound(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Option<EventRecord> {
+    let new_binding = before.status.replica_group_id.is_none() && !before.observe_only();
+    ran.observed.group.group().filter(|_| new_binding)?;
+    let id = new.replica_group_id.as_deref().unwrap_or_default();
+    Some(match Call::CreateGroup.pending(before.status) {
+        Some(_) => {
+            let note = format!("group {id} was created by a call whose answer was lost");
+            EventRecord::normal(reason::CREATED, action::CREATE_GROUP, note)
+        }
+        None => EventRecord::normal(reason::ADOPTED, action::ADOPT, format!("took over group {id}")),
+    })
+}
+
+fn operation_event(before: Option<&Operation>, now: &Operation) -> Option<EventRecord> {
     if before.is_some_and(|before| before.phase == now.phase) {
         return None;
     }
+    let (started, completed, action) = match now.r#type {
+        OperationType::Failover => (reason::FAILOVER_STARTED, reason::FAILOVER_COMPLETED, action::FAILOVER),
+        OperationType::Failback => (reason::FAILBACK_STARTED, reason::FAILBACK_COMPLETED, action::FAILOVER),
+        OperationType::Cancel => (reason::CANCEL_STARTED, reason::CANCEL_COMPLETED, action::REPROTECT),
+        OperationType::Reprotect => (reason::REPROTECT_STARTED, reason::REPROTECT_COMPLETED, action::REPROTECT),
+    };
+    let target = now.target_site.as_str();
+    let ended = format!("{:?}: {}", now.r#type, now.message);
     Some(match now.phase {
         Phase::Running => {
             let mode = now.mode.map(|mode| format!("{mode:?}, ")).unwrap_or_default();
-            EventRecord::normal(begun, action, format!("active site: {target} ({mode}operation {})", now.number))
+            EventRecord::normal(started, action, format!("active site: {target} ({mode}operation {})", now.number))
         }
         Phase::Succeeded => {
             let took = now.recovery_time_seconds.map(|it| format!(" after {it} s")).unwrap_or_default();
             let lost = now.recovery_point_age_seconds.map(|it| format!(", with data that was {it} s old"));
             let note = format!("active site: {target}{took}{}", lost.unwrap_or_default());
-            EventRecord::normal(done, action, note)
+            EventRecord::normal(completed, action, note)
         }
-        Phase::Failed => EventRecord::warning("OperationFailed", action, format!("{:?}: {}", now.r#type, now.message)),
-        Phase::Cancelled => {
-            EventRecord::normal("OperationCancelled", action, format!("{:?}: {}", now.r#type, now.message))
-        }
+        Phase::Failed => EventRecord::warning(reason::OPERATION_FAILED, action, ended),
+        Phase::Cancelled => EventRecord::normal(reason::OPERATION_CANCELLED, action, ended),
     })
 }
 
-fn drills(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Vec<EventRecord> {
-    let current = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.current.clone());
-    let last = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.last.clone());
-    let mut told = vec![];
-    let waiting = |status: &DiskReplicaGroupStatus| status.drills.as_ref().and_then(|it| it.waiting_for.clone());
-    if let Some(on) = waiting(new).filter(|on| waiting(old).as_ref() != Some(on)) {
-        told.push(EventRecord::warning("DrillNotStarted", "StartDrill", format!("a drill is due and waits for {on}")));
-    }
-    let begun = |run: &Option<DrillRun>| run.as_ref().and_then(|it| it.drill_id.clone());
-    if let Some(id) = begun(&current(new)).filter(|id| begun(&current(old)).as_ref() != Some(id)) {
-        told.push(EventRecord::normal("DrillStarted", "StartDrill", format!("drill {id} was begun")));
-    }
-    if let Some(run) = last(new).filter(|run| last(old).as_ref() != Some(run)) {
-        let id = run.drill_id.clone().unwrap_or_else(|| "-".into());
-        told.push(match run.result {
-            Some(DrillResult::Succeeded) => {
-                let took = run.duration_seconds.unwrap_or_default();
-                let point = run.recovery_point.map(|it| it.to_string()).unwrap_or_else(|| "unknown".into());
-                let note = format!("drill {id} cloned the recovery point {point} in {took} s, and was cleared");
-                EventRecord::normal("DrillSucceeded", "ClearDrill", note)
-            }
-            Some(DrillResult::Failed) | None => {
-                EventRecord::warning("DrillFailed", "ClearDrill", format!("drill {id} failed: {}", run.message))
-            }
-        });
-    }
-    told
+fn waiting_for(status: &DiskReplicaGroupStatus) -> Option<&String> {
+    status.drills.as_ref()?.waiting_for.as_ref()
+}
+
+fn drill_waits(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Option<EventRecord> {
+    let on = waiting_for(new).filter(|on| waiting_for(old) != Some(on))?;
+    let note = format!("a drill is due and waits for {on}");
+    Some(EventRecord::warning(reason::DRILL_NOT_STARTED, action::START_DRILL, note))
+}
+
+fn current_drill(status: &DiskReplicaGroupStatus) -> Option<&String> {
+    status.drills.as_ref()?.current.as_ref()?.drill_id.as_ref()
+}
+
+fn drill_started(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Option<EventRecord> {
+    let id = current_drill(new).filter(|id| current_drill(old) != Some(id))?;
+    Some(EventRecord::normal(reason::DRILL_STARTED, action::START_DRILL, format!("drill {id} was begun")))
+}
+
+fn last_drill(status: &DiskReplicaGroupStatus) -> Option<&DrillRun> {
+    status.drills.as_ref()?.last.as_ref()
+}
+
+fn drill_ended(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Option<EventRecord> {
+    let run = last_drill(new).filter(|run| last_drill(old) != Some(run))?;
+    let id = run.drill_id.as_deref().unwrap_or("-");
+    Some(match run.result {
+        Some(DrillResult::Succeeded) => {
+            let took = run.duration_seconds.unwrap_or_default();
+            let point = run.recovery_point.map_or_else(|| "unknown".into(), |it| it.to_string());
+            let note = format!("drill {id} cloned the recovery point {point} in {took} s, and was cleared");
+            EventRecord::normal(reason::DRILL_SUCCEEDED, action::CLEAR_DRILL, note)
+        }
+        Some(DrillResult::Failed) | None => {
+            let note = format!("drill {id} failed: {}", run.message);
+            EventRecord::warning(reason::DRILL_FAILED, action::CLEAR_DRILL, note)
+        }
+    })
 }

@@ -1,27 +1,33 @@
-//! Where a group is in its life, by what was known and what is seen now: direction, active site, and how far the operation
-//! under way has come. Pure.
+//! The lifecycle of a group, by what was known and what is observed now: direction, active site, and the progress of its
+//! operation. Pure.
 
 use jiff::Timestamp;
 
-use super::resolve;
+use super::call::Call;
+use super::{Scope, resolve};
+use crate::api::DIRECTION_ANNOTATION;
 use crate::api::disk_replica_group::{
-    Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, FailoverMode, Operation, OperationStep, OperationType,
-    PendingCall, Phase, Replication, Reprotect, Site, StepName,
+    Direction, DiskReplicaGroupSpec, FailoverMode, Operation, OperationStep, OperationType, PendingCall, Phase,
+    Replication, Reprotect, Site, StepName,
 };
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 use crate::controller::conditions::seconds;
 
-/// How many operations are kept.
-const KEPT: usize = 10;
-/// The most steps of an operation that are shown: somebody who works against it must not make the object too large.
-const MOST_STEPS: usize = 20;
-/// The calls whose effect a list shows late or not at all.
-const ONE_SHOT: &str = "StartDiskReplicaGroup/OneShot";
-pub(super) const REVERSE: &str = "ReprotectDiskReplicaGroup/Reverse";
-pub(super) const RENAMED: &str = "the reversal that the cloud shows";
-pub(super) const CANCEL: &str = "ReprotectDiskReplicaGroup/Cancel";
+/// Maximum number of operations in status.
+const MAX_OPERATIONS: usize = 10;
+/// Maximum number of steps of an operation in status: an actor that works against it must not make the object too large.
+const MAX_STEPS: usize = 20;
 
-/// The life of a group, as status remembers it.
+/// An effect that an observation seems to show and does not prove: the observation may be older than the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// The effect of a call.
+    Call(Call),
+    /// A reversal that the operator did not call: the cloud names another source than before.
+    Reversal,
+}
+
+/// The lifecycle of a group, as status remembers it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lifecycle {
     /// Which way disks are replicated.
@@ -38,7 +44,7 @@ pub struct Lifecycle {
     pub operations: Vec<Operation>,
     /// Since when the cloud names another source than before.
     pub renamed_since: Option<Timestamp>,
-    unproven: Option<&'static str>,
+    unproven: Option<Unproven>,
 }
 
 /// Whether disks are, or can at once be, replicated in the present direction: no failover stands.
@@ -66,18 +72,18 @@ pub fn shown(group: &GroupView) -> Option<Timestamp> {
     group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
 }
 
+/// The direction that the annotation keeps, where a backup dropped status.
+pub fn noted_direction(scope: &Scope<'_>) -> Option<Direction> {
+    let noted = scope.annotation(DIRECTION_ANNOTATION)?;
+    [Direction::Forward, Direction::Reverse].into_iter().find(|it| it.as_str() == noted)
+}
+
 impl Lifecycle {
-    /// What the last pass knew, carried on by what is seen. `noted` is the direction that a backup without status kept.
-    pub fn new(
-        spec: &DiskReplicaGroupSpec,
-        old: &DiskReplicaGroupStatus,
-        noted: Option<Direction>,
-        group: Option<&GroupView>,
-        visibility_window: std::time::Duration,
-        now: Timestamp,
-    ) -> Self {
-        let seen = group.and_then(|group| resolve::direction(spec, group));
-        let direction = old.direction.or(noted).or(seen).unwrap_or_default();
+    /// The lifecycle by status and annotation, continued by the observation.
+    pub fn new(scope: &Scope<'_>, group: Option<&GroupView>) -> Self {
+        let (spec, old) = (&scope.object.spec, scope.status);
+        let observed = group.and_then(|group| resolve::direction(spec, group));
+        let direction = old.direction.or(noted_direction(scope)).or(observed).unwrap_or_default();
         let mut life = Self {
             direction,
             active: old.active_site.unwrap_or(direction.production()),
@@ -89,10 +95,10 @@ impl Lifecycle {
             unproven: None,
         };
         let Some(group) = group else { return life };
-        life.turn(spec, old, group, visibility_window, now);
+        life.follow_reversal(scope, group);
         if life.unproven().is_none() {
             life.site(group);
-            life.advance(spec, old, group, visibility_window, now);
+            life.advance(scope, group);
             if life.counted(group).is_some() {
                 life.outdated = None;
             }
@@ -104,7 +110,7 @@ impl Lifecycle {
         life
     }
 
-    /// The operation under way.
+    /// The operation in progress.
     pub fn running(&self) -> Option<&Operation> {
         self.operations.first().filter(|it| it.phase == Phase::Running)
     }
@@ -127,20 +133,14 @@ impl Lifecycle {
         Some(step.completed_at.is_some())
     }
 
-    /// The call whose effect a read seems to show and does not prove: what is read may be older than the call.
-    pub fn unproven(&self) -> Option<&'static str> {
-        self.unproven
+    /// The effect that the observation seems to show and does not prove.
+    pub fn unproven(&self) -> Option<&Unproven> {
+        self.unproven.as_ref()
     }
 
-    /// NamespaceLimit the direction round where replication was.
-    fn turn(
-        &mut self,
-        spec: &DiskReplicaGroupSpec,
-        old: &DiskReplicaGroupStatus,
-        group: &GroupView,
-        visibility_window: std::time::Duration,
-        now: Timestamp,
-    ) {
+    /// Reverses the direction where replication was reversed.
+    fn follow_reversal(&mut self, scope: &Scope<'_>, group: &GroupView) {
+        let (spec, old, now) = (&scope.object.spec, scope.status, scope.now);
         if !replicates(&group.status) {
             // When the cloud names the new source while replication is being turned round is not documented: what counts
             // is what it names at the end.
@@ -152,41 +152,41 @@ impl Lifecycle {
             && old.reported_source_zone.as_deref().is_some_and(|known| Some(known) != zone)
             && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
         let call = match self.running().map(|it| it.r#type) {
-            Some(OperationType::Reprotect) if self.step(StepName::Reprotect) == Some(false) => REVERSE,
+            Some(OperationType::Reprotect) if self.step(StepName::Reprotect) == Some(false) => Call::Reverse,
             // What is read once may be old, in whichever direction that was.
             kind if renamed && kind != Some(OperationType::Reprotect) => {
                 let since = old.renamed_since.unwrap_or(seconds(now));
-                if now.duration_since(since).unsigned_abs() > visibility_window {
-                    self.turn_round(group);
+                if now.duration_since(since).unsigned_abs() > scope.visibility_window {
+                    self.reverse(group);
                     self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
                 } else {
-                    (self.renamed_since, self.unproven) = (Some(since), Some(RENAMED));
+                    (self.renamed_since, self.unproven) = (Some(since), Some(Unproven::Reversal));
                 }
                 return;
             }
-            Some(OperationType::Cancel) if self.step(StepName::Reprotect) == Some(false) => CANCEL,
+            Some(OperationType::Cancel) if self.step(StepName::Reprotect) == Some(false) => Call::Cancel,
             Some(_) | None => return,
         };
         // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
-        let Some(pending) = old.pending_calls.iter().find(|it| it.call == call) else {
+        let Some(pending) = call.pending(old) else {
             if renamed {
-                self.turn_round(group);
+                self.reverse(group);
                 self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
             }
             return;
         };
         let seen = old.group_status.as_deref() == Some(S::Reprotecting.as_str());
-        let waited = now.duration_since(pending.last()).unsigned_abs() > visibility_window;
+        let waited = now.duration_since(pending.last()).unsigned_abs() > scope.visibility_window;
         let answered = pending.accepted_at.is_some();
         let at_rest = matches!(group.status, S::Stopped | S::Created);
         match call {
-            REVERSE if seen || renamed || (answered && waited) => {
-                self.turn_round(group);
+            Call::Reverse if seen || renamed || (answered && waited) => {
+                self.reverse(group);
                 self.complete(StepName::Reprotect, now);
             }
             // It ends at rest. What runs was read before the failover, or was started by somebody.
-            CANCEL if at_rest || seen || waited => {}
-            _ => self.unproven = Some(call),
+            Call::Cancel if at_rest || seen || waited => {}
+            call => self.unproven = Some(Unproven::Call(call)),
         }
     }
 
@@ -196,8 +196,8 @@ impl Lifecycle {
         self.running().is_some_and(wanted) && spec.reprotect == Reprotect::Automatic
     }
 
-    fn turn_round(&mut self, group: &GroupView) {
-        self.direction = self.direction.turned();
+    fn reverse(&mut self, group: &GroupView) {
+        self.direction = self.direction.reversed();
         self.outdated = self.outdated.max(shown(group));
     }
 
@@ -216,15 +216,9 @@ impl Lifecycle {
         }
     }
 
-    /// Carries the operation under way on.
-    fn advance(
-        &mut self,
-        spec: &DiskReplicaGroupSpec,
-        old: &DiskReplicaGroupStatus,
-        group: &GroupView,
-        visibility_window: std::time::Duration,
-        now: Timestamp,
-    ) {
+    /// Continues the operation in progress.
+    fn advance(&mut self, scope: &Scope<'_>, group: &GroupView) {
+        let (spec, old, now) = (&scope.object.spec, scope.status, scope.now);
         let Some(operation) = self.running() else { return };
         let (kind, target, status) = (operation.r#type, operation.target_site, &group.status);
         match kind {
@@ -245,13 +239,13 @@ impl Lifecycle {
                 }
                 // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
                 // to have brought something, or long enough after the call was accepted. One that was refused never ends.
-                let pending = old.pending_calls.iter().find(|it| it.call == ONE_SHOT && !self.before(it));
+                let pending = Call::Synchronize.pending(old).filter(|it| !self.before(it));
                 let (accepted, unanswered) =
                     (pending.and_then(|it| it.accepted_at), pending.is_some_and(|it| it.accepted_at.is_none()));
                 let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
                 let before = self.running().and_then(|it| it.recovery_point);
                 let brought = before.is_some() && self.counted(group) > before;
-                let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > visibility_window);
+                let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > scope.visibility_window);
                 // What goes on while the call's answer is lost may be somebody else's.
                 if *status == S::Stopped && (brought || waited || (was_seen && !unanswered)) {
                     self.complete(StepName::Synchronize, now);
@@ -317,7 +311,7 @@ impl Lifecycle {
             message: String::new(),
         };
         self.operations.insert(0, operation);
-        self.operations.truncate(KEPT);
+        self.operations.truncate(MAX_OPERATIONS);
     }
 
     /// Begins a step of the operation under way; one that goes on is left as it is.
@@ -325,7 +319,7 @@ impl Lifecycle {
         if self.step(name) == Some(false) {
             return;
         }
-        if let Some(operation) = self.running_mut().filter(|it| it.steps.len() < MOST_STEPS) {
+        if let Some(operation) = self.running_mut().filter(|it| it.steps.len() < MAX_STEPS) {
             operation.steps.push(OperationStep { name, started_at: seconds(now), completed_at: None });
         }
     }
@@ -356,7 +350,7 @@ impl Lifecycle {
     /// The failover stands still: it is not taken back, and replication is not turned round.
     fn reopen(&mut self, kind: OperationType, group: &GroupView) {
         if kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true) {
-            self.direction = self.direction.turned();
+            self.direction = self.direction.reversed();
             self.active = self.direction.standby();
             // That the cloud names another one is what will tell the reversal.
             self.reported_source_zone = group.source_zone_id.clone().or_else(|| self.reported_source_zone.take());

@@ -1,13 +1,17 @@
 //! Reads what a pass decides on: the group, its pairs, and its drills where they matter.
 
-use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillRun};
+use crate::api::GROUP_ID_ANNOTATION;
+use crate::api::disk_replica_group::{Direction, DrillRun, FailoverMode, Pair};
 use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, SiteRole};
 use crate::cloud::error::{Class, Error};
 
-use super::resolve;
+use super::call::{Call, creates_pair};
+use super::lifecycle::noted_direction;
+use super::{Scope, resolve};
+use crate::controller::ownership;
 
-/// The tag that names the owner of a group and of its pairs.
-pub const OWNER_TAG: &str = "disasterrecovery.dev/owner";
+/// Maximum length of a tag's value.
+const MAX_OWNER: usize = 128;
 
 /// The API as a group is replicated forward, and as it is replicated backward.
 #[derive(Clone)]
@@ -32,17 +36,35 @@ impl Cloud {
     }
 }
 
-/// What is known of where the group is, before looking.
+/// What identifies the group before it is observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The bound group: status, else the annotation, else what the spec names.
     pub bound: Option<String>,
-    /// The value of the tag [`OWNER_TAG`] of what this object makes.
+    /// The value of the tag [`OWNER_TAG`](resolve::OWNER_TAG) of this object's group and pairs.
     pub owner: String,
-    /// Which way the group replicates, as far as is known.
+    /// The direction of replication, as far as is known.
     pub direction: Direction,
-    /// Whether a forced failover is asked for: then the production region may be lost, and the standby region is asked first.
+    /// Whether a forced failover is requested: then the production region may be lost, and the standby region is asked first.
     pub forced: bool,
+}
+
+impl Binding {
+    /// The binding by status, annotations and spec.
+    pub fn new(scope: &Scope<'_>) -> Self {
+        let (spec, status) = (&scope.object.spec, scope.status);
+        // While a new group is being created, the former one is not it.
+        let creating = Call::CreateGroup.pending(status).is_some();
+        let claimed = scope.annotation(GROUP_ID_ANNOTATION).map(str::to_owned);
+        let before = claimed.or_else(|| spec.replica_group_id.clone()).filter(|_| !creating);
+        let wanted = status.active_site.is_some_and(|active| active != spec.active_site);
+        Self {
+            bound: status.replica_group_id.clone().or(before),
+            owner: ownership::identity(scope.cluster_id, scope.namespace(), scope.name(), MAX_OWNER),
+            direction: status.direction.or(noted_direction(scope)).unwrap_or_default(),
+            forced: spec.failover.mode == FailoverMode::Forced && wanted,
+        }
+    }
 }
 
 /// Whether there is a group.
@@ -64,15 +86,25 @@ impl Lookup {
     }
 }
 
-/// Everything that a pass decides on.
+/// Everything that a reconcile decides on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
+    /// What was looked for.
+    pub binding: Binding,
     /// The group.
     pub group: Lookup,
     /// The pairs in the group, and those in no group that this object may mean.
     pub pairs: Vec<PairView>,
     /// The group's drills, or why they could not be read; none, where nobody asked for them.
     pub drills: Option<Result<Vec<DrillView>, Error>>,
+}
+
+/// Reads the group with its pairs, and its drills where they matter.
+pub async fn observe(scope: &Scope<'_>, cloud: &Cloud) -> Result<Observed, Error> {
+    let binding = Binding::new(scope);
+    let (group, site) = find_group(cloud, &binding).await?;
+    let pairs = pairs(cloud, (&group, site), binding.direction, scope).await?;
+    Ok(Observed { binding, group, pairs, drills: None })
 }
 
 /// Finds the group: the bound one by its ID, else the one with our mark among all.
@@ -123,14 +155,9 @@ async fn at_site(ebs: &Ebs, binding: &Binding, site: SiteRole) -> Result<Lookup,
     groups.sort_by(|a, b| a.replica_group_id.cmp(&b.replica_group_id));
     let found = match &binding.bound {
         Some(_) => groups.pop(),
-        None => groups.into_iter().find(|group| owner(&group.tags) == Some(&binding.owner)),
+        None => groups.into_iter().find(|group| resolve::owner(&group.tags) == Some(&binding.owner)),
     };
     Ok(found.map_or_else(|| Lookup::Absent(binding.bound.clone()), |group| Lookup::Found(Box::new(group))))
-}
-
-/// Whose tag is among these.
-pub fn owner(tags: &[crate::cloud::ebs::Tag]) -> Option<&String> {
-    tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
 }
 
 /// Reads the drills of a group where they are begun; where the one under way is not among them, in the other region too:
@@ -145,7 +172,7 @@ pub async fn drills(
     let mut found = ebs.drills(group_id).await?;
     let listed = |run: &DrillRun| found.iter().any(|it| Some(&it.drill_id) == run.drill_id.as_ref());
     if other_region(ebs) && current.is_some_and(|run| !listed(run)) {
-        found.extend(cloud.toward(direction.turned()).drills(group_id).await?);
+        found.extend(cloud.toward(direction.reversed()).drills(group_id).await?);
         found.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
         found.dedup_by(|a, b| a.drill_id == b.drill_id);
     }
@@ -157,32 +184,32 @@ pub async fn pairs(
     cloud: &Cloud,
     (group, site): (&Lookup, SiteRole),
     direction: Direction,
-    spec: &DiskReplicaGroupSpec,
-    status: &DiskReplicaGroupStatus,
-    deleting: bool,
+    scope: &Scope<'_>,
 ) -> Result<Vec<PairView>, Error> {
     let ebs = cloud.toward(direction);
     let mut pairs = match group.group() {
         Some(group) => {
             let mut pairs = ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?;
-            // They were asked for as its members, whether or not they say so themselves.
+            // The call asked for this group's pairs, whether or not they name it themselves.
             pairs.iter_mut().for_each(|pair| pair.replica_group_id = Some(group.replica_group_id.clone()));
             pairs
         }
         None => vec![],
     };
-    let found = |pairs: &[PairView]| {
-        let wanted = spec.pairs.iter().all(|pair| resolve::pair(pair, status, pairs).is_some());
-        let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
-        wanted && known.into_iter().all(|id| pairs.iter().any(|pair| pair.replica_pair_id == id))
-    };
-    // What a call may have made whose answer was lost is in no group.
-    let making = status.pending_calls.iter().any(|it| it.call.starts_with("CreateDiskReplicaPair/"));
-    if deleting || making || !found(&pairs) {
+    // The pair of a call whose answer was lost is in no group.
+    if scope.deleting() || creates_pair(scope.status) || !all_known(scope, &pairs) {
         pairs.extend(ebs.pairs(site, Pairs::Ungrouped).await?);
     }
     pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);
     pairs.sort_by(|a, b| a.replica_pair_id.cmp(&b.replica_pair_id));
     pairs.dedup_by(|a, b| a.replica_pair_id == b.replica_pair_id);
     Ok(pairs)
+}
+
+/// Whether every pair of spec and status is among these.
+fn all_known(scope: &Scope<'_>, pairs: &[PairView]) -> bool {
+    let wanted = |pair: &Pair| resolve::pair(pair, scope.status, pairs).is_some();
+    let listed = |id: &String| pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    scope.object.spec.pairs.iter().all(wanted)
+        && scope.status.pairs.iter().filter_map(|it| it.replica_pair_id.as_ref()).all(listed)
 }

@@ -1,7 +1,16 @@
-//! Which pair of the cloud each part of the spec means. Pure; every later stage goes by its answers.
+//! Which pair of the cloud each part of the spec means. Pure; every later stage uses its answers.
 
+use super::call::Call;
 use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, Place, Site};
-use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus, SiteView};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus, SiteView, Tag};
+
+/// The tag that names the owner of a group and of its pairs.
+pub const OWNER_TAG: &str = "disasterrecovery.dev/owner";
+
+/// The owner that the tags name.
+pub fn owner(tags: &[Tag]) -> Option<&String> {
+    tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
+}
 
 /// The pair of the cloud that a pair of the spec means: the one of these two disks, whichever is replicated to the other.
 pub fn pair<'a>(want: &Pair, status: &DiskReplicaGroupStatus, pairs: &'a [PairView]) -> Option<&'a PairView> {
@@ -47,7 +56,7 @@ pub struct Leftover<'a> {
 pub fn leftovers<'a>(
     spec: &DiskReplicaGroupSpec,
     status: &'a DiskReplicaGroupStatus,
-    owner: &str,
+    ours: &str,
     pairs: &'a [PairView],
 ) -> Vec<Leftover<'a>> {
     let named: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
@@ -57,7 +66,7 @@ pub fn leftovers<'a>(
         let id = pair.replica_pair_id.as_str();
         let known = status.pairs.iter().find(|it| it.replica_pair_id.as_deref() == Some(id));
         let name = known.map(|it| it.name.as_str()).filter(|name| !in_spec(name));
-        let marked = super::observe::owner(&pair.tags).is_some_and(|it| it == owner);
+        let marked = owner(&pair.tags).is_some_and(|it| it == ours);
         (known.is_some() || marked).then_some(Leftover { name: name.unwrap_or(id), id, view: Some(pair) })
     });
     let hidden = status.pairs.iter().filter(|it| !in_spec(&it.name)).filter_map(|it| {
@@ -88,8 +97,7 @@ pub fn lacking(
 
 /// Whether a pair's deletion was answered: then what no list shows is gone.
 pub fn deleted(status: &DiskReplicaGroupStatus, pair_id: &str) -> bool {
-    let call = format!("DeleteDiskReplicaPair/{pair_id}");
-    status.pending_calls.iter().any(|it| it.call == call && it.accepted_at.is_some())
+    Call::DeletePair(pair_id.to_owned()).pending(status).is_some_and(|it| it.accepted_at.is_some())
 }
 
 /// The place of a site.

@@ -1,89 +1,70 @@
-//! What is told in events: what a person did not cause, by comparing the status before and after a pass. Pure.
+//! The events that only plans have, by comparing the status before and after a reconcile. Pure.
 
-use super::act::{Acted, Outcome};
-use super::decide::{Decision, Verdict};
-use super::observe::{Lookup, Observed};
-use crate::api::condition::{condition_type, synced};
-use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ManagementPolicy};
-use crate::controller::events::Change;
-use crate::controller::resource::EventRecord;
+use super::act::Effect;
+use super::decide::sync_requested;
+use super::observe::Lookup;
+use super::{Acted, Ran, Scope};
+use crate::api::event::{action, reason};
+use crate::api::plan::DisasterRecoveryPlanStatus;
+use crate::controller::events::EventRecord;
 
-/// The events of a pass.
-pub fn events(
-    spec: &DisasterRecoveryPlanSpec,
-    old: &DisasterRecoveryPlanStatus,
-    new: &DisasterRecoveryPlanStatus,
-    seen: &Observed,
-    decision: &Decision,
-    acted: &[Acted],
-    sync_requested: bool,
-) -> Vec<EventRecord> {
-    let mut told = Vec::new();
-    let observing = spec.management_policy == ManagementPolicy::Observe;
-    let id = new.plan_id.as_deref().unwrap_or_default();
-    if let (Some(gone), Lookup::Absent { missing: Some(_), .. }, None, None, None) =
-        (&old.plan_id, &seen.plan, &old.creation, &new.creation, &old.missing_since)
-    {
-        told.push(EventRecord::warning("PlanGone", "Observe", format!("plan {gone} was deleted by somebody else")));
+/// The events of a reconcile.
+pub fn events(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Vec<EventRecord> {
+    let mut records = Vec::new();
+    records.extend(gone(before, new, ran));
+    records.extend(ran.acted.iter().filter_map(Acted::effect).filter_map(effect));
+    records.extend(bound(before, new, ran));
+    if before.observe_only() && sync_requested(before) {
+        let note = "no checkpoint was synchronized: managementPolicy is Observe";
+        records.push(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note));
     }
-    for it in acted {
-        match &it.outcome {
-            Outcome::CreatedPlan(id) => {
-                told.push(EventRecord::normal("Created", "CreatePlan", format!("created plan {id}")));
-            }
-            Outcome::Synced { done: 0, failed: 0, .. } => {
-                let note = "there is no checkpoint to synchronize".into();
-                told.push(EventRecord::warning("CheckpointsNotSynced", "SyncCheckpoints", note));
-            }
-            Outcome::Synced { done, failed: 0, .. } => {
-                told.push(EventRecord::normal(
-                    "CheckpointsSynced",
-                    "SyncCheckpoints",
-                    format!("synchronized all {done} checkpoints"),
-                ));
-            }
-            Outcome::Synced { done, failed, first } => {
-                let why = first.as_ref().map(ToString::to_string).unwrap_or_default();
-                let note = format!("synchronized {done} checkpoints, {failed} failed; the first: {why}");
-                told.push(EventRecord::warning("CheckpointsNotSynced", "SyncCheckpoints", note));
-            }
-            Outcome::Done | Outcome::AddedItem(_) | Outcome::Failed(_) | Outcome::Skipped => {}
-        }
-    }
-    let found = matches!(seen.plan, Lookup::Found(_));
-    if found && old.plan_id.is_none() && new.plan_id.is_some() && !observing {
-        // After an unanswered Create, the plan with our mark is the one that it made.
-        told.push(match old.creation {
-            Some(_) => EventRecord::normal(
-                "Created",
-                "CreatePlan",
-                format!("plan {id} was created by a call whose answer was lost"),
-            ),
-            None => EventRecord::normal("Adopted", "Adopt", format!("took over plan {id}")),
-        });
-    }
-    if observing && sync_requested {
-        let note = "no checkpoint was synchronized: managementPolicy is Observe".into();
-        told.push(EventRecord::warning("CheckpointsNotSynced", "SyncCheckpoints", note));
-    }
-    let fields: Vec<_> = old.drift.iter().map(|it| it.field.clone()).collect();
-    let change = Change {
-        before: &old.conditions,
-        after: &new.conditions,
-        drift: &fields,
-        corrected: old.synced_generation == new.synced_generation,
-    };
-    told.extend(change.drift());
-    if change.entered(condition_type::SYNCED, synced::ITEMS_RUNNING) {
-        told.push(EventRecord::warning(synced::ITEMS_RUNNING, "Observe", change.message(condition_type::SYNCED)));
-    }
-    if let Verdict::Refused { reason, message } = &decision.verdict {
-        told.extend(change.refused(reason, message));
-    }
-    if !new.paused_items.is_empty() && old.paused_items.is_empty() {
+    if !new.paused_items.is_empty() && before.status.paused_items.is_empty() {
         let note = "the API refuses the change while items run: stopping them, they are started again after it";
-        told.push(EventRecord::normal("ItemsPaused", "StopItem", note.into()));
+        records.push(EventRecord::normal(reason::ITEMS_PAUSED, action::STOP_ITEM, note));
     }
-    told.extend(change.objective());
-    told
+    records
+}
+
+fn gone(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<EventRecord> {
+    let old = before.status;
+    let missing = matches!(&ran.observed.plan, Lookup::Absent { missing: Some(_), .. });
+    let first = old.creation.is_none() && new.creation.is_none() && old.missing_since.is_none();
+    let id = old.plan_id.as_ref().filter(|_| missing && first)?;
+    let note = format!("plan {id} was deleted by somebody else");
+    Some(EventRecord::warning(reason::PLAN_GONE, action::OBSERVE, note))
+}
+
+fn effect(effect: &Effect) -> Option<EventRecord> {
+    match effect {
+        Effect::CreatedPlan(id) => {
+            Some(EventRecord::normal(reason::CREATED, action::CREATE_PLAN, format!("created plan {id}")))
+        }
+        Effect::Synced { done: 0, failed: 0, .. } => {
+            let note = "there is no checkpoint to synchronize";
+            Some(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note))
+        }
+        Effect::Synced { done, failed: 0, .. } => {
+            let note = format!("synchronized all {done} checkpoints");
+            Some(EventRecord::normal(reason::CHECKPOINTS_SYNCED, action::SYNC_CHECKPOINTS, note))
+        }
+        Effect::Synced { done, failed, first } => {
+            let why = first.as_ref().map(ToString::to_string).unwrap_or_default();
+            let note = format!("synchronized {done} checkpoints, {failed} failed; the first: {why}");
+            Some(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note))
+        }
+        Effect::Changed | Effect::AddedItem(_) => None,
+    }
+}
+
+/// A plan that was found and is bound now. After an unanswered Create, the plan with this object's mark is its result.
+fn bound(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<EventRecord> {
+    let new_binding = before.status.plan_id.is_none() && ran.observed.found().is_some() && !before.observe_only();
+    let id = new.plan_id.as_ref().filter(|_| new_binding)?;
+    Some(match before.status.creation {
+        Some(_) => {
+            let note = format!("plan {id} was created by a call whose answer was lost");
+            EventRecord::normal(reason::CREATED, action::CREATE_PLAN, note)
+        }
+        None => EventRecord::normal(reason::ADOPTED, action::ADOPT, format!("took over plan {id}")),
+    })
 }

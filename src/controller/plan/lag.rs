@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::resolve::Items;
 use crate::api::plan::{CheckpointSummary, LaggingGroup, PlanCheckpoints};
-use crate::cloud::rocketmq::{Checkpoint, Progress};
+use crate::cloud::rocketmq::{Checkpoint, ItemView, Progress};
 
 /// The most groups that status names.
 const MOST_WORST: usize = 10;
@@ -29,9 +28,12 @@ pub struct GroupLag {
 }
 
 /// The lags of all checkpoints of all mappings.
-pub fn lags(items: &Items<'_>, checkpoints: &BTreeMap<i64, Vec<Checkpoint>>) -> Vec<GroupLag> {
+pub fn lags<'a>(
+    mapped_items: impl Iterator<Item = (&'a str, &'a ItemView)>,
+    checkpoints: &BTreeMap<i64, Vec<Checkpoint>>,
+) -> Vec<GroupLag> {
     let mut all = Vec::new();
-    for (mapping, item) in &items.mapped {
+    for (mapping, item) in mapped_items {
         for checkpoint in checkpoints.get(&item.item_id).into_iter().flatten() {
             all.push(lag(mapping, checkpoint));
         }

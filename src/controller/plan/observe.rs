@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use kube::Client;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::resolve;
-use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
+use super::Scope;
+use super::resolve::{self, Positions};
+use crate::api::PLAN_ID_ANNOTATION;
+use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, InstanceType, TopicMapping};
 use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
-use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
+use crate::cloud::rocketmq::{self, Checkpoint, ItemStatus, ItemTopic, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
-use crate::controller::ownership::Owner;
+use crate::controller::ownership::{self, Owner};
 use crate::controller::secrets;
 
 /// What is known of where the plan is, before looking.
@@ -30,12 +32,51 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// The binding by status, annotation and spec.
+    pub fn new(scope: &Scope<'_>) -> Self {
+        let (spec, status) = (&scope.object.spec, scope.status);
+        Self {
+            bound: number(status.plan_id.as_deref()).or_else(|| claimed(scope)),
+            named: number(spec.plan_id.as_deref()),
+            creating: status.creation.is_some(),
+            plan_name: spec.plan_name.clone().unwrap_or_else(|| scope.name().to_owned()),
+            mark: ownership::mark(scope.cluster_id, scope.namespace(), scope.name()),
+        }
+    }
+
     /// The plans to ask for by their IDs, in this order. A plan that an unanswered Create may have made is looked for in the
     /// list before one that the spec names.
     pub fn ids(&self) -> Vec<i64> {
         let named = self.named.filter(|id| self.bound != Some(*id) && !self.creating);
         self.bound.into_iter().chain(named).collect()
     }
+}
+
+fn number(id: Option<&str>) -> Option<i64> {
+    id.and_then(|id| id.parse().ok())
+}
+
+/// The plan's ID in the annotation, which the operator writes once the plan carries its mark.
+pub fn claimed(scope: &Scope<'_>) -> Option<i64> {
+    number(scope.annotation(PLAN_ID_ANNOTATION))
+}
+
+/// Reads the plan with its items, checkpoints and Secrets.
+pub async fn observe(scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {
+    let spec = &scope.object.spec;
+    let binding = Binding::new(scope);
+    let plan = find_plan(cloud, &binding).await?;
+    let items = items(cloud, &plan).await?;
+    let mut observed = Observed::new(scope, binding, plan, items);
+    if scope.deleting() {
+        return Ok(observed);
+    }
+    observed.checkpoints = checkpoints(cloud, spec, &observed).await;
+    if !scope.observe_only() {
+        let credentials = acl_credentials(&ctx.client, scope.namespace(), spec).await;
+        observed.credentials = credentials.map(|all| by_content(ctx, scope.namespace(), all));
+    }
+    Ok(observed)
 }
 
 /// Whether there is a plan.
@@ -65,17 +106,95 @@ pub struct AclCredentials {
     pub resource_version: String,
 }
 
-/// Everything that a pass decides on.
+/// Everything that a reconcile decides on, with the instances and items that the parts of the spec mean.
 #[derive(Clone, Debug)]
 pub struct Observed {
+    /// What was looked for.
+    pub binding: Binding,
     /// The plan.
     pub plan: Lookup,
-    /// Its items.
+    /// Its items, in the order of the list.
     pub items: Vec<ItemView>,
     /// Checkpoints by item, or why they could not be read.
     pub checkpoints: Result<BTreeMap<i64, Vec<Checkpoint>>, Error>,
     /// User names and passwords by instance name, or why they cannot be used.
     pub credentials: Result<BTreeMap<String, AclCredentials>, CredentialsError>,
+    /// Positions in the plan's instances, by the names of the spec.
+    instances: Positions,
+    /// Positions in `items`, by the names of the topic mappings.
+    mapped: Positions,
+    /// The topics of each mapping as the API takes them, by its name.
+    topics: BTreeMap<String, Vec<ItemTopic>>,
+}
+
+impl Observed {
+    /// Resolves the parts of the spec in a plan and its items. Checkpoints and credentials are empty.
+    pub fn new(scope: &Scope<'_>, binding: Binding, plan: Lookup, items: Vec<ItemView>) -> Self {
+        let spec = &scope.object.spec;
+        let mut observed = Self {
+            binding,
+            plan,
+            items,
+            checkpoints: Ok(BTreeMap::new()),
+            credentials: Ok(BTreeMap::new()),
+            instances: Positions::new(),
+            mapped: Positions::new(),
+            topics: BTreeMap::new(),
+        };
+        if let Lookup::Found(plan) = &observed.plan {
+            observed.instances = resolve::instances(spec, plan);
+        }
+        let named = |mapping: &TopicMapping| {
+            let topics = resolve::topics(spec, mapping, |name| observed.instance(name));
+            (mapping.name.clone(), topics)
+        };
+        observed.topics = spec.topic_mappings.iter().map(named).collect();
+        observed.mapped = resolve::items(spec, &scope.status.topic_mappings, &observed.topics, &observed.items);
+        observed
+    }
+
+    /// The plan, where it was found.
+    pub fn found(&self) -> Option<&PlanView> {
+        match &self.plan {
+            Lookup::Found(plan) => Some(plan),
+            Lookup::Absent { .. } => None,
+        }
+    }
+
+    /// The plan's instance that an instance of the spec means.
+    pub fn instance(&self, name: &str) -> Option<&rocketmq::Instance> {
+        self.found()?.instances.get(*self.instances.get(name)?)
+    }
+
+    /// The item of a topic mapping.
+    pub fn item(&self, mapping: &str) -> Option<&ItemView> {
+        self.items.get(*self.mapped.get(mapping)?)
+    }
+
+    /// The items of the topic mappings, by their names.
+    pub fn mapped_items(&self) -> impl Iterator<Item = (&str, &ItemView)> {
+        self.mapped.iter().filter_map(|(name, at)| Some((name.as_str(), self.items.get(*at)?)))
+    }
+
+    /// The items that no topic mapping means, the oldest first.
+    pub fn other_items(&self) -> Vec<&ItemView> {
+        let other = |at: &usize| !self.mapped.values().any(|mapped| mapped == at);
+        let mut others: Vec<_> =
+            self.items.iter().enumerate().filter(|(at, _)| other(at)).map(|(_, item)| item).collect();
+        others.sort_by_key(|item| item.item_id);
+        others
+    }
+
+    /// The topics of a mapping as the API takes them.
+    pub fn topics(&self, mapping: &str) -> &[ItemTopic] {
+        self.topics.get(mapping).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The IDs of the instances whose consumer progress is replicated.
+    fn sources(&self, spec: &DisasterRecoveryPlanSpec) -> Vec<&str> {
+        let sources = spec.instances.iter().filter(|want| resolve::is_source(spec, want));
+        sources.filter_map(|want| self.instance(&want.name)?.instance_id.as_deref()).collect()
+    }
 }
 
 /// Reads the user names and passwords that the spec refers to.
@@ -184,22 +303,19 @@ pub async fn items(cloud: &RocketMq, plan: &Lookup) -> Result<Vec<ItemView>, Err
 pub async fn checkpoints(
     cloud: &RocketMq,
     spec: &DisasterRecoveryPlanSpec,
-    status: &DisasterRecoveryPlanStatus,
-    plan: &Lookup,
-    items: &[ItemView],
+    observed: &Observed,
 ) -> Result<BTreeMap<i64, Vec<Checkpoint>>, Error> {
     let mut all = BTreeMap::new();
-    let Lookup::Found(plan) = plan else { return Ok(all) };
-    if plan.sync_checkpoint_enabled == Some(false) {
+    let Some(plan) = observed.found().filter(|plan| plan.sync_checkpoint_enabled != Some(false)) else {
         return Ok(all);
-    }
-    let instances = resolve::instances(spec, plan);
-    for item in resolve::items(spec, &status.topic_mappings, &instances, items).mapped.into_values() {
+    };
+    let sources = observed.sources(spec);
+    for (_, item) in observed.mapped_items() {
         if item.item_status == ItemStatus::Creating {
             continue;
         }
         let found: &mut Vec<Checkpoint> = all.entry(item.item_id).or_default();
-        for source in resolve::sources(spec, &instances) {
+        for source in &sources {
             match cloud.list_checkpoints(plan.plan_id, item.item_id, source).await {
                 Ok(list) => found.extend(list),
                 // An item that does not run may have none to show; it is not protected anyway.

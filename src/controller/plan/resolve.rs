@@ -1,4 +1,5 @@
-//! Which instance and item of the cloud each part of the spec means. Pure; every later stage goes by its answers.
+//! Which instance and item of the cloud each part of the spec means. Pure; an observation asks once, and every later stage
+//! uses its answers.
 
 use std::collections::BTreeMap;
 
@@ -38,69 +39,82 @@ pub fn plan_type(kind: PlanType) -> &'static str {
     }
 }
 
-/// The plan's instances in the cloud, by the names of the spec.
-pub type Instances<'a> = BTreeMap<&'a str, &'a rocketmq::Instance>;
+/// Positions of the spec's instances among those of the plan, by their names in the spec.
+pub type Positions = BTreeMap<String, usize>;
 
 /// Finds each instance of the spec among those of the plan: by ID; an external one, whose ID the cloud chose, by its
 /// endpoint, or as the only external one that is left.
-pub fn instances<'a>(spec: &'a DisasterRecoveryPlanSpec, plan: &'a PlanView) -> Instances<'a> {
-    let mut found = Instances::new();
-    let mut left: Vec<&rocketmq::Instance> = plan.instances.iter().collect();
-    let mut take =
-        |want: &'a Instance, left: &mut Vec<&'a rocketmq::Instance>, same: &dyn Fn(&rocketmq::Instance) -> bool| {
-            if !found.contains_key(want.name.as_str())
-                && let Some(at) = left.iter().position(|it| same(it))
-            {
-                found.insert(&want.name, left.remove(at));
-            }
-        };
+pub fn instances(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Positions {
+    let mut found = Positions::new();
     for want in spec.instances.iter().filter(|want| want.instance_id.is_some()) {
-        take(want, &mut left, &|it| it.instance_id == want.instance_id);
-    }
-    let external = |it: &rocketmq::Instance| it.instance_type.as_deref() == Some(instance_type(InstanceType::External));
-    for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
-        take(want, &mut left, &|it| {
-            // The same address in two networks is two clusters.
-            let network = it.vpc_id.is_none() || want.vpc_id.is_none() || it.vpc_id == want.vpc_id;
-            network && it.endpoint_url.is_some() && it.endpoint_url == want.endpoint_url
-        });
+        take(&mut found, plan, want, |it| it.instance_id == want.instance_id);
     }
     for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
-        if left.iter().filter(|it| external(it)).count() == 1 {
-            take(want, &mut left, &external);
+        take(&mut found, plan, want, |it| same_endpoint(want, it));
+    }
+    for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
+        let left = plan.instances.iter().enumerate().filter(|(at, it)| is_external(it) && !is_taken(&found, *at));
+        if left.count() == 1 {
+            take(&mut found, plan, want, is_external);
         }
     }
     found
 }
 
-/// The source instances of checkpoints: the active one, or both where a plan goes both ways.
-pub fn sources<'a>(spec: &DisasterRecoveryPlanSpec, instances: &Instances<'a>) -> Vec<&'a str> {
-    let is_source = |want: &&Instance| match spec.plan_type {
-        PlanType::ActivePassive => want.instance_role == Some(InstanceRole::Active),
-        PlanType::ActiveActive => true,
-    };
-    let ids = spec.instances.iter().filter(is_source).filter_map(|want| instances.get(want.name.as_str()));
-    ids.filter_map(|it| it.instance_id.as_deref()).collect()
+/// Gives an instance of the spec the first one of the plan that is the same and not taken.
+fn take(found: &mut Positions, plan: &PlanView, want: &Instance, same: impl Fn(&rocketmq::Instance) -> bool) {
+    if found.contains_key(&want.name) {
+        return;
+    }
+    let at = plan.instances.iter().enumerate().position(|(at, it)| same(it) && !is_taken(found, at));
+    if let Some(at) = at {
+        found.insert(want.name.clone(), at);
+    }
 }
 
-/// The topics of a mapping as the API takes them.
-pub fn topics(spec: &DisasterRecoveryPlanSpec, mapping: &TopicMapping, instances: &Instances<'_>) -> Vec<ItemTopic> {
-    let side = |topic: &MappedTopic| {
-        let MappedTopic { instance, topic_name, delivery_order_type, consumer_group_id } = topic;
-        let want = spec.instances.iter().find(|want| want.name == *instance);
-        let found = instances.get(instance.as_str());
-        ItemTopic {
-            region_id: want.map(|want| want.region_id.clone()),
-            instance_type: want.map(|want| instance_type(want.instance_type).to_owned()),
-            instance_id: found
-                .and_then(|found| found.instance_id.clone())
-                .or_else(|| want.and_then(|want| want.instance_id.clone())),
-            topic_name: Some(topic_name.clone()),
-            consumer_group_id: consumer_group_id.clone(),
-            delivery_order_type: delivery_order_type.map(|order| format!("{order:?}")),
-        }
-    };
-    mapping.topics.iter().map(side).collect()
+fn is_taken(found: &Positions, at: usize) -> bool {
+    found.values().any(|taken| *taken == at)
+}
+
+fn is_external(instance: &rocketmq::Instance) -> bool {
+    instance.instance_type.as_deref() == Some(instance_type(InstanceType::External))
+}
+
+/// The same address in two networks is two clusters.
+fn same_endpoint(want: &Instance, found: &rocketmq::Instance) -> bool {
+    let network = found.vpc_id.is_none() || want.vpc_id.is_none() || found.vpc_id == want.vpc_id;
+    network && found.endpoint_url.is_some() && found.endpoint_url == want.endpoint_url
+}
+
+/// Whether an instance of the spec is a source of checkpoints: the active one, or both where a plan replicates both ways.
+pub fn is_source(spec: &DisasterRecoveryPlanSpec, want: &Instance) -> bool {
+    match spec.plan_type {
+        PlanType::ActivePassive => want.instance_role == Some(InstanceRole::Active),
+        PlanType::ActiveActive => true,
+    }
+}
+
+/// The topics of a mapping as the API takes them. `found` gives an instance of the plan by its name in the spec.
+pub fn topics<'a>(
+    spec: &DisasterRecoveryPlanSpec,
+    mapping: &TopicMapping,
+    found: impl Fn(&str) -> Option<&'a rocketmq::Instance>,
+) -> Vec<ItemTopic> {
+    mapping.topics.iter().map(|topic| side(spec, topic, found(&topic.instance))).collect()
+}
+
+fn side(spec: &DisasterRecoveryPlanSpec, topic: &MappedTopic, found: Option<&rocketmq::Instance>) -> ItemTopic {
+    let MappedTopic { instance, topic_name, delivery_order_type, consumer_group_id } = topic;
+    let want = spec.instances.iter().find(|want| want.name == *instance);
+    let found_id = found.and_then(|found| found.instance_id.clone());
+    ItemTopic {
+        region_id: want.map(|want| want.region_id.clone()),
+        instance_type: want.map(|want| instance_type(want.instance_type).to_owned()),
+        instance_id: found_id.or_else(|| want.and_then(|want| want.instance_id.clone())),
+        topic_name: Some(topic_name.clone()),
+        consumer_group_id: consumer_group_id.clone(),
+        delivery_order_type: delivery_order_type.map(|order| format!("{order:?}")),
+    }
 }
 
 /// Whether two sides are the same topic of the same instance. An instance that is not named may be any.
@@ -134,38 +148,34 @@ pub fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
     }
 }
 
-/// Which item each mapping has, and which items no mapping has.
-#[derive(Debug, Default, PartialEq)]
-pub struct Items<'a> {
-    /// Items by the mapping's name.
-    pub mapped: BTreeMap<&'a str, &'a ItemView>,
-    /// All others.
-    pub others: Vec<&'a ItemView>,
-}
-
-/// Finds each mapping's item: by its pair of topics; else, where the topics of a mapping were changed, by the item that
-/// status remembers, unless another mapping has it. Of two items with the same pair the older one is taken.
-pub fn items<'a>(
-    spec: &'a DisasterRecoveryPlanSpec,
+/// Positions of the mappings' items among all items, by the mapping's name: by its pair of topics; else, where the topics of a
+/// mapping were changed, the item that status remembers, unless another mapping has it. Of two items with the same pair the
+/// older one counts.
+pub fn items(
+    spec: &DisasterRecoveryPlanSpec,
     known: &[TopicMappingStatus],
-    instances: &Instances<'_>,
-    items: &'a [ItemView],
-) -> Items<'a> {
-    let mut left: Vec<&ItemView> = items.iter().collect();
-    left.sort_by_key(|item| item.item_id);
-    let mut mapped = BTreeMap::new();
+    topics: &BTreeMap<String, Vec<ItemTopic>>,
+    items: &[ItemView],
+) -> Positions {
+    let mut oldest_first: Vec<usize> = (0..items.len()).collect();
+    oldest_first.sort_by_key(|at| items[*at].item_id);
+    let mut found = Positions::new();
     for mapping in &spec.topic_mappings {
-        let wanted = topics(spec, mapping, instances);
-        if let Some(at) = left.iter().position(|item| same_pair(&wanted, &item.topics)) {
-            mapped.insert(mapping.name.as_str(), left.remove(at));
+        let Some(wanted) = topics.get(&mapping.name) else { continue };
+        let same = |at: &usize| same_pair(wanted, &items[*at].topics) && !is_taken(&found, *at);
+        if let Some(at) = oldest_first.iter().copied().find(same) {
+            found.insert(mapping.name.clone(), at);
         }
     }
     for mapping in &spec.topic_mappings {
+        if found.contains_key(&mapping.name) {
+            continue;
+        }
         let id = known.iter().find(|it| it.name == mapping.name).and_then(|it| it.item_id.as_deref());
-        let at = left.iter().position(|item| id == Some(item.item_id.to_string().as_str()));
-        if let (false, Some(at)) = (mapped.contains_key(mapping.name.as_str()), at) {
-            mapped.insert(mapping.name.as_str(), left.remove(at));
+        let same = |at: &usize| id == Some(items[*at].item_id.to_string().as_str()) && !is_taken(&found, *at);
+        if let Some(at) = oldest_first.iter().copied().find(same) {
+            found.insert(mapping.name.clone(), at);
         }
     }
-    Items { mapped, others: left }
+    found
 }

@@ -1,11 +1,10 @@
 //! Runs the controllers: watches, workers, and what becomes of a pass that ended early.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Shared, join_all};
-use futures::stream::{self, Stream};
+use futures::stream::{self, BoxStream, Stream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -22,7 +21,7 @@ pub(super) mod concurrency;
 mod relist;
 
 use self::concurrency::{NamespaceLimit, PollLimit};
-use self::relist::RelistIndex;
+use self::relist::{Change, RelistIndex};
 use super::{Context, Error, Requeue, account, key, reconcile};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -30,8 +29,8 @@ use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
 use crate::leadership::Leading;
 
-/// When a pass is tried again whose namespace had all of its turns.
-const TURN_AGAIN: Duration = Duration::from_millis(200);
+/// Time until the next attempt of a reconcile whose namespace had no permit left.
+const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a failed watch holds up what else wakes objects.
 const TRIGGER_PAUSE: Duration = Duration::from_millis(500);
@@ -127,14 +126,12 @@ fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
 
 /// The controllers of a kind that the reconcile keeps true in the cloud, and their caches.
 fn managed<K: Resource>(ctx: &Arc<Context>, when: &While) -> (Vec<Store<K>>, Vec<Running>) {
-    // A kind whose cloud is slow does not take the turns of another.
-    let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::most(&ctx.settings)));
+    // A kind whose cloud is slow does not take the limit of another.
+    let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::max_per_namespace(&ctx.settings)));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
-        let told = ctx.clone();
-        let mut named = Named { known: HashMap::new(), before: HashMap::new() };
-        let (events, filled) = events(api, writer, ctx);
-        let events = events.inspect_ok(move |event| named.tell(&told, event));
+        let account = |object: &K| object.management().account.map(str::to_owned);
+        let (events, filled) = events(api, writer, ctx, account);
         let users = store.clone();
         let wake = signals(ctx.accounts.usable()).flat_map(move |account| {
             let all = users.state().into_iter().filter(move |object| uses(&**object, &account));
@@ -160,7 +157,7 @@ fn accounts(ctx: &Arc<Context>, when: &While, users: Users) -> Vec<Running> {
             futures::future::ready(mine.get(&account).map(|_| account))
         });
         let pass = move |object, ctx| account::reconcile(object, ctx, users.clone());
-        let (events, filled) = events(api, writer, ctx);
+        let (events, filled) = events(api, writer, ctx, |_| None);
         let work = control(events, store.clone(), wake, ctx.clone(), when.clone(), pass).boxed();
         (store, Running { work, filled })
     };
@@ -169,54 +166,35 @@ fn accounts(ctx: &Arc<Context>, when: &While, users: Users) -> Vec<Running> {
     running
 }
 
-/// What happens to the objects of a kind, kept in a cache, and whether that is filled. The cache itself wakes only one of
-/// those who wait for that.
+/// The events of a kind's objects, kept in a cache, and whether the cache is filled. The cache itself wakes only one of those
+/// who wait for that. `account` gives the account that an object names.
 fn events<K: Object>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
     ctx: &Arc<Context>,
-) -> (impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + use<K>, Filled) {
+    account: impl Fn(&K) -> Option<String> + Send + 'static,
+) -> (BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>, Filled) {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    let ((fill, filled), seen, mut listed) = (watch::channel(false), ctx.clone(), RelistIndex::default());
+    let ((fill, filled), ctx, mut index) = (watch::channel(false), ctx.clone(), RelistIndex::default());
     let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
-        // Of an object without a finalizer no pass may tell that it went.
-        listed.gone(event).iter().for_each(|(namespace, name)| seen.forget(K::KIND, namespace, name));
+        index.follow(event, &account).into_iter().for_each(|change| note::<K>(&ctx, change));
         if matches!(event, watcher::Event::InitDone) {
             fill.send_replace(true);
         }
     });
-    (events, filled)
+    (events.boxed(), filled)
 }
 
-/// The accounts that objects name: those that are known, and while they are listed anew those of before.
-struct Named<K: Resource> {
-    known: HashMap<ObjectRef<K>, Option<String>>,
-    before: HashMap<ObjectRef<K>, Option<String>>,
-}
-
-impl<K: Resource> Named<K> {
-    /// Tells the controllers of accounts that one has a user more or fewer.
-    fn tell(&mut self, ctx: &Context, event: &watcher::Event<K>) {
-        let look = |namespace: &Option<String>, all: [Option<String>; 2]| {
-            let namespace = namespace.clone().unwrap_or_default();
-            all.into_iter().flatten().for_each(|account| ctx.accounts.look_at((namespace.clone(), account)));
-        };
-        match event {
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-                let (key, now) = (ObjectRef::from_obj(object), object.account().map(str::to_owned));
-                let before = self.before.remove(&key).or_else(|| self.known.remove(&key)).flatten();
-                if before != now {
-                    look(&object.namespace(), [before, now.clone()]);
-                }
-                self.known.insert(key, now);
-            }
-            watcher::Event::Delete(object) => {
-                let gone = self.known.remove(&ObjectRef::from_obj(object)).flatten();
-                look(&object.namespace(), [gone, None]);
-            }
-            watcher::Event::Init => self.before.extend(self.known.drain()),
-            // Those that were not listed again are gone.
-            watcher::Event::InitDone => self.before.drain().for_each(|(key, gone)| look(&key.namespace, [gone, None])),
+/// Forgets an object that is gone, of which no reconcile may report that. Wakes the controllers of accounts whose number of
+/// users changed.
+fn note<K: Object>(ctx: &Context, Change { name: (namespace, name), before, after }: Change<Option<String>>) {
+    if after.is_none() {
+        ctx.forget(K::KIND, &namespace, &name);
+    }
+    let (before, after) = (before.flatten(), after.flatten());
+    if before != after {
+        for account in [before, after].into_iter().flatten() {
+            ctx.accounts.look_at((namespace.clone(), account));
         }
     }
 }
@@ -252,7 +230,7 @@ async fn control<K, R>(
         Default::default(),
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
-    let (seen, turns) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::most(&ctx.settings))));
+    let (seen, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
     let While { leading, shutdown } = when;
     // What was passed over until then is in the cache.
     let (all, begun) = (store.clone(), leading.clone().begun());
@@ -261,10 +239,10 @@ async fn control<K, R>(
         stream::iter(all.collect::<Vec<_>>())
     });
     let pass = move |object: Arc<K>, ctx: Arc<Context>| {
-        let (leads, turns, pass) = (leading.now(), turns.clone(), pass.clone());
+        let (leads, limit, pass) = (leading.now(), limit.clone(), pass.clone());
         async move {
             match leads {
-                true => measured(object, ctx, turns, pass).await,
+                true => measured(object, ctx, limit, pass).await,
                 false => Ok(Action::await_change()),
             }
         }
@@ -300,7 +278,7 @@ fn told<K: Object>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Er
 async fn measured<K: Object, R>(
     object: Arc<K>,
     ctx: Arc<Context>,
-    turns: Arc<NamespaceLimit>,
+    limit: Arc<NamespaceLimit>,
     pass: impl Fn(Arc<K>, Arc<Context>) -> R,
 ) -> Result<Action, Error>
 where
@@ -314,8 +292,8 @@ where
         object = object.name_any(),
         generation = object.meta().generation
     );
-    let Some(_turn) = turns.take(object.namespace().unwrap_or_default()) else {
-        return Ok(Action::requeue(concurrency::again(TURN_AGAIN)));
+    let Some(_permit) = limit.take(object.namespace().unwrap_or_default()) else {
+        return Ok(Action::requeue(concurrency::jittered(PERMIT_RETRY_INTERVAL)));
     };
     let started = Instant::now();
     let outcome = pass(object, ctx.clone()).instrument(span).await;

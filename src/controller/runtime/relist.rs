@@ -1,42 +1,65 @@
-//! Which objects a watch knows, so that those are noticed that went while it was broken: no event tells of them.
+//! An index of the objects that a watch knows, each with a value. No event reports objects that went while a watch was broken:
+//! the relist after it shows them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::mem;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
 /// Namespace and name.
-type Name = (String, String);
+pub(super) type Name = (String, String);
 
-/// The objects that a watch knows, and while they are listed anew those of before.
-#[derive(Default)]
-pub(super) struct RelistIndex {
-    known: HashSet<Name>,
-    before: HashSet<Name>,
+/// The value of one object before and after an event; none where the object does not exist.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change<V> {
+    pub(super) name: Name,
+    pub(super) before: Option<V>,
+    pub(super) after: Option<V>,
 }
 
-impl RelistIndex {
-    /// The objects that are gone by this event.
-    pub(super) fn gone<K: ResourceExt>(&mut self, event: &Event<K>) -> Vec<Name> {
-        let name = |object: &K| (object.namespace().unwrap_or_default(), object.name_any());
+/// The objects that a watch knows, and during a relist those from before.
+pub(super) struct RelistIndex<V> {
+    known: HashMap<Name, V>,
+    before: HashMap<Name, V>,
+}
+
+impl<V> Default for RelistIndex<V> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), before: HashMap::new() }
+    }
+}
+
+impl<V: Clone> RelistIndex<V> {
+    /// Follows an event. `value` gives the value of an object.
+    pub(super) fn follow<K: ResourceExt>(&mut self, event: &Event<K>, value: impl Fn(&K) -> V) -> Vec<Change<V>> {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                self.before.remove(&name(object));
-                self.known.insert(name(object));
-                vec![]
+                let (name, after) = (name(object), value(object));
+                let known = self.known.insert(name.clone(), after.clone());
+                let before = self.before.remove(&name).or(known);
+                vec![Change { name, before, after: Some(after) }]
             }
             Event::Delete(object) => {
-                self.known.remove(&name(object));
-                vec![name(object)]
+                let name = name(object);
+                let before = self.known.remove(&name);
+                vec![Change { name, before, after: None }]
             }
             Event::Init => {
                 self.before.extend(self.known.drain());
                 vec![]
             }
-            Event::InitDone => mem::take(&mut self.before).into_iter().collect(),
+            // Objects that the relist did not contain are gone.
+            Event::InitDone => {
+                let gone = mem::take(&mut self.before).into_iter();
+                gone.map(|(name, before)| Change { name, before: Some(before), after: None }).collect()
+            }
         }
     }
+}
+
+fn name<K: ResourceExt>(object: &K) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 #[cfg(test)]
@@ -45,32 +68,40 @@ mod tests {
 
     use super::*;
 
-    fn object(name: &str) -> ConfigMap {
+    fn object(name: &str, value: &str) -> ConfigMap {
         let mut object = ConfigMap::default();
         object.metadata.namespace = Some("a".into());
         object.metadata.name = Some(name.into());
+        object.metadata.resource_version = Some(value.into());
         object
     }
 
-    fn gone(listed: &mut RelistIndex, events: Vec<Event<ConfigMap>>) -> Vec<String> {
-        let mut names: Vec<_> = events.iter().flat_map(|event| listed.gone(event)).map(|(_, name)| name).collect();
-        names.sort();
-        names
+    /// The changes of events, as `name: before → after`.
+    fn changes(index: &mut RelistIndex<String>, events: Vec<Event<ConfigMap>>) -> Vec<String> {
+        let show = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        let all = events.iter().flat_map(|event| index.follow(event, |it| it.resource_version().unwrap_or_default()));
+        let mut all: Vec<_> =
+            all.map(|it| format!("{}: {} → {}", it.name.1, show(it.before), show(it.after))).collect();
+        all.sort();
+        all
+    }
+
+    fn list(objects: &[(&str, &str)]) -> Vec<Event<ConfigMap>> {
+        let all = objects.iter().map(|(name, value)| Event::InitApply(object(name, value)));
+        [Event::Init].into_iter().chain(all).chain([Event::InitDone]).collect()
     }
 
     #[test]
-    fn what_is_not_listed_again_is_gone_once() {
-        let mut listed = RelistIndex::default();
-        let list = |names: &[&str]| {
-            let all = names.iter().map(|name| Event::InitApply(object(name)));
-            [Event::Init].into_iter().chain(all).chain([Event::InitDone]).collect::<Vec<_>>()
-        };
-        assert!(gone(&mut listed, list(&["kept", "went", "deleted"])).is_empty());
-        assert!(gone(&mut listed, vec![Event::Apply(object("made"))]).is_empty());
-        assert_eq!(gone(&mut listed, vec![Event::Delete(object("deleted"))]), ["deleted"]);
-        // A list that breaks off says nothing of what it did not come to.
-        assert!(gone(&mut listed, vec![Event::Init, Event::InitApply(object("kept"))]).is_empty());
-        assert_eq!(gone(&mut listed, list(&["kept"])), ["made", "went"]);
-        assert!(gone(&mut listed, list(&["kept"])).is_empty());
+    fn relist_reports_missing_objects_once() {
+        let mut index = RelistIndex::default();
+        let first = changes(&mut index, list(&[("deleted", "1"), ("kept", "1"), ("went", "1")]));
+        assert_eq!(first, ["deleted: - → 1", "kept: - → 1", "went: - → 1"]);
+        assert_eq!(changes(&mut index, vec![Event::Apply(object("made", "1"))]), ["made: - → 1"]);
+        assert_eq!(changes(&mut index, vec![Event::Delete(object("deleted", "1"))]), ["deleted: 1 → -"]);
+        // A list that breaks off says nothing about the objects that it did not reach.
+        let broken = vec![Event::Init, Event::InitApply(object("kept", "2"))];
+        assert_eq!(changes(&mut index, broken), ["kept: 1 → 2"]);
+        assert_eq!(changes(&mut index, list(&[("kept", "2")])), ["kept: 2 → 2", "made: 1 → -", "went: 1 → -"]);
+        assert_eq!(changes(&mut index, list(&[("kept", "2")])), ["kept: 2 → 2"]);
     }
 }

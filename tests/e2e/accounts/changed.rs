@@ -52,7 +52,7 @@ impl Clouds {
             assert!(text.contains(part), "{text}");
         }
         assert!(has(&status, "Stalled", "True", "AccountChanged"), "{status:?}");
-        assert_eq!(status.identity.as_deref(), Some("simu****y-id"), "who saw it last stays known");
+        assert_eq!(status.head.identity.as_deref(), Some("simu****y-id"), "who saw it last stays known");
         world.groups().condition("db", "Synced", "False", "AccountChanged").await;
     }
 
@@ -136,7 +136,7 @@ async fn an_object_that_retains_is_let_go_and_may_begin_anew_in_the_other_accoun
     clouds.assert_untouched();
     world.create("orders", plan_of("main")).await;
     let status = world.ready("orders").await;
-    assert_eq!(status.identity.as_deref(), Some("othe****-key"));
+    assert_eq!(status.head.identity.as_deref(), Some("othe****-key"));
     assert_eq!(clouds.other.plans().len(), 1);
     world.assert_one_plan("orders", 1);
 }

@@ -62,6 +62,6 @@ async fn an_endpoint_of_the_vendor_or_of_the_installation_is_used_for_every_regi
     world.cloud.clear_requests();
     let other = json!({ "metadata": { "annotations": { "disasterrecovery.dev/reconcile-requested-at": "1" } } });
     world.patch("orders", other).await;
-    world.status("orders", "a pass", |it| it.last_handled_reconcile_at.as_deref() == Some("1")).await;
+    world.status("orders", "a pass", |it| it.head.last_handled_reconcile_at.as_deref() == Some("1")).await;
     assert!(world.cloud.requests().iter().all(|it| it.region.as_deref() == Some("cn-shanghai")));
 }

@@ -54,7 +54,7 @@ async fn keys_that_end_are_renewed_before_anybody_notices() {
         // Whose keys they are stays the same, so that a plan's status has no reason to change.
         let writes = orders.versions().await;
         let identities: BTreeSet<_> =
-            writes.iter().map(|it| it.status.as_ref().and_then(|it| it.identity.clone())).collect();
+            writes.iter().map(|it| it.status.as_ref().and_then(|it| it.head.identity.clone())).collect();
         assert_eq!(identities, [Some(ROLE.to_owned())].into());
         let ends: BTreeSet<_> = main.versions().await.iter().map(expiration).collect();
         assert!(ends.len() >= 3, "each end is told: {ends:?}");

@@ -189,7 +189,7 @@ async fn driven(world: &World, echo: &Echo) -> String {
     }
     said += &told(world).await;
     world.secret("cloud", &[("accessKeyId", "rotated-key-id"), ("accessKeySecret", "secret-of-rotated")]).await;
-    world.status("key", "the new key", |it| it.identity.as_deref() == Some("rota****y-id")).await;
+    world.status("key", "the new key", |it| it.head.identity.as_deref() == Some("rota****y-id")).await;
     said + &told(world).await
 }
 

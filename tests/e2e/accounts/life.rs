@@ -144,7 +144,7 @@ async fn who_waits_for_an_account_is_woken_by_it_and_not_by_the_next_poll() {
     let spec = json!({ "credentials": { "secretRef": null, "oidc": tenant_oidc(ROLE)["credentials"]["oidc"] } });
     world.accounts().patch("main", json!({ "spec": spec })).await;
     world.well().await;
-    world.status("orders", "the new identity", |it| it.identity.as_deref() == Some(ROLE)).await;
+    world.status("orders", "the new identity", |it| it.head.identity.as_deref() == Some(ROLE)).await;
     // An endpoint that is refused, and its end.
     world.accounts().patch("main", json!({ "spec": { "endpoints": { "ebs": "https://example.com" } } })).await;
     world.condition("orders", "Synced", "False", "EndpointRefused").await;

@@ -35,7 +35,7 @@ async fn a_rotated_secret_is_used_for_the_next_call_though_the_old_key_is_dead_a
         let taken = || newest().is_some_and(|it| it.access_key_id.as_deref() == Some(&id) && it.code == "200");
         eventually(DEADLINE, "the new key signs", async || taken().then_some(())).await;
     }
-    world.status("orders", "the new identity", |it| it.identity.as_deref() == Some("rota****ey-2")).await;
+    world.status("orders", "the new identity", |it| it.head.identity.as_deref() == Some("rota****ey-2")).await;
     world.accounts().status("main", "the new identity", |it| it.identity.as_deref() == Some("rota****ey-2")).await;
     orders.assert_true(&["Ready", "Synced"]).await;
     let warnings = [world.accounts().events("main").await, world.events("orders").await].concat();
@@ -72,7 +72,7 @@ async fn another_source_for_the_same_account_goes_on_with_the_same_plan() {
     let mut spec = tenant_oidc(ROLE);
     spec["credentials"]["secretRef"] = Value::Null;
     world.accounts().patch("main", json!({ "spec": spec })).await;
-    let status = world.status("orders", "another identity", |it| it.identity.as_deref() == Some(ROLE)).await;
+    let status = world.status("orders", "another identity", |it| it.head.identity.as_deref() == Some(ROLE)).await;
     assert_eq!(status.plan_id, id);
     goes_on_as(&world, ROLE).await;
     world.accounts().status("main", "its own identity too", |it| it.identity.as_deref() == Some(ROLE)).await;

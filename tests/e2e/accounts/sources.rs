@@ -18,7 +18,7 @@ async fn signs(world: &World, account: Value, identity: &str, signer: &str) -> A
     let plan = world.ready("orders").await;
     let status = world.available("main", 1, 0).await;
     assert_eq!(status.identity.as_deref(), Some(identity), "{status:?}");
-    assert_eq!(plan.identity.as_deref(), Some(identity), "{plan:?}");
+    assert_eq!(plan.head.identity.as_deref(), Some(identity), "{plan:?}");
     assert!(message(&status, "Ready").contains(identity), "{status:?}");
     assert_eq!(world.signers(), [signer.to_owned()].into());
     world.assert_one_plan("orders", 1);
@@ -47,7 +47,7 @@ async fn a_key_in_a_secret_signs_for_a_plan_and_a_group() {
     let _operator = world.operator().await;
     world.groups().create("db", group_of("main")).await;
     let group = world.groups().ready("db").await;
-    assert_eq!(group.identity.as_deref(), Some(MASKED));
+    assert_eq!(group.head.identity.as_deref(), Some(MASKED));
     world.available("main", 1, 1).await;
     assert_eq!(world.signers(), [KEY.to_owned()].into());
     world.accounts().event("main", "CredentialsAvailable").await;
@@ -162,7 +162,7 @@ async fn own(world: &World, identity: &str, signer: &str) {
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
     let plan = world.ready("orders").await;
-    assert_eq!(plan.identity.as_deref(), Some(identity));
+    assert_eq!(plan.head.identity.as_deref(), Some(identity));
     assert_eq!(world.signers(), [signer.to_owned()].into());
     world.assert_one_plan("orders", 1);
 }

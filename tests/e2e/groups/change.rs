@@ -19,7 +19,7 @@ async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
     let text = message(&status, "Synced");
     assert!(text.contains("groupName, description, enableRtc") && text.contains("replication: Stopped"), "{text}");
     assert!(has(&status, "Stalled", "True", "ReplicationRunning"), "{status:#?}");
-    let fields: Vec<_> = status.drift.iter().map(|it| (it.field.as_str(), it.wanted.as_str())).collect();
+    let fields: Vec<_> = status.head.drift.iter().map(|it| (it.field.as_str(), it.wanted.as_str())).collect();
     assert_eq!(fields, [("groupName", "orders"), ("description", "other"), ("enableRtc", "true")]);
     world.polls(3).await;
     assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Normal), "it goes on as it was");
@@ -28,7 +28,7 @@ async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     let status = world.condition("db", "Synced", "True", "InSync").await;
     let generation = world.get("db").await.expect("it is there").metadata.generation;
-    assert_eq!(status.synced_generation, generation, "{status:#?}");
+    assert_eq!(status.head.synced_generation, generation, "{status:#?}");
     assert!(has(&status, "Ready", "True", "Stopped") && has(&status, "Protected", "False", "ReplicationStopped"));
     let group = world.group();
     assert_eq!((group.name.as_deref(), group.description.as_deref()), (Some("orders"), Some("other")));

@@ -40,7 +40,7 @@ async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop
     world.made(spec_with(json!({ "groupName": "orders" }))).await;
     world.edit(DiskGroupEdit { group_name: Some("by hand".into()), ..DiskGroupEdit::default() });
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
-    assert_eq!(status.drift[0].found, "by hand", "{status:#?}");
+    assert_eq!(status.head.drift[0].found, "by hand", "{status:#?}");
     assert!(has(&status, "Protected", "True", "WithinObjective"), "it works all the same: {status:#?}");
     assert!(has(&status, "Ready", "False", "NotReady"), "a person has to act: {status:#?}");
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
@@ -60,7 +60,7 @@ async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
         has(it, "Synced", "False", "Drifted") && message(it, "Synced").contains("nothing is touched")
     };
     let status = world.status("db", "it is told that somebody else did it", told).await;
-    assert!(status.drift.iter().any(|it| it.field == "activeSite"), "{status:#?}");
+    assert!(status.head.drift.iter().any(|it| it.field == "activeSite"), "{status:#?}");
     let status = world.condition("db", "Ready", "False", "NotReady").await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
     assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
@@ -172,7 +172,7 @@ async fn no_group_is_made_over_disks_that_are_in_use_at_the_destination() {
     world.go_to("Source", "Planned").await;
     let generation = world.get("db").await.expect("it is there").metadata.generation;
     let looked = |it: &DiskReplicaGroupStatus| {
-        it.observed_generation == generation && has(it, "Synced", "False", "GroupNotFound")
+        it.head.observed_generation == generation && has(it, "Synced", "False", "GroupNotFound")
     };
     world.status("db", "it is refused still", looked).await;
     world.polls(2).await;

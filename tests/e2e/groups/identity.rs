@@ -145,7 +145,7 @@ async fn an_observed_group_is_never_changed_and_its_differences_are_told() {
         has(it, "Synced", "False", "ObserveOnly") && it.group_status.as_deref() == Some("normal")
     };
     let status = world.status("db", "the differences", differs).await;
-    let mut fields: Vec<_> = status.drift.iter().map(|it| it.field.as_str()).collect();
+    let mut fields: Vec<_> = status.head.drift.iter().map(|it| it.field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["activeSite", "description"], "{status:#?}");
     let same = json!({ "activeSite": "Source", "description": null });

@@ -34,7 +34,7 @@ async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
     let status = world.ready("orders-db").await;
     world.assert_one(&status, Site::Source, &["data", "logs"]);
     assert_eq!(status.pairs_in_group.as_deref(), Some("2/2"));
-    assert_eq!((status.group_status.as_deref(), status.drift.len()), (Some("normal"), 0), "{status:#?}");
+    assert_eq!((status.group_status.as_deref(), status.head.drift.len()), (Some("normal"), 0), "{status:#?}");
     assert!(status.recovery_point.is_some() && status.operations.is_empty(), "{status:#?}");
     assert!(status.pairs.iter().all(|it| it.pair_status.is_some() && it.replica_pair_id.is_some()), "{status:#?}");
     let group = world.group();

@@ -99,8 +99,8 @@ impl Groups {
     async fn protected(&self) -> DiskReplicaGroupStatus {
         let generation = self.get("db").await.expect("it is there").metadata.generation;
         self.status("db", "Ready, InSync and Protected at the newest generation", move |it| {
-            it.observed_generation == generation
-                && it.synced_generation == generation
+            it.head.observed_generation == generation
+                && it.head.synced_generation == generation
                 && has(it, "Ready", "True", "Available")
                 && has(it, "Synced", "True", "InSync")
                 && has(it, "Protected", "True", "WithinObjective")

@@ -9,7 +9,7 @@ use crate::api::disk_replica_group::{Phase, Replication};
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
 /// What is said of a group that only a person can help.
-pub(super) fn failed(draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+pub(super) fn failed(draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let id = &group.replica_group_id;
     let text = match &group.status {
         S::CreateFailed => format!(
@@ -19,7 +19,7 @@ pub(super) fn failed(draft: Draft<'_>, group: &GroupView, seen: &Observed) -> De
         S::FailoverFailed => format!(
             "the failover of group {id} failed (failover_failed), and the API cannot take it back: set activeSite: {} to \
              try it again, or see to the group in the console",
-            draft.life.direction.standby().as_str()
+            draft.lifecycle.direction.standby().as_str()
         ),
         S::ReprotectFailed => format!(
             "replication of group {id} could not be turned round (reprotect_failed): the API takes no other call in this \
@@ -30,7 +30,7 @@ pub(super) fn failed(draft: Draft<'_>, group: &GroupView, seen: &Observed) -> De
              this object"
         ),
         status => {
-            let broken = pairs::broken(&draft, seen);
+            let broken = pairs::broken(&draft, observed);
             let broken = if broken.is_empty() { String::new() } else { format!("; pairs: {broken}") };
             format!(
                 "group {id} cannot be used any more ({}){broken}: remove the broken pairs from the spec, or delete this \
@@ -43,8 +43,8 @@ pub(super) fn failed(draft: Draft<'_>, group: &GroupView, seen: &Observed) -> De
 }
 
 /// What to do for a group whose active site is as it should be.
-pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
-    let running = draft.want.spec.replication == Replication::Running;
+pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    let running = draft.spec().replication == Replication::Running;
     let status = &group.status;
     match status {
         S::Stopped | S::Stopping | S::StopFailed | S::ManualSyncing if running => {
@@ -58,7 +58,7 @@ pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -
     }
     match status {
         S::Creating => draft.wait(Work::Creating, "the group to be made"),
-        S::Created | S::Stopped => at_rest(draft, group, seen),
+        S::Created | S::Stopped => at_rest(draft, group, observed),
         S::InitialSyncing | S::Syncing | S::Normal if !running => draft.act(Action::StopGroup, Work::Updating),
         S::InitialSyncing | S::Syncing | S::Normal if pairs::in_vain(&draft, group) => pairs::not_kept(draft),
         S::InitialSyncing | S::Syncing | S::Normal if pairs::differ(&draft) => pairs::needs_stop(draft),
@@ -69,14 +69,14 @@ pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -
         S::Failovering => draft.wait(Work::FailingOver, "the failover to end"),
         S::Reprotecting => draft.wait(Work::Reprotecting, "replication to be turned round"),
         S::Deleting => draft.wait(Work::Deleting, "somebody's deletion of the group to end"),
-        S::Invalid if removes(&mut draft, group, seen) => draft.finish(Verdict::Acting(Work::Updating)),
+        S::Invalid if removes(&mut draft, group, observed) => draft.finish(Verdict::Acting(Work::Updating)),
         S::Failovered
         | S::FailoverFailed
         | S::ReprotectFailed
         | S::CreateFailed
         | S::DeleteFailed
         | S::Invalid
-        | S::Deleted => failed(draft, group, seen),
+        | S::Deleted => failed(draft, group, observed),
         S::Other(name) => {
             let on = unknown(name);
             draft.wait(Work::Updating, on)
@@ -90,20 +90,20 @@ pub(super) fn unknown(status: &str) -> String {
 }
 
 /// Takes out of an invalid group the pairs that the spec names no more: the API allows nothing else in it.
-fn removes(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> bool {
-    pairs::remove(draft, group, seen);
+fn removes(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> bool {
+    pairs::remove(draft, group, observed);
     !draft.actions.is_empty()
 }
 
 /// A group that is created or stopped: the one time when it can be changed.
-fn at_rest(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
-    let first = draft.want.status.synced_generation.is_none();
+fn at_rest(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    let first = draft.scope.head().synced_generation.is_none();
     let work = if first { Work::Creating } else { Work::Updating };
-    match pairs::bring(&mut draft, group, seen) {
+    match pairs::bring(&mut draft, group, observed) {
         Need::Steps => draft.finish(Verdict::Acting(work)),
         Need::Time(on) => draft.wait(work, on),
         Need::Person(text) => draft.refuse(synced::GROUP_FAILED, text),
-        Need::Nothing if draft.want.spec.replication == Replication::Running => {
+        Need::Nothing if draft.spec().replication == Replication::Running => {
             draft.act(Action::StartGroup { one_shot: false }, work)
         }
         Need::Nothing if pairs::in_vain(&draft, group) => pairs::not_kept(draft),
@@ -113,6 +113,6 @@ fn at_rest(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision
 
 /// Gives the operation under way up, at a point where nothing is half done.
 pub(super) fn give_up(draft: &mut Draft<'_>, phase: Phase, message: &str) {
-    let now = draft.now;
-    draft.life.end(phase, message, now);
+    let now = draft.now();
+    draft.lifecycle.end(phase, message, now);
 }

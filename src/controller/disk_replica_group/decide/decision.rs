@@ -1,32 +1,32 @@
-//! What a decision is made of: steps with their client tokens, what is remembered before they are made, and the verdict.
-//! Plain values.
+//! The steps and details of a decision about a group. Plain values.
 
 use jiff::Timestamp;
 
-use crate::api::disk_replica_group::{Direction, Drift, DrillsStatus};
+use crate::api::disk_replica_group::{Direction, DiskReplicaGroup, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
 use crate::cloud::sign::payload_hash;
-use crate::controller::decision::Verdict;
+use crate::controller::decision;
+use crate::controller::disk_replica_group::call::Call;
 use crate::controller::disk_replica_group::lifecycle::Lifecycle;
 
 /// A call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Makes the group.
+    /// Creates the group.
     CreateGroup(NewGroup),
-    /// Makes a pair.
+    /// Creates a pair.
     CreatePair {
         /// Its name in the spec.
         pair: String,
         /// What to send.
         new: NewPair,
     },
-    /// Puts a pair into the group.
+    /// Adds a pair to the group.
     AddPair {
         /// The pair.
         pair_id: String,
     },
-    /// Takes a pair out of the group.
+    /// Removes a pair from the group.
     RemovePair {
         /// The pair.
         pair_id: String,
@@ -64,48 +64,28 @@ pub enum Action {
 }
 
 impl Action {
-    /// The operation of the API.
-    pub fn name(&self) -> &'static str {
+    /// The call, as status names it.
+    pub fn call(&self) -> Call {
         match self {
-            Self::CreateGroup(_) => "CreateDiskReplicaGroup",
-            Self::CreatePair { .. } => "CreateDiskReplicaPair",
-            Self::AddPair { .. } => "AddDiskReplicaPair",
-            Self::RemovePair { .. } => "RemoveDiskReplicaPair",
-            Self::DeletePair { .. } => "DeleteDiskReplicaPair",
-            Self::ModifyGroup(_) => "ModifyDiskReplicaGroup",
-            Self::StartGroup { .. } => "StartDiskReplicaGroup",
-            Self::StopGroup => "StopDiskReplicaGroup",
-            Self::FailoverGroup => "FailoverDiskReplicaGroup",
-            Self::ReprotectGroup { .. } => "ReprotectDiskReplicaGroup",
-            Self::DeleteGroup => "DeleteDiskReplicaGroup",
-            Self::StartDrill => "StartReplicaGroupDrill",
-            Self::ClearDrill { .. } => "ClearReplicaGroupDrill",
-        }
-    }
-
-    /// The call as status names it: the operation and what it is about.
-    pub fn call(&self) -> String {
-        let change;
-        let about = match self {
+            Self::CreateGroup(_) => Call::CreateGroup,
+            Self::CreatePair { pair, .. } => Call::CreatePair(pair.clone()),
+            Self::AddPair { pair_id } => Call::AddPair(pair_id.clone()),
+            Self::RemovePair { pair_id } => Call::RemovePair(pair_id.clone()),
+            Self::DeletePair { pair_id } => Call::DeletePair(pair_id.clone()),
             // Another change is another call.
-            Self::ModifyGroup(wanted) => {
-                change = payload_hash(format!("{wanted:?}").as_bytes())[..8].to_owned();
-                &change
+            Self::ModifyGroup(change) => {
+                Call::ModifyGroup(payload_hash(format!("{change:?}").as_bytes())[..8].to_owned())
             }
-            Self::CreatePair { pair, .. } => pair,
-            Self::AddPair { pair_id } | Self::RemovePair { pair_id } | Self::DeletePair { pair_id } => pair_id,
-            Self::ClearDrill { drill_id } => drill_id,
-            Self::StartGroup { one_shot: true } => "OneShot",
-            Self::ReprotectGroup { reverse: true } => "Reverse",
-            Self::ReprotectGroup { reverse: false } => "Cancel",
-            Self::CreateGroup(_)
-            | Self::StartGroup { one_shot: false }
-            | Self::StopGroup
-            | Self::FailoverGroup
-            | Self::DeleteGroup
-            | Self::StartDrill => return self.name().to_owned(),
-        };
-        format!("{}/{about}", self.name())
+            Self::StartGroup { one_shot: false } => Call::StartGroup,
+            Self::StartGroup { one_shot: true } => Call::Synchronize,
+            Self::StopGroup => Call::StopGroup,
+            Self::FailoverGroup => Call::FailoverGroup,
+            Self::ReprotectGroup { reverse: true } => Call::Reverse,
+            Self::ReprotectGroup { reverse: false } => Call::Cancel,
+            Self::DeleteGroup => Call::DeleteGroup,
+            Self::StartDrill => Call::StartDrill,
+            Self::ClearDrill { drill_id } => Call::ClearDrill(drill_id.clone()),
+        }
     }
 
     /// Whether the API takes a client token: then the call is written to status before it is made.
@@ -146,29 +126,26 @@ pub struct Step {
     pub elsewhere: ClientToken,
 }
 
-/// What a pass does.
+/// What only the status of a group needs to know of a decision.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The steps, in their order.
-    pub steps: Vec<Step>,
-    /// What they come to.
-    pub verdict: Verdict,
-    /// Where the cloud differs from the spec.
-    pub drift: Vec<Drift>,
-    /// The life of the group as this pass carries it on, the steps that it begins included.
-    pub life: Lifecycle,
-    /// The drills as this pass carries them on.
+pub struct Details {
+    /// The lifecycle of the group after this decision, including the steps that it begins.
+    pub lifecycle: Lifecycle,
+    /// The drills after this decision.
     pub drills: Option<DrillsStatus>,
-    /// What of the drills goes on, so that it is looked at again soon.
+    /// Whether a drill changes soon, so that the next observation comes soon.
     pub drill_busy: bool,
-    /// Why the clones of a drill are still there though they should not be.
+    /// Why the clones of a drill still exist though they should not.
     pub drill_overdue: Option<String>,
-    /// Whether the request for a drill was taken up.
+    /// Whether the requested drill begins with this decision.
     pub drill_handled: bool,
-    /// The calls that were answered and whose effect is waited for.
-    pub awaited: Vec<String>,
-    /// Whether the bound group was looked for and is not there.
+    /// The calls that the cloud accepted and whose effect is not visible yet.
+    pub awaited: Vec<Call>,
+    /// Whether the bound group was not found.
     pub missing: bool,
-    /// When a drill is due next, or is to be cleared.
+    /// The time when the next drill is due, or the present one has to be cleared.
     pub drill_at: Option<Timestamp>,
 }
+
+/// A decision about a group.
+pub type Decision = decision::Decision<DiskReplicaGroup>;

@@ -1,6 +1,6 @@
 //! What a group consists of: its own fields and its pairs.
 
-use super::super::observe::{self, Observed};
+use super::super::observe::Observed;
 use super::super::resolve;
 use super::{Action, Decision, Draft};
 use crate::api::condition::synced;
@@ -24,8 +24,8 @@ pub(super) fn fields(draft: &mut Draft<'_>, group: &GroupView) {
 }
 
 fn change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
-    let spec = draft.want.spec;
-    let name = Some(draft.want.group_name().to_owned());
+    let spec = draft.spec();
+    let name = Some(super::group_name(&draft.scope).to_owned());
     GroupChange {
         group_name: name
             .filter(|_| spec.group_name.is_some() || group.group_name.is_none())
@@ -37,17 +37,17 @@ fn change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
 }
 
 /// Notes the pairs that differ.
-pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) {
-    let (spec, status) = (draft.want.spec, draft.want.status);
+pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) {
+    let (spec, status) = (draft.spec(), draft.status());
     for want in &spec.pairs {
-        let found = resolve::pair(want, status, &seen.pairs);
+        let found = resolve::pair(want, status, &observed.pairs);
         if !found.is_some_and(|it| resolve::in_group(it, group)) {
             let found = if found.is_some() { "a pair outside of the group" } else { "none" };
             draft.differs(&format!("pairs[{}]", want.name), disks(want), found);
         }
     }
     // One that no list shows is deleted when the group is at rest, and holds nothing up before.
-    for left in resolve::leftovers(spec, status, draft.want.owner, &seen.pairs).iter().filter(|it| it.view.is_some()) {
+    for left in resolve::leftovers(spec, status, draft.owner, &observed.pairs).iter().filter(|it| it.view.is_some()) {
         draft.differs(&format!("pairs[{}]", left.name), "none", left.id);
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn not_kept(draft: Draft<'_>) -> Decision {
 pub(super) fn needs_stop(draft: Draft<'_>) -> Decision {
     let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
     let fields = fields.join(", ");
-    let text = match draft.life.active == draft.life.direction.standby() {
+    let text = match draft.lifecycle.active == draft.lifecycle.direction.standby() {
         true => format!("{fields} cannot be changed while the group is failed over: set reprotect: Automatic first"),
         false => format!(
             "{fields} can be changed only while replication is stopped: set replication: Stopped, and Running again once \
@@ -91,7 +91,7 @@ pub(super) fn needs_stop(draft: Draft<'_>) -> Decision {
     draft.refuse(synced::REPLICATION_RUNNING, text)
 }
 
-/// What the members of a group at rest need.
+/// What the pairs of a group at rest need.
 pub(super) enum Need {
     /// The steps that were added.
     Steps,
@@ -104,8 +104,8 @@ pub(super) enum Need {
 }
 
 /// Brings the fields and pairs of a group at rest to what the spec says.
-pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> Need {
-    let (spec, status) = (draft.want.spec, draft.want.status);
+pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> Need {
+    let (spec, status) = (draft.spec(), draft.status());
     let before = draft.actions.len();
     let (mut waits, mut broken) = (vec![], vec![]);
     let change = change(draft, group);
@@ -117,13 +117,13 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
         }
     }
     for want in &spec.pairs {
-        match resolve::pair(want, status, &seen.pairs) {
+        match resolve::pair(want, status, &observed.pairs) {
             None => {
                 let new = new_pair(draft, want);
                 draft.actions.push(Action::CreatePair { pair: want.name.clone(), new });
             }
             Some(pair) if resolve::in_group(pair, group) => {}
-            Some(pair) if observe::owner(&pair.tags).is_some_and(|owner| owner != draft.want.owner) => {
+            Some(pair) if resolve::owner(&pair.tags).is_some_and(|owner| owner != draft.owner) => {
                 broken.push(format!("{}, which belongs to another object", describe(want, pair)));
             }
             Some(pair) => match &pair.status {
@@ -139,7 +139,7 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
             },
         }
     }
-    waits.extend(remove(draft, group, seen));
+    waits.extend(remove(draft, group, observed));
     if draft.actions.len() > before {
         return Need::Steps;
     }
@@ -158,9 +158,9 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -
 }
 
 /// Takes the pairs that the spec names no more out of the group and deletes them; names those that are not ready for it.
-pub(super) fn remove(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) -> Vec<String> {
+pub(super) fn remove(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> Vec<String> {
     let mut waits = vec![];
-    for left in resolve::leftovers(draft.want.spec, draft.want.status, draft.want.owner, &seen.pairs) {
+    for left in resolve::leftovers(draft.spec(), draft.status(), draft.owner, &observed.pairs) {
         let pair_id = left.id.to_owned();
         match left.view {
             Some(pair) if resolve::in_group(pair, group) => draft.actions.push(Action::RemovePair { pair_id }),
@@ -174,7 +174,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, group: &GroupView, seen: &Observed) 
 
 /// Whether a pair is replicated the other way than the group.
 fn backward(draft: &Draft<'_>, want: &Pair, pair: &PairView) -> bool {
-    let from = match draft.life.direction {
+    let from = match draft.lifecycle.direction {
         Direction::Forward => &want.source_disk_id,
         Direction::Reverse => &want.destination_disk_id,
     };
@@ -193,9 +193,9 @@ pub(super) fn deletable(status: &S) -> bool {
 }
 
 /// The pairs that are broken, as people read them.
-pub(super) fn broken(draft: &Draft<'_>, seen: &Observed) -> String {
-    let pairs = draft.want.spec.pairs.iter().filter_map(|want| {
-        let pair = resolve::pair(want, draft.want.status, &seen.pairs)?;
+pub(super) fn broken(draft: &Draft<'_>, observed: &Observed) -> String {
+    let pairs = draft.spec().pairs.iter().filter_map(|want| {
+        let pair = resolve::pair(want, draft.status(), &observed.pairs)?;
         let told = pair.status_message.as_deref().is_some_and(|it| !it.is_empty());
         (told || pair.status == S::Invalid).then(|| describe(want, pair))
     });
@@ -203,24 +203,24 @@ pub(super) fn broken(draft: &Draft<'_>, seen: &Observed) -> String {
 }
 
 fn new_pair(draft: &Draft<'_>, want: &Pair) -> NewPair {
-    let spec = draft.want.spec;
-    let (from, to) = match draft.life.direction {
+    let spec = draft.spec();
+    let (from, to) = match draft.lifecycle.direction {
         Direction::Forward => (&want.source_disk_id, &want.destination_disk_id),
         Direction::Reverse => (&want.destination_disk_id, &want.source_disk_id),
     };
     let zone = |site| resolve::place(spec, site).zone_id.clone();
-    let mut name = format!("{}-{}", draft.want.name, want.name);
+    let mut name = format!("{}-{}", draft.scope.name(), want.name);
     name.truncate(name.floor_char_boundary(128));
     NewPair {
         disk_id: from.clone(),
-        source_zone_id: zone(draft.life.direction.production()),
+        source_zone_id: zone(draft.lifecycle.direction.production()),
         destination_disk_id: to.clone(),
-        destination_zone_id: zone(draft.life.direction.standby()),
+        destination_zone_id: zone(draft.lifecycle.direction.standby()),
         pair_name: Some(name),
         description: None,
         rpo: Some(super::RPO_SECONDS),
         enable_rtc: spec.enable_rtc,
         resource_group_id: None,
-        tags: vec![Tag { key: observe::OWNER_TAG.into(), value: draft.want.owner.to_owned() }],
+        tags: vec![Tag { key: resolve::OWNER_TAG.into(), value: draft.owner.to_owned() }],
     }
 }

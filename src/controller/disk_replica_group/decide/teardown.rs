@@ -1,55 +1,56 @@
 //! The deletion of the object: drills are cleared, and the group and its pairs are deleted or let go.
 
-use jiff::Timestamp;
-
+use super::super::call::{Call, pending_calls};
 use super::super::lifecycle;
-use super::super::observe::{self, Lookup, Observed};
+use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
-use super::failover::FAILOVER;
 use super::pairs::deletable;
-use super::{Action, Decision, Desired, Draft, Verdict, Work, drills, failover, keep_in_mind};
+use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failover, keep_in_mind};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
     DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 
-/// What to do for an object that is being deleted. It needs no valid spec.
-pub fn teardown(want: &Desired<'_>, seen: &Observed, now: Timestamp) -> Decision {
+/// Decides what a reconcile does for an object that is being deleted. It needs no valid spec.
+pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
     // The clones of a drill are billed: they go first.
-    let mut draft = Draft::new(want, seen, now);
-    draft.missing = seen.group.group().is_none();
-    let mut clearing = drills::clear(want, seen, draft.wait(Work::Deleting, "the drill to be cleared"), now);
-    keep_in_mind(want, seen, &mut clearing, now);
-    if clearing.drills.as_ref().is_some_and(|it| it.current.is_some()) {
+    let mut draft = Draft::new(scope, observed);
+    draft.missing = observed.group.group().is_none();
+    let waiting = draft.wait(Work::Deleting, "the drill to be cleared");
+    let mut clearing = drills::clear(scope, observed, waiting);
+    keep_in_mind(scope, observed, &mut clearing);
+    if clearing.details.drills.as_ref().is_some_and(|it| it.current.is_some()) {
         return clearing;
     }
-    let draft = Draft::new(want, seen, now);
-    let decision = match &seen.group {
-        Lookup::Absent(bound) => without_group(draft, seen, bound.is_some()),
-        Lookup::Found(group) if observe::owner(&group.tags).is_some_and(|owner| owner != want.owner) => {
+    let draft = Draft::new(scope, observed);
+    let mut decision = match &observed.group {
+        Lookup::Absent(bound) => without_group(draft, observed, bound.is_some()),
+        Lookup::Found(group) if resolve::owner(&group.tags).is_some_and(|owner| owner != draft.owner) => {
             let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
         }
-        Lookup::Found(group) => match want.spec.deletion_policy {
+        Lookup::Found(group) => match scope.object.spec.deletion_policy {
             DeletionPolicy::Retain => retain(draft, group),
-            DeletionPolicy::Delete => match draft.life.unproven() {
-                Some(call) => failover::ask(draft, call),
-                None => delete(draft, group, seen),
+            DeletionPolicy::Delete => match draft.lifecycle.unproven().cloned() {
+                Some(unproven) => failover::ask(draft, unproven),
+                None => delete(draft, group, observed),
             },
         },
     };
-    let mut decision = Decision { drills: clearing.drills, ..decision };
-    keep_in_mind(want, seen, &mut decision, now);
+    decision.details.drills = clearing.details.drills;
+    keep_in_mind(scope, observed, &mut decision);
     decision
 }
 
 /// The group is kept. What was stopped for a failover that has not begun is started again.
 fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
-    let owes = draft.life.running().is_some_and(failover) && draft.want.spec.replication == Replication::Running;
+    let owes = draft.lifecycle.running().is_some_and(failover) && draft.spec().replication == Replication::Running;
     match &group.status {
-        S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed if owes && draft.in_flight(FAILOVER) => {
+        S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed
+            if owes && draft.in_flight(&Call::FailoverGroup) =>
+        {
             draft.wait(Work::Deleting, "the failover to show, which may have been called")
         }
         S::Stopped if owes => draft.act(Action::StartGroup { one_shot: false }, Work::Deleting),
@@ -65,7 +66,7 @@ fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
     }
 }
 
-fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
+fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let blocked = |draft: Draft<'_>, why: String| {
         let text = format!("{why}; or set deletionPolicy: Retain, which lets the group go as it is");
         draft.refuse(synced::DELETION_BLOCKED, text)
@@ -75,22 +76,21 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
         S::InitialSyncing | S::ManualSyncing | S::Syncing | S::Normal | S::StopFailed => {
             draft.act(Action::StopGroup, Work::Deleting)
         }
-        S::Created | S::Stopped | S::Invalid => empty(draft, group, seen),
+        S::Created | S::Stopped | S::Invalid => empty(draft, group, observed),
         S::CreateFailed | S::DeleteFailed => draft.act(Action::DeleteGroup, Work::Deleting),
-        S::Failovered if members(group, seen).is_empty() && group.pair_ids.is_empty() => {
+        S::Failovered if pairs_in(group, observed).is_empty() && group.pair_ids.is_empty() => {
             draft.act(Action::DeleteGroup, Work::Deleting)
         }
-        S::Failovered if draft.want.spec.reprotect == Reprotect::Automatic => {
-            let cancel = Action::ReprotectGroup { reverse: false }.call();
-            if draft.in_flight(&cancel) {
-                return draft.wait(Work::Deleting, format!("{cancel} to show, which may have been called"));
+        S::Failovered if draft.spec().reprotect == Reprotect::Automatic => {
+            if draft.in_flight(&Call::Cancel) {
+                return draft.wait(Work::Deleting, format!("{} to show, which may have been called", Call::Cancel));
             }
-            let (generation, now) = (draft.want.generation, draft.now);
-            if draft.life.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
-                draft.life.end(Phase::Cancelled, "the object is being deleted", now);
-                draft.life.begin(OperationType::Reprotect, None, generation, now);
+            let (generation, now) = (draft.generation(), draft.now());
+            if draft.lifecycle.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
+                draft.lifecycle.end(Phase::Cancelled, "the object is being deleted", now);
+                draft.lifecycle.begin(OperationType::Reprotect, None, generation, now);
             }
-            draft.life.begin_step(StepName::Reprotect, now);
+            draft.lifecycle.begin_step(StepName::Reprotect, now);
             draft.act(Action::ReprotectGroup { reverse: true }, Work::Deleting)
         }
         S::Failovered => {
@@ -110,7 +110,7 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
         S::Deleting => {
             let mut decision = draft.wait(Work::Deleting, "the group to be deleted");
             // That it was called tells its end from a list that is late.
-            decision.awaited.push(DELETE.into());
+            decision.details.awaited.push(Call::DeleteGroup);
             decision
         }
         S::Creating | S::Stopping | S::Failovering | S::Reprotecting | S::Deleted => {
@@ -124,32 +124,30 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision 
     }
 }
 
-fn members<'a>(group: &GroupView, seen: &'a Observed) -> Vec<&'a PairView> {
-    seen.pairs.iter().filter(|pair| resolve::in_group(pair, group)).collect()
+fn pairs_in<'a>(group: &GroupView, observed: &'a Observed) -> Vec<&'a PairView> {
+    observed.pairs.iter().filter(|pair| resolve::in_group(pair, group)).collect()
 }
 
 /// Takes all pairs out of the group, deletes those of this object, then the group.
-fn empty(mut draft: Draft<'_>, group: &GroupView, seen: &Observed) -> Decision {
-    for pair in members(group, seen) {
+fn empty(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    for pair in pairs_in(group, observed) {
         draft.actions.push(Action::RemovePair { pair_id: pair.replica_pair_id.clone() });
     }
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
     // What cannot be deleted yet is waited for when the group is gone.
-    own_pairs(&mut draft, seen);
+    own_pairs(&mut draft, observed);
     draft.act(Action::DeleteGroup, Work::Deleting)
 }
 
-const DELETE: &str = "DeleteDiskReplicaGroup";
-
 /// Deletes the pairs of this object that are in no group, and names those that cannot be deleted yet.
-fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
-    let status = draft.want.status;
+fn own_pairs(draft: &mut Draft<'_>, observed: &Observed) -> Vec<String> {
+    let status = draft.status();
     let mut waits = vec![];
-    for pair in seen.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
+    for pair in observed.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
         let known = status.pairs.iter().any(|it| it.replica_pair_id.as_deref() == Some(&pair.replica_pair_id));
-        let marked = observe::owner(&pair.tags).is_some_and(|owner| owner == draft.want.owner);
+        let marked = resolve::owner(&pair.tags).is_some_and(|owner| owner == draft.owner);
         if !known && !marked {
             continue;
         }
@@ -160,7 +158,7 @@ fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
     }
     // One that no list shows may still be there.
     let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.clone());
-    let hidden = |id: &String| !seen.pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    let hidden = |id: &String| !observed.pairs.iter().any(|pair| pair.replica_pair_id == *id);
     for pair_id in known.filter(|id| hidden(id) && !resolve::deleted(status, id)) {
         draft.actions.push(Action::DeletePair { pair_id });
     }
@@ -168,33 +166,33 @@ fn own_pairs(draft: &mut Draft<'_>, seen: &Observed) -> Vec<String> {
 }
 
 /// There is no group: what is left are pairs.
-fn without_group(mut draft: Draft<'_>, seen: &Observed, bound: bool) -> Decision {
-    if draft.want.spec.deletion_policy == DeletionPolicy::Retain {
+fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: bool) -> Decision {
+    if draft.spec().deletion_policy == DeletionPolicy::Retain {
         return draft.finish(Verdict::Released { left: None });
     }
     draft.missing = bound;
-    let deleted = draft.want.pending(DELETE).is_some();
-    if bound && !deleted && !draft.missed(draft.want.status.missing_since) {
+    let deleted = draft.pending(&Call::DeleteGroup).is_some();
+    if bound && !deleted && !draft.missed(draft.status().missing_since) {
         return draft.wait(Work::Deleting, "a second look for the group, which was not found");
     }
-    let mut decision = pairs_left(draft, seen);
+    let mut decision = pairs_left(draft, observed);
     if deleted {
-        decision.awaited.push(DELETE.into());
+        decision.details.awaited.push(Call::DeleteGroup);
     }
     decision
 }
 
-fn pairs_left(mut draft: Draft<'_>, seen: &Observed) -> Decision {
+fn pairs_left(mut draft: Draft<'_>, observed: &Observed) -> Decision {
     // A group or pair whose making was not seen yet may still appear.
-    let made = |call: &&str| call.starts_with("CreateDiskReplica") && draft.in_flight(call);
-    let calls = draft.want.status.pending_calls.iter().map(|it| it.call.as_str());
-    let awaited: Vec<String> = calls.filter(made).map(str::to_owned).collect();
+    let creates = |call: &Call| matches!(call, Call::CreateGroup | Call::CreatePair(_)) && draft.in_flight(call);
+    let awaited: Vec<Call> = pending_calls(draft.status()).filter(creates).collect();
     if !awaited.is_empty() {
-        let mut decision = draft.wait(Work::Deleting, format!("what {} may have made to show", awaited.join(", ")));
-        decision.awaited.extend(awaited);
+        let names: Vec<_> = awaited.iter().map(Call::to_string).collect();
+        let mut decision = draft.wait(Work::Deleting, format!("what {} may have made to show", names.join(", ")));
+        decision.details.awaited.extend(awaited);
         return decision;
     }
-    let waits = own_pairs(&mut draft, seen);
+    let waits = own_pairs(&mut draft, observed);
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
@@ -204,8 +202,8 @@ fn pairs_left(mut draft: Draft<'_>, seen: &Observed) -> Decision {
     draft.finish(Verdict::Released { left: None })
 }
 
-/// Whether something was stopped for this object's sake that runs again before it goes.
-pub fn owes(status: &DiskReplicaGroupStatus) -> bool {
+/// Whether replication was stopped for a failover that has not begun: it runs again before the object goes.
+pub fn owes_restart(status: &DiskReplicaGroupStatus) -> bool {
     let stopped = status.group_status.as_deref().is_some_and(|it| !lifecycle::runs(&S::from(it.to_owned())));
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
     status.operations.first().is_some_and(|it| it.phase == Phase::Running && failover(it)) && stopped

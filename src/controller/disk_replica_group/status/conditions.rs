@@ -1,34 +1,30 @@
 //! What the conditions say of what was seen and done.
 
-use super::super::Scope;
 use super::super::decide::{Decision, Verdict, Work};
-use super::super::lifecycle;
 use super::super::observe::Observed;
-use super::super::resolve;
+use super::super::{Scope, lifecycle, resolve};
 use crate::api::condition::{protected, ready, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
-use crate::controller::conditions::ConditionState;
-use crate::controller::conditions::{failure, listed};
-use crate::controller::resource::Resource;
+use crate::controller::conditions::{ConditionState, listed};
 
 /// Whether a failover now would lose no more than the objective.
 pub(super) fn protection(
-    it: &Scope<'_>,
+    scope: &Scope<'_>,
     new: &DiskReplicaGroupStatus,
-    seen: &Observed,
+    observed: &Observed,
     decision: &Decision,
 ) -> ConditionState {
     let stopped = |text: &str| ConditionState::no(protected::REPLICATION_STOPPED, text);
-    if it.deleting() {
+    if scope.deleting() {
         return ConditionState::unknown(protected::UNKNOWN, "the object is being deleted");
     }
-    let Some(group) = seen.group.group() else { return stopped("there is no group") };
+    let Some(group) = observed.group.group() else { return stopped("there is no group") };
     if let Verdict::Refused { reason: synced::OWNED_BY_ANOTHER | synced::IMMUTABLE_FIELD, .. } = &decision.verdict {
         return ConditionState::unknown(protected::UNKNOWN, "the group is another one than the spec means");
     }
-    if decision.life.unproven().is_some() {
+    if decision.details.lifecycle.unproven().is_some() {
         return ConditionState::unknown(
             protected::UNKNOWN,
             "which way the group replicates is not certain at this moment",
@@ -40,17 +36,20 @@ pub(super) fn protection(
     if !lifecycle::runs(&group.status) {
         return stopped(&format!("disks are not replicated: the group is {}", group.status.as_str()));
     }
-    let lacking = resolve::lacking(&it.object.spec, &it.status, group, &seen.pairs);
+    let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
     if !lacking.is_empty() {
         return stopped(&format!("pairs are not replicated: {}", listed(&lacking)));
     }
-    let Some(point) = decision.life.counted(group) else {
-        let text = format!("no synchronization to the {} was completed yet", site(decision.life.direction.standby()));
+    let Some(point) = decision.details.lifecycle.counted(group) else {
+        let text = format!(
+            "no synchronization to the {} was completed yet",
+            site(decision.details.lifecycle.direction.standby())
+        );
         return ConditionState::no(protected::NEVER_SYNCED, text);
     };
-    let objective = std::time::Duration::from(it.object.spec.recovery_point_objective);
+    let objective = std::time::Duration::from(scope.object.spec.recovery_point_objective);
     let minutes = objective.as_secs() / 60;
-    let age = it.now.duration_since(point);
+    let age = scope.now.duration_since(point);
     if age.is_positive() && age.unsigned_abs() > objective {
         let shown = new.recovery_point.unwrap_or(point);
         let text = format!("the last recovery point ({shown}) is older than {minutes} min");
@@ -68,32 +67,33 @@ fn site(site: Site) -> &'static str {
 
 /// Whether the group is as the spec asks for.
 pub(super) fn readiness(
-    it: &Scope<'_>,
+    scope: &Scope<'_>,
     new: &DiskReplicaGroupStatus,
-    seen: &Observed,
+    observed: &Observed,
     decision: &Decision,
 ) -> ConditionState {
-    if it.deleting() {
-        return ConditionState::no(ready::DELETING, "the object is being deleted");
-    }
     match &decision.verdict {
         Verdict::Acting(work) => {
-            return ConditionState::no(work.reason(), doing(*work));
+            return ConditionState::no(work.reason(), work.describe("group"));
         }
-        Verdict::Waiting { work, on } => return ConditionState::no(work.reason(), format!("waiting for {on}")),
+        Verdict::Waiting { work, on } => return ConditionState::no(work.reason(), on.clone()),
         Verdict::Refused { message, .. } => return ConditionState::no(ready::NOT_READY, message.clone()),
         Verdict::InSync | Verdict::Released { .. } => {}
     }
-    let Some(group) = seen.group.group() else { return ConditionState::no(ready::NOT_READY, "there is no group") };
-    let spec = &it.object.spec;
-    if let Some(work) = passing(&group.status).filter(|_| it.object.observing()) {
+    let Some(group) = observed.group.group() else { return ConditionState::no(ready::NOT_READY, "there is no group") };
+    let spec = &scope.object.spec;
+    if let Some(work) = passing(&group.status).filter(|_| scope.observe_only()) {
         return ConditionState::no(work.reason(), format!("the group is {}", group.status.as_str()));
     }
-    if decision.life.active != spec.active_site {
-        let text = format!("the {} is the active site, not the {}", site(decision.life.active), site(spec.active_site));
+    if decision.details.lifecycle.active != spec.active_site {
+        let text = format!(
+            "the {} is the active site, not the {}",
+            site(decision.details.lifecycle.active),
+            site(spec.active_site)
+        );
         return ConditionState::no(ready::NOT_READY, text);
     }
-    let lacking = resolve::lacking(&it.object.spec, &it.status, group, &seen.pairs);
+    let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
     if !lacking.is_empty() {
         return ConditionState::no(ready::NOT_READY, format!("pairs are not replicated: {}", listed(&lacking)));
     }
@@ -117,7 +117,7 @@ pub(super) fn readiness(
     if spec.replication == Replication::Stopped {
         return ConditionState::no(ready::NOT_READY, format!("replication is not stopped: {}", group.status.as_str()));
     }
-    if decision.life.counted(group).is_none() {
+    if decision.details.lifecycle.counted(group).is_none() {
         return ConditionState::no(ready::CREATING, "the first synchronization has not ended");
     }
     let pairs = new.pairs_in_group.clone().unwrap_or_default();
@@ -148,85 +148,11 @@ fn passing(status: &S) -> Option<Work> {
     }
 }
 
-fn doing(work: Work) -> &'static str {
-    match work {
-        Work::Creating => "the group is being made",
-        Work::Updating => "the group is being changed",
-        Work::FailingOver => "the other site is becoming the active one",
-        Work::Reprotecting => "replication is being turned round",
-        Work::Cancelling => "the failover is being taken back",
-        Work::Deleting => "the group is being deleted",
-    }
-}
-
-/// Whether the cloud matches the spec, and whether a failure needs a person.
-pub(super) fn synchrony(
-    it: &Scope<'_>,
-    new: &DiskReplicaGroupStatus,
-    seen: &Observed,
-    decision: &Decision,
-    failed: Option<&Error>,
-) -> (ConditionState, bool) {
-    // What becomes of a drill is said of the drill.
-    let failed = failed.filter(|error| !error.action.contains("Drill"));
-    if it.deleting() {
-        let statement = match (failed, &decision.verdict) {
-            (Some(error), _) => {
-                let message = attached(it, seen, decision, error).unwrap_or_else(|| error.to_string());
-                ConditionState::no(synced::DELETION_BLOCKED, message)
-            }
-            (None, Verdict::Refused { reason, message }) => ConditionState::no(reason, message.clone()),
-            (None, Verdict::Waiting { on, .. }) => ConditionState::no(synced::PROGRESSING, format!("waiting for {on}")),
-            (None, _) => ConditionState::no(synced::PROGRESSING, "the cloud side is being deleted"),
-        };
-        return (statement, failed.is_some_and(|error| failure(error).1));
-    }
-    let drifted = it.status.synced_generation == it.generation() && !new.drift.is_empty();
-    let fields = || listed(&new.drift.iter().map(|it| it.field.clone()).collect::<Vec<_>>());
-    if let Some(error) = failed {
-        if let Some(text) = attached(it, seen, decision, error) {
-            return (ConditionState::no(synced::DISKS_ATTACHED, text), true);
-        }
-        let (statement, stalled) = failure(error);
-        // That a person has to act is more than that a call was refused for now.
-        match &decision.verdict {
-            Verdict::Refused { reason, message } if error.class == Class::Conflict => {
-                return (ConditionState::no(reason, message.clone()), false);
-            }
-            _ => return (statement, stalled),
-        }
-    }
-    if it.object.observing() {
-        let statement = match (&decision.verdict, new.drift.is_empty()) {
-            (Verdict::Refused { reason, message }, _) => ConditionState::no(reason, message.clone()),
-            (_, true) => {
-                ConditionState::yes(synced::OBSERVE_ONLY, "the cloud matches the spec; nothing is ever changed")
-            }
-            (_, false) => ConditionState::no(
-                synced::OBSERVE_ONLY,
-                format!("the cloud differs in {}; nothing is changed, since managementPolicy is Observe", fields()),
-            ),
-        };
-        return (statement, false);
-    }
-    let statement = match &decision.verdict {
-        Verdict::Refused { reason, message } => ConditionState::no(reason, message.clone()),
-        Verdict::InSync => ConditionState::yes(synced::IN_SYNC, "the cloud matches the spec"),
-        _ if drifted => {
-            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; it is being corrected", fields()))
-        }
-        Verdict::Waiting { on, .. } => ConditionState::no(synced::PROGRESSING, format!("waiting for {on}")),
-        Verdict::Acting(work) => ConditionState::no(synced::PROGRESSING, doing(*work)),
-        Verdict::Released { .. } => ConditionState::no(synced::PROGRESSING, "the object is let go"),
-    };
-    (statement, false)
-}
-
 /// Which disks are in the way, where that is why a call was refused. That the disks of the former site must be detached is
 /// documented of ReprotectDiskReplicaGroup without a code: a plain refusal in the right status is taken for it.
-fn attached(it: &Scope<'_>, seen: &Observed, decision: &Decision, error: &Error) -> Option<String> {
-    let failed_over = seen.group.group().is_some_and(|group| group.status == S::Failovered);
-    let direction = decision.life.direction;
+pub(super) fn attached(scope: &Scope<'_>, observed: &Observed, decision: &Decision, error: &Error) -> Option<String> {
+    let failed_over = observed.group.group().is_some_and(|group| group.status == S::Failovered);
+    let direction = decision.details.lifecycle.direction;
     let explained = ["InvalidStatus", "NoPair", "OperateNotAllowed", "LastToken"];
     let (at, what) = if error.code.contains("DeviceAttached") {
         (direction.standby(), "replication cannot be started")
@@ -239,7 +165,7 @@ fn attached(it: &Scope<'_>, seen: &Observed, decision: &Decision, error: &Error)
     } else {
         return None;
     };
-    let disks = it.object.spec.pairs.iter().map(|pair| match at {
+    let disks = scope.object.spec.pairs.iter().map(|pair| match at {
         Site::Source => pair.source_disk_id.clone(),
         Site::Destination => pair.destination_disk_id.clone(),
     });

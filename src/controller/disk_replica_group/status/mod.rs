@@ -1,91 +1,84 @@
-//! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
+//! The status of a group after a reconcile that acted: what was observed and done, the kind's conditions, and when to reconcile
+//! again. Pure.
 
 mod conditions;
 mod facts;
 
-use self::conditions::{protection, readiness, synchrony};
-pub use self::facts::intended;
-use super::Scope;
-use super::act::{Acted, Outcome, first_failure};
-use super::decide::{Action, Decision};
-use super::observe::Observed;
-use crate::api::condition::{condition_type, drill, protected};
-use crate::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus};
-use crate::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
-use crate::cloud::error::Class;
-use crate::controller::conditions::{ConditionSetter, ConditionState, Truth, remove};
-use crate::controller::resource::{Report, Resource};
+use std::time::Duration;
 
-/// What becomes unknown with time, besides `Ready`.
-const PASSING: &[(&str, &str)] = &[(condition_type::PROTECTED, protected::UNKNOWN)];
+use self::conditions::{attached, protection, readiness};
+use super::act::Effect;
+use super::decide::{Action, Verdict};
+use super::{Ran, Scope, lifecycle, resolve};
+use crate::api::condition::{condition_type, drill, synced};
+use crate::api::disk_replica_group::DiskReplicaGroup;
+use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
+use crate::cloud::error::{Class, Error};
+use crate::controller::Requeue;
+use crate::controller::conditions::{ConditionState, failure, remove};
+use crate::controller::resource::Report;
+use crate::controller::steps::{first_failure, primary_failure};
 
-/// The status after a pass.
-pub fn status(it: &Scope<'_>, report: &Report<'_, DiskReplicaGroup>) -> DiskReplicaGroupStatus {
-    let mut new = it.status.clone();
-    new.observed_generation = it.generation();
-    let standing = ConditionSetter {
-        generation: it.generation(),
-        synced_generation: it.status.synced_generation,
-        deleting: it.deleting(),
-        observing: Resource::observing(&it.object),
-        fresh: it.fresh,
-        passing: PASSING,
-        now: it.now,
-    };
-    match report {
-        Report::Suspended => {
-            standing.suspended(&mut new.conditions);
-            return new;
-        }
-        Report::Failed { synced, stalled } => standing.unseen(&mut new.conditions, synced, *stalled),
-        Report::Ran { seen, decision, acted } => ran(it, &standing, &mut new, seen, decision, acted),
+/// The report of a reconcile that acted. `scope.status` holds the intents.
+pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DiskReplicaGroup> {
+    let Ran { observed, decision, acted } = *ran;
+    let mut new = scope.status.clone();
+    facts::facts(scope, &mut new, ran);
+    if decision.details.drill_handled || drill_ignored(scope) {
+        new.last_handled_drill_at = scope.annotation(DRILL_ANNOTATION).map(Into::into);
     }
-    new.last_handled_reconcile_at = it.annotation(RECONCILE_ANNOTATION).map(Into::into);
-    new
-}
-
-fn ran(
-    it: &Scope<'_>,
-    standing: &ConditionSetter<'_>,
-    new: &mut DiskReplicaGroupStatus,
-    seen: &Observed,
-    decision: &Decision,
-    acted: &[Acted],
-) {
-    facts::facts(it, new, seen, decision, acted);
-    if decision.drill_handled || drill_ignored(it) {
-        new.last_handled_drill_at = it.annotation(DRILL_ANNOTATION).map(Into::into);
-    }
-    let protected = protection(it, new, seen, decision);
-    standing.set(&mut new.conditions, condition_type::PROTECTED, protected);
-    let ready = readiness(it, new, seen, decision);
-    let (synced, by_failure) = synchrony(it, new, seen, decision, first_failure(acted));
-    if !it.deleting() && synced.truth == Truth::True {
-        new.synced_generation = it.generation();
-    }
-    match not_cleared(decision, acted) {
+    let protected = protection(scope, &new, observed, decision);
+    scope.set(&mut new.head, condition_type::PROTECTED, protected);
+    let ready = readiness(scope, &new, observed, decision);
+    match not_cleared(ran) {
         Some(text) => {
-            standing.set(
-                &mut new.conditions,
-                condition_type::DRILL_NOT_CLEARED,
-                ConditionState::yes(drill::CLEAR_OVERDUE, text),
-            );
+            let state = ConditionState::yes(drill::CLEAR_OVERDUE, text);
+            scope.set(&mut new.head, condition_type::DRILL_NOT_CLEARED, state);
         }
-        None => remove(&mut new.conditions, condition_type::DRILL_NOT_CLEARED),
+        None => remove(&mut new.head.conditions, condition_type::DRILL_NOT_CLEARED),
     }
-    standing.conclude(&mut new.conditions, ready, synced, &decision.verdict, by_failure);
+    let synced = primary_failure(acted).and_then(|error| synced(scope, ran, error));
+    let (annotations, requeue) = (annotations(scope, ran), requeue(scope, ran));
+    Report { ready, synced, unread: None, annotations, requeue, status: new }
 }
 
-/// Whether a drill is asked for that this object never makes.
-pub fn drill_ignored(it: &Scope<'_>) -> bool {
-    it.object.spec.drill.is_none() || Resource::observing(&it.object)
+/// `Synced` where attached disks are the cause of a refusal, and whether a person has to act.
+fn synced(scope: &Scope<'_>, ran: &Ran<'_>, error: &Error) -> Option<(ConditionState, bool)> {
+    let text = attached(scope, ran.observed, ran.decision, error)?;
+    Some(match scope.deleting() {
+        true => (ConditionState::no(synced::DELETION_BLOCKED, text), failure(error).1),
+        false => (ConditionState::no(synced::DISKS_ATTACHED, text), true),
+    })
 }
 
-/// Why the clones of a drill are there still, though they should not be.
-fn not_cleared(decision: &Decision, acted: &[Acted]) -> Option<String> {
-    let failed = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
-        (Action::ClearDrill { drill_id }, Outcome::Failed(error)) => match error.class {
-            // It is not ready to be cleared, or is asked again in a moment.
+/// The annotations with the group's ID and its direction.
+fn annotations(scope: &Scope<'_>, ran: &Ran<'_>) -> Vec<(&'static str, String)> {
+    if scope.observe_only() {
+        return vec![];
+    }
+    let created = ran.acted.iter().find_map(|it| match (&it.step.action, it.effect()) {
+        (Action::CreateGroup(_), Some(Effect::Created(id))) => Some(id.clone()),
+        _ => None,
+    });
+    let ours = &ran.observed.binding.owner;
+    let found = ran.observed.group.group().filter(|it| resolve::owner(&it.tags).is_none_or(|owner| owner == ours));
+    let direction = ran.decision.details.lifecycle.direction.as_str().to_owned();
+    match created.or_else(|| found.map(|group| group.replica_group_id.clone())) {
+        Some(id) => vec![(GROUP_ID_ANNOTATION, id), (DIRECTION_ANNOTATION, direction)],
+        None => vec![],
+    }
+}
+
+/// Whether a request for a drill is ignored, because this object never begins one.
+pub fn drill_ignored(scope: &Scope<'_>) -> bool {
+    scope.object.spec.drill.is_none() || scope.observe_only()
+}
+
+/// Why the clones of a drill still exist though they should not.
+fn not_cleared(ran: &Ran<'_>) -> Option<String> {
+    let failed = ran.acted.iter().find_map(|it| match (&it.step.action, it.error()) {
+        (Action::ClearDrill { drill_id }, Some(error)) => match error.class {
+            // It is not ready to be cleared, or the next reconcile asks again.
             Class::Conflict | Class::Throttled { .. } | Class::Unavailable => None,
             Class::NotFound | Class::Denied | Class::Invalid | Class::Ambiguous => {
                 Some(format!("drill {drill_id} could not be cleared: {error}"))
@@ -93,6 +86,41 @@ fn not_cleared(decision: &Decision, acted: &[Acted]) -> Option<String> {
         },
         _ => None,
     });
-    let text = failed.or_else(|| decision.drill_overdue.clone())?;
+    let text = failed.or_else(|| ran.decision.details.drill_overdue.clone())?;
     Some(format!("{text}; its disks are billed until they are gone: delete them in the console if it goes on"))
+}
+
+/// Whether a refusal lasts: disks have to be detached, or half of the recovery point objective has to pass between two single
+/// synchronizations.
+fn lasts(error: &Error) -> bool {
+    error.action == "ReprotectDiskReplicaGroup"
+        || ["DeviceAttached", "ManualSyncLimit"].iter().any(|code| error.code.contains(code))
+}
+
+/// When to reconcile again.
+fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
+    let Ran { observed, decision, acted } = *ran;
+    let drills = observed.drills.as_ref().and_then(|drills| drills.as_ref().err());
+    match (first_failure(acted).or(drills), &decision.verdict) {
+        // A person has to act, or some minutes have to pass.
+        (Some(error), _) if error.class == Class::Conflict && lasts(error) => Requeue::Retry(Class::Denied),
+        (Some(Error { class: Class::Conflict, .. }), _) => Requeue::Soon,
+        (Some(error), _) => Requeue::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
+        (None, _) if !acted.is_empty() || decision.details.drill_busy => Requeue::Soon,
+        // People wait for the first synchronization.
+        (None, Verdict::InSync) if first_synchronization(ran) => Requeue::Soon,
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => {
+            match decision.details.drill_at {
+                Some(at) => Requeue::PollWithin(Duration::try_from(at.duration_since(scope.now)).unwrap_or_default()),
+                None => Requeue::Poll,
+            }
+        }
+    }
+}
+
+/// Whether the group replicates and has no recovery point yet.
+fn first_synchronization(ran: &Ran<'_>) -> bool {
+    let group = ran.observed.group.group().filter(|group| lifecycle::runs(&group.status));
+    group.is_some_and(|group| ran.decision.details.lifecycle.counted(group).is_none())
 }

@@ -1,8 +1,9 @@
-//! What a decision is made of: steps, and the verdict that they come to. Plain values.
+//! The steps and details of a decision about a plan. Plain values.
 
+use crate::api::plan::DisasterRecoveryPlan;
 use crate::api::plan::{DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::rocketmq::{ItemTopic, Plan};
-use crate::controller::decision::Verdict;
+use crate::controller::decision::{self, Verdict};
 
 /// One call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,8 +94,8 @@ impl Step {
         matches!(self, Self::SyncCheckpoints { checkpoints, .. } if checkpoints.is_empty())
     }
 
-    /// A constant name, for logs.
-    pub fn name(&self) -> &'static str {
+    /// The name in logs.
+    pub fn label(&self) -> &'static str {
         match self {
             Self::CreatePlan { .. } => "CreatePlan",
             Self::UpdatePlan { .. } => "UpdatePlan",
@@ -109,35 +110,39 @@ impl Step {
     }
 }
 
-/// What a pass does.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The steps, in their order.
-    pub steps: Vec<Step>,
-    /// What they come to.
-    pub verdict: Verdict,
-    /// Where the cloud differs from the spec.
-    pub drift: Vec<Drift>,
+/// What only the status of a plan needs to know of a decision.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
     /// Whether items are stopped so that the plan can be changed, as status remembers it.
     pub pause_for_update: bool,
-    /// The change of the plan and of items' topics that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts) names it.
+    /// The change of the plan and of items' topics that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts)
+    /// names it.
     pub change: Option<String>,
     /// What a person has to do if the API refuses to change the plan while items run.
     pub blocked_by: Option<String>,
 }
 
+/// A decision about a plan.
+pub type Decision = decision::Decision<DisasterRecoveryPlan>;
+
 impl Decision {
-    pub(super) fn of(steps: Vec<Step>, verdict: Verdict) -> Self {
-        Self { steps, verdict, drift: vec![], pause_for_update: false, change: None, blocked_by: None }
+    pub(super) fn new(steps: Vec<Step>, verdict: Verdict) -> Self {
+        Self { verdict, steps, drift: vec![], intents: None, details: Details::default() }
     }
 
     pub(super) fn refused(
         reason: &'static str,
-        message: String,
+        message: impl Into<String>,
         drift: Vec<Drift>,
         status: &DisasterRecoveryPlanStatus,
     ) -> Self {
-        let verdict = Verdict::Refused { reason, message };
-        Self { drift, pause_for_update: !status.paused_items.is_empty(), ..Self::of(vec![], verdict) }
+        let verdict = Verdict::Refused { reason, message: message.into() };
+        Self { drift, ..Self::new(vec![], verdict) }.pausing(!status.paused_items.is_empty())
+    }
+
+    /// The decision with or without items that are stopped so that the plan can be changed.
+    pub(super) fn pausing(mut self, pause_for_update: bool) -> Self {
+        self.details.pause_for_update = pause_for_update;
+        self
     }
 }

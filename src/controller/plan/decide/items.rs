@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::{Desired, Step, difference, runs, still_hidden};
+use super::{Scope, Step, difference, runs, still_hidden, window_of};
 use crate::api::plan::{Drift, ItemPolicy, MappingState, TopicMapping};
 use crate::cloud::rocketmq::{ItemStatus, ItemTopic, ItemView};
-use crate::controller::plan::resolve::{self, Instances, Items};
+use crate::controller::plan::observe::Observed;
+use crate::controller::plan::resolve;
 
-/// The most items that one pass adds, so that each call is made well within the window that its intent opens.
-const MOST_ADDED: usize = 20;
+/// Maximum number of items that one reconcile adds: each call is made well within the window that its intent opens.
+const MAX_ADDITIONS: usize = 20;
 
 /// What goes on besides.
 #[derive(Clone, Copy)]
@@ -33,27 +34,20 @@ pub(super) struct Chores {
 }
 
 /// Compares every mapping with its item.
-pub(super) fn work(
-    want: &Desired<'_>,
-    plan_id: i64,
-    instances: &Instances<'_>,
-    items: &Items<'_>,
-    mode: Mode,
-    now: Timestamp,
-) -> Chores {
+pub(super) fn work(scope: &Scope<'_>, observed: &Observed, plan_id: i64, others: &[&ItemView], mode: Mode) -> Chores {
     let mut work = Chores::default();
-    for mapping in &want.spec.topic_mappings {
-        let topics = resolve::topics(want.spec, mapping, instances);
-        match items.mapped.get(mapping.name.as_str()) {
-            None => missing(want, plan_id, mapping, topics, now, &mut work),
-            Some(item) => existing(want, plan_id, mapping, topics, item, mode, &mut work),
+    for mapping in &scope.object.spec.topic_mappings {
+        let topics = observed.topics(&mapping.name).to_vec();
+        match observed.item(&mapping.name) {
+            None => missing(scope, plan_id, mapping, topics, &mut work),
+            Some(item) => existing(scope, plan_id, mapping, topics, item, mode, &mut work),
         }
     }
-    few_at_a_time(&mut work, now);
-    match want.spec.item_policy {
+    limit_additions(&mut work, scope.now);
+    match scope.object.spec.item_policy {
         ItemPolicy::Keep => {}
         ItemPolicy::Prune => {
-            for item in &items.others {
+            for item in others {
                 let field = format!("topicMappings: item {} ({})", item.item_id, names(&item.topics));
                 work.drift.push(difference(field, "absent", item.item_status.as_str()));
                 removal(plan_id, item, &mut work);
@@ -63,26 +57,26 @@ pub(super) fn work(
     work
 }
 
-/// Leaves as many additions as one pass makes, each time others, so that those which fail do not keep the rest waiting.
-fn few_at_a_time(work: &mut Chores, now: Timestamp) {
+/// Limits the additions of one reconcile. Each reconcile begins with others, so that failing ones do not block the rest.
+fn limit_additions(work: &mut Chores, now: Timestamp) {
     let (mut added, others): (Vec<_>, Vec<_>) =
         std::mem::take(&mut work.steps).into_iter().partition(|step| matches!(step, Step::AddItem { .. }));
-    if added.len() > MOST_ADDED {
+    if added.len() > MAX_ADDITIONS {
         let first = usize::try_from(now.as_second()).unwrap_or_default() % added.len();
         added.rotate_left(first);
-        work.waits.push(format!("{} topic mappings are added after others", added.len() - MOST_ADDED));
-        added.truncate(MOST_ADDED);
+        work.waits.push(format!("{} topic mappings are added after others", added.len() - MAX_ADDITIONS));
+        added.truncate(MAX_ADDITIONS);
     }
     work.steps = others;
     work.steps.extend(added);
 }
 
 /// The mappings whose items have other topics than the spec says, and these.
-pub(super) fn changes(want: &Desired<'_>, instances: &Instances<'_>, items: &Items<'_>) -> Vec<String> {
-    let differing = want.spec.topic_mappings.iter().filter_map(|mapping| {
-        let topics = resolve::topics(want.spec, mapping, instances);
-        let item = items.mapped.get(mapping.name.as_str())?;
-        differs(&topics, &item.topics).then(|| format!("{}: {}", mapping.name, names(&topics)))
+pub(super) fn changes(scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
+    let differing = scope.object.spec.topic_mappings.iter().filter_map(|mapping| {
+        let topics = observed.topics(&mapping.name);
+        let item = observed.item(&mapping.name)?;
+        differs(topics, &item.topics).then(|| format!("{}: {}", mapping.name, names(topics)))
     });
     differing.collect()
 }
@@ -99,22 +93,15 @@ pub(super) fn unfinished(paused: &[String], items: &[ItemView], steps: &[Step]) 
     items.iter().filter(|item| paused.contains(&item.item_id.to_string())).any(|item| changing(item) || worked_on(item))
 }
 
-fn missing(
-    want: &Desired<'_>,
-    plan_id: i64,
-    mapping: &TopicMapping,
-    topics: Vec<ItemTopic>,
-    now: Timestamp,
-    work: &mut Chores,
-) {
+fn missing(scope: &Scope<'_>, plan_id: i64, mapping: &TopicMapping, topics: Vec<ItemTopic>, work: &mut Chores) {
     work.creating = true;
-    let known = want.status.topic_mappings.iter().find(|it| it.name == mapping.name);
+    let known = scope.status.topic_mappings.iter().find(|it| it.name == mapping.name);
     if known.is_some_and(|it| it.item_id.is_some()) {
         work.drift.push(difference(format!("topicMappings[{}]", mapping.name), "present", "absent"));
     }
     let pair = resolve::pair(&topics);
-    let begun = want.status.item_creations.iter().find(|it| it.topics == pair);
-    if let Some(until) = begun.and_then(|it| still_hidden(it.time, want.window(it.item_id.is_some()), now)) {
+    let begun = scope.status.item_creations.iter().find(|it| it.topics == pair);
+    if let Some(until) = begun.and_then(|it| still_hidden(it.time, window_of(scope, it.item_id.is_some()), scope.now)) {
         let name = &mapping.name;
         work.waits
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
@@ -124,7 +111,7 @@ fn missing(
 }
 
 fn existing(
-    want: &Desired<'_>,
+    scope: &Scope<'_>,
     plan_id: i64,
     mapping: &TopicMapping,
     topics: Vec<ItemTopic>,
@@ -154,7 +141,7 @@ fn existing(
     if differs(&topics, &item.topics) {
         work.drift.push(difference(field("topics"), names(&topics), names(&item.topics)));
         // Where the API refused that of a running item, it is stopped for it and started again after it.
-        let stop = want.status.paused_items.contains(&item_id.to_string()) && runs(item);
+        let stop = scope.status.paused_items.contains(&item_id.to_string()) && runs(item);
         match (mode.given_up, stop) {
             (false, true) => return work.steps.push(Step::StopItem { plan_id, item_id }),
             (false, false) => return work.steps.push(Step::UpdateItem { plan_id, item_id, topics }),
@@ -170,7 +157,7 @@ fn existing(
         }
         (MappingState::Running, false) if mode.pausing => {}
         (MappingState::Running, false) => {
-            if want.status.paused_items.is_empty() {
+            if scope.status.paused_items.is_empty() {
                 work.drift.push(difference(field("state"), "Running", item.item_status.as_str()));
             }
             work.steps.push(Step::StartItem { plan_id, item_id });
@@ -214,13 +201,13 @@ pub(super) fn resume(paused: &[String], plan_id: i64, items: &[ItemView]) -> Vec
 }
 
 /// Whether an item that is not this object's is about to run.
-pub(super) fn others_change(items: &Items<'_>) -> bool {
-    items.others.iter().any(|item| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing))
+pub(super) fn others_change(others: &[&ItemView]) -> bool {
+    others.iter().any(|item| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing))
 }
 
 /// Why the plan cannot be changed although its own items could be stopped: others run that are not this object's.
-pub(super) fn foreign_runners(items: &Items<'_>) -> Option<String> {
-    let running: Vec<_> = items.others.iter().filter(|item| runs(item)).map(|item| item.item_id.to_string()).collect();
+pub(super) fn foreign_runners(others: &[&ItemView]) -> Option<String> {
+    let running: Vec<_> = others.iter().filter(|item| runs(item)).map(|item| item.item_id.to_string()).collect();
     (!running.is_empty()).then(|| {
         format!(
             "the API refuses to change the plan while items run, and items {} are not in topicMappings: stop them, or name \

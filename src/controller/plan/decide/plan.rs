@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret;
 
-use super::{Desired, Step, difference};
+use super::{Scope, Step, difference};
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, ManagementPolicy, NetworkType};
 use crate::cloud::rocketmq::{self, Plan, PlanView, is_mask};
 use crate::controller::ownership;
-use crate::controller::plan::observe::{AclCredentials, Binding};
-use crate::controller::plan::resolve::{self, Instances};
+use crate::controller::plan::observe::{AclCredentials, Binding, Observed};
+use crate::controller::plan::resolve;
 
 /// What is shown in place of a secret.
 const REDACTED: &str = "[redacted]";
@@ -127,12 +127,12 @@ pub(super) struct Update {
 
 /// Compares what the API can change: name, description, the two switches, message attributes and authentication.
 pub(super) fn update(
-    want: &Desired<'_>,
+    scope: &Scope<'_>,
+    observed: &Observed,
     plan: &PlanView,
-    instances: &Instances<'_>,
     credentials: Option<&Credentials>,
 ) -> Update {
-    let Desired { spec, binding, .. } = want;
+    let (spec, binding) = (&scope.object.spec, &observed.binding);
     let found_desc = plan.plan_desc.as_deref().unwrap_or_default();
     let text = spec.plan_desc.as_deref().unwrap_or_else(|| ownership::unmarked(found_desc));
     let wanted_desc = match spec.management_policy {
@@ -163,11 +163,11 @@ pub(super) fn update(
 
     let own = drift.len();
     let mut rotated = false;
-    for (wanted, found) in spec.instances.iter().filter_map(|it| Some((it, *instances.get(it.name.as_str())?))) {
-        let sent = want.status.sent_credentials.iter().any(|it| it.instance == wanted.name);
+    for (wanted, found) in spec.instances.iter().filter_map(|it| Some((it, observed.instance(&it.name)?))) {
+        let sent = scope.status.sent_credentials.iter().any(|it| it.instance == wanted.name);
         drift.extend(instance_drift(wanted, found, sent));
         let Some(ours) = credentials.and_then(|all| all.get(&wanted.name)) else { continue };
-        match secret_state(want, wanted, found, ours) {
+        match secret_state(scope, wanted, found, ours) {
             SecretState::Same => {}
             SecretState::Rotated => rotated = true,
             SecretState::Different => {
@@ -178,9 +178,10 @@ pub(super) fn update(
     }
     let instances_differ = drift.len() > own || rotated;
     let step = (!drift.is_empty() || rotated).then(|| {
-        let list = spec.instances.iter().map(|it| {
-            instance(it, instances.get(it.name.as_str()).copied(), credentials.and_then(|all| all.get(&it.name)))
-        });
+        let list = spec
+            .instances
+            .iter()
+            .map(|it| instance(it, observed.instance(&it.name), credentials.and_then(|all| all.get(&it.name))));
         let plan_body = Plan {
             plan_name: Some(binding.plan_name.clone()),
             plan_desc: Some(wanted_desc),
@@ -229,12 +230,12 @@ enum SecretState {
 /// Compares a user name and password with what the cloud shows. A mask says nothing: then the Secret's resourceVersion at
 /// the time when it was sent decides.
 fn secret_state(
-    want: &Desired<'_>,
+    scope: &Scope<'_>,
     wanted: &Instance,
     found: &rocketmq::Instance,
     ours: &AclCredentials,
 ) -> SecretState {
-    let sent = want.status.sent_credentials.iter().find(|it| {
+    let sent = scope.status.sent_credentials.iter().find(|it| {
         it.instance == wanted.name && it.secret_name == ours.secret_name && it.resource_version == ours.resource_version
     });
     let shown = |text: Option<&str>| text.filter(|text| !is_mask(text)).map(str::to_owned);
@@ -262,7 +263,7 @@ fn secret_state(
 
 /// What differs and cannot be changed, by the current documentation: the type, and the instances but for their message
 /// attribute and authentication.
-pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Vec<Drift> {
+pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, observed: &Observed, plan: &PlanView) -> Vec<Drift> {
     let mut drift = Vec::new();
     // What the cloud does not show cannot be said to differ.
     let mut compare = |field: String, wanted: &str, found: Option<&str>| match found.filter(|found| !found.is_empty()) {
@@ -270,9 +271,8 @@ pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Vec
         Some(_) | None => {}
     };
     compare("planType".into(), resolve::plan_type(spec.plan_type), plan.plan_type.as_deref());
-    let instances = resolve::instances(spec, plan);
     for wanted in &spec.instances {
-        let Some(found) = instances.get(wanted.name.as_str()) else { continue };
+        let Some(found) = observed.instance(&wanted.name) else { continue };
         let mut same = |name: &str, wanted_text: Option<&str>, found: &Option<String>| {
             if let Some(text) = wanted_text {
                 compare(format!("instances[{}].{name}", wanted.name), text, found.as_deref());
@@ -302,7 +302,7 @@ pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Vec
         drift.push(difference("instances", spec.instances.len(), plan.instances.len()));
     }
     let show = |it: &rocketmq::Instance| it.instance_id.clone().or(it.endpoint_url.clone()).unwrap_or_default();
-    for wanted in spec.instances.iter().filter(|it| !instances.contains_key(it.name.as_str())) {
+    for wanted in spec.instances.iter().filter(|it| observed.instance(&it.name).is_none()) {
         let others: Vec<_> = plan.instances.iter().map(show).collect();
         let name = wanted.instance_id.as_deref().or(wanted.endpoint_url.as_deref()).unwrap_or_default();
         drift.push(difference(format!("instances[{}]", wanted.name), name, others.join(", ")));

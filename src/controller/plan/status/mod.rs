@@ -1,192 +1,149 @@
-//! Says in status what a pass saw and did. Pure: the old status, the pass and the time in, the new status out.
+//! The status of a plan after a reconcile that acted: what was observed and done, the kind's conditions, and when to reconcile
+//! again. Pure.
 
 mod conditions;
 mod facts;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
-pub use self::conditions::objective_ms;
-use self::conditions::{coverage, readiness, synchrony};
-use self::facts::{identity, mappings, pauses, plan_of, sent_credentials, update_failed};
-use super::act::{Acted, Outcome, TOO_SLOW};
+use self::conditions::{coverage, readiness};
+use self::facts::{bind, mappings, pauses, sent_credentials};
+use super::act::{Effect, TOO_SLOW};
 use super::decide::{Decision, Step, Verdict};
-use super::observe::{Binding, Observed};
-use super::resolve;
-use crate::api::condition::{condition_type, offsets, protected, synced};
-use crate::api::plan::{
-    CreationStatus, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, ItemCreationStatus,
-    ManagementPolicy,
-};
+use super::observe::Observed;
+use super::{Acted, Ran, Scope, resolve};
+use crate::api::PLAN_ID_ANNOTATION;
+use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
+use crate::api::condition::synced;
+use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
-use crate::controller::conditions::failure;
-use crate::controller::conditions::{ConditionSetter, ConditionState, Truth, seconds};
+use crate::controller::Requeue;
+use crate::controller::conditions::{ConditionState, failure, listed};
+use crate::controller::ownership::Owner;
+use crate::controller::resource::Report;
+use crate::controller::steps::{Step as _, first_failure};
 
-/// The pass that a status is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Pass<'a> {
-    /// The generation of the spec.
-    pub generation: Option<i64>,
-    /// Whether the object is being deleted.
-    pub deleting: bool,
-    /// The status as the API server has it, the intents of this pass included.
-    pub old: &'a DisasterRecoveryPlanStatus,
-    /// The spec.
-    pub spec: &'a DisasterRecoveryPlanSpec,
-    /// Where the plan is.
-    pub binding: &'a Binding,
-    /// The value of the annotation that asks for a pass.
-    pub reconcile_requested: Option<&'a str>,
-    /// The value of the annotation that asks for a synchronization of all checkpoints.
-    pub sync_requested: Option<&'a str>,
-    /// How often the cloud is looked at, in ms.
-    pub poll_ms: i64,
-    /// Whether the last complete observation, of this pass or before, or else this process's first pass, is younger than three
-    /// polls.
-    pub fresh: bool,
-    /// How long an item may take to become visible after the call that made it.
-    pub visibility_window: Duration,
-    /// The time.
-    pub now: Timestamp,
-}
+pub use self::conditions::objective_ms;
 
-impl Pass<'_> {
-    /// Whether the plan is only looked at.
-    fn observing(&self) -> bool {
-        self.spec.management_policy == ManagementPolicy::Observe
+/// The report of a reconcile that acted. `scope.status` holds the intents.
+pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> {
+    let Ran { observed, decision, acted } = *ran;
+    let mut new = scope.status.clone();
+    bind(scope, &mut new, ran);
+    mappings(scope, &mut new, observed, acted);
+    sent_credentials(scope, &mut new, observed, acted);
+    let refused = refused_while_running(observed, acted);
+    let blocked_by = decision.details.blocked_by.as_deref().filter(|_| refused);
+    pauses(scope, &mut new, ran, refused && blocked_by.is_none());
+    new.head.drift = drift(scope, decision);
+    if synchronized(acted) || scope.observe_only() {
+        new.last_handled_sync_checkpoints_at = scope.annotation(SYNC_CHECKPOINTS_ANNOTATION).map(Into::into);
     }
+    coverage(scope, &mut new, observed);
+    let synced = synced(scope, &new, ran, refused, blocked_by);
+    let ready = readiness(scope, decision, observed);
+    let unread = observed.checkpoints.as_ref().err().cloned();
+    let annotations = plan_id(scope, observed, acted).map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect();
+    Report { ready, synced, unread, annotations, requeue: requeue(scope, ran), status: new }
 }
 
-/// What the pass came to.
-pub type Report<'a> = crate::controller::resource::Report<'a, DisasterRecoveryPlan>;
+/// Whether the API refused to change the plan because items run.
+fn refused_while_running(observed: &Observed, acted: &[Acted]) -> bool {
+    let refused = acted.iter().filter(|it| matches!(it.step, Step::UpdatePlan { .. })).filter_map(Acted::error);
+    refused.into_iter().any(|error| error.class == Class::Conflict)
+        && observed.items.iter().any(|item| item.item_status == ItemStatus::Running)
+}
 
-/// The status with the intents of the decision's calls that have no client token, if there are any. It is written before
-/// them, so that a crash or a lost answer is followed by looking and not by doing it again.
-pub fn intended(
-    old: &DisasterRecoveryPlanStatus,
-    decision: &Decision,
-    nonce: &str,
-    now: Timestamp,
-) -> Option<DisasterRecoveryPlanStatus> {
-    let (mut new, time) = (old.clone(), seconds(now));
-    for step in &decision.steps {
-        let nonce = nonce.to_owned();
-        match step {
-            Step::CreatePlan { .. } => (new.creation, new.plan_id) = (Some(CreationStatus { nonce, time }), None),
-            Step::AddItem { topics, .. } => {
-                let topics = resolve::pair(topics);
-                new.item_creations.retain(|it| it.topics != topics);
-                new.item_creations.push(ItemCreationStatus { topics, nonce, time, item_id: None });
-            }
-            Step::UpdatePlan { .. }
-            | Step::UpdateItem { .. }
-            | Step::StartItem { .. }
-            | Step::StopItem { .. }
-            | Step::DeleteItem { .. }
-            | Step::DeletePlan { .. }
-            | Step::SyncCheckpoints { .. } => {}
-        }
+/// The differences. What a correction in progress found lasts until everything runs again.
+fn drift(scope: &Scope<'_>, decision: &Decision) -> Vec<Drift> {
+    let mut drift = decision.shown_drift();
+    let correcting = scope.synced_before() && !scope.deleting();
+    let working = matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. });
+    if (correcting || !scope.status.paused_items.is_empty()) && working {
+        let known = |old: &&Drift| !decision.drift.iter().any(|new| new.field == old.field);
+        drift.extend(scope.head().drift.iter().filter(known).cloned());
+        drift.truncate(Decision::MAX_DRIFT);
     }
-    (new != *old).then_some(new)
+    drift
 }
 
-/// The most differences that status names: thousands of items to be pruned must not make the object too large.
-const MOST_DRIFT: usize = 50;
-
-/// The first failure among the outcomes.
-pub fn first_failure(acted: &[Acted]) -> Option<&Error> {
-    acted.iter().find_map(|it| match &it.outcome {
-        Outcome::Failed(error) => Some(error),
-        Outcome::Done | Outcome::CreatedPlan(_) | Outcome::AddedItem(_) | Outcome::Synced { .. } | Outcome::Skipped => {
-            None
-        }
+/// Whether the requested synchronization ran to its end. One that took too long continues with the next reconcile.
+fn synchronized(acted: &[Acted]) -> bool {
+    acted.iter().filter_map(Acted::effect).any(|effect| match effect {
+        Effect::Synced { first, .. } => first.as_ref().is_none_or(|error| error.code != TOO_SLOW),
+        Effect::Changed | Effect::CreatedPlan(_) | Effect::AddedItem(_) => false,
     })
 }
 
-/// The status after a pass.
-pub fn status(pass: &Pass<'_>, report: &Report<'_>) -> DisasterRecoveryPlanStatus {
-    let mut new = pass.old.clone();
-    new.observed_generation = pass.generation;
-    if pass.reconcile_requested != pass.old.last_handled_reconcile_at.as_deref() {
-        new.update_attempts = None;
+/// `Synced` where running items are the cause of a refusal, and whether a person has to act.
+fn synced(
+    scope: &Scope<'_>,
+    new: &DisasterRecoveryPlanStatus,
+    ran: &Ran<'_>,
+    refused: bool,
+    blocked_by: Option<&str>,
+) -> Option<(ConditionState, bool)> {
+    if !refused || scope.deleting() {
+        return None;
     }
-    match report {
-        Report::Suspended => standing(pass).suspended(&mut new.conditions),
-        Report::Failed { synced, stalled } => {
-            standing(pass).unseen(&mut new.conditions, synced, *stalled);
-            new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
+    if let Some(message) = blocked_by {
+        return Some((ConditionState::no(synced::ITEMS_RUNNING, message), true));
+    }
+    let failed = first_failure(ran.acted).or(ran.observed.checkpoints.as_ref().err());
+    let stalled = failed.is_some_and(|error| failure(error).1);
+    let text = "the API refuses to change the plan while items run: they are stopped for it and started again";
+    let state = match scope.synced_before() && !new.head.drift.is_empty() {
+        true => {
+            let fields: Vec<_> = new.head.drift.iter().map(|it| it.field.clone()).collect();
+            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; {text}", listed(&fields)))
         }
-        Report::Ran { seen, decision, acted } => {
-            ran(pass, &mut new, seen, decision, acted);
-            new.last_handled_reconcile_at = pass.reconcile_requested.map(Into::into);
-        }
-    }
-    new
-}
-
-/// What becomes unknown with time, besides `Ready`.
-const PASSING: &[(&str, &str)] =
-    &[(condition_type::PROTECTED, protected::UNKNOWN), (condition_type::OFFSETS_COVERED, offsets::UNKNOWN)];
-
-fn standing(pass: &Pass<'_>) -> ConditionSetter<'static> {
-    ConditionSetter {
-        generation: pass.generation,
-        synced_generation: pass.old.synced_generation,
-        deleting: pass.deleting,
-        observing: pass.observing(),
-        fresh: pass.fresh,
-        passing: PASSING,
-        now: pass.now,
-    }
-}
-
-fn set(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, kind: &str, statement: ConditionState) {
-    standing(pass).set(&mut new.conditions, kind, statement);
-}
-
-fn ran(pass: &Pass<'_>, new: &mut DisasterRecoveryPlanStatus, seen: &Observed, decision: &Decision, acted: &[Acted]) {
-    let failed = first_failure(acted);
-    identity(pass, new, seen, decision, acted);
-    mappings(pass, new, seen, acted);
-    sent_credentials(pass, new, seen, acted);
-    let refused_while_running = update_failed(acted, Class::Conflict).is_some()
-        && seen.items.iter().any(|item| item.item_status == ItemStatus::Running);
-    let blocked_by = decision.blocked_by.as_deref().filter(|_| refused_while_running);
-    pauses(pass, new, seen, decision, acted, refused_while_running && blocked_by.is_none());
-    new.drift = decision.drift.iter().take(MOST_DRIFT).cloned().collect();
-    let correcting = pass.old.synced_generation == pass.generation && !pass.deleting;
-    if (correcting || !pass.old.paused_items.is_empty())
-        && matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. })
-    {
-        // What was found is not corrected before all runs again.
-        let lasting = pass.old.drift.iter().filter(|old| !decision.drift.iter().any(|new| new.field == old.field));
-        new.drift.extend(lasting.cloned());
-        new.drift.truncate(MOST_DRIFT);
-    }
-    // What took too long goes on with the next pass.
-    let whole = |first: &Option<Error>| first.as_ref().is_none_or(|error| error.code != TOO_SLOW);
-    let synchronized = acted.iter().any(|it| matches!(&it.outcome, Outcome::Synced { first, .. } if whole(first)));
-    if synchronized || pass.observing() {
-        new.last_handled_sync_checkpoints_at = pass.sync_requested.map(Into::into);
-    }
-
-    let plan = plan_of(pass, seen);
-    let instances = plan.map(|plan| resolve::instances(pass.spec, plan)).unwrap_or_default();
-    let items = resolve::items(pass.spec, &pass.old.topic_mappings, &instances, &seen.items);
-    coverage(pass, new, seen, plan, &items);
-    let ready = readiness(pass, decision, plan, &items);
-    let synced = match blocked_by {
-        Some(message) if !pass.deleting => ConditionState::no(synced::ITEMS_RUNNING, message),
-        _ => synchrony(pass, new, seen, decision, failed, refused_while_running),
+        false => ConditionState::no(synced::PROGRESSING, text),
     };
-    let reached = synced.truth == Truth::True;
-    if !pass.deleting && reached {
-        new.synced_generation = pass.generation;
+    Some((state, stalled))
+}
+
+/// The plan's ID for the annotation: of a plan that carries this object's mark, or that was just created.
+fn plan_id(scope: &Scope<'_>, observed: &Observed, acted: &[Acted]) -> Option<String> {
+    if scope.observe_only() {
+        return None;
     }
-    // Whoever may not read checkpoints knows of no protection until somebody allows it.
-    let failed = failed.or(seen.checkpoints.as_ref().err());
-    let stalled = blocked_by.is_some() || failed.is_some_and(|error| failure(error).1);
-    standing(pass).conclude(&mut new.conditions, ready, synced, &decision.verdict, stalled);
+    let created = acted.iter().filter_map(Acted::effect).find_map(|effect| match effect {
+        Effect::CreatedPlan(id) => Some(*id),
+        Effect::Changed | Effect::AddedItem(_) | Effect::Synced { .. } => None,
+    });
+    let marked = observed.found().filter(|plan| resolve::owner(plan, &observed.binding.mark) == Owner::Us);
+    created.or(marked.map(|plan| plan.plan_id)).map(|id| id.to_string())
+}
+
+/// Whether the first failure concerns one mapping only.
+fn concerns_an_item(acted: &[Acted]) -> bool {
+    let failed = acted.iter().find(|it| it.error().is_some());
+    failed.is_some_and(|it| it.step.stands_alone() && !matches!(it.step, Step::UpdatePlan { .. }))
+}
+
+/// When to reconcile again.
+fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
+    let Ran { observed, decision, acted } = *ran;
+    let paused = !scope.status.paused_items.is_empty();
+    let failed = first_failure(acted).or(observed.checkpoints.as_ref().err());
+    match (failed, &decision.verdict) {
+        // Each poll asks the plan again: the refusal may have ended.
+        (Some(Error { class: Class::Conflict, .. }), _) if decision.details.blocked_by.is_some() => Requeue::Poll,
+        (Some(Error { class: Class::Conflict, .. }), _) => Requeue::Soon,
+        // Items that were stopped for a refused change run again without delay.
+        (Some(Error { class: Class::Denied | Class::Invalid, .. }), _) if paused => Requeue::Soon,
+        // One topic that does not exist must not delay the others.
+        (Some(Error { class: Class::Invalid, .. }), _) if concerns_an_item(acted) => match changed_something(acted) {
+            true => Requeue::Soon,
+            false => Requeue::Poll,
+        },
+        (Some(error), _) => Requeue::Retry(error.class),
+        (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
+        (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Requeue::Soon,
+        (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Requeue::Poll,
+    }
+}
+
+fn changed_something(acted: &[Acted]) -> bool {
+    let changes = |effect: &Effect| matches!(effect, Effect::Changed | Effect::AddedItem(_));
+    acted.iter().filter_map(Acted::effect).any(changes)
 }

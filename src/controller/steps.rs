@@ -1,0 +1,124 @@
+//! Runs the steps of a decision, the same for every kind: in their order, one attempt each.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use tracing::Instrument;
+
+use crate::cloud::error::{Class, Error};
+
+/// No further step begins after this time: other objects need the worker. The next reconcile continues.
+pub const STEPS_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// One call that changes the cloud, with every detail it needs. It may be repeated.
+pub trait Step: Clone + Debug + PartialEq + Send + Sync {
+    /// The cloud's APIs that the step calls.
+    type Cloud: Send + Sync;
+    /// The result of an accepted call, such as a new ID.
+    type Effect: Clone + Debug + PartialEq + Send + Sync;
+
+    /// The name in logs.
+    fn name(&self) -> String;
+
+    /// Makes the call once.
+    fn run(&self, cloud: &Self::Cloud) -> impl Future<Output = Result<Self::Effect, Error>> + Send;
+
+    /// Whether the step concerns one part of the cloud side only, so that its refusal stops no other step.
+    fn stands_alone(&self) -> bool;
+
+    /// Whether the step runs although another one failed.
+    fn runs_always(&self) -> bool {
+        false
+    }
+
+    /// Whether a failure of the step counts only where no other step failed, and says nothing about the spec.
+    fn is_secondary(&self) -> bool {
+        false
+    }
+}
+
+/// The outcome of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<E> {
+    /// The cloud accepted it.
+    Done(E),
+    /// It failed.
+    Failed(Error),
+    /// It was not tried: an earlier step failed, or time ran out.
+    Skipped,
+}
+
+/// A step and its outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acted<S: Step> {
+    /// The step.
+    pub step: S,
+    /// Its outcome.
+    pub outcome: Outcome<S::Effect>,
+}
+
+impl<S: Step> Acted<S> {
+    /// The error of a step that failed.
+    pub fn error(&self) -> Option<&Error> {
+        match &self.outcome {
+            Outcome::Failed(error) => Some(error),
+            Outcome::Done(_) | Outcome::Skipped => None,
+        }
+    }
+
+    /// The result of a step that the cloud accepted.
+    pub fn effect(&self) -> Option<&S::Effect> {
+        match &self.outcome {
+            Outcome::Done(effect) => Some(effect),
+            Outcome::Failed(_) | Outcome::Skipped => None,
+        }
+    }
+}
+
+/// Runs the steps until one fails in a way that concerns the others too.
+pub async fn act<S: Step>(cloud: &S::Cloud, steps: &[S]) -> Vec<Acted<S>> {
+    let mut acted = Vec::with_capacity(steps.len());
+    let (mut stopped, started) = (false, Instant::now());
+    for step in steps {
+        stopped |= started.elapsed() > STEPS_TIMEOUT;
+        let outcome = match stopped && !step.runs_always() {
+            true => Outcome::Skipped,
+            false => attempt(cloud, step).await,
+        };
+        stopped |= matches!(&outcome, Outcome::Failed(error) if stops_others(step, error.class));
+        acted.push(Acted { step: step.clone(), outcome });
+    }
+    acted
+}
+
+async fn attempt<S: Step>(cloud: &S::Cloud, step: &S) -> Outcome<S::Effect> {
+    let name = step.name();
+    match step.run(cloud).instrument(tracing::info_span!("step", step = name)).await {
+        Ok(effect) => {
+            tracing::info!(step = name, "step accepted");
+            Outcome::Done(effect)
+        }
+        Err(error) => {
+            tracing::warn!(step = name, %error, "step failed");
+            Outcome::Failed(error)
+        }
+    }
+}
+
+/// Whether a failure of this class ends the reconcile's other steps.
+pub fn stops_others(step: &impl Step, class: Class) -> bool {
+    match class {
+        Class::Denied | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
+        Class::NotFound | Class::Conflict | Class::Invalid => !step.stands_alone(),
+    }
+}
+
+/// The first failure; one of a secondary step only where no other failed.
+pub fn first_failure<S: Step>(acted: &[Acted<S>]) -> Option<&Error> {
+    primary_failure(acted).or_else(|| acted.iter().find_map(Acted::error))
+}
+
+/// The first failure of a step that is not secondary.
+pub fn primary_failure<S: Step>(acted: &[Acted<S>]) -> Option<&Error> {
+    acted.iter().filter(|it| !it.step.is_secondary()).find_map(Acted::error)
+}
