@@ -84,7 +84,8 @@ fn cell(status: &str, wanted: &str) -> String {
         }));
         let (checkpoints, credentials) = (seen.checkpoints, seen.credentials);
         let resolved = world.scope(|scope| Observed::new(scope, seen.binding, seen.plan, vec![item]));
-        seen = Observed { checkpoints, credentials, ..resolved };
+        seen = resolved;
+        (seen.checkpoints, seen.credentials) = (checkpoints, credentials);
     }
     let decision = world.decide_on(&seen);
     let mut words: Vec<String> = decision.steps.iter().map(|it| it.label().to_owned()).collect();
