@@ -101,7 +101,7 @@ impl Client {
             match self.rate_limit.reserve(share, Instant::now(), MOST_WAIT) {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(wait) => {
-                    let message = format!("the region's rate_limit of calls is used up for {} s", wait.as_secs());
+                    let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
                     let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
                     return Err(after(lost, Error { class, action: call.action, code, message, request_id: None }));
                 }
