@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::operation::ApiOperation;
+
 /// What a failure means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -32,7 +34,7 @@ pub struct Error {
     /// What it means.
     pub class: Class,
     /// The API operation.
-    pub action: &'static str,
+    pub operation: ApiOperation,
     /// The service's own error code, or what failed on the way (`Timeout`, `ConnectionFailed`, `BrokenAnswer`).
     pub code: String,
     /// The service's own message.
@@ -43,8 +45,8 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class: _, action, code, message, request_id } = self;
-        write!(f, "{action} failed: {code}: {}", message.trim_end_matches([' ', '.']))?;
+        let Self { class: _, operation, code, message, request_id } = self;
+        write!(f, "{operation} failed: {code}: {}", message.trim_end_matches([' ', '.']))?;
         if let Some(id) = request_id {
             write!(f, " (request id {id})")?;
         }

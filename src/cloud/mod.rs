@@ -8,6 +8,7 @@ pub mod ebs;
 pub mod endpoint;
 pub mod error;
 pub mod fence;
+pub mod operation;
 pub mod rate_limit;
 pub mod rocketmq;
 pub mod sign;

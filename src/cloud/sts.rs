@@ -14,6 +14,7 @@ use super::client::{Body, Call, Client, Style, Target};
 use super::credentials::cache::Signer;
 use super::credentials::{Credentials, CredentialsError, Issued};
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 use super::rate_limit::Priority;
 use super::sign;
 
@@ -85,9 +86,9 @@ impl Sts {
             ("DurationSeconds".into(), SESSION_SECONDS.into()),
         ];
         query.extend(external_id.clone().map(|id| ("ExternalId".into(), id)));
-        let call = Call { query, ..call("AssumeRole") };
+        let call = Call { query, ..call(ApiOperation::AssumeRole) };
         let answer = self.client.send(&self.target(Some(base)), &call).await?;
-        issued("AssumeRole", role_arn, answer)
+        issued(ApiOperation::AssumeRole, role_arn, answer)
     }
 
     /// Temporary credentials of a role, for a token of an OIDC identity provider that it trusts. The call is not signed, and
@@ -101,9 +102,13 @@ impl Sts {
             ("RoleSessionName", session_name),
             ("DurationSeconds", SESSION_SECONDS),
         ]);
-        let call = Call { body: Some(Body::form(form)), secrets: vec![token.clone()], ..call("AssumeRoleWithOIDC") };
+        let call = Call {
+            body: Some(Body::form(form)),
+            secrets: vec![token.clone()],
+            ..call(ApiOperation::AssumeRoleWithOidc)
+        };
         let answer = self.client.send(&self.target(None), &call).await?;
-        issued("AssumeRoleWithOIDC", role_arn, answer)
+        issued(ApiOperation::AssumeRoleWithOidc, role_arn, answer)
     }
 
     fn target(&self, signer: Option<Signer>) -> Target {
@@ -113,9 +118,9 @@ impl Sts {
 }
 
 /// A call that may be repeated: a session more that nobody uses changes nothing.
-fn call(action: &'static str) -> Call {
+fn call(operation: ApiOperation) -> Call {
     Call {
-        action,
+        operation,
         method: Method::POST,
         path: "/".into(),
         query: vec![],
@@ -127,13 +132,13 @@ fn call(action: &'static str) -> Call {
     }
 }
 
-fn issued(action: &'static str, role_arn: &str, answer: Value) -> Result<Issued, Error> {
+fn issued(operation: ApiOperation, role_arn: &str, answer: Value) -> Result<Issued, Error> {
     let Ok(Answer { credentials }) = serde_json::from_value(answer) else {
         // What the answer holds is not for anybody's eyes.
         let message = "the answer holds no credentials that are understood".into();
         return Err(Error {
             class: Class::Unavailable,
-            action,
+            operation,
             code: "BrokenAnswer".into(),
             message,
             request_id: None,

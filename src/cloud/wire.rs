@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 
 /// Declares a status of the API: its documented names, and any other kept as it came.
 macro_rules! status {
@@ -81,15 +82,15 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer:
 }
 
 /// An answer that was understood, but is not what the operation returns.
-pub(super) fn broken(action: &'static str, what: impl fmt::Display) -> Error {
+pub(super) fn broken(operation: ApiOperation, what: impl fmt::Display) -> Error {
     let message = format!("the answer has {what}");
-    Error { class: Class::Unavailable, action, code: "BrokenAnswer".into(), message, request_id: None }
+    Error { class: Class::Unavailable, operation, code: "BrokenAnswer".into(), message, request_id: None }
 }
 
 /// Reads what an answer holds.
-pub(super) fn parse<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Error> {
+pub(super) fn parse<T: DeserializeOwned>(operation: ApiOperation, data: Value) -> Result<T, Error> {
     // What serde says may quote the data, and the data may hold a password.
-    serde_json::from_value(data).map_err(|_| broken(action, "data of an unexpected shape"))
+    serde_json::from_value(data).map_err(|_| broken(operation, "data of an unexpected shape"))
 }
 
 /// What the call names and cannot be found is not what the call makes.
@@ -114,7 +115,7 @@ const MOST_ENTRIES: usize = 100_000;
 
 /// The pages of a list that were read so far.
 pub(super) struct Pages<T, Id> {
-    action: &'static str,
+    operation: ApiOperation,
     twice: Twice,
     ids: BTreeSet<Id>,
     read: usize,
@@ -123,22 +124,22 @@ pub(super) struct Pages<T, Id> {
 }
 
 impl<T, Id: Ord> Pages<T, Id> {
-    pub(super) fn new(action: &'static str, twice: Twice) -> Self {
-        Self { action, twice, ids: BTreeSet::new(), read: 0, all: Vec::new() }
+    pub(super) fn new(operation: ApiOperation, twice: Twice) -> Self {
+        Self { operation, twice, ids: BTreeSet::new(), read: 0, all: Vec::new() }
     }
 
     /// Adds a page; an entry that came before says that the list changed while it was read.
     pub(super) fn add(&mut self, entries: Vec<T>, id: impl Fn(&T) -> Id) -> Result<(), Error> {
         self.read += entries.len();
         if self.read > MOST_ENTRIES {
-            return Err(broken(self.action, "more entries than anybody can have"));
+            return Err(broken(self.operation, "more entries than anybody can have"));
         }
         for entry in entries {
             match (self.ids.insert(id(&entry)), self.twice) {
                 (true, _) => self.all.push(entry),
                 (false, Twice::Skip) => {}
                 (false, Twice::Refuse) => {
-                    return Err(broken(self.action, "an entry on two pages: the list changed while it was read"));
+                    return Err(broken(self.operation, "an entry on two pages: the list changed while it was read"));
                 }
             }
         }
@@ -150,7 +151,7 @@ impl<T, Id: Ord> Pages<T, Id> {
     pub(super) fn whole(&self, total: Option<i64>, empty: bool) -> Result<bool, Error> {
         match total.map(|total| usize::try_from(total).unwrap_or_default()) {
             Some(total) if self.read >= total => Ok(true),
-            Some(_) if empty => Err(broken(self.action, "fewer entries than its totalCount")),
+            Some(_) if empty => Err(broken(self.operation, "fewer entries than its totalCount")),
             None if empty => Ok(true),
             Some(_) | None => Ok(false),
         }

@@ -15,6 +15,7 @@ use super::{Context, Error, Requeue, conditions, ownership};
 use crate::api::condition::synced;
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{self, Class};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
 use crate::controller::conditions::ConditionState;
 
@@ -98,8 +99,8 @@ async fn pass<K: Resource>(session: &mut ObjectHandle<'_, K>) -> Result<Requeue,
         Ok(Err(error)) => unseen(session, Unseen::Cloud(error)).await,
         Err(_) => {
             let message = format!("the {} could not be read whole within {} s", K::NOUN, longest.as_secs());
-            let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
-            unseen(session, Unseen::Cloud(error::Error { class, action, code, message, request_id: None })).await
+            let (class, operation, code) = (Class::Unavailable, ApiOperation::Observation, "TooSlow".into());
+            unseen(session, Unseen::Cloud(error::Error { class, operation, code, message, request_id: None })).await
         }
     }
 }

@@ -8,6 +8,7 @@ use disaster_recovery_operator::cloud::client::{Call, Style, Target};
 use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
 use disaster_recovery_operator::cloud::credentials::{Issued, provider};
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rate_limit::Priority;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -28,13 +29,13 @@ fn identity(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32
 }
 
 fn call(changing: bool) -> Call {
-    let (action, method) = if changing {
-        ("CreateDisasterRecoveryPlan", Method::POST)
+    let (operation, method) = if changing {
+        (ApiOperation::CreateDisasterRecoveryPlan, Method::POST)
     } else {
-        ("ListDisasterRecoveryPlans", Method::GET)
+        (ApiOperation::ListDisasterRecoveryPlans, Method::GET)
     };
     Call {
-        action,
+        operation,
         method,
         path: "/disaster_recovery".into(),
         query: vec![],

@@ -139,7 +139,7 @@ fn the_world_acts_as_the_operator_acts() {
             let strip = |outcome: &Outcome| match outcome {
                 // Only an answer over HTTP has a request ID.
                 Outcome::Failed(error) => {
-                    format!("{:?} {} {} {}", error.class, error.action, error.code, error.message)
+                    format!("{:?} {} {} {}", error.class, error.operation, error.code, error.message)
                 }
                 other => format!("{other:?}"),
             };

@@ -10,6 +10,7 @@ use disaster_recovery_operator::api::disk_replica_group::{
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::disk_replica_group::act::{self, Acted, Outcome};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{self, Decision, Desired, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::{self, Lookup, Observed};
@@ -184,8 +185,9 @@ impl World {
         if !self.down.contains(region) {
             return Ok(());
         }
-        let (class, action, code) = (Class::Unavailable, "DescribeDiskReplicaGroups", "ConnectionFailed".into());
-        Err(Error { class, action, code, message: format!("{region} does not answer"), request_id: None })
+        let (class, operation) = (Class::Unavailable, ApiOperation::DescribeDiskReplicaGroups);
+        let code = "ConnectionFailed".into();
+        Err(Error { class, operation, code, message: format!("{region} does not answer"), request_id: None })
     }
 
     pub fn bound(&self) -> Option<String> {

@@ -20,6 +20,7 @@ use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
@@ -67,8 +68,9 @@ fn suspended(mut world: World) -> World {
 }
 
 fn failure(class: Class) -> (ConditionState, bool) {
-    let (action, code, message) = ("DescribeDiskReplicaGroups", "Code".into(), "The cloud's own words.".into());
-    conditions::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+    let (operation, code, message) =
+        (ApiOperation::DescribeDiskReplicaGroups, "Code".into(), "The cloud's own words.".into());
+    conditions::failure(&Error { class, operation, code, message, request_id: Some("R-1".into()) })
 }
 
 /// After a pass in which a call failed.

@@ -22,6 +22,7 @@ use super::credentials::Credentials;
 use super::credentials::cache::{Replaced, about_the_key};
 use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
+use super::operation::ApiOperation;
 use super::rate_limit::{RateLimit, Share};
 
 /// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
@@ -39,7 +40,7 @@ pub struct Finished<'a> {
     /// The product, such as `rocketmq`.
     pub product: &'static str,
     /// The API operation.
-    pub action: &'static str,
+    pub operation: ApiOperation,
     /// `OK`, or the error's code.
     pub code: &'a str,
     /// How long it took, waiting for the rate_limit not included.
@@ -103,7 +104,10 @@ impl Client {
                 Err(wait) => {
                     let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
                     let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
-                    return Err(after(lost, Error { class, action: call.action, code, message, request_id: None }));
+                    return Err(after(
+                        lost,
+                        Error { class, operation: call.operation, code, message, request_id: None },
+                    ));
                 }
             }
             let credentials = match &target.signer {
@@ -118,8 +122,9 @@ impl Client {
             };
             let code = outcome.as_ref().map_or_else(|error| label(&error.code), |_| "OK");
             let duration = started.elapsed();
-            (self.listener)(&Finished { product: target.product, action: call.action, code, duration });
-            let (action, duration_ms, request_id) = (call.action, duration.as_millis(), request_id.unwrap_or_default());
+            (self.listener)(&Finished { product: target.product, operation: call.operation, code, duration });
+            let (action, duration_ms, request_id) =
+                (call.operation.as_str(), duration.as_millis(), request_id.unwrap_or_default());
             // Reads come with every poll; what changes the cloud is worth a line.
             match call.changing {
                 true => tracing::info!(action, code, attempt, duration_ms, request_id, "cloud call"),
@@ -176,7 +181,7 @@ impl Client {
         let lost = if call.changing { Class::Ambiguous } else { Class::Unavailable };
         let failed = |class, code: &str, message: String| Error {
             class,
-            action: call.action,
+            operation: call.operation,
             code: code.into(),
             message: shortened(&scrub(message, signer, call)),
             request_id: None,
@@ -269,7 +274,7 @@ mod tests {
 
     fn call(changing: bool) -> Call {
         Call {
-            action: "GetDisasterRecoveryPlan",
+            operation: ApiOperation::GetDisasterRecoveryPlan,
             method: Method::GET,
             path: "/disaster_recovery/1".into(),
             query: vec![],

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::credentials::Credentials;
 use super::super::credentials::cache::Signer;
+use super::super::operation::ApiOperation;
 use super::super::rate_limit::Priority;
 use super::super::sign;
 use super::transport::Bytes;
@@ -47,7 +48,7 @@ impl Body {
 #[derive(Clone)]
 pub struct Call {
     /// The API operation.
-    pub action: &'static str,
+    pub operation: ApiOperation,
     /// The HTTP method.
     pub method: Method,
     /// The path, encoded.
@@ -70,7 +71,7 @@ pub struct Call {
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The body may hold passwords.
-        f.debug_struct("Call").field("action", &self.action).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Call").field("operation", &self.operation).field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn signed(
         ("accept", "application/json"),
         ("host", host.as_str()),
         ("user-agent", USER_AGENT),
-        ("x-acs-action", call.action),
+        ("x-acs-action", call.operation.as_str()),
         ("x-acs-content-sha256", hash.as_str()),
         ("x-acs-date", date.as_str()),
         ("x-acs-signature-nonce", nonce),
@@ -140,7 +141,7 @@ pub(super) fn signed(
 ///
 /// Source: the official credentials library for Go.
 pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<Request<Bytes>, http::Error> {
-    let common = [("Action", call.action), ("Format", "JSON"), ("Version", target.version)];
+    let common = [("Action", call.operation.as_str()), ("Format", "JSON"), ("Version", target.version)];
     let common = common.map(|(name, value)| (Cow::from(name), value.to_owned()));
     let mut query = call.query.clone();
     query.extend(common);

@@ -14,7 +14,7 @@ pub(super) type Answer = (Value, Option<String>);
 /// Reads an answer: its `data` (all of it where the product has no envelope), or what went wrong. Both casings of the error
 /// body are read, and the gateway's XML.
 pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
-    let Call { action, style, changing, .. } = *call;
+    let Call { operation, style, changing, .. } = *call;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = header("x-acs-retry-after")
         .and_then(|ms| ms.trim().parse().ok())
@@ -32,8 +32,13 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) 
     let code = text(["Code", "code"]).filter(|code| !code.is_empty());
     let message = text(["Message", "message"]).unwrap_or_default();
     let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
-    let failed =
-        |class, code: String, message: String| Error { class, action, code, message, request_id: request_id.clone() };
+    let failed = |class, code: String, message: String| Error {
+        class,
+        operation,
+        code,
+        message,
+        request_id: request_id.clone(),
+    };
     let broken = |what: &str| {
         let class = classify(status.max(500), "", retry_after, changing);
         failed(class, "BrokenAnswer".into(), format!("HTTP {status} with {what}"))
@@ -82,6 +87,7 @@ fn element(body: &[u8], name: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::cloud::error::Class;
+    use crate::cloud::operation::ApiOperation;
 
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
         of_style(Style::Roa, status, body, changing)
@@ -89,7 +95,7 @@ mod tests {
 
     fn of_style(style: Style, status: u16, body: &str, changing: bool) -> Result<Value, Error> {
         let call = Call {
-            action: "GetDisasterRecoveryPlan",
+            operation: ApiOperation::GetDisasterRecoveryPlan,
             method: http::Method::GET,
             path: "/".into(),
             query: vec![],

@@ -7,6 +7,8 @@ use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{CredentialsError, Provider, provider};
+use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::sts::{OidcRequest, Sts, failed};
 
 /// The ARN of the role, as the vendor's webhook sets it on a pod.
@@ -63,9 +65,9 @@ pub fn of(sts: Sts, assumed: Assumed, token: TokenSource) -> Provider {
             if !(4..=20_000).contains(&token.expose_secret().len()) {
                 let code = "AuthenticationFail.OIDCToken.Invalid";
                 let message = "the token of the service account is no token: STS takes 4 to 20,000 characters";
-                return Err(CredentialsError::Refused(crate::cloud::error::Error {
-                    class: crate::cloud::error::Class::Denied,
-                    action: "AssumeRoleWithOIDC",
+                return Err(CredentialsError::Refused(Error {
+                    class: Class::Denied,
+                    operation: ApiOperation::AssumeRoleWithOidc,
                     code: code.into(),
                     message: message.into(),
                     request_id: None,

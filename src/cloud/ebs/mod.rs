@@ -18,6 +18,7 @@ pub use self::shapes::*;
 pub use self::token::{ClientToken, NoClientToken};
 use super::client::{Call, Client, Style, Target};
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the budget.
@@ -104,34 +105,40 @@ impl Ebs {
         Query::at(self.target(site))
     }
 
-    async fn send(&self, site: SiteRole, action: &'static str, query: Query, changing: bool) -> Result<Value, Error> {
+    async fn send(
+        &self,
+        site: SiteRole,
+        operation: ApiOperation,
+        query: Query,
+        changing: bool,
+    ) -> Result<Value, Error> {
         let repeatable = changing && query.has_token();
         let (method, path, style) = (Method::POST, "/".into(), Style::Rpc);
         let (query, body, secrets) = (query.0, None, vec![]);
-        let call = Call { action, method, path, query, body, style, changing, repeatable, secrets };
+        let call = Call { operation, method, path, query, body, style, changing, repeatable, secrets };
         self.client.send(self.target(site), &call).await
     }
 
-    async fn change(&self, site: SiteRole, action: &'static str, query: Query) -> Result<(), Error> {
-        self.send(site, action, query, true).await.map(drop)
+    async fn change(&self, site: SiteRole, operation: ApiOperation, query: Query) -> Result<(), Error> {
+        self.send(site, operation, query, true).await.map(drop)
     }
 
     /// An operation that takes a group and a token, and what else is in `more`.
     async fn change_group(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         group_id: &str,
         token: &ClientToken,
         more: impl FnOnce(Query) -> Query,
     ) -> Result<(), Error> {
         let query = self.query(site).with("ReplicaGroupId", group_id).token(token);
-        self.change(site, action, more(query)).await
+        self.change(site, operation, more(query)).await
     }
 
     /// `CreateDiskReplicaGroup` at the production site: the new group's ID.
     pub async fn create_group(&self, group: &NewGroup, token: &ClientToken) -> Result<String, Error> {
-        let action = "CreateDiskReplicaGroup";
+        let operation = ApiOperation::CreateDiskReplicaGroup;
         let query = self
             .query(SiteRole::Production)
             .with("SourceZoneId", &group.source_zone_id)
@@ -145,29 +152,29 @@ impl Ebs {
             .tags(&group.tags)
             .token(token);
         new_id(
-            action,
+            operation,
             "ReplicaGroupId",
-            &self.send(SiteRole::Production, action, query, true).await.map_err(referenced)?,
+            &self.send(SiteRole::Production, operation, query, true).await.map_err(referenced)?,
         )
     }
 
     /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all of the region where there are none, all pages.
     pub async fn groups(&self, site: SiteRole, group_ids: &[&str]) -> Result<Vec<GroupView>, Error> {
         let id = |group: &GroupView| group.replica_group_id.clone();
-        self.by_ids(site, "DescribeDiskReplicaGroups", "GroupIds", group_ids, id).await
+        self.by_ids(site, ApiOperation::DescribeDiskReplicaGroups, "GroupIds", group_ids, id).await
     }
 
     /// `DescribeDiskReplicaGroups` of one group. A group that does not exist is [`Class::NotFound`].
     pub async fn group(&self, site: SiteRole, group_id: &str) -> Result<GroupView, Error> {
         let groups = self.groups(site, &[group_id]).await?;
         let found = groups.into_iter().find(|group| group.replica_group_id == group_id);
-        found.ok_or_else(|| missing("DescribeDiskReplicaGroups", "group", group_id))
+        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaGroups, "group", group_id))
     }
 
     /// `ModifyDiskReplicaGroup` at the production site; the group must be created or stopped.
     pub async fn modify_group(&self, group_id: &str, change: &GroupChange, token: &ClientToken) -> Result<(), Error> {
         let GroupChange { group_name, description, rpo, enable_rtc } = change;
-        self.change_group(SiteRole::Production, "ModifyDiskReplicaGroup", group_id, token, |query| {
+        self.change_group(SiteRole::Production, ApiOperation::ModifyDiskReplicaGroup, group_id, token, |query| {
             query
                 .maybe("GroupName", group_name.as_ref())
                 .maybe("Description", description.as_ref())
@@ -179,23 +186,26 @@ impl Ebs {
 
     /// `DeleteDiskReplicaGroup` at the production site; the group must have no pairs.
     pub async fn delete_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Production, "DeleteDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Production, ApiOperation::DeleteDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
     /// `StartDiskReplicaGroup` at the production site (which site is not documented); with `one_shot`, one synchronization.
     pub async fn start_group(&self, group_id: &str, one_shot: bool, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("OneShot", one_shot);
-        self.change_group(SiteRole::Production, "StartDiskReplicaGroup", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::StartDiskReplicaGroup, group_id, token, more).await
     }
 
     /// `StopDiskReplicaGroup` at the production site.
     pub async fn stop_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Production, "StopDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Production, ApiOperation::StopDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
     /// `FailoverDiskReplicaGroup` at the standby site: opens the secondary disks at the last recovery point.
     pub async fn failover_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Standby, "FailoverDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Standby, ApiOperation::FailoverDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
     /// `ReprotectDiskReplicaGroup` at the standby site (which site is documented of pairs only): turns replication round, or,
@@ -207,24 +217,24 @@ impl Ebs {
         token: &ClientToken,
     ) -> Result<(), Error> {
         let more = |query: Query| query.with("ReverseReplicate", reverse_replicate);
-        self.change_group(SiteRole::Standby, "ReprotectDiskReplicaGroup", group_id, token, more).await
+        self.change_group(SiteRole::Standby, ApiOperation::ReprotectDiskReplicaGroup, group_id, token, more).await
     }
 
     /// `AddDiskReplicaPair` at the production site; group and pair must be created or stopped.
     pub async fn add_pair(&self, group_id: &str, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("ReplicaPairId", pair_id);
-        self.change_group(SiteRole::Production, "AddDiskReplicaPair", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::AddDiskReplicaPair, group_id, token, more).await
     }
 
     /// `RemoveDiskReplicaPair` at the production site; the group must be created, stopped or invalid.
     pub async fn remove_pair(&self, group_id: &str, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("ReplicaPairId", pair_id);
-        self.change_group(SiteRole::Production, "RemoveDiskReplicaPair", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::RemoveDiskReplicaPair, group_id, token, more).await
     }
 
     /// `CreateDiskReplicaPair` at the production site: the new pair's ID.
     pub async fn create_pair(&self, pair: &NewPair, token: &ClientToken) -> Result<String, Error> {
-        let action = "CreateDiskReplicaPair";
+        let operation = ApiOperation::CreateDiskReplicaPair;
         let query = self
             .query(SiteRole::Production)
             .with("DiskId", &pair.disk_id)
@@ -240,74 +250,75 @@ impl Ebs {
             .tags(&pair.tags)
             .token(token);
         new_id(
-            action,
+            operation,
             "ReplicaPairId",
-            &self.send(SiteRole::Production, action, query, true).await.map_err(referenced)?,
+            &self.send(SiteRole::Production, operation, query, true).await.map_err(referenced)?,
         )
     }
 
     /// `DescribeDiskReplicaPairs`, all pages.
     pub async fn pairs(&self, site: SiteRole, pairs: Pairs<'_>) -> Result<Vec<PairView>, Error> {
-        let action = "DescribeDiskReplicaPairs";
+        let operation = ApiOperation::DescribeDiskReplicaPairs;
         let id = |pair: &PairView| pair.replica_pair_id.clone();
         let filter = match pairs {
             Pairs::Ids([]) => return Ok(vec![]),
-            Pairs::Ids(ids) => return self.by_ids(site, action, "PairIds", ids, id).await,
+            Pairs::Ids(ids) => return self.by_ids(site, operation, "PairIds", ids, id).await,
             Pairs::All => None,
             Pairs::InGroup(group_id) => Some(("ReplicaGroupId", group_id)),
             Pairs::Ungrouped => Some(("ReplicaGroupId", "-")),
         };
-        self.all_pages(site, action, filter, id).await
+        self.all_pages(site, operation, filter, id).await
     }
 
     /// `DescribeDiskReplicaPairs` of one pair. A pair that does not exist is [`Class::NotFound`].
     pub async fn pair(&self, site: SiteRole, pair_id: &str) -> Result<PairView, Error> {
         let pairs = self.pairs(site, Pairs::Ids(&[pair_id])).await?;
         let found = pairs.into_iter().find(|pair| pair.replica_pair_id == pair_id);
-        found.ok_or_else(|| missing("DescribeDiskReplicaPairs", "pair", pair_id))
+        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaPairs, "pair", pair_id))
     }
 
     /// `DeleteDiskReplicaPair` at the production site.
     pub async fn delete_pair(&self, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let query = self.query(SiteRole::Production).with("ReplicaPairId", pair_id).token(token);
-        self.change(SiteRole::Production, "DeleteDiskReplicaPair", query).await
+        self.change(SiteRole::Production, ApiOperation::DeleteDiskReplicaPair, query).await
     }
 
     /// `StartReplicaGroupDrill` at the standby site: the new drill's ID. Its disks are billed until it is cleared.
     pub async fn start_drill(&self, group_id: &str, token: &ClientToken) -> Result<String, Error> {
-        let action = "StartReplicaGroupDrill";
+        let operation = ApiOperation::StartReplicaGroupDrill;
         let query = self.query(SiteRole::Standby).with("GroupId", group_id).token(token);
-        new_id(action, "DrillId", &self.send(SiteRole::Standby, action, query, true).await?)
+        new_id(operation, "DrillId", &self.send(SiteRole::Standby, operation, query, true).await?)
     }
 
     /// `DescribeReplicaGroupDrills` at the standby site, where they run: all drills of a group, all pages.
     pub async fn drills(&self, group_id: &str) -> Result<Vec<DrillView>, Error> {
         let id = |drill: &DrillView| drill.drill_id.clone();
-        self.all_pages(SiteRole::Standby, "DescribeReplicaGroupDrills", Some(("GroupId", group_id)), id).await
+        self.all_pages(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), id)
+            .await
     }
 
     /// `ClearReplicaGroupDrill` at the standby site. It takes no token, so that a lost answer is [`Class::Ambiguous`]; asking
     /// a second time does no harm once the drill was looked at.
     pub async fn clear_drill(&self, group_id: &str, drill_id: &str) -> Result<(), Error> {
         let query = self.query(SiteRole::Standby).with("GroupId", group_id).with("DrillId", drill_id);
-        self.change(SiteRole::Standby, "ClearReplicaGroupDrill", query).await
+        self.change(SiteRole::Standby, ApiOperation::ClearReplicaGroupDrill, query).await
     }
 
     /// Asks for so many IDs at once as the service takes; for none, all entries of the region are meant.
     async fn by_ids<T: DeserializeOwned>(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         key: &'static str,
         ids: &[&str],
         id: impl Fn(&T) -> String + Copy,
     ) -> Result<Vec<T>, Error> {
         if ids.is_empty() {
-            return self.all_pages(site, action, None, id).await;
+            return self.all_pages(site, operation, None, id).await;
         }
         let mut all = Vec::new();
         for ids in ids.chunks(MOST_IDS) {
-            all.extend(self.all_pages(site, action, Some((key, &ids.join(","))), id).await?);
+            all.extend(self.all_pages(site, operation, Some((key, &ids.join(","))), id).await?);
         }
         Ok(all)
     }
@@ -317,20 +328,20 @@ impl Ebs {
     async fn all_pages<T: DeserializeOwned>(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         filter: Option<(&'static str, &str)>,
         id: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, Error> {
         let read = async |paging: &(dyn Fn(Query) -> Query + Sync)| {
             let query = filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
-            let page: Page<T> = parse(action, self.send(site, action, paging(query), false).await?)?;
+            let page: Page<T> = parse(operation, self.send(site, operation, paging(query), false).await?)?;
             match (page.entries, page.total_count) {
                 (Some(entries), _) => Ok((entries, page.next_token, page.total_count, page.page_number.is_some())),
                 (None, Some(0)) => Ok((vec![], page.next_token, page.total_count, page.page_number.is_some())),
-                (None, _) => Err(broken(action, "a page without its list")),
+                (None, _) => Err(broken(operation, "a page without its list")),
             }
         };
-        let mut pages = Pages::new(action, Twice::Refuse);
+        let mut pages = Pages::new(operation, Twice::Refuse);
         let mut token: Option<String> = None;
         for number in 1..=MOST_PAGES {
             let paging = |query: Query| query.with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
@@ -346,14 +357,14 @@ impl Ebs {
                 break;
             }
             if next == token {
-                return Err(broken(action, "the token of the page before"));
+                return Err(broken(operation, "the token of the page before"));
             }
             token = next;
         }
         if token.is_some() {
-            return Err(broken(action, "more pages than can be"));
+            return Err(broken(operation, "more pages than can be"));
         }
-        let mut pages = Pages::new(action, Twice::Refuse);
+        let mut pages = Pages::new(operation, Twice::Refuse);
         for number in 1..=MOST_PAGES {
             let paging = |query: Query| query.with("PageNumber", number).with("PageSize", PAGE_SIZE);
             let (entries, _, total, _) = read(&paging).await?;
@@ -363,18 +374,18 @@ impl Ebs {
                 return Ok(pages.all);
             }
         }
-        Err(broken(action, "more pages than can be"))
+        Err(broken(operation, "more pages than can be"))
     }
 }
 
-fn missing(action: &'static str, what: &str, id: &str) -> Error {
+fn missing(operation: ApiOperation, what: &str, id: &str) -> Error {
     let message = format!("there is no {what} {id} in this region");
-    Error { class: Class::NotFound, action, code: "NoSuchResource".into(), message, request_id: None }
+    Error { class: Class::NotFound, operation, code: "NoSuchResource".into(), message, request_id: None }
 }
 
 /// The ID of what was made. Without one the call has happened all the same.
-fn new_id(action: &'static str, key: &str, answer: &Value) -> Result<String, Error> {
+fn new_id(operation: ApiOperation, key: &str, answer: &Value) -> Result<String, Error> {
     let id = answer.get(key).and_then(Value::as_str).filter(|id| !id.is_empty());
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
-    id.map(Into::into).ok_or_else(|| ambiguous(broken(action, "no ID of what was made")))
+    id.map(Into::into).ok_or_else(|| ambiguous(broken(operation, "no ID of what was made")))
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 pub use self::shapes::*;
 use super::client::{Body, Call, Client, Style, Target};
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the budget.
@@ -51,7 +52,7 @@ impl RocketMq {
 
     async fn call(
         &self,
-        action: &'static str,
+        operation: ApiOperation,
         method: Method,
         path: String,
         query: Vec<(&'static str, String)>,
@@ -63,34 +64,43 @@ impl RocketMq {
         let query = query.into_iter().map(|(key, value)| (key.into(), value)).collect();
         // No operation has a client token.
         let (style, repeatable) = (Style::Roa, false);
-        let call = Call { action, method, path, query, body, style, changing, repeatable, secrets };
+        let call = Call { operation, method, path, query, body, style, changing, repeatable, secrets };
         self.client.send(&self.target, &call).await
+    }
+
+    /// Makes a change whose answer is a mere yes.
+    async fn change(
+        &self,
+        operation: ApiOperation,
+        method: Method,
+        path: String,
+        body: Option<&Value>,
+    ) -> Result<(), Error> {
+        accepted(operation, self.call(operation, method, path, vec![], body).await?)
     }
 
     /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat makes a second plan.
     pub async fn create_plan(&self, plan: &Plan) -> Result<i64, Error> {
-        let action = "CreateDisasterRecoveryPlan";
+        let operation = ApiOperation::CreateDisasterRecoveryPlan;
         let data = self
-            .call(action, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan)))
+            .call(operation, Method::POST, "/disaster_recovery".into(), vec![], Some(&json!(plan)))
             .await
             .map_err(referenced)?;
-        new_id(action, data)
+        new_id(operation, data)
     }
 
     /// `UpdateDisasterRecoveryPlan`: absent fields are left as they are.
     pub async fn update_plan(&self, plan_id: i64, plan: &Plan) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
-        self.call("UpdateDisasterRecoveryPlan", Method::PATCH, path, vec![], Some(&json!(plan)))
-            .await
-            .and_then(accepted)
+        self.change(ApiOperation::UpdateDisasterRecoveryPlan, Method::PATCH, path, Some(&json!(plan))).await
     }
 
     /// `GetDisasterRecoveryPlan`. A plan that does not exist is [`Class::NotFound`].
     pub async fn get_plan(&self, plan_id: i64) -> Result<PlanView, Error> {
-        let action = "GetDisasterRecoveryPlan";
+        let operation = ApiOperation::GetDisasterRecoveryPlan;
         let path = format!("/disaster_recovery/{plan_id}");
-        let plan: PlanView = found(action, self.call(action, Method::GET, path, vec![], None).await?)?;
-        if plan.plan_id == plan_id { Ok(plan) } else { Err(broken(action, "another plan than was asked for")) }
+        let plan: PlanView = found(operation, self.call(operation, Method::GET, path, vec![], None).await?)?;
+        if plan.plan_id == plan_id { Ok(plan) } else { Err(broken(operation, "another plan than was asked for")) }
     }
 
     /// `ListDisasterRecoveryPlans`: all plans of the region, all pages.
@@ -98,61 +108,68 @@ impl RocketMq {
     /// No filter is sent, since what exactly it matches is not documented and a plan must not be overlooked.
     pub async fn list_plans(&self) -> Result<Vec<PlanView>, Error> {
         let id = |plan: &PlanView| plan.plan_id;
-        self.all_pages("ListDisasterRecoveryPlans", "/disaster_recovery".into(), &[], PAGE_SIZE, Twice::Refuse, id)
-            .await
+        self.all_pages(
+            ApiOperation::ListDisasterRecoveryPlans,
+            "/disaster_recovery".into(),
+            &[],
+            PAGE_SIZE,
+            Twice::Refuse,
+            id,
+        )
+        .await
     }
 
     /// `DeleteDisasterRecoveryPlan`.
     pub async fn delete_plan(&self, plan_id: i64) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
-        self.call("DeleteDisasterRecoveryPlan", Method::DELETE, path, vec![], None).await.and_then(accepted)
+        self.change(ApiOperation::DeleteDisasterRecoveryPlan, Method::DELETE, path, None).await
     }
 
     /// `AddDisasterRecoveryItem`: the new item's ID. There is no client token: a repeat makes a second item.
     pub async fn add_item(&self, plan_id: i64, topics: &[ItemTopic]) -> Result<i64, Error> {
-        let action = "AddDisasterRecoveryItem";
+        let operation = ApiOperation::AddDisasterRecoveryItem;
         let path = format!("/disaster_recovery/{plan_id}/items");
         let body = json!({ "topics": topics });
-        let data = self.call(action, Method::POST, path, vec![], Some(&body)).await.map_err(referenced)?;
-        new_id(action, data)
+        let data = self.call(operation, Method::POST, path, vec![], Some(&body)).await.map_err(referenced)?;
+        new_id(operation, data)
     }
 
     /// `UpdateDisasterRecoveryItem`.
     pub async fn update_item(&self, plan_id: i64, item_id: i64, topics: &[ItemTopic]) -> Result<(), Error> {
         let body = json!({ "topics": topics });
         let path = item_path(plan_id, item_id);
-        self.call("UpdateDisasterRecoveryItem", Method::PATCH, path, vec![], Some(&body)).await.and_then(accepted)
+        self.change(ApiOperation::UpdateDisasterRecoveryItem, Method::PATCH, path, Some(&body)).await
     }
 
     /// `GetDisasterRecoveryItem`. An item that does not exist is [`Class::NotFound`].
     pub async fn get_item(&self, plan_id: i64, item_id: i64) -> Result<ItemView, Error> {
-        let action = "GetDisasterRecoveryItem";
-        found(action, self.call(action, Method::GET, item_path(plan_id, item_id), vec![], None).await?)
+        let operation = ApiOperation::GetDisasterRecoveryItem;
+        found(operation, self.call(operation, Method::GET, item_path(plan_id, item_id), vec![], None).await?)
     }
 
     /// `ListDisasterRecoveryItems`: all items of the plan, all pages.
     pub async fn list_items(&self, plan_id: i64) -> Result<Vec<ItemView>, Error> {
         let path = format!("/disaster_recovery/{plan_id}/items");
         let id = |item: &ItemView| item.item_id;
-        self.all_pages("ListDisasterRecoveryItems", path, &[], PAGE_SIZE, Twice::Refuse, id).await
+        self.all_pages(ApiOperation::ListDisasterRecoveryItems, path, &[], PAGE_SIZE, Twice::Refuse, id).await
     }
 
     /// `StartDisasterRecoveryItem`.
     pub async fn start_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = format!("{}/start", item_path(plan_id, item_id));
-        self.call("StartDisasterRecoveryItem", Method::POST, path, vec![], None).await.and_then(accepted)
+        self.change(ApiOperation::StartDisasterRecoveryItem, Method::POST, path, None).await
     }
 
     /// `StopDisasterRecoveryItem`.
     pub async fn stop_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = format!("{}/stop", item_path(plan_id, item_id));
-        self.call("StopDisasterRecoveryItem", Method::POST, path, vec![], None).await.and_then(accepted)
+        self.change(ApiOperation::StopDisasterRecoveryItem, Method::POST, path, None).await
     }
 
     /// `DeleteDisasterRecoveryItem`.
     pub async fn delete_item(&self, plan_id: i64, item_id: i64) -> Result<(), Error> {
         let path = item_path(plan_id, item_id);
-        self.call("DeleteDisasterRecoveryItem", Method::DELETE, path, vec![], None).await.and_then(accepted)
+        self.change(ApiOperation::DeleteDisasterRecoveryItem, Method::DELETE, path, None).await
     }
 
     /// `ListDisasterRecoveryCheckpoints`: all checkpoints of the item whose source is `source_instance_id`, all pages.
@@ -166,38 +183,46 @@ impl RocketMq {
         let query = [("instanceId", source_instance_id.to_owned())];
         let id = |checkpoint: &Checkpoint| checkpoint.checkpoint_id;
         // Checkpoints may be sorted by times that move while they are read.
-        self.all_pages("ListDisasterRecoveryCheckpoints", path, &query, CHECKPOINT_PAGE_SIZE, Twice::Skip, id).await
+        self.all_pages(
+            ApiOperation::ListDisasterRecoveryCheckpoints,
+            path,
+            &query,
+            CHECKPOINT_PAGE_SIZE,
+            Twice::Skip,
+            id,
+        )
+        .await
     }
 
     /// `SyncDisasterRecoveryCheckpoint`: synchronizes one checkpoint once, also for a group that is offline at the
     /// destination.
     pub async fn sync_checkpoint(&self, plan_id: i64, item_id: i64, checkpoint_id: i64) -> Result<(), Error> {
         let path = format!("{}/checkpoints/{checkpoint_id}", item_path(plan_id, item_id));
-        self.call("SyncDisasterRecoveryCheckpoint", Method::POST, path, vec![], None).await.and_then(accepted)
+        self.change(ApiOperation::SyncDisasterRecoveryCheckpoint, Method::POST, path, None).await
     }
 
     /// Reads all pages. A list that changed while it was read is [`Class::Unavailable`]: an entry may be missing, and an
     /// overlooked plan would be made a second time.
     async fn all_pages<T: DeserializeOwned>(
         &self,
-        action: &'static str,
+        operation: ApiOperation,
         path: String,
         query: &[(&'static str, String)],
         page_size: u64,
         twice: Twice,
         id: impl Fn(&T) -> i64,
     ) -> Result<Vec<T>, Error> {
-        let mut pages = Pages::new(action, twice);
+        let mut pages = Pages::new(operation, twice);
         for number in 1..=MOST_PAGES {
             let mut query = query.to_vec();
             query.push(("pageNumber", number.to_string()));
             query.push(("pageSize", page_size.to_string()));
-            let data = self.call(action, Method::GET, path.clone(), query, None).await?;
-            let page: Page<T> = parse(action, data)?;
+            let data = self.call(operation, Method::GET, path.clone(), query, None).await?;
+            let page: Page<T> = parse(operation, data)?;
             let entries = match (page.list, page.total_count) {
                 (Some(entries), _) => entries,
                 (None, Some(0)) => vec![],
-                (None, _) => return Err(broken(action, "a page without list")),
+                (None, _) => return Err(broken(operation, "a page without list")),
             };
             let empty = entries.is_empty();
             pages.add(entries, &id)?;
@@ -205,7 +230,7 @@ impl RocketMq {
                 return Ok(pages.all);
             }
         }
-        Err(broken(action, "more pages than can be"))
+        Err(broken(operation, "more pages than can be"))
     }
 }
 
@@ -213,27 +238,27 @@ fn item_path(plan_id: i64, item_id: i64) -> String {
     format!("/disaster_recovery/{plan_id}/items/{item_id}")
 }
 
-fn found<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Error> {
+fn found<T: DeserializeOwned>(operation: ApiOperation, data: Value) -> Result<T, Error> {
     if data.is_null() {
         let message = "the answer has no data".into();
-        return Err(Error { class: Class::NotFound, action, code: "NoData".into(), message, request_id: None });
+        return Err(Error { class: Class::NotFound, operation, code: "NoData".into(), message, request_id: None });
     }
-    parse(action, data)
+    parse(operation, data)
 }
 
 /// The answer of an operation whose data is a mere yes; `false` is none.
-fn accepted(data: Value) -> Result<(), Error> {
+fn accepted(operation: ApiOperation, data: Value) -> Result<(), Error> {
     if data != Value::Bool(false) {
         return Ok(());
     }
     let message = "the API answered false".into();
-    Err(Error { class: Class::Conflict, action: "the call", code: "False".into(), message, request_id: None })
+    Err(Error { class: Class::Conflict, operation, code: "False".into(), message, request_id: None })
 }
 
 /// The ID of what was made. Without one the call has happened all the same.
-fn new_id(action: &'static str, data: Value) -> Result<i64, Error> {
+fn new_id(operation: ApiOperation, data: Value) -> Result<i64, Error> {
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
-    maybe_number(data).ok().flatten().ok_or_else(|| ambiguous(broken(action, "no ID of what was made")))
+    maybe_number(data).ok().flatten().ok_or_else(|| ambiguous(broken(operation, "no ID of what was made")))
 }
 
 /// The passwords in a body, to be cut out of error texts.

@@ -27,6 +27,7 @@ use crate::api::disk_replica_group::{
 use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
 use crate::cloud::ebs;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Metrics};
 
@@ -292,7 +293,7 @@ fn measures(it: &Scope<'_>, group: &ebs::GroupView) -> GroupMeasures {
 /// Whether a refusal lasts: disks have to be detached, or half of the recovery point objective has to pass between two single
 /// synchronizations.
 fn patient(error: &Error) -> bool {
-    error.action == "ReprotectDiskReplicaGroup"
+    error.operation == ApiOperation::ReprotectDiskReplicaGroup
         || ["DeviceAttached", "ManualSyncLimit"].iter().any(|code| error.code.contains(code))
 }
 

@@ -9,6 +9,7 @@ use super::resolve;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, InstanceType};
 use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::{Checkpoint, ItemStatus, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
 use crate::controller::ownership::Owner;
@@ -143,10 +144,10 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
     plans.sort_by_key(|plan| plan.plan_id);
     if let Some(plan) = plans.iter().find(|plan| ids.contains(&plan.plan_id)) {
         let message = format!("plan {} is listed and yet cannot be read", plan.plan_id);
-        let action = "GetDisasterRecoveryPlan";
+        let operation = ApiOperation::GetDisasterRecoveryPlan;
         return Err(Error {
             class: Class::Unavailable,
-            action,
+            operation,
             code: "Inconsistent".into(),
             message,
             request_id: None,

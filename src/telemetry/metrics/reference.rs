@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
 use crate::cloud::client::Finished;
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::{Priority, RateLimit, Share};
 use crate::controller::plan::lag::GroupLag;
 
@@ -45,7 +46,12 @@ fn everything() -> Metrics {
     let (metrics, budget) = (Metrics::new(), Arc::new(RateLimit::new(1)));
     let duration = Duration::from_millis(10);
     metrics.leading(true);
-    metrics.requested(&Finished { product: "rocketmq", action: "ListDisasterRecoveryPlans", code: "OK", duration });
+    metrics.requested(&Finished {
+        product: "rocketmq",
+        operation: ApiOperation::ListDisasterRecoveryPlans,
+        code: "OK",
+        duration,
+    });
     budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
     metrics.budget(budget);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {

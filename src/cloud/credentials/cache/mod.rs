@@ -11,6 +11,7 @@ pub use signer::{Replaced, Signer};
 
 use super::{Credentials, CredentialsError, Issued, Provider};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 
 mod signer;
 
@@ -225,7 +226,8 @@ impl CredentialsCache {
             Err(_) => {
                 let message = format!("no credentials came within {} s", deadline.as_secs());
                 let (class, code) = (Class::Unavailable, "Timeout".into());
-                let error = Error { class, action: "credentials", code, message, request_id: None };
+                let error =
+                    Error { class, operation: ApiOperation::CredentialsSource, code, message, request_id: None };
                 Err(CredentialsError::Unreachable(error))
             }
         }

@@ -25,7 +25,13 @@ fn issued(id: &str, expires: i64) -> Result<Issued, CredentialsError> {
 }
 
 fn error(class: Class, code: &str) -> Error {
-    Error { class, action: "AssumeRole", code: code.into(), message: "m".into(), request_id: Some("R".into()) }
+    Error {
+        class,
+        operation: ApiOperation::AssumeRole,
+        code: code.into(),
+        message: "m".into(),
+        request_id: Some("R".into()),
+    }
 }
 
 fn down() -> Result<Issued, CredentialsError> {

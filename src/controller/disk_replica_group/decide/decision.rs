@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::disk_replica_group::{Direction, Drift, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::sign::payload_hash;
 use crate::controller::decision::Verdict;
 use crate::controller::disk_replica_group::lifecycle::Lifecycle;
@@ -65,21 +66,21 @@ pub enum Action {
 
 impl Action {
     /// The operation of the API.
-    pub fn name(&self) -> &'static str {
+    pub fn operation(&self) -> ApiOperation {
         match self {
-            Self::CreateGroup(_) => "CreateDiskReplicaGroup",
-            Self::CreatePair { .. } => "CreateDiskReplicaPair",
-            Self::AddPair { .. } => "AddDiskReplicaPair",
-            Self::RemovePair { .. } => "RemoveDiskReplicaPair",
-            Self::DeletePair { .. } => "DeleteDiskReplicaPair",
-            Self::ModifyGroup(_) => "ModifyDiskReplicaGroup",
-            Self::StartGroup { .. } => "StartDiskReplicaGroup",
-            Self::StopGroup => "StopDiskReplicaGroup",
-            Self::FailoverGroup => "FailoverDiskReplicaGroup",
-            Self::ReprotectGroup { .. } => "ReprotectDiskReplicaGroup",
-            Self::DeleteGroup => "DeleteDiskReplicaGroup",
-            Self::StartDrill => "StartReplicaGroupDrill",
-            Self::ClearDrill { .. } => "ClearReplicaGroupDrill",
+            Self::CreateGroup(_) => ApiOperation::CreateDiskReplicaGroup,
+            Self::CreatePair { .. } => ApiOperation::CreateDiskReplicaPair,
+            Self::AddPair { .. } => ApiOperation::AddDiskReplicaPair,
+            Self::RemovePair { .. } => ApiOperation::RemoveDiskReplicaPair,
+            Self::DeletePair { .. } => ApiOperation::DeleteDiskReplicaPair,
+            Self::ModifyGroup(_) => ApiOperation::ModifyDiskReplicaGroup,
+            Self::StartGroup { .. } => ApiOperation::StartDiskReplicaGroup,
+            Self::StopGroup => ApiOperation::StopDiskReplicaGroup,
+            Self::FailoverGroup => ApiOperation::FailoverDiskReplicaGroup,
+            Self::ReprotectGroup { .. } => ApiOperation::ReprotectDiskReplicaGroup,
+            Self::DeleteGroup => ApiOperation::DeleteDiskReplicaGroup,
+            Self::StartDrill => ApiOperation::StartReplicaGroupDrill,
+            Self::ClearDrill { .. } => ApiOperation::ClearReplicaGroupDrill,
         }
     }
 
@@ -103,9 +104,9 @@ impl Action {
             | Self::StopGroup
             | Self::FailoverGroup
             | Self::DeleteGroup
-            | Self::StartDrill => return self.name().to_owned(),
+            | Self::StartDrill => return self.operation().to_string(),
         };
-        format!("{}/{about}", self.name())
+        format!("{}/{about}", self.operation())
     }
 
     /// Whether the API takes a client token: then the call is written to status before it is made.

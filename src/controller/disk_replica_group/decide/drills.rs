@@ -195,7 +195,7 @@ fn go_on(
     let found = match &seen.drills {
         Some(Ok(found)) => found,
         Some(Err(error)) => {
-            run.message = format!("{} failed: {}", error.action, error.code);
+            run.message = format!("{} failed: {}", error.operation, error.code);
             if run.drill_id.is_some() && age >= kept {
                 clear_step(want, &run, decision);
             }

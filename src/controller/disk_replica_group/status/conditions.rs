@@ -9,6 +9,7 @@ use crate::api::condition::{protected, ready, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::controller::conditions::ConditionState;
 use crate::controller::conditions::{failure, listed};
 use crate::controller::resource::Resource;
@@ -168,7 +169,7 @@ pub(super) fn synchrony(
     failed: Option<&Error>,
 ) -> (ConditionState, bool) {
     // What becomes of a drill is said of the drill.
-    let failed = failed.filter(|error| !error.action.contains("Drill"));
+    let failed = failed.filter(|error| !error.operation.is_drill());
     if it.deleting() {
         let statement = match (failed, &decision.verdict) {
             (Some(error), _) => {
@@ -230,7 +231,7 @@ fn attached(it: &Scope<'_>, seen: &Observed, decision: &Decision, error: &Error)
     let explained = ["InvalidStatus", "NoPair", "OperateNotAllowed", "LastToken"];
     let (at, what) = if error.code.contains("DeviceAttached") {
         (direction.standby(), "replication cannot be started")
-    } else if error.action == "ReprotectDiskReplicaGroup"
+    } else if error.operation == ApiOperation::ReprotectDiskReplicaGroup
         && error.class == Class::Conflict
         && failed_over
         && !explained.iter().any(|code| error.code.contains(code))
