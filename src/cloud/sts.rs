@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Body, Call, Client, Style, Target};
-use super::credentials::cache::Signer;
+use super::credentials::signer::Signer;
 use super::credentials::{Credentials, CredentialsError, Issued};
 use super::error::{Class, Error};
 use super::operation::ApiOperation;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use disaster_recovery_operator::cloud::client::{Call, Style, Target};
-use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
+use disaster_recovery_operator::cloud::credentials::cache::CredentialsCache;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::credentials::{Issued, provider};
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::cloud::operation::ApiOperation;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
+use disaster_recovery_operator::cloud::credentials::cache::CredentialsCache;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::credentials::{CredentialsError, Issued, assume_role, oidc, provider};
 use disaster_recovery_operator::cloud::sts::{RoleRequest, Sts};
 use jiff::Timestamp;

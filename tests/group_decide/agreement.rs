@@ -7,7 +7,7 @@ use std::time::Duration;
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::cloud::client::{self, Client, Target};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::ebs::{self, Ebs};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};

@@ -19,7 +19,8 @@ pub use self::transport::{Bytes, HttpService, METADATA_HOST, TransportError, fro
 use self::request::{signed, unsigned};
 use self::response::{Answer, parse};
 use super::credentials::Credentials;
-use super::credentials::cache::{Replaced, about_the_key};
+use super::credentials::cache::about_the_key;
+use super::credentials::signer::Replaced;
 use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
 use super::operation::ApiOperation;
@@ -270,7 +271,7 @@ mod tests {
 
     use super::super::rate_limit::Priority;
     use super::*;
-    use crate::cloud::credentials::cache::Signer;
+    use crate::cloud::credentials::signer::Signer;
 
     fn call(changing: bool) -> Call {
         Call {

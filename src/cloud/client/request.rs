@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::credentials::Credentials;
-use super::super::credentials::cache::Signer;
+use super::super::credentials::signer::Signer;
 use super::super::operation::ApiOperation;
 use super::super::rate_limit::Priority;
 use super::super::sign;

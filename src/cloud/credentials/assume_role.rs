@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::cache::{CredentialsCache, Signer};
+use super::cache::CredentialsCache;
+use super::signer::Signer;
 use super::{Provider, provider};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 

@@ -9,33 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::profile::{self, Chosen};
+use super::services::Services;
 use super::{CredentialsError, Issued, Provider, Variables, ecs_role, environment, is_true, oidc, provider, variable};
-use crate::cloud::client::Client;
-use crate::cloud::client::HttpService;
-use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
-
-/// What the sources ask.
-#[derive(Clone)]
-pub struct Places {
-    /// For STS.
-    pub client: Client,
-    /// For the metadata service of the ECS instance.
-    pub http: HttpService,
-    /// The endpoint of STS: scheme and authority. Without, it is as the standard variables say.
-    pub sts: Option<String>,
-    /// The metadata service, of which [`ecs_role::base`] is the usual one.
-    pub metadata: String,
-}
-
-impl Places {
-    /// The endpoint of STS: as the operator was told, else as `region` and `vpc` say, else as the standard variables do.
-    pub(super) fn sts(&self, variables: &Variables, region: Option<&str>, vpc: Option<bool>) -> String {
-        let by_variable = variable(&**variables, endpoint::STS_REGION);
-        let vpc = vpc.unwrap_or_else(|| is_true(&**variables, endpoint::VPC_ENDPOINT_ENABLED));
-        self.sts.clone().unwrap_or_else(|| endpoint::sts(region.or(by_variable.as_deref()), vpc))
-    }
-}
 
 /// One of the sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +33,15 @@ enum Next {
 /// Credentials of the first source that is configured: both variables of a key, all three of RRSA, a `profile` file with the
 /// profile that is meant (none, where nobody knows the home), the metadata service unless it is disabled. A source that is
 /// configured and fails is told, and no other is asked. What gave credentials once is asked ever after.
-pub fn of(places: Places, profile: Option<PathBuf>, variables: Variables) -> Provider {
+pub fn of(services: Services, profile: Option<PathBuf>, variables: Variables) -> Provider {
     let used: Arc<Mutex<Option<Source>>> = Arc::default();
     provider(move || {
-        let (places, profile, variables, used) = (places.clone(), profile.clone(), variables.clone(), used.clone());
+        let (services, profile, variables, used) = (services.clone(), profile.clone(), variables.clone(), used.clone());
         async move {
             let only = *used.lock().unwrap_or_else(PoisonError::into_inner);
             let next = next(profile, &variables, only).await?;
             let source = next.source();
-            let issued = next.issued(&places, &variables).await.map_err(|error| told(error, source, only))?;
+            let issued = next.issued(&services, &variables).await.map_err(|error| told(error, source, only))?;
             if only.is_none() {
                 tracing::info!(identity = issued.identity, ?source, "the operator has an identity");
                 *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
@@ -116,17 +92,17 @@ impl Next {
         }
     }
 
-    async fn issued(self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
+    async fn issued(self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
         match self {
             Self::Environment => environment::read(&**variables).map(Issued::lasting),
             Self::Oidc(assumed, file) => {
-                let sts = Sts::new(places.client.clone(), places.sts(variables, None, None));
+                let sts = Sts::new(services.client.clone(), services.sts(variables, None, None));
                 oidc::of(sts, assumed, oidc::file(file))().await
             }
-            Self::Profile(chosen) => chosen.issued(places, variables).await,
+            Self::Profile(chosen) => chosen.issued(services, variables).await,
             Self::EcsRole => {
                 let role = variable(&**variables, ecs_role::ROLE);
-                ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+                ecs_role::ask(&services.http, &services.metadata, role.as_deref()).await
             }
         }
     }

@@ -9,6 +9,8 @@ pub mod environment;
 pub mod oidc;
 pub mod profile;
 pub mod secret;
+pub mod services;
+pub mod signer;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use super::cache::Signer;
-use super::chain::Places;
 use super::oidc::{self, DEFAULT_SESSION_NAME};
+use super::services::Services;
+use super::signer::Signer;
 use super::{Credentials, CredentialsError, Issued, Provider, Variables, ecs_role, is_true, provider, variable};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
@@ -65,13 +65,13 @@ pub fn default_path(variables: impl Fn(&str) -> Option<String>) -> Option<PathBu
     variable(variables, "HOME").map(|home| Path::new(&home).join(".aliyun").join("config.json"))
 }
 
-/// The credentials of the profile in `file`. `places` is what some modes ask.
-pub fn of(places: Places, file: PathBuf, variables: Variables) -> Provider {
+/// The credentials of the profile in `file`. `services` is what some modes ask.
+pub fn of(services: Services, file: PathBuf, variables: Variables) -> Provider {
     provider(move || {
-        let (places, file, variables) = (places.clone(), file.clone(), variables.clone());
+        let (services, file, variables) = (services.clone(), file.clone(), variables.clone());
         async move {
             match chosen(&file, &variables).await? {
-                Some(chosen) => chosen.issued(&places, &variables).await,
+                Some(chosen) => chosen.issued(&services, &variables).await,
                 None => Err(unusable(format!("{} has none that is meant: name one in {PROFILE}", file.display()))),
             }
         }
@@ -112,15 +112,15 @@ pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<
 
 impl Chosen {
     /// The credentials of the profile.
-    pub(super) async fn issued(&self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
-        self.of_profile(&self.name, LONGEST_CHAIN, places, variables).await
+    pub(super) async fn issued(&self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
+        self.of_profile(&self.name, LONGEST_CHAIN, services, variables).await
     }
 
     fn of_profile<'a>(
         &'a self,
         name: &'a str,
         steps: usize,
-        places: &'a Places,
+        services: &'a Services,
         variables: &'a Variables,
     ) -> BoxFuture<'a, Result<Issued, CredentialsError>> {
         Box::pin(async move {
@@ -134,7 +134,7 @@ impl Chosen {
             let session_name = session.unwrap_or(DEFAULT_SESSION_NAME).to_owned();
             let sts = || {
                 let region = given(profile.sts_region.as_deref());
-                Sts::new(places.client.clone(), places.sts(variables, region, profile.enable_vpc))
+                Sts::new(services.client.clone(), services.sts(variables, region, profile.enable_vpc))
             };
             match given(profile.mode.as_deref()) {
                 Some("AK") => Ok(Issued::lasting(profile.key(name)?)),
@@ -150,7 +150,7 @@ impl Chosen {
                         let steps = steps.checked_sub(1).ok_or_else(|| {
                             wrong("is reached through too many others, or through itself: correct source_profile")
                         })?;
-                        self.of_profile(&source, steps, places, variables).await?.credentials
+                        self.of_profile(&source, steps, services, variables).await?.credentials
                     };
                     let external_id = given(profile.external_id.as_deref()).map(str::to_owned);
                     let role_arn = need(&profile.ram_role_arn, "ram_role_arn")?;
@@ -170,7 +170,7 @@ impl Chosen {
                 Some("EcsRamRole") => {
                     let role = given(profile.ram_role_name.as_deref()).map(str::to_owned);
                     let role = role.or_else(|| variable(&**variables, ecs_role::ROLE));
-                    ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+                    ecs_role::ask(&services.http, &services.metadata, role.as_deref()).await
                 }
                 Some(mode) if mode.len() <= 40 && mode.bytes().all(|c| c.is_ascii_alphanumeric()) => {
                     let known = "AK, StsToken, RamRoleArn, ChainableRamRoleArn, OIDC or EcsRamRole";

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::super::client::Target;
-use super::{ClientToken, Tag};
+use super::shapes::Tag;
+use super::token::ClientToken;
 
 /// Parameters in the API's own names.
 pub(super) struct Query(pub(super) Vec<(Cow<'static, str>, String)>);

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{EndpointError, is_loopback};
+use super::error::EndpointError;
 
 /// The installation's rule for endpoints that an account names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,6 +160,12 @@ fn authority(text: &str) -> Option<(String, Option<&str>)> {
         None => host.parse::<Ipv4Addr>().is_ok() || is_name(&host),
     };
     fits.then_some((host, port))
+}
+
+/// Whether a host is this machine: `localhost`, or an address of loopback in its usual spelling.
+pub(in crate::cloud) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn is_name(host: &str) -> bool {

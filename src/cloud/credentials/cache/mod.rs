@@ -7,13 +7,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use signer::{Replaced, Signer};
-
 use super::{Credentials, CredentialsError, Issued, Provider};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
-
-mod signer;
 
 /// Temporary credentials are renewed so long before they end, or in the last third of a shorter life.
 /// (The official SDK for Python renews 15 minutes before.)

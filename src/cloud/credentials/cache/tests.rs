@@ -5,6 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::cloud::credentials::provider;
+use crate::cloud::credentials::signer::Signer;
 
 const PAUSE: Duration = Duration::from_secs(5);
 

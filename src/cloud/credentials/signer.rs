@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::super::{Credentials, CredentialsError, Issued};
-use super::CredentialsCache;
+use super::cache::CredentialsCache;
+use super::{Credentials, CredentialsError, Issued};
 use crate::cloud::error::Error;
 
 /// Who signs the calls of a pass: what an identity gave at its beginning, renewed when it is due.
