@@ -103,7 +103,7 @@ pub(super) fn referenced(error: Error) -> Error {
 
 /// What an entry means that comes on two pages.
 #[derive(Clone, Copy)]
-pub(super) enum Twice {
+pub(super) enum Duplicates {
     /// Another one may be missing.
     Refuse,
     /// It is the same one.
@@ -111,12 +111,12 @@ pub(super) enum Twice {
 }
 
 /// No list is longer: it is kept in memory whole.
-const MOST_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// The pages of a list that were read so far.
 pub(super) struct Pages<T, Id> {
     operation: ApiOperation,
-    twice: Twice,
+    duplicates: Duplicates,
     ids: BTreeSet<Id>,
     read: usize,
     /// Their entries.
@@ -124,21 +124,21 @@ pub(super) struct Pages<T, Id> {
 }
 
 impl<T, Id: Ord> Pages<T, Id> {
-    pub(super) fn new(operation: ApiOperation, twice: Twice) -> Self {
-        Self { operation, twice, ids: BTreeSet::new(), read: 0, all: Vec::new() }
+    pub(super) fn new(operation: ApiOperation, duplicates: Duplicates) -> Self {
+        Self { operation, duplicates, ids: BTreeSet::new(), read: 0, all: Vec::new() }
     }
 
     /// Adds a page; an entry that came before says that the list changed while it was read.
     pub(super) fn add(&mut self, entries: Vec<T>, id: impl Fn(&T) -> Id) -> Result<(), Error> {
         self.read += entries.len();
-        if self.read > MOST_ENTRIES {
+        if self.read > MAX_ENTRIES {
             return Err(broken(self.operation, "more entries than anybody can have"));
         }
         for entry in entries {
-            match (self.ids.insert(id(&entry)), self.twice) {
+            match (self.ids.insert(id(&entry)), self.duplicates) {
                 (true, _) => self.all.push(entry),
-                (false, Twice::Skip) => {}
-                (false, Twice::Refuse) => {
+                (false, Duplicates::Skip) => {}
+                (false, Duplicates::Refuse) => {
                     return Err(broken(self.operation, "an entry on two pages: the list changed while it was read"));
                 }
             }
@@ -148,7 +148,7 @@ impl<T, Id: Ord> Pages<T, Id> {
 
     /// Whether so many entries were read as the list has by what the service says; without that, only an empty page ends
     /// it, since pages may be shorter than was asked for.
-    pub(super) fn whole(&self, total: Option<i64>, empty: bool) -> Result<bool, Error> {
+    pub(super) fn is_complete(&self, total: Option<i64>, empty: bool) -> Result<bool, Error> {
         match total.map(|total| usize::try_from(total).unwrap_or_default()) {
             Some(total) if self.read >= total => Ok(true),
             Some(_) if empty => Err(broken(self.operation, "fewer entries than its totalCount")),

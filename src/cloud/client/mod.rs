@@ -24,16 +24,16 @@ use super::credentials::signer::Replaced;
 use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
 use super::operation::ApiOperation;
-use super::rate_limit::{RateLimit, Share};
+use super::rate_limit::{BucketKey, RateLimit};
 
 /// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
-const MOST_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The code of a call that was not made, or given up, since the [`Fence`] was closed.
 pub const NOT_LEADING: &str = "NotLeading";
 
 /// How often what may be repeated is tried within one call.
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// A finished request, for the metrics.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct Finished<'a> {
 /// Who is told of finished requests.
 pub type Listener = Arc<dyn Fn(&Finished<'_>) + Send + Sync>;
 
-/// What all calls of this process share.
+/// What all calls of this process bucket.
 #[derive(Clone)]
 pub struct Client {
     http: HttpService,
@@ -96,16 +96,16 @@ impl Client {
     ///
     /// What is refused for its key is not carried out, so that it is made once more where the signer has another by now.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
-        let share = Share { product: target.product, region: &target.region, priority: target.priority };
+        let bucket = BucketKey { product: target.product, region: &target.region, priority: target.priority };
         let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
-            match self.rate_limit.reserve(share, Instant::now(), MOST_WAIT) {
+            match self.rate_limit.reserve(bucket, Instant::now(), MAX_WAIT) {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(wait) => {
                     let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
                     let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
-                    return Err(after(
+                    return Err(ambiguous_if(
                         lost,
                         Error { class, operation: call.operation, code, message, request_id: None },
                     ));
@@ -115,10 +115,10 @@ impl Client {
                 Some(signer) => Some(signer.credentials(Timestamp::now()).await),
                 None => None,
             };
-            let accepted = || target.signer.iter().for_each(|signer| signer.accepted(&target.endpoint));
+            let accepted = || target.signer.iter().for_each(|signer| signer.report_accepted(&target.endpoint));
             let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
-                Ok((data, request_id)) => (Ok(data), request_id.map(|id| shortened(&id))),
+                Ok((data, request_id)) => (Ok(data), request_id.map(|id| one_line(&id))),
                 Err(error) => (Err(error.clone()), error.request_id),
             };
             let code = outcome.as_ref().map_or_else(|error| label(&error.code), |_| "OK");
@@ -133,7 +133,7 @@ impl Client {
             }
             let error = match outcome {
                 Ok(data) => {
-                    self.rate_limit.succeeded(share, Instant::now());
+                    self.rate_limit.succeeded(bucket, Instant::now());
                     accepted();
                     return Ok(data);
                 }
@@ -141,10 +141,10 @@ impl Client {
             };
             lost |= error.class == Class::Ambiguous;
             if let (Some(signer), Some(refused), true) = (&target.signer, &credentials, about_the_key(&error)) {
-                let (place, now) = (&target.endpoint, Timestamp::now());
+                let (endpoint, now) = (&target.endpoint, Timestamp::now());
                 let outcome = match replaced {
                     true => Replaced::No,
-                    false => signer.replace(refused, place, &error, call.changing, now).await,
+                    false => signer.replace(refused, endpoint, &error, call.changing, now).await,
                 };
                 match outcome {
                     Replaced::Yes => {
@@ -152,8 +152,10 @@ impl Client {
                         continue;
                     }
                     // The next pass looks at what the other identity sees.
-                    Replaced::ByAnother => return Err(after(lost, Error { class: Class::Unavailable, ..error })),
-                    Replaced::No => signer.refused(refused, place, &error, now),
+                    Replaced::ByAnother => {
+                        return Err(ambiguous_if(lost, Error { class: Class::Unavailable, ..error }));
+                    }
+                    Replaced::No => signer.report_refused(refused, endpoint, &error, now),
                 }
             }
             // Whoever is told what is wrong with a call was let in.
@@ -163,15 +165,15 @@ impl Client {
             }
             let repeat = match error.class {
                 Class::Throttled { after } => {
-                    self.rate_limit.throttled(share, after, Instant::now());
+                    self.rate_limit.throttled(bucket, after, Instant::now());
                     false
                 }
                 Class::Unavailable => !call.changing || call.repeatable,
                 Class::Ambiguous => call.repeatable,
                 Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => false,
             };
-            if !repeat || attempt >= ATTEMPTS {
-                return Err(after(lost, error));
+            if !repeat || attempt >= MAX_ATTEMPTS {
+                return Err(ambiguous_if(lost, error));
             }
             let pause = Duration::from_millis(100 << attempt);
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -184,7 +186,7 @@ impl Client {
             class,
             operation: call.operation,
             code: code.into(),
-            message: shortened(&scrub(message, signer, call)),
+            message: one_line(&scrub(message, signer, call)),
             request_id: None,
         };
         let nonce = uuid::Uuid::new_v4().simple().to_string();
@@ -211,7 +213,7 @@ impl Client {
         let (parts, body) = response.into_parts();
         parse(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
             // A secret that is cut in two could no longer be found.
-            let clean = |text: String| shortened(&scrub(text, signer, call));
+            let clean = |text: String| one_line(&scrub(text, signer, call));
             let (code, message) = (clean(error.code), clean(error.message));
             Error { code, message, request_id: error.request_id.map(clean), ..error }
         })
@@ -219,7 +221,7 @@ impl Client {
 }
 
 /// What a failure means after an answer was lost: the call may have happened, whatever is said of its repeat.
-fn after(lost: bool, error: Error) -> Error {
+fn ambiguous_if(lost: bool, error: Error) -> Error {
     match error.class {
         Class::NotFound => error,
         _ if lost => Error { class: Class::Ambiguous, ..error },
@@ -235,7 +237,7 @@ fn label(code: &str) -> &str {
 }
 
 /// Messages go into conditions and logs: one line, not endless.
-fn shortened(message: &str) -> String {
+fn one_line(message: &str) -> String {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect();
     line.trim().to_owned()
 }

@@ -13,9 +13,9 @@ pub use bytes::Bytes;
 use super::super::endpoint;
 
 /// How long what was sent may stay unacknowledged before the connection is given up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most that an answer may hold; a page of 1,000 entries is far below. Read as JSON it takes many times as much.
-const LARGEST_ANSWER: usize = 8 << 20;
+const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 /// Where an ECS instance asks for what it is and has. Source: the official SDK.
 pub const METADATA_HOST: &str = "100.100.100.200";
@@ -46,7 +46,7 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect_timeout)
             // What nobody acknowledged is not sent again and again after another process took over.
-            .tcp_user_timeout(UNACKNOWLEDGED)
+            .tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT)
             // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
             .pool_idle_timeout(Duration::from_secs(15))
     };
@@ -66,7 +66,7 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             }
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
-                if body.len() + chunk.len() > LARGEST_ANSWER {
+                if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                     return Err(TransportError::Lost("the answer is larger than 8 MiB".into()));
                 }
                 body.extend_from_slice(&chunk);
@@ -98,7 +98,7 @@ where
                 .await
                 .map_err(|error| TransportError::NotSent(error.to_string()))?;
             let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER)
+            let body = Limited::new(body, MAX_ANSWER_BYTES)
                 .collect()
                 .await
                 .map_err(|error| TransportError::Lost(error.to_string()))?;
@@ -108,15 +108,15 @@ where
 }
 
 fn not_sent(error: &reqwest::Error) -> TransportError {
-    TransportError::NotSent(causes(error))
+    TransportError::NotSent(innermost_cause(error))
 }
 
 fn lost(error: &reqwest::Error) -> TransportError {
-    TransportError::Lost(causes(error))
+    TransportError::Lost(innermost_cause(error))
 }
 
 /// The innermost cause, which is the one that says what happened; the outer ones repeat the URL.
-fn causes(error: &reqwest::Error) -> String {
+fn innermost_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

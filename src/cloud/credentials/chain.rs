@@ -41,7 +41,8 @@ pub fn of(services: Services, profile: Option<PathBuf>, variables: Variables) ->
             let only = *used.lock().unwrap_or_else(PoisonError::into_inner);
             let next = next(profile, &variables, only).await?;
             let source = next.source();
-            let issued = next.issued(&services, &variables).await.map_err(|error| told(error, source, only))?;
+            let issued =
+                next.issued(&services, &variables).await.map_err(|error| with_alternatives(error, source, only))?;
             if only.is_none() {
                 tracing::info!(identity = issued.identity, ?source, "the operator has an identity");
                 *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
@@ -79,7 +80,11 @@ async fn next(profile: Option<PathBuf>, variables: &Variables, only: Option<Sour
     if counts(Source::EcsRole) && !is_true(&**variables, ecs_role::DISABLED) {
         return Ok(Next::EcsRole);
     }
-    Err(CredentialsError::NoSource(format!("{}, and {}=true: give it one of them", looked_for(), ecs_role::DISABLED)))
+    Err(CredentialsError::NoSource(format!(
+        "{}, and {}=true: give it one of them",
+        sources_without_credentials(),
+        ecs_role::DISABLED
+    )))
 }
 
 impl Next {
@@ -94,7 +99,7 @@ impl Next {
 
     async fn issued(self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
         match self {
-            Self::Environment => environment::read(&**variables).map(Issued::lasting),
+            Self::Environment => environment::read(&**variables).map(Issued::without_expiry),
             Self::Oidc(assumed, file) => {
                 let sts = Sts::new(services.client.clone(), services.sts(variables, None, None));
                 oidc::of(sts, assumed, oidc::file(file))().await
@@ -109,16 +114,16 @@ impl Next {
 }
 
 /// Whoever never meant the instance's role is told what else there is.
-fn told(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
+fn with_alternatives(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
     match error {
         CredentialsError::MetadataUnavailable(why) if source == Source::EcsRole && only.is_none() => {
-            CredentialsError::MetadataUnavailable(format!("{why} ({})", looked_for()))
+            CredentialsError::MetadataUnavailable(format!("{why} ({})", sources_without_credentials()))
         }
         error => error,
     }
 }
 
-fn looked_for() -> String {
+fn sources_without_credentials() -> String {
     format!(
         "neither {} and {} are set, nor {}, {} and {}, nor is there a profile in ~/.aliyun/config.json",
         environment::ACCESS_KEY_ID,

@@ -26,7 +26,7 @@ const TOKEN_SECONDS: HeaderValue = HeaderValue::from_static("21600");
 const TOKEN_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token-ttl-seconds");
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token");
 /// How long one request may take. The official SDK waits 1 s.
-const DEADLINE: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the metadata service is.
 pub fn base() -> String {
@@ -120,8 +120,8 @@ async fn send(http: &HttpService, request: Request<Bytes>) -> Result<(u16, Bytes
     let unreachable = |why: String| {
         unavailable(format!("{why}; where the operator does not run on an ECS instance, set {DISABLED}=true"))
     };
-    match tokio::time::timeout(DEADLINE, http.clone().oneshot(request)).await {
-        Err(_) => Err(unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+    match tokio::time::timeout(REQUEST_TIMEOUT, http.clone().oneshot(request)).await {
+        Err(_) => Err(unreachable(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))),
         Ok(Err(error)) => Err(unreachable(error.to_string())),
         Ok(Ok(answer)) => Ok((answer.status().as_u16(), answer.into_body())),
     }

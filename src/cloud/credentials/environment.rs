@@ -23,7 +23,7 @@ pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Cr
 
 /// The credentials of the variables, for as long as nobody says otherwise.
 pub fn of(variables: Variables) -> Provider {
-    provider(move || std::future::ready(read(&*variables).map(Issued::lasting)))
+    provider(move || std::future::ready(read(&*variables).map(Issued::without_expiry)))
 }
 
 #[cfg(test)]

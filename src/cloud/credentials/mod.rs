@@ -61,7 +61,7 @@ pub struct Issued {
 
 impl Issued {
     /// A key that nobody says the end of.
-    pub fn lasting(credentials: Credentials) -> Self {
+    pub fn without_expiry(credentials: Credentials) -> Self {
         let identity = masked(&credentials.access_key_id);
         Self { credentials, expires: None, identity }
     }

@@ -20,7 +20,7 @@ pub const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 /// `true` where the file is not to be read: a variable of the official SDKs.
 pub const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 /// How many profiles a role may be assumed through.
-const LONGEST_CHAIN: usize = 5;
+const MAX_SOURCE_PROFILES: usize = 5;
 
 #[derive(Deserialize)]
 struct File {
@@ -113,7 +113,7 @@ pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<
 impl Chosen {
     /// The credentials of the profile.
     pub(super) async fn issued(&self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
-        self.of_profile(&self.name, LONGEST_CHAIN, services, variables).await
+        self.of_profile(&self.name, MAX_SOURCE_PROFILES, services, variables).await
     }
 
     fn of_profile<'a>(
@@ -137,10 +137,10 @@ impl Chosen {
                 Sts::new(services.client.clone(), services.sts(variables, region, profile.enable_vpc))
             };
             match given(profile.mode.as_deref()) {
-                Some("AK") => Ok(Issued::lasting(profile.key(name)?)),
+                Some("AK") => Ok(Issued::without_expiry(profile.key(name)?)),
                 Some("StsToken") => {
                     let token = secret(&profile.sts_token).ok_or_else(|| wrong("has no sts_token"))?;
-                    Ok(Issued::lasting(Credentials { security_token: Some(token), ..profile.key(name)? }))
+                    Ok(Issued::without_expiry(Credentials { security_token: Some(token), ..profile.key(name)? }))
                 }
                 Some(mode @ ("RamRoleArn" | "ChainableRamRoleArn")) => {
                     let base = if mode == "RamRoleArn" {

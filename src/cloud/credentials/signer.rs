@@ -14,20 +14,20 @@ use crate::cloud::error::Error;
 pub struct Signer(Arc<Held>);
 
 struct Held {
-    identity: Option<Arc<CredentialsCache>>,
+    cache: Option<Arc<CredentialsCache>>,
     issued: Mutex<Issued>,
 }
 
 impl Signer {
     /// One that never changes.
     pub fn fixed(credentials: Credentials) -> Self {
-        Self(Arc::new(Held { identity: None, issued: Mutex::new(Issued::lasting(credentials)) }))
+        Self(Arc::new(Held { cache: None, issued: Mutex::new(Issued::without_expiry(credentials)) }))
     }
 
     /// One with the credentials that an identity has at `now`.
-    pub async fn of(identity: &Arc<CredentialsCache>, now: Timestamp) -> Result<Self, CredentialsError> {
-        let issued = Mutex::new(identity.credentials(now).await?);
-        Ok(Self(Arc::new(Held { identity: Some(identity.clone()), issued })))
+    pub async fn of(cache: &Arc<CredentialsCache>, now: Timestamp) -> Result<Self, CredentialsError> {
+        let issued = Mutex::new(cache.credentials(now).await?);
+        Ok(Self(Arc::new(Held { cache: Some(cache.clone()), issued })))
     }
 
     /// Who signs, for people.
@@ -42,8 +42,8 @@ impl Signer {
     /// What signs the next call. Where renewing fails, what there is: whether it is good, the cloud says.
     pub async fn credentials(&self, now: Timestamp) -> Credentials {
         let held = self.issued().clone();
-        if let (Some(identity), Some(_)) = (&self.0.identity, held.expires)
-            && let Ok(issued) = identity.credentials(now).await
+        if let (Some(cache), Some(_)) = (&self.0.cache, held.expires)
+            && let Ok(issued) = cache.credentials(now).await
         {
             *self.issued() = issued.clone();
             return issued.credentials;
@@ -56,13 +56,13 @@ impl Signer {
     pub async fn replace(
         &self,
         refused: &Credentials,
-        place: &str,
+        endpoint: &str,
         error: &Error,
         changing: bool,
         now: Timestamp,
     ) -> Replaced {
-        let Some(identity) = &self.0.identity else { return Replaced::No };
-        let Some(issued) = identity.instead_of(refused, place, error, now).await else { return Replaced::No };
+        let Some(cache) = &self.0.cache else { return Replaced::No };
+        let Some(issued) = cache.replacement_for(refused, endpoint, error, now).await else { return Replaced::No };
         if changing && issued.identity != self.identity() {
             return Replaced::ByAnother;
         }
@@ -71,16 +71,16 @@ impl Signer {
     }
 
     /// The cloud refused a call to `place` for its key, and nothing is to be done about it now.
-    pub fn refused(&self, refused: &Credentials, place: &str, error: &Error, now: Timestamp) {
-        if let Some(identity) = &self.0.identity {
-            identity.refused(refused, place, error, now);
+    pub fn report_refused(&self, refused: &Credentials, endpoint: &str, error: &Error, now: Timestamp) {
+        if let Some(cache) = &self.0.cache {
+            cache.report_refused(refused, endpoint, error, now);
         }
     }
 
     /// The cloud took a call to `place`.
-    pub fn accepted(&self, place: &str) {
-        if let Some(identity) = &self.0.identity {
-            identity.accepted(place);
+    pub fn report_accepted(&self, endpoint: &str) {
+        if let Some(cache) = &self.0.cache {
+            cache.report_accepted(endpoint);
         }
     }
 }

@@ -19,7 +19,7 @@ pub use self::token::{ClientToken, NoClientToken};
 use super::client::{Call, Client, Style, Target};
 use super::error::{Class, Error};
 use super::operation::ApiOperation;
-use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
+use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the budget.
 pub const PRODUCT: &str = "ebs";
@@ -29,9 +29,9 @@ pub const VERSION: &str = "2021-07-30";
 /// Entries a page; the API takes up to 500 with a token and up to 100 with page numbers (OpenAPI metadata).
 const PAGE_SIZE: usize = 100;
 /// The most IDs that one call may ask for (OpenAPI metadata).
-const MOST_IDS: usize = 100;
+const MAX_IDS: usize = 100;
 /// More pages than this are a fault of the other side.
-const MOST_PAGES: u64 = 10_000;
+const MAX_PAGES: u64 = 10_000;
 
 /// One of the two sites of a group. They may be two zones of one region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,7 +317,7 @@ impl Ebs {
             return self.all_pages(site, operation, None, id).await;
         }
         let mut all = Vec::new();
-        for ids in ids.chunks(MOST_IDS) {
+        for ids in ids.chunks(MAX_IDS) {
             all.extend(self.all_pages(site, operation, Some((key, &ids.join(","))), id).await?);
         }
         Ok(all)
@@ -341,16 +341,16 @@ impl Ebs {
                 (None, _) => Err(broken(operation, "a page without its list")),
             }
         };
-        let mut pages = Pages::new(operation, Twice::Refuse);
+        let mut pages = Pages::new(operation, Duplicates::Refuse);
         let mut token: Option<String> = None;
-        for number in 1..=MOST_PAGES {
+        for number in 1..=MAX_PAGES {
             let paging = |query: Query| query.with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
             let (entries, next, total, numbered) = read(&paging).await?;
             pages.add(entries, &id)?;
             let next = next.filter(|next| !next.is_empty());
             if next.is_none() {
                 // With tokens the total means nothing; without any, it says whether this is all.
-                let all = number > 1 || if total.is_some() { pages.whole(total, false)? } else { !numbered };
+                let all = number > 1 || if total.is_some() { pages.is_complete(total, false)? } else { !numbered };
                 if all {
                     return Ok(pages.all);
                 }
@@ -364,13 +364,13 @@ impl Ebs {
         if token.is_some() {
             return Err(broken(operation, "more pages than can be"));
         }
-        let mut pages = Pages::new(operation, Twice::Refuse);
-        for number in 1..=MOST_PAGES {
+        let mut pages = Pages::new(operation, Duplicates::Refuse);
+        for number in 1..=MAX_PAGES {
             let paging = |query: Query| query.with("PageNumber", number).with("PageSize", PAGE_SIZE);
             let (entries, _, total, _) = read(&paging).await?;
             let empty = entries.is_empty();
             pages.add(entries, &id)?;
-            if pages.whole(total, empty)? {
+            if pages.is_complete(total, empty)? {
                 return Ok(pages.all);
             }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::super::sign::payload_hash;
 
 /// The longest token that EBS takes, in characters (help page of ReprotectDiskReplicaGroup).
-const LONGEST: usize = 64;
+const MAX_LENGTH: usize = 64;
 
 /// A client token: the same one with the same parameters gets the result of the first call, with others the code
 /// `IdempotentParameterMismatch` (help page 25693).
@@ -21,7 +21,7 @@ impl ClientToken {
     /// Takes a text of 1 to 64 printable ASCII characters; upper and lower case differ.
     pub fn new(text: impl Into<String>) -> Result<Self, NoClientToken> {
         let text = text.into();
-        let fits = !text.is_empty() && text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let fits = !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if fits { Ok(Self(text)) } else { Err(NoClientToken) }
     }
 

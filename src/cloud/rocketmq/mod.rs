@@ -15,7 +15,7 @@ pub use self::shapes::*;
 use super::client::{Body, Call, Client, Style, Target};
 use super::error::{Class, Error};
 use super::operation::ApiOperation;
-use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
+use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the budget.
 pub const PRODUCT: &str = "rocketmq";
@@ -27,7 +27,7 @@ const PAGE_SIZE: u64 = 1000;
 /// Checkpoints a page; no bound is published, the console uses far less.
 const CHECKPOINT_PAGE_SIZE: u64 = 100;
 /// More pages than this are a fault of the other side.
-const MOST_PAGES: u64 = 100_000;
+const MAX_PAGES: u64 = 100_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,7 +113,7 @@ impl RocketMq {
             "/disaster_recovery".into(),
             &[],
             PAGE_SIZE,
-            Twice::Refuse,
+            Duplicates::Refuse,
             id,
         )
         .await
@@ -151,7 +151,7 @@ impl RocketMq {
     pub async fn list_items(&self, plan_id: i64) -> Result<Vec<ItemView>, Error> {
         let path = format!("/disaster_recovery/{plan_id}/items");
         let id = |item: &ItemView| item.item_id;
-        self.all_pages(ApiOperation::ListDisasterRecoveryItems, path, &[], PAGE_SIZE, Twice::Refuse, id).await
+        self.all_pages(ApiOperation::ListDisasterRecoveryItems, path, &[], PAGE_SIZE, Duplicates::Refuse, id).await
     }
 
     /// `StartDisasterRecoveryItem`.
@@ -188,7 +188,7 @@ impl RocketMq {
             path,
             &query,
             CHECKPOINT_PAGE_SIZE,
-            Twice::Skip,
+            Duplicates::Skip,
             id,
         )
         .await
@@ -209,11 +209,11 @@ impl RocketMq {
         path: String,
         query: &[(&'static str, String)],
         page_size: u64,
-        twice: Twice,
+        duplicates: Duplicates,
         id: impl Fn(&T) -> i64,
     ) -> Result<Vec<T>, Error> {
-        let mut pages = Pages::new(operation, twice);
-        for number in 1..=MOST_PAGES {
+        let mut pages = Pages::new(operation, duplicates);
+        for number in 1..=MAX_PAGES {
             let mut query = query.to_vec();
             query.push(("pageNumber", number.to_string()));
             query.push(("pageSize", page_size.to_string()));
@@ -226,7 +226,7 @@ impl RocketMq {
             };
             let empty = entries.is_empty();
             pages.add(entries, &id)?;
-            if pages.whole(page.total_count, empty)? {
+            if pages.is_complete(page.total_count, empty)? {
                 return Ok(pages.all);
             }
         }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
 use crate::cloud::client::Finished;
 use crate::cloud::operation::ApiOperation;
-use crate::cloud::rate_limit::{Priority, RateLimit, Share};
+use crate::cloud::rate_limit::{BucketKey, Priority, RateLimit};
 use crate::controller::plan::lag::GroupLag;
 
 /// A table of every family in Markdown: name, type, unit, labels and help.
@@ -52,7 +52,8 @@ fn everything() -> Metrics {
         code: "OK",
         duration,
     });
-    budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
+    budget
+        .succeeded(BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
     metrics.budget(budget);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);

@@ -13,17 +13,17 @@ use crate::cloud::operation::ApiOperation;
 
 /// Temporary credentials are renewed so long before they end, or in the last third of a shorter life.
 /// (The official SDK for Python renews 15 minutes before.)
-const EARLY: SignedDuration = SignedDuration::from_mins(15);
+const RENEWAL_LEAD: SignedDuration = SignedDuration::from_mins(15);
 /// The longest pause between two attempts to renew.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// No source takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Nor longer than this where what is kept is still good: whoever renews is in the middle of its own work.
-const SHORT_DEADLINE: Duration = Duration::from_secs(10);
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the cloud said of a key counts for so long: whoever uses it asks again sooner.
-const REFUSAL_COUNTS: SignedDuration = SignedDuration::from_mins(10);
+const REFUSAL_EXPIRY: SignedDuration = SignedDuration::from_mins(10);
 
-/// Who is told that what [`CredentialsCache::key_health`] says has changed.
+/// Who is told that what [`CredentialsCache::health`] says has changed.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
 /// The one keeper of an account's credentials.
@@ -33,7 +33,7 @@ pub struct CredentialsCache {
     pause: Option<Duration>,
     on_change: OnChange,
     state: Mutex<State>,
-    turn: tokio::sync::Mutex<()>,
+    renewal: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -50,11 +50,11 @@ struct State {
 struct Refusal {
     of: Credentials,
     /// Where the call went: another service may take the key all the same.
-    place: String,
+    endpoint: String,
     error: Error,
     at: Timestamp,
     /// Whether others before were refused in the same way: then the next are no better before a call is taken.
-    again: bool,
+    repeated: bool,
 }
 
 #[derive(Clone)]
@@ -63,7 +63,7 @@ struct Kept {
     expires: Timestamp,
     since: Timestamp,
     /// Whether there should be others as soon as can be.
-    unwanted: bool,
+    renewal_requested: bool,
     /// Whether the cloud refused them.
     refused: bool,
 }
@@ -79,7 +79,7 @@ impl Failure {
     /// Whether the source is left alone. A clock that was set back since must not make that any longer; whoever waited for
     /// the one that failed read it a little earlier.
     fn pauses(&self, now: Timestamp) -> bool {
-        now < self.until && self.at.duration_since(now) <= SignedDuration::try_from(DEADLINE).unwrap_or_default()
+        now < self.until && self.at.duration_since(now) <= SignedDuration::try_from(SOURCE_TIMEOUT).unwrap_or_default()
     }
 }
 
@@ -95,7 +95,7 @@ pub struct KeyHealth {
 }
 
 /// What to do for a caller.
-enum Turn {
+enum Next {
     Use(Issued),
     Fail(CredentialsError),
     /// Ask the source; what is kept is still good for others meanwhile.
@@ -105,7 +105,7 @@ enum Turn {
 }
 
 impl State {
-    fn turn(&mut self, now: Timestamp, pause: Duration) -> Turn {
+    fn next(&mut self, now: Timestamp, pause: Duration) -> Next {
         if let Some(kept) = &self.kept
             && kept.expires <= now
         {
@@ -114,18 +114,18 @@ impl State {
         }
         let paused = self.failure.as_ref().filter(|failure| failure.pauses(now));
         match (&self.kept, paused) {
-            (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
-            (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Turn::Use(kept.issued.clone()),
-            (Some(_), Some(failure)) => Turn::Fail(failure.error.clone()),
-            (Some(kept), None) if kept.refused => Turn::Replace,
-            (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
-            (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
-            (None, None) => Turn::Renew(None),
+            (Some(kept), _) if !kept.is_due(now, pause) => Next::Use(kept.issued.clone()),
+            (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Next::Use(kept.issued.clone()),
+            (Some(_), Some(failure)) => Next::Fail(failure.error.clone()),
+            (Some(kept), None) if kept.refused => Next::Replace,
+            (Some(kept), None) => Next::Renew(Some(kept.issued.clone())),
+            (None, Some(failure)) => Next::Fail(self.naming_the_expiry(failure.error.clone())),
+            (None, None) => Next::Renew(None),
         }
     }
 
     /// What has ended is told as that.
-    fn named(&self, error: CredentialsError) -> CredentialsError {
+    fn naming_the_expiry(&self, error: CredentialsError) -> CredentialsError {
         match self.ended {
             Some(at) if error.passing() => CredentialsError::Expired { at, why: Box::new(error) },
             Some(_) | None => error,
@@ -141,30 +141,30 @@ impl Kept {
     }
 
     /// How long before their end they are renewed.
-    fn early(&self) -> SignedDuration {
-        EARLY.min(self.expires.duration_since(self.since) / 3)
+    fn renewal_lead(&self) -> SignedDuration {
+        RENEWAL_LEAD.min(self.expires.duration_since(self.since) / 3)
     }
 
     /// A source that gives what ends at once is not asked again without a pause.
-    fn due(&self, now: Timestamp, pause: Duration) -> bool {
+    fn is_due(&self, now: Timestamp, pause: Duration) -> bool {
         let pause = SignedDuration::try_from(pause).unwrap_or_default();
         // Whoever waited for them read the time a little earlier.
-        let earliest = -SignedDuration::try_from(DEADLINE).unwrap_or_default();
+        let earliest = -SignedDuration::try_from(SOURCE_TIMEOUT).unwrap_or_default();
         let fresh = (earliest..pause).contains(&now.duration_since(self.since));
-        !fresh && (self.unwanted || self.expires.duration_since(now) <= self.early())
+        !fresh && (self.renewal_requested || self.expires.duration_since(now) <= self.renewal_lead())
     }
 }
 
 impl CredentialsCache {
     /// Credentials that are read anew each time: a rotated key is used for the next call.
     pub fn read_each_time(provider: Provider, on_change: OnChange) -> Self {
-        Self { provider, pause: None, on_change, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { provider, pause: None, on_change, state: Mutex::default(), renewal: tokio::sync::Mutex::default() }
     }
 
     /// Credentials that are kept until shortly before they end. After a failure, the source is left alone for `pause`,
     /// doubling up to a minute.
     pub fn renewed(provider: Provider, pause: Duration, on_change: OnChange) -> Self {
-        Self { pause: Some(pause.min(LONGEST_PAUSE)), ..Self::read_each_time(provider, on_change) }
+        Self { pause: Some(pause.min(MAX_PAUSE)), ..Self::read_each_time(provider, on_change) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -174,7 +174,7 @@ impl CredentialsCache {
     /// Credentials that are good at `now`. Of many callers one renews; the others use what is kept, or wait where nothing is.
     pub async fn credentials(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
         let Some(pause) = self.pause else {
-            let outcome = self.ask(now, DEADLINE).await;
+            let outcome = self.ask(now, SOURCE_TIMEOUT).await;
             let failure =
                 outcome.as_ref().err().map(|error| Failure { error: error.clone(), at: now, until: now, times: 1 });
             let mut state = self.state();
@@ -186,29 +186,29 @@ impl CredentialsCache {
             }
             return outcome;
         };
-        let next = self.state().turn(now, pause);
+        let next = self.state().next(now, pause);
         let started = Instant::now();
-        let (turn, deadline) = match next {
-            Turn::Use(issued) => return Ok(issued),
-            Turn::Fail(error) => return Err(error),
-            Turn::Renew(Some(issued)) => match self.turn.try_lock() {
-                Ok(turn) => (turn, SHORT_DEADLINE),
+        let (permit, deadline) = match next {
+            Next::Use(issued) => return Ok(issued),
+            Next::Fail(error) => return Err(error),
+            Next::Renew(Some(issued)) => match self.renewal.try_lock() {
+                Ok(permit) => (permit, RENEWAL_TIMEOUT),
                 Err(_) => return Ok(issued),
             },
-            Turn::Replace => (self.turn.lock().await, SHORT_DEADLINE),
-            Turn::Renew(None) => (self.turn.lock().await, DEADLINE),
+            Next::Replace => (self.renewal.lock().await, RENEWAL_TIMEOUT),
+            Next::Renew(None) => (self.renewal.lock().await, SOURCE_TIMEOUT),
         };
         let later = |now: Timestamp| now.saturating_add(started.elapsed()).unwrap_or(now);
         // Whoever had the turn before may have done it.
-        match self.state().turn(later(now), pause) {
-            Turn::Use(issued) => return Ok(issued),
-            Turn::Fail(error) => return Err(error),
-            Turn::Renew(_) | Turn::Replace => {}
+        match self.state().next(later(now), pause) {
+            Next::Use(issued) => return Ok(issued),
+            Next::Fail(error) => return Err(error),
+            Next::Renew(_) | Next::Replace => {}
         }
         let outcome = self.ask(later(now), deadline).await;
         // A pause that began before the attempt could be over when it ends.
         let answer = self.keep(outcome, later(now));
-        drop(turn);
+        drop(permit);
         answer
     }
 
@@ -240,19 +240,19 @@ impl CredentialsCache {
                     issued: issued.clone(),
                     expires,
                     since: now,
-                    unwanted: false,
+                    renewal_requested: false,
                     refused: false,
                 });
                 Ok(issued)
             }
             Err(error) => {
                 let times = state.failure.as_ref().map_or(0, |failure| failure.times) + 1;
-                let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE);
+                let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(MAX_PAUSE);
                 let until = now.saturating_add(pause).unwrap_or(now);
                 tracing::warn!(%error, times, kept = state.kept.is_some(), "credentials are not renewed");
                 let mut new = Failure { error, at: now, until, times };
                 // The same once more is told in the same words.
-                if let Some(old) = state.failure.as_ref().filter(|old| sort(old) == sort(&new)) {
+                if let Some(old) = state.failure.as_ref().filter(|old| cause(old) == cause(&new)) {
                     new.error = old.error.clone();
                 }
                 let error = new.error.clone();
@@ -260,7 +260,7 @@ impl CredentialsCache {
                 match &state.kept {
                     Some(kept) if !kept.useless(&error) => Ok(kept.issued.clone()),
                     Some(_) => Err(error),
-                    None => Err(state.named(error)),
+                    None => Err(state.naming_the_expiry(error)),
                 }
             }
         };
@@ -273,16 +273,16 @@ impl CredentialsCache {
         answer
     }
 
-    /// The cloud refused a call to `place` for these credentials: gives others, where there are any. What the source gave a
+    /// The cloud refused a call to `endpoint` for these credentials: gives others, where there are any. What the source gave a
     /// moment ago is no better than what it would give now.
-    pub async fn instead_of(
+    pub async fn replacement_for(
         &self,
         refused: &Credentials,
-        place: &str,
+        endpoint: &str,
         error: &Error,
         now: Timestamp,
     ) -> Option<Issued> {
-        self.refused(refused, place, error, now);
+        self.report_refused(refused, endpoint, error, now);
         if !renewable(error) {
             return None;
         }
@@ -290,31 +290,32 @@ impl CredentialsCache {
         (!issued.credentials.same(refused)).then_some(issued)
     }
 
-    /// The cloud refused a call to `place` for these credentials, and nothing is to be done about it now.
-    pub fn refused(&self, refused: &Credentials, place: &str, told: &Error, now: Timestamp) {
+    /// The cloud refused a call to `endpoint` for these credentials, and nothing is to be done about it now.
+    pub fn report_refused(&self, refused: &Credentials, endpoint: &str, told: &Error, now: Timestamp) {
         let mut state = self.state();
         state.judged = true;
         if let Some(kept) = state.kept.as_mut().filter(|kept| kept.issued.credentials.same(refused)) {
             kept.refused |= renewable(told);
-            kept.unwanted |= kept.refused;
+            kept.renewal_requested |= kept.refused;
         }
         let old = state.refusal.take().filter(|old| old.error.code == told.code);
         let known = old.as_ref().is_some_and(|old| old.of.same(refused));
-        let again = old.as_ref().is_some_and(|old| old.again || (old.place == place && !old.of.same(refused)));
+        let repeated =
+            old.as_ref().is_some_and(|old| old.repeated || (old.endpoint == endpoint && !old.of.same(refused)));
         // The same once more is told in the same words: its request ID is in the log.
         let error = old.map_or_else(|| Error { request_id: None, ..told.clone() }, |old| old.error);
-        state.refusal = Some(Refusal { of: refused.clone(), place: place.to_owned(), error, at: now, again });
+        state.refusal = Some(Refusal { of: refused.clone(), endpoint: endpoint.to_owned(), error, at: now, repeated });
         drop(state);
         if !known {
             (self.on_change)();
         }
     }
 
-    /// The cloud took a call to `place`.
-    pub fn accepted(&self, place: &str) {
+    /// The cloud took a call to `endpoint`.
+    pub fn report_accepted(&self, endpoint: &str) {
         let mut state = self.state();
         let first = !std::mem::replace(&mut state.judged, true);
-        let cleared = state.refusal.take_if(|refusal| refusal.place == place).is_some();
+        let cleared = state.refusal.take_if(|refusal| refusal.endpoint == endpoint).is_some();
         drop(state);
         if cleared || first {
             (self.on_change)();
@@ -324,16 +325,16 @@ impl CredentialsCache {
     /// There should be others as soon as can be: what they rest on has changed.
     pub fn renew(&self) {
         if let Some(kept) = self.state().kept.as_mut() {
-            kept.unwanted = true;
+            kept.renewal_requested = true;
         }
     }
 
     /// What is known of it at `now`. `current` are the credentials in use: what was said of others no longer counts.
-    pub fn key_health(&self, current: Option<&Credentials>, now: Timestamp) -> KeyHealth {
+    pub fn health(&self, current: Option<&Credentials>, now: Timestamp) -> KeyHealth {
         let state = self.state();
-        let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_COUNTS);
+        let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_EXPIRY);
         let refused = refusal
-            .filter(|it| it.again || !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
+            .filter(|it| it.repeated || !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
         KeyHealth {
             refused: refused.map(|refusal| refusal.error.clone()),
             failing: state.failure.as_ref().map(|failure| failure.error.clone()),
@@ -345,13 +346,13 @@ impl CredentialsCache {
     pub fn due(&self) -> Option<Timestamp> {
         let state = self.state();
         let kept = state.kept.as_ref()?;
-        let due = kept.expires.checked_sub(kept.early()).ok()?;
+        let due = kept.expires.checked_sub(kept.renewal_lead()).ok()?;
         Some(state.failure.as_ref().map_or(due, |failure| due.max(failure.until)))
     }
 }
 
 /// What people see a difference in: the other words of the same refusal are none.
-fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String) {
+fn cause(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String) {
     let words = match &failure.error {
         CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => error.code.clone(),
         CredentialsError::EndedWhenIssued { .. } => String::new(),
@@ -361,7 +362,7 @@ fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String)
 }
 
 fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {
-    before.as_ref().map(sort) != after.as_ref().map(sort)
+    before.as_ref().map(cause) != after.as_ref().map(cause)
 }
 
 impl fmt::Debug for CredentialsCache {

@@ -51,7 +51,7 @@ type Script = Arc<Mutex<VecDeque<Result<Issued, CredentialsError>>>>;
 
 /// An identity whose source says what is in the script, one after the other.
 struct Scene {
-    identity: Arc<CredentialsCache>,
+    cache: Arc<CredentialsCache>,
     script: Script,
     asked: Arc<AtomicU32>,
     told: Arc<AtomicU32>,
@@ -72,11 +72,11 @@ impl Scene {
         let on_change: OnChange = Arc::new(move || {
             telling.fetch_add(1, Ordering::SeqCst);
         });
-        let identity = match renewed {
+        let cache = match renewed {
             true => CredentialsCache::renewed(source, PAUSE, on_change),
             false => CredentialsCache::read_each_time(source, on_change),
         };
-        Self { identity: Arc::new(identity), script, asked, told }
+        Self { cache: Arc::new(cache), script, asked, told }
     }
 
     fn then(&self, answer: Result<Issued, CredentialsError>) -> &Self {
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     async fn id(&self, now: i64) -> Result<String, CredentialsError> {
-        self.identity.credentials(at(now)).await.map(|issued| issued.credentials.access_key_id)
+        self.cache.credentials(at(now)).await.map(|issued| issued.credentials.access_key_id)
     }
 
     fn asked(&self) -> u32 {
@@ -102,8 +102,8 @@ async fn one_of_many_callers_asks() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600));
     let callers = (0..50).map(|_| {
-        let identity = scene.identity.clone();
-        tokio::spawn(async move { identity.credentials(at(0)).await })
+        let cache = scene.cache.clone();
+        tokio::spawn(async move { cache.credentials(at(0)).await })
     });
     for caller in futures::future::join_all(callers).await {
         assert_eq!(caller.expect("no panic").expect("credentials").credentials.access_key_id, "first");
@@ -113,8 +113,8 @@ async fn one_of_many_callers_asks() {
     // When they are due, all are served and one asks.
     scene.then(issued("second", 7200));
     let callers = (0..50).map(|_| {
-        let identity = scene.identity.clone();
-        tokio::spawn(async move { identity.credentials(at(3000)).await })
+        let cache = scene.cache.clone();
+        tokio::spawn(async move { cache.credentials(at(3000)).await })
     });
     for caller in futures::future::join_all(callers).await {
         assert!(caller.expect("no panic").is_ok());
@@ -123,7 +123,7 @@ async fn one_of_many_callers_asks() {
 }
 
 /// Where calls go.
-const PLACE: &str = "https://rocketmq.example";
+const ENDPOINT: &str = "https://rocketmq.example";
 
 #[tokio::test]
 async fn they_are_renewed_a_quarter_of_an_hour_or_a_third_of_their_life_before_they_end() {
@@ -131,7 +131,7 @@ async fn they_are_renewed_a_quarter_of_an_hour_or_a_third_of_their_life_before_t
         let scene = Scene::new(true);
         scene.then(issued("first", life)).then(issued("second", 2 * life));
         assert_eq!(scene.id(0).await, Ok("first".into()));
-        let due = scene.identity.due().expect("they end").duration_since(at(life - early));
+        let due = scene.cache.due().expect("they end").duration_since(at(life - early));
         assert!(due.as_secs_f64().abs() < 1.0, "{due}");
         assert_eq!(scene.id(life - early - 1).await, Ok("first".into()));
         assert_eq!(scene.id(life - early + 1).await, Ok("second".into()));
@@ -145,7 +145,7 @@ async fn they_are_used_to_their_end_while_renewing_fails_and_the_end_is_named() 
     scene.then(issued("first", 3600)).then(down()).then(down());
     assert_eq!(scene.id(0).await, Ok("first".into()));
     assert_eq!(scene.id(3000).await, Ok("first".into()));
-    assert!(scene.identity.key_health(None, at(0)).failing.is_some());
+    assert!(scene.cache.health(None, at(0)).failing.is_some());
     assert_eq!(scene.told(), 1);
     // The source is left alone in between.
     assert_eq!(scene.id(3004).await, Ok("first".into()));
@@ -160,7 +160,7 @@ async fn they_are_used_to_their_end_while_renewing_fails_and_the_end_is_named() 
     assert!(matches!(scene.id(3700).await, Err(CredentialsError::Refused(_))));
     assert_eq!(scene.told(), 2, "another reason is told");
     assert_eq!(scene.id(3800).await, Ok("second".into()));
-    assert!(scene.identity.key_health(None, at(0)).failing.is_none());
+    assert!(scene.cache.health(None, at(0)).failing.is_none());
     assert_eq!(scene.told(), 3);
 }
 
@@ -221,16 +221,16 @@ async fn a_caller_that_goes_away_or_panics_holds_up_nobody() {
             }
         }
     });
-    let identity = Arc::new(CredentialsCache::renewed(source, PAUSE, Arc::new(|| {})));
-    let caller = |identity: &Arc<CredentialsCache>| {
-        let identity = identity.clone();
-        tokio::spawn(async move { identity.credentials(at(0)).await })
+    let cache = Arc::new(CredentialsCache::renewed(source, PAUSE, Arc::new(|| {})));
+    let caller = |cache: &Arc<CredentialsCache>| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.credentials(at(0)).await })
     };
-    let first = caller(&identity);
+    let first = caller(&cache);
     while asked.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
-    let (second, third) = (caller(&identity), caller(&identity));
+    let (second, third) = (caller(&cache), caller(&cache));
     tokio::task::yield_now().await;
     first.abort();
     assert!(second.await.expect_err("the source panicked").is_panic());
@@ -245,31 +245,31 @@ async fn refused_ones_are_replaced_once() {
     let error = refusal("InvalidSecurityToken.Expired");
     // Many calls are refused at once.
     for _ in 0..10 {
-        let other = scene.identity.instead_of(&key("first"), PLACE, &error, at(100)).await.expect("others");
+        let other = scene.cache.replacement_for(&key("first"), ENDPOINT, &error, at(100)).await.expect("others");
         assert_eq!(other.credentials.access_key_id, "second");
     }
     assert_eq!(scene.asked(), 2);
     assert_eq!(scene.told(), 1, "it is told once");
     // What was said of others does not count for these.
-    assert!(scene.identity.key_health(Some(&key("second")), at(100)).refused.is_none());
+    assert!(scene.cache.health(Some(&key("second")), at(100)).refused.is_none());
     // Nor are new ones asked for as fast as calls are refused.
     for now in 100..104 {
-        assert!(scene.identity.instead_of(&key("second"), PLACE, &error, at(now)).await.is_none());
+        assert!(scene.cache.replacement_for(&key("second"), ENDPOINT, &error, at(now)).await.is_none());
     }
     assert_eq!(scene.asked(), 2);
-    assert!(scene.identity.key_health(Some(&key("second")), at(105)).refused.is_some());
-    assert!(scene.identity.key_health(Some(&key("second")), at(705)).refused.is_none(), "nobody has asked for long");
+    assert!(scene.cache.health(Some(&key("second")), at(105)).refused.is_some());
+    assert!(scene.cache.health(Some(&key("second")), at(705)).refused.is_none(), "nobody has asked for long");
     scene.then(issued("third", 9000));
-    let other = scene.identity.instead_of(&key("second"), PLACE, &error, at(106)).await.expect("others");
+    let other = scene.cache.replacement_for(&key("second"), ENDPOINT, &error, at(106)).await.expect("others");
     assert_eq!(other.credentials.access_key_id, "third");
     // The cloud refuses one after the other: nobody knows better of the third before a call is taken.
-    assert!(scene.identity.key_health(Some(&key("third")), at(106)).refused.is_some());
+    assert!(scene.cache.health(Some(&key("third")), at(106)).refused.is_some());
     let told = scene.told();
-    scene.identity.accepted("https://ebs.example");
-    assert!(scene.identity.key_health(None, at(106)).refused.is_some(), "another place");
-    scene.identity.accepted(PLACE);
-    scene.identity.accepted(PLACE);
-    assert!(scene.identity.key_health(None, at(106)).refused.is_none());
+    scene.cache.report_accepted("https://ebs.example");
+    assert!(scene.cache.health(None, at(106)).refused.is_some(), "another place");
+    scene.cache.report_accepted(ENDPOINT);
+    scene.cache.report_accepted(ENDPOINT);
+    assert!(scene.cache.health(None, at(106)).refused.is_none());
     assert_eq!(scene.told(), told + 1);
 }
 
@@ -279,7 +279,7 @@ async fn a_refused_key_is_used_on_while_there_is_no_other() {
     scene.then(issued("first", 3600)).then(down()).then(issued("second", 7200));
     assert_eq!(scene.id(0).await, Ok("first".into()));
     let error = refusal("SignatureDoesNotMatch");
-    assert!(scene.identity.instead_of(&key("first"), PLACE, &error, at(100)).await.is_none());
+    assert!(scene.cache.replacement_for(&key("first"), ENDPOINT, &error, at(100)).await.is_none());
     assert_eq!(scene.id(101).await, Ok("first".into()));
     assert_eq!(scene.id(200).await, Ok("second".into()), "as soon as there is");
 }
@@ -293,10 +293,10 @@ async fn the_same_trouble_is_told_in_the_same_words() {
     assert_eq!(scene.asked(), 2);
     for id in ["one", "two"] {
         let error = Error { request_id: Some(id.into()), ..refusal("InvalidTimeStamp.Expired") };
-        scene.identity.refused(&key("first"), PLACE, &error, at(100));
-        let key_health = scene.identity.key_health(None, at(100));
-        assert_eq!(key_health.refused, Some(Error { request_id: None, ..error }), "the log has it");
-        assert!(key_health.judged);
+        scene.cache.report_refused(&key("first"), ENDPOINT, &error, at(100));
+        let health = scene.cache.health(None, at(100));
+        assert_eq!(health.refused, Some(Error { request_id: None, ..error }), "the log has it");
+        assert!(health.judged);
     }
 }
 
@@ -305,7 +305,7 @@ async fn what_rests_on_another_key_is_renewed_when_that_changes() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(issued("second", 7200));
     assert_eq!(scene.id(0).await, Ok("first".into()));
-    scene.identity.renew();
+    scene.cache.renew();
     assert_eq!(scene.id(1).await, Ok("first".into()), "not a moment after it was issued");
     assert_eq!(scene.id(100).await, Ok("second".into()));
 }
@@ -316,10 +316,10 @@ async fn a_wrong_clock_is_no_matter_of_the_source() {
     scene.then(issued("first", 3600));
     assert_eq!(scene.id(0).await, Ok("first".into()));
     let error = refusal("InvalidTimeStamp.Expired");
-    assert!(scene.identity.instead_of(&key("first"), PLACE, &error, at(100)).await.is_none());
+    assert!(scene.cache.replacement_for(&key("first"), ENDPOINT, &error, at(100)).await.is_none());
     assert_eq!((scene.asked(), scene.id(100).await), (1, Ok("first".into())));
-    let key_health = scene.identity.key_health(Some(&key("other")), at(100));
-    assert_eq!(key_health.refused.map(|it| it.code), Some(error.code), "whatever the key");
+    let health = scene.cache.health(Some(&key("other")), at(100));
+    assert_eq!(health.refused.map(|it| it.code), Some(error.code), "whatever the key");
 }
 
 #[tokio::test]
@@ -329,28 +329,28 @@ async fn what_is_read_each_time_changes_with_the_next_call() {
     assert_eq!(scene.id(0).await, Ok("first".into()));
     assert_eq!(scene.id(0).await, Ok("second".into()));
     assert!(scene.id(0).await.is_err() && scene.id(0).await.is_err());
-    assert!(scene.identity.key_health(None, at(0)).failing.is_some());
+    assert!(scene.cache.health(None, at(0)).failing.is_some());
     assert_eq!(scene.told(), 1);
     scene.then(issued("same", 3600)).then(issued("same", 3600)).then(issued("new", 3600));
     assert_eq!(scene.id(0).await, Ok("same".into()));
-    assert!(scene.identity.key_health(None, at(0)).failing.is_none());
+    assert!(scene.cache.health(None, at(0)).failing.is_none());
     let error = refusal("InvalidAccessKeyId.NotFound");
-    assert!(scene.identity.instead_of(&key("same"), PLACE, &error, at(0)).await.is_none(), "there is no other");
-    assert!(scene.identity.instead_of(&key("same"), PLACE, &error, at(0)).await.is_some());
+    assert!(scene.cache.replacement_for(&key("same"), ENDPOINT, &error, at(0)).await.is_none(), "there is no other");
+    assert!(scene.cache.replacement_for(&key("same"), ENDPOINT, &error, at(0)).await.is_some());
 }
 
 #[tokio::test]
 async fn a_pass_signs_with_what_there_is_and_renews_it() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(issued("second", 7200)).then(down());
-    let signer = Signer::of(&scene.identity, at(0)).await.expect("credentials");
+    let signer = Signer::of(&scene.cache, at(0)).await.expect("credentials");
     assert_eq!(signer.identity(), "acs:ram::1:role/r");
     assert_eq!(signer.credentials(at(10)).await.access_key_id, "first");
     assert_eq!(signer.credentials(at(3000)).await.access_key_id, "second");
     // They ended, and there are no others: the cloud says what it thinks of them.
     assert_eq!(signer.credentials(at(7200)).await.access_key_id, "second");
     assert_eq!(scene.asked(), 3);
-    let shown = format!("{signer:?} {:?} {:?}", scene.identity, issued("first", 1));
+    let shown = format!("{signer:?} {:?} {:?}", scene.cache, issued("first", 1));
     assert!(!shown.contains(key("first").access_key_secret.expose_secret()), "{shown}");
     assert!(!shown.contains("first-token") && !shown.contains("second"), "{shown}");
 }
