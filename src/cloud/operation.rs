@@ -5,7 +5,7 @@ use std::fmt;
 /// Declares [`ApiOperation`] with the API's own name of each variant.
 macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// What a call, a failed call or a finished request is about.
+        /// The operation of a call, a failed call or a finished request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ApiOperation {
             $($(#[$doc])* #[doc = concat!("`", $name, "`")] $variant,)+

@@ -1,23 +1,24 @@
-//! How many calls a product's region may get: polls have their own key, so that a user's edit never waits behind them, and
-//! both slow down while the service throttles and recover after. No product pays for another's calls.
+//! Rate limits of calls, one bucket per product, region and priority. Polls have a bucket of their own, so that a
+//! user's edit never waits behind them. Both buckets slow down while the service throttles and recover afterwards. No
+//! product uses up another's rate.
 //!
-//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and 10 of
-//! ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
+//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and
+//! 10 of ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Which key of the rate_limit a call draws from.
+/// The priority of a call in the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// Reads that a poll makes.
+    /// Reads of a poll.
     Poll,
-    /// Everything that follows an edit: changes, and the reads of a pass that changes.
+    /// Calls that follow an edit: changes, and the reads of a reconcile that makes them.
     Edit,
 }
 
-/// What one call draws from.
+/// Selects the bucket that one call draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketKey<'a> {
     /// The product, such as `rocketmq`.
@@ -28,16 +29,17 @@ pub struct BucketKey<'a> {
     pub priority: Priority,
 }
 
-/// The longest pause that the service can ask for.
+/// Maximum pause that the service can ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(900);
-/// How much slower than asked a throttled priority may become.
+/// Maximum factor by which throttling slows a bucket down.
 const MAX_SLOWDOWN: u32 = 64;
-/// What was not used for so long is not throttled any more.
+/// Time without use after which a bucket is no longer slowed down.
 const SLOWDOWN_EXPIRY: Duration = Duration::from_secs(60);
-/// A priority that was not used for so long is dropped: regions are words of specs, and there may be any number of them.
+/// Time without use after which a bucket is dropped: regions come from specs, so there may be any number of them.
 const UNUSED_EXPIRY: Duration = Duration::from_secs(3600);
 
-/// One priority of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
+/// The bucket of one product, region and priority: calls are spaced by `interval × slowdown`, except for a burst of one
+/// second's worth.
 #[derive(Clone, Debug)]
 struct Bucket {
     interval: Duration,
@@ -49,10 +51,10 @@ struct Bucket {
     throttled: u64,
 }
 
-/// How one priority is used: what it allows now, and what it came to since the rate_limit was made.
+/// The use of one bucket: its rate now, and its totals since its creation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usage {
-    /// Whose rate_limit it is; empty for the first.
+    /// The owner of the rate limit; empty for the operator's own.
     pub owner: String,
     /// The product.
     pub product: &'static str,
@@ -60,15 +62,15 @@ pub struct Usage {
     pub region: String,
     /// The priority.
     pub priority: Priority,
-    /// Calls a second while nothing throttles.
+    /// Calls a second without throttling.
     pub limit: f64,
     /// Calls a second now.
     pub allowed: f64,
-    /// How long calls waited for their slots, all together.
+    /// Total time that calls waited for their slots.
     pub waited: Duration,
-    /// Calls for which there was no slot soon enough.
+    /// Calls that were given up, since no slot came soon enough.
     pub exhausted: u64,
-    /// Calls that the service answered with a demand for fewer.
+    /// Calls that the service throttled.
     pub throttled: u64,
 }
 
@@ -79,7 +81,7 @@ impl Bucket {
         Self { interval, slowdown: 1, successes: 0, next: now, waited, exhausted, throttled }
     }
 
-    /// How many times slower than asked calls are now.
+    /// The factor by which calls are slowed down at `now`.
     fn slowdown(&self, now: Instant) -> u32 {
         if now.saturating_duration_since(self.next) > SLOWDOWN_EXPIRY { 1 } else { self.slowdown }
     }
@@ -88,10 +90,11 @@ impl Bucket {
         now.saturating_duration_since(self.next) >= UNUSED_EXPIRY
     }
 
-    /// Takes the next slot and returns how long to wait for it; where that is longer than `max_wait`, takes none.
+    /// Takes the next slot and returns the wait for it. If the wait exceeds `max_wait`, takes none and fails with the
+    /// wait.
     fn reserve(&mut self, now: Instant, max_wait: Duration) -> Result<Duration, Duration> {
         self.slowdown = self.slowdown(now);
-        // Up to a second of unused slots may be used at once, unless the service just throttled.
+        // Up to a second of unused slots may be used at once, unless the service throttled recently.
         let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
         let earliest = now.checked_sub(burst).unwrap_or(now);
         let slot = self.next.max(earliest);
@@ -122,31 +125,31 @@ impl Bucket {
 
 type Buckets = Mutex<HashMap<(&'static str, String, Priority), Bucket>>;
 
-/// The budgets of all products and regions.
+/// The rate limit of one owner, for all products and regions.
 #[derive(Debug)]
 pub struct RateLimit {
     per_second: u32,
     rates: HashMap<&'static str, u32>,
     buckets: Arc<Buckets>,
-    /// The buckets of every rate_limit that was made of the same one, by owner, as long as they are in use.
+    /// The buckets of every owner while they are in use, shared by all rate limits with the same origin.
     all: Arc<Mutex<BTreeMap<String, Weak<Buckets>>>>,
 }
 
 impl RateLimit {
-    /// A rate_limit of so many calls a second, product and region for edits, and half of it again for polls.
+    /// A rate limit of `per_second` calls per product and region for edits, and half as many again for polls.
     pub fn new(per_second: u32) -> Self {
         let buckets = Arc::default();
         let all = BTreeMap::from([(String::new(), Arc::downgrade(&buckets))]);
         Self { per_second, rates: HashMap::new(), buckets, all: Arc::new(Mutex::new(all)) }
     }
 
-    /// The same, but for one product, which gets so many calls a second and region.
+    /// Sets another rate for one product.
     pub fn with_rate(mut self, product: &'static str, per_second: u32) -> Self {
         self.rates.insert(product, per_second);
         self
     }
 
-    /// Another owner's rate_limit of the same rates, of which nothing is used yet. It takes the place of the owner's former one.
+    /// A rate limit of the same rates for `owner`, with unused buckets. It replaces the owner's former one.
     pub fn for_owner(&self, owner: &str) -> Self {
         let buckets = Arc::default();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,13 +157,12 @@ impl RateLimit {
         Self { per_second: self.per_second, rates: self.rates.clone(), buckets, all: self.all.clone() }
     }
 
-    /// The same with one rate for all products.
+    /// Sets one rate for all products.
     pub fn with_single_rate(self, per_second: u32) -> Self {
         Self { per_second, rates: HashMap::new(), ..self }
     }
 
-    /// How the buckets of this rate_limit, and of all that were made of it, are used. A priority is there once it was used, until it was not
-    /// for an hour.
+    /// The use of the buckets of all owners. A bucket is reported from its first use until an hour after its last.
     pub fn usage(&self, now: Instant) -> Vec<Usage> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, buckets| buckets.strong_count() > 0);
@@ -191,13 +193,13 @@ impl RateLimit {
         act(buckets.entry((product, region.to_owned(), priority)).or_insert_with(|| Bucket::new(per_second, now)))
     }
 
-    /// Takes a slot: how long to wait before the call. Where that is longer than `max_wait`, none is taken, and the error is how
-    /// long it would be: whoever holds others up must give way instead.
+    /// Takes a slot and returns the wait before the call. If the wait exceeds `max_wait`, takes none and fails with the
+    /// wait, so that the caller does not hold up others.
     pub fn reserve(&self, key: BucketKey<'_>, now: Instant, max_wait: Duration) -> Result<Duration, Duration> {
         self.with_bucket(key, now, |bucket| bucket.reserve(now, max_wait))
     }
 
-    /// The service throttled: both buckets of the product slow down in that region.
+    /// Records that the service throttled a call: both buckets of the product slow down in that region.
     pub fn throttled(&self, key: BucketKey<'_>, after: Option<Duration>, now: Instant) {
         self.with_bucket(key, now, |bucket| bucket.throttled += 1);
         for priority in [Priority::Poll, Priority::Edit] {
@@ -205,7 +207,8 @@ impl RateLimit {
         }
     }
 
-    /// A call was let through: after ten of them the priority is twice as fast again, up to what was asked for.
+    /// Records that the service took a call: after ten of them the bucket is twice as fast again, up to its configured
+    /// rate.
     pub fn succeeded(&self, key: BucketKey<'_>, now: Instant) {
         self.with_bucket(key, now, Bucket::succeeded);
     }
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_never_waits_behind_polls() {
+    fn edit_never_waits_behind_polls() {
         let (rate_limit, now) = (RateLimit::new(10), Instant::now());
         assert!(wait_after(&rate_limit, 100, key(Priority::Poll), now) > Duration::from_secs(5));
         assert_eq!(rate_limit.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::ZERO));
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn each_product_has_its_own_rate_and_its_own_throttling() {
+    fn products_have_own_rate_and_throttling() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
         let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
         assert_eq!(wait_after(&rate_limit, 31, ebs, now), Duration::from_secs(3));
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn another_budget_has_the_same_rates_and_nothing_in_common() {
+    fn owners_have_same_rates_and_own_buckets() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
         assert!(wait_after(&rate_limit, 500, key(Priority::Edit), now) > Duration::ZERO);
         let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_budget_and_those_made_of_it_come_to_can_be_seen_while_they_are_in_use() {
+    fn usage_covers_all_owners_in_use() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
         assert_eq!(rate_limit.usage(now), []);
         let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
@@ -290,11 +293,11 @@ mod tests {
         let polls = of("", Priority::Poll, now).expect("it is throttled too");
         assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
         let later = of("", Priority::Edit, now + Duration::from_secs(100)).expect("it was used");
-        assert_eq!(later.allowed, 10.0, "it is forgiven without being used");
+        assert_eq!(later.allowed, 10.0, "the slowdown expires without use");
         let much_later = now + Duration::from_secs(3700);
         wait_after(&rate_limit, 1, BucketKey { region: "cn-shanghai", ..ebs }, much_later);
         let left: Vec<_> = rate_limit.usage(much_later).into_iter().map(|it| it.region).collect();
-        assert_eq!(left, ["cn-shanghai"], "what is not used any more is dropped");
+        assert_eq!(left, ["cn-shanghai"], "unused buckets are dropped");
         wait_after(&rate_limit, 1, ebs, much_later);
         assert_eq!(of("", Priority::Edit, much_later).map(|it| it.waited), Some(Duration::ZERO));
         let other = rate_limit.for_owner("ns/main").with_single_rate(20);

@@ -18,11 +18,11 @@ use super::operation::ApiOperation;
 use super::rate_limit::Priority;
 use super::sign;
 
-/// The product's name.
+/// The product's name in metrics.
 pub const PRODUCT: &str = "sts";
 /// The version of the API.
 pub const VERSION: &str = "2015-04-01";
-/// How long a session lasts, s: the default of the API, and what every role allows.
+/// Duration of a session in seconds: the default of the API, which every role allows.
 const SESSION_SECONDS: &str = "3600";
 
 /// STS at one endpoint.
@@ -32,18 +32,18 @@ pub struct Sts {
     endpoint: String,
 }
 
-/// What [`Sts::assume_role`] is asked for.
+/// Parameters of [`Sts::assume_role`].
 #[derive(Clone, Debug)]
 pub struct RoleRequest {
     /// The ARN of the role.
     pub role_arn: String,
-    /// The external ID that its trust policy asks for, if it does.
+    /// The external ID, if the role's trust policy asks for one.
     pub external_id: Option<String>,
     /// The name of the session, 2 to 64 characters.
     pub session_name: String,
 }
 
-/// What [`Sts::assume_role_with_oidc`] is asked for.
+/// Parameters of [`Sts::assume_role_with_oidc`].
 #[derive(Clone, Debug)]
 pub struct OidcRequest {
     /// The ARN of the role.
@@ -72,12 +72,12 @@ struct Session {
 }
 
 impl Sts {
-    /// STS at an endpoint: scheme and authority.
+    /// STS at `endpoint`, which is scheme and authority.
     pub fn new(client: Client, endpoint: String) -> Self {
         Self { client, endpoint }
     }
 
-    /// Temporary credentials of a role, for a caller that it trusts. The call is signed by `base`.
+    /// Temporary credentials of a role, for a caller that the role trusts. `base` signs the call.
     pub async fn assume_role(&self, base: Signer, request: &RoleRequest) -> Result<Issued, Error> {
         let RoleRequest { role_arn, external_id, session_name } = request;
         let mut query: Vec<(Cow<'static, str>, String)> = vec![
@@ -91,8 +91,8 @@ impl Sts {
         issued(ApiOperation::AssumeRole, role_arn, answer)
     }
 
-    /// Temporary credentials of a role, for a token of an OIDC identity provider that it trusts. The call is not signed, and
-    /// the token is in the body, so that no log of URLs has it (as the official library for Go does).
+    /// Temporary credentials of a role, for a token of an OIDC identity provider that the role trusts. The call is
+    /// unsigned. The token is in the body, so that no log of URLs contains it (as in the official library for Go).
     pub async fn assume_role_with_oidc(&self, request: &OidcRequest) -> Result<Issued, Error> {
         let OidcRequest { role_arn, provider_arn, session_name, token } = request;
         let form = sign::canonical_query(&[
@@ -117,7 +117,7 @@ impl Sts {
     }
 }
 
-/// A call that may be repeated: a session more that nobody uses changes nothing.
+/// A call that is safe to repeat: an unused session changes nothing.
 fn call(operation: ApiOperation) -> Call {
     Call {
         operation,
@@ -134,7 +134,7 @@ fn call(operation: ApiOperation) -> Call {
 
 fn issued(operation: ApiOperation, role_arn: &str, answer: Value) -> Result<Issued, Error> {
     let Ok(Answer { credentials }) = serde_json::from_value(answer) else {
-        // What the answer holds is not for anybody's eyes.
+        // The answer may hold secrets, so the error quotes none of it.
         let message = "the answer holds no credentials that are understood".into();
         return Err(Error {
             class: Class::Unavailable,
@@ -153,8 +153,8 @@ fn issued(operation: ApiOperation, role_arn: &str, answer: Value) -> Result<Issu
     Ok(Issued { credentials, expires: Some(expiration), identity: role_arn.to_owned() })
 }
 
-/// What a failed call means for those who wait for credentials. Its request ID is in the log: with it, each attempt would be
-/// told in other words.
+/// Turns a failed call into the error of a source. The request ID is left out, since it would make the message
+/// different at every attempt; the log has it.
 pub fn failed(error: Error) -> CredentialsError {
     let error = Error { request_id: None, ..error };
     match error.class {

@@ -1,4 +1,4 @@
-//! One request: what is called, where and as whom, and the bytes of it. Time and nonce are arguments.
+//! One request: the call, its target and the signed bytes. Time and nonce are arguments.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,12 +16,12 @@ use super::transport::Bytes;
 
 const USER_AGENT: &str = concat!("disaster-recovery-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How a product's API is spoken.
+/// The protocol style of a product's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Paths and JSON bodies; what an operation returns is the `data` of an envelope (RocketMQ).
+    /// Paths and JSON bodies; the result is the `data` of an envelope (RocketMQ).
     Roa,
-    /// POST to `/` with everything in the query; what an operation returns is the whole answer (EBS).
+    /// POST to `/` with everything in the query; the result is the whole answer (EBS, STS).
     Rpc,
 }
 
@@ -33,18 +33,18 @@ pub struct Body {
 }
 
 impl Body {
-    /// JSON.
+    /// A JSON body.
     pub fn json(bytes: Vec<u8>) -> Self {
         Self { content_type: "application/json; charset=utf-8", bytes }
     }
 
-    /// A form, encoded.
+    /// A form body, already encoded.
     pub fn form(text: String) -> Self {
         Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
     }
 }
 
-/// One call, before it is signed.
+/// One call, not yet signed.
 #[derive(Clone)]
 pub struct Call {
     /// The API operation.
@@ -57,14 +57,14 @@ pub struct Call {
     pub query: Vec<(Cow<'static, str>, String)>,
     /// The body, if any.
     pub body: Option<Body>,
-    /// How the product's API is spoken.
+    /// The protocol style of the product's API.
     pub style: Style,
-    /// Whether the call changes something: then a lost answer is ambiguous, and it is repeated here only where
-    /// `repeatable` says so.
+    /// Whether the call changes something. Then a lost answer is ambiguous, and the client repeats the call only if it
+    /// is `repeatable`.
     pub changing: bool,
-    /// Whether a repeat of this changing call is known to the service as one, by the client token in its query.
+    /// Whether the service recognizes a repeat of this changing call, by the client token in its query.
     pub repeatable: bool,
-    /// What must be cut out of any error text, besides the key.
+    /// Secrets to redact from any error text, besides the key.
     pub secrets: Vec<SecretString>,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Where a call goes and as whom.
+/// The destination and the signer of a call.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The product, such as `rocketmq`.
@@ -84,15 +84,15 @@ pub struct Target {
     pub version: &'static str,
     /// Scheme and authority.
     pub endpoint: String,
-    /// The region, for the budget.
+    /// The region, for the rate limit.
     pub region: String,
-    /// Who signs; nobody, where the operation asks for no signature.
+    /// The signer; none for an operation that takes no signature.
     pub signer: Option<Signer>,
-    /// Which share of the budget is used.
+    /// The priority in the rate limit.
     pub priority: Priority,
 }
 
-/// Builds the request with all headers that the service wants, signed over all of them.
+/// Builds the request with all headers that the service requires and signs all of them.
 pub(super) fn signed(
     target: &Target,
     credentials: &Credentials,
@@ -137,7 +137,7 @@ pub(super) fn signed(
     request.header("authorization", authorization).body(Bytes::from(body))
 }
 
-/// Builds the request of an RPC that asks for no signature: action, version and time are in the query.
+/// Builds the request of an RPC that takes no signature: action, version and time are in the query.
 ///
 /// Source: the official credentials library for Go.
 pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<Request<Bytes>, http::Error> {
@@ -158,7 +158,7 @@ pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<R
     request.body(Bytes::from(call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()))
 }
 
-/// A time as the API writes it.
+/// Formats a time as the API does.
 fn date(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -1,4 +1,4 @@
-//! A RAM role that is assumed with other credentials.
+//! A RAM role, assumed with other credentials.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::signer::Signer;
 use super::{Provider, provider};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
-/// Credentials of a role for those of `base`.
+/// Credentials of a role, requested with the credentials of `base`.
 pub fn of(sts: Sts, base: Arc<CredentialsCache>, request: RoleRequest) -> Provider {
     provider(move || {
         let (sts, base, request) = (sts.clone(), base.clone(), request.clone());

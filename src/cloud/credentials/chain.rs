@@ -1,9 +1,10 @@
-//! The operator's own identity, from the first of the standard sources that is configured: the environment, a token of its
-//! service account (RRSA), a profile of the vendor's command line, the RAM role of its ECS instance.
+//! The operator's own credentials, from the first configured source of the standard chain: the environment, a token of
+//! its service account (RRSA), a profile of the vendor's command line, the RAM role of its ECS instance.
 //!
-//! Source of the order: the official SDK. Its INI file and its credentials URI are left out: nothing that runs the operator
-//! writes the former, and the latter is any server's word. The SDK goes on where a source fails; here one that is configured
-//! is the one, since an operator must not change its identity because STS was down for a second.
+//! Source of the order: the official SDK. The chain leaves out the SDK's INI file, which nothing around the operator
+//! writes, and its credentials URI, which would trust any server. The SDK continues with the next source when one
+//! fails. This chain stays with the configured one, since an operator must not change its identity because STS was down
+//! for a second.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ enum Source {
     EcsRole,
 }
 
-/// What is asked now.
+/// The source to ask now, with its configuration.
 enum Next {
     Environment,
     Oidc(oidc::Assumed, PathBuf),
@@ -30,9 +31,9 @@ enum Next {
     EcsRole,
 }
 
-/// Credentials of the first source that is configured: both variables of a key, all three of RRSA, a `profile` file with the
-/// profile that is meant (none, where nobody knows the home), the metadata service unless it is disabled. A source that is
-/// configured and fails is told, and no other is asked. What gave credentials once is asked ever after.
+/// Credentials of the first configured source: both variables of a key, all three of RRSA, a `profile` file with the
+/// selected profile (absent if the home is unknown), the metadata service unless it is disabled. If a configured source
+/// fails, that is the error, and no other is asked. After a source gave credentials once, only that source is asked.
 pub fn of(services: Services, profile: Option<PathBuf>, variables: Variables) -> Provider {
     let used: Arc<Mutex<Option<Source>>> = Arc::default();
     provider(move || {
@@ -52,7 +53,7 @@ pub fn of(services: Services, profile: Option<PathBuf>, variables: Variables) ->
     })
 }
 
-/// The first source that is configured, or the `only` one that counts.
+/// The first configured source, or the `only` one that may be asked.
 async fn next(profile: Option<PathBuf>, variables: &Variables, only: Option<Source>) -> Result<Next, CredentialsError> {
     let counts = |source| only.is_none_or(|only| only == source);
     let get = |name| variable(&**variables, name);
@@ -113,7 +114,8 @@ impl Next {
     }
 }
 
-/// Whoever never meant the instance's role is told what else there is.
+/// Adds the other sources to the error of the metadata service, for a person who did not mean to use the instance's
+/// role.
 fn with_alternatives(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
     match error {
         CredentialsError::MetadataUnavailable(why) if source == Source::EcsRole && only.is_none() => {

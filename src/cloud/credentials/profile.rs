@@ -1,7 +1,7 @@
-//! A profile in the configuration file of the vendor's command line (`aliyun`), read anew each time.
+//! A profile in the configuration file of the vendor's command line (`aliyun`), read again each time.
 //!
-//! Source of the file's fields: the official credentials libraries for Python and Go. The session lasts as long as
-//! everywhere here, whatever `expired_seconds` says, and no session policy is sent.
+//! Source of the file's fields: the official credentials libraries for Python and Go. Sessions have the duration of
+//! every other source, whatever `expired_seconds` says, and no session policy is sent.
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,11 @@ use super::signer::Signer;
 use super::{Credentials, CredentialsError, Issued, Provider, Variables, ecs_role, is_true, provider, variable};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
-/// The name of the profile, optional: a variable of the official SDKs. Without it, the file's `current` is meant.
+/// Variable of the official SDKs: the name of the profile, optional. The default is the file's `current`.
 pub const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
-/// `true` where the file is not to be read: a variable of the official SDKs.
+/// Variable of the official SDKs: `true` if the file must not be read.
 pub const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
-/// How many profiles a role may be assumed through.
+/// Maximum profiles in a chain of `source_profile`.
 const MAX_SOURCE_PROFILES: usize = 5;
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ struct File {
     profiles: Option<Vec<Profile>>,
 }
 
-/// One profile. What is null, missing or empty counts as not given.
+/// One profile. A null, missing or empty field counts as absent.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct Profile {
@@ -54,18 +54,18 @@ struct Profile {
     enable_vpc: Option<bool>,
 }
 
-/// The profile that is meant, with the whole file, for those it refers to.
+/// The selected profile, with all profiles of the file, since it may refer to others.
 pub(super) struct Chosen {
     profiles: Vec<Profile>,
     name: String,
 }
 
-/// Where the file is, if the environment says where the home is.
+/// The path of the file, if the environment names the home.
 pub fn default_path(variables: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     variable(variables, "HOME").map(|home| Path::new(&home).join(".aliyun").join("config.json"))
 }
 
-/// The credentials of the profile in `file`. `services` is what some modes ask.
+/// The credentials of the selected profile in `file`. Some modes ask `services`.
 pub fn of(services: Services, file: PathBuf, variables: Variables) -> Provider {
     provider(move || {
         let (services, file, variables) = (services.clone(), file.clone(), variables.clone());
@@ -78,8 +78,8 @@ pub fn of(services: Services, file: PathBuf, variables: Variables) -> Provider {
     })
 }
 
-/// Reads the file and finds the profile that is meant. Nothing where the file is not to be read, does not exist or has no
-/// such profile; but a profile that the environment names must be there.
+/// Reads the file and finds the selected profile. None if the file must not be read, does not exist or has no such
+/// profile; but a profile that the environment names must exist.
 pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<Chosen>, CredentialsError> {
     if is_true(&**variables, DISABLED) {
         return Ok(None);
@@ -96,7 +96,7 @@ pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<
             };
         }
     };
-    // What the parser says may hold a value.
+    // The parser's error may quote a value.
     let Ok(File { current, profiles }) = serde_json::from_slice(&text) else {
         return Err(unusable(format!("{shown} is not the JSON that `aliyun configure` writes")));
     };

@@ -18,8 +18,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// The endpoint of STS: the configured one, else the one that `region` and `vpc` select, else the one that the standard
-    /// variables select.
+    /// The endpoint of STS: the configured one, else the one that `region` and `vpc` select, else the one that the
+    /// standard variables select.
     pub(super) fn sts(&self, variables: &Variables, region: Option<&str>, vpc: Option<bool>) -> String {
         let by_variable = variable(&**variables, endpoint::STS_REGION);
         let vpc = vpc.unwrap_or_else(|| is_true(&**variables, endpoint::VPC_ENDPOINT_ENABLED));

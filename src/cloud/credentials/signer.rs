@@ -1,4 +1,4 @@
-//! Who signs the calls of one pass.
+//! The signer of the calls of one reconcile.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use super::cache::CredentialsCache;
 use super::{Credentials, CredentialsError, Issued};
 use crate::cloud::error::Error;
 
-/// Who signs the calls of a pass: what an identity gave at its beginning, renewed when it is due.
+/// The signer of the calls of one reconcile: the credentials of a cache at the beginning, renewed when due.
 #[derive(Clone)]
 pub struct Signer(Arc<Held>);
 
@@ -19,12 +19,12 @@ struct Held {
 }
 
 impl Signer {
-    /// One that never changes.
+    /// A signer with fixed credentials.
     pub fn fixed(credentials: Credentials) -> Self {
         Self(Arc::new(Held { cache: None, issued: Mutex::new(Issued::without_expiry(credentials)) }))
     }
 
-    /// One with the credentials that an identity has at `now`.
+    /// A signer with the credentials of `cache` at `now`.
     pub async fn of(cache: &Arc<CredentialsCache>, now: Timestamp) -> Result<Self, CredentialsError> {
         let issued = Mutex::new(cache.credentials(now).await?);
         Ok(Self(Arc::new(Held { cache: Some(cache.clone()), issued })))
@@ -39,7 +39,7 @@ impl Signer {
         self.0.issued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What signs the next call. Where renewing fails, what there is: whether it is good, the cloud says.
+    /// The credentials for the next call. If renewal fails, the present ones: the cloud decides whether they are valid.
     pub async fn credentials(&self, now: Timestamp) -> Credentials {
         let held = self.issued().clone();
         if let (Some(cache), Some(_)) = (&self.0.cache, held.expires)
@@ -51,8 +51,9 @@ impl Signer {
         held.credentials
     }
 
-    /// The cloud refused a call to `place` for its key: whether the next one is signed with another. Where the call
-    /// changes something, only with another of the same identity: what another one sees was not looked at.
+    /// Reports that the cloud refused the key of a call to `endpoint`, and replaces it if the cache has another. For a
+    /// changing call the other key must have the same identity, since the operator has not observed with another
+    /// identity.
     pub async fn replace(
         &self,
         refused: &Credentials,
@@ -70,14 +71,14 @@ impl Signer {
         Replaced::Yes
     }
 
-    /// The cloud refused a call to `place` for its key, and nothing is to be done about it now.
+    /// Reports that the cloud refused the key of a call to `endpoint`, without replacing it.
     pub fn report_refused(&self, refused: &Credentials, endpoint: &str, error: &Error, now: Timestamp) {
         if let Some(cache) = &self.0.cache {
             cache.report_refused(refused, endpoint, error, now);
         }
     }
 
-    /// The cloud took a call to `place`.
+    /// Reports that the cloud accepted the key of a call to `endpoint`.
     pub fn report_accepted(&self, endpoint: &str) {
         if let Some(cache) = &self.0.cache {
             cache.report_accepted(endpoint);
@@ -85,14 +86,14 @@ impl Signer {
     }
 }
 
-/// What became of credentials that the cloud refused.
+/// The outcome of replacing refused credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// There are no others.
+    /// The cache has no others.
     No,
-    /// There are others.
+    /// The signer has others now.
     Yes,
-    /// There are others, of another identity.
+    /// The cache has credentials of another identity, which the signer does not use.
     ByAnother,
 }
 

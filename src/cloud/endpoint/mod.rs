@@ -1,4 +1,4 @@
-//! Where a region's API is.
+//! Endpoints of the APIs.
 
 use http::Uri;
 
@@ -11,7 +11,7 @@ pub use error::EndpointError;
 
 /// The endpoint of ApsaraMQ for RocketMQ in a region, over TLS.
 ///
-/// Source: OpenAPI metadata. The name is built here, since the published table has a trailing tab for cn-guangzhou.
+/// Source: OpenAPI metadata. The code builds the name, since the published table has a trailing tab for cn-guangzhou.
 pub fn rocketmq(region: &str) -> String {
     format!("https://rocketmq.{region}.aliyuncs.com")
 }
@@ -23,15 +23,15 @@ pub fn ebs(region: &str) -> String {
     format!("https://ebs.{region}.aliyuncs.com")
 }
 
-/// The region whose STS is asked, optional: a variable of the official SDKs.
+/// Variable of the official SDKs: the region whose STS is called, optional.
 pub const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
-/// `true` where STS is asked from inside of a VPC: a variable of the official SDKs.
+/// Variable of the official SDKs: `true` if STS is called from inside a VPC.
 pub const VPC_ENDPOINT_ENABLED: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
-/// The endpoint of Security Token Service (STS), over TLS: the one for all regions, or that of a region, which `vpc` makes
-/// the one inside of its VPCs. Without a region, `vpc` changes nothing.
+/// The endpoint of Security Token Service (STS), over TLS: the global one, or that of a region. With `vpc` it is the
+/// region's endpoint inside VPCs. Without a region, `vpc` changes nothing.
 ///
-/// Source: the official SDK; OpenAPI metadata for the two regions that have none of their own.
+/// Source: the official SDK; OpenAPI metadata for the two regions without an endpoint of their own.
 pub fn sts(region: Option<&str>, vpc: bool) -> String {
     match region {
         None | Some("" | "cn-hangzhou-finance" | "cn-shenzhen-finance-1") => "https://sts.aliyuncs.com".into(),
@@ -40,8 +40,8 @@ pub fn sts(region: Option<&str>, vpc: bool) -> String {
     }
 }
 
-/// Checks an endpoint that the user gave and returns it without a trailing slash. Plain http is accepted for loopback
-/// only, or where `allow_insecure` says so.
+/// Checks an endpoint from the user and returns it without a trailing slash. Plain http is accepted only for loopback
+/// or with `allow_insecure`.
 pub fn parse(text: &str, allow_insecure: bool) -> Result<String, EndpointError> {
     let refuse = || EndpointError::NotAUrl(text.into());
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| refuse())?;
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused() {
+    fn texts_without_endpoint_are_refused() {
         for text in ["", "example.com", "ftp://example.com", "https://user@example.com", "https://a/b", "https://a?b"] {
             assert!(matches!(parse(text, true), Err(EndpointError::NotAUrl(_))), "{text}");
         }
     }
 
     #[test]
-    fn sts_has_an_endpoint_for_all_and_some_of_regions() {
+    fn sts_has_global_and_regional_endpoints() {
         assert_eq!(sts(None, true), "https://sts.aliyuncs.com");
         assert_eq!(sts(Some("cn-beijing"), false), "https://sts.cn-beijing.aliyuncs.com");
         assert_eq!(sts(Some("cn-beijing"), true), "https://sts-vpc.cn-beijing.aliyuncs.com");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn region_names_are_taken_as_they_are() {
+    fn region_names_stay_unchanged() {
         assert_eq!(rocketmq("cn-guangzhou"), "https://rocketmq.cn-guangzhou.aliyuncs.com");
         assert_eq!(ebs("cn-shanghai"), "https://ebs.cn-shanghai.aliyuncs.com");
     }

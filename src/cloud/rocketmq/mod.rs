@@ -1,7 +1,7 @@
 //! The disaster-recovery operations of ApsaraMQ for RocketMQ 2022-08-01: one typed method an operation.
 //!
-//! Names and shapes are the API's (help pages of the operations; the official SDK 5.1.0). Answers are read tolerantly:
-//! unknown fields are passed over, numbers may come as text, and a status that nobody documented is kept by its name.
+//! Names and shapes are the API's (help pages of the operations; the official SDK 5.1.0). Reading is tolerant: unknown
+//! fields are ignored, numbers may come as text, and an undocumented status keeps its name.
 
 mod shapes;
 
@@ -17,16 +17,16 @@ use super::error::{Class, Error};
 use super::operation::ApiOperation;
 use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
 
-/// The product's name in metrics and in the budget.
+/// The product's name in metrics and in the rate limit.
 pub const PRODUCT: &str = "rocketmq";
 /// The version of the API.
 pub const VERSION: &str = "2022-08-01";
 
-/// Plans and items a page; the API takes 10 to 10,000 (OpenAPI metadata).
+/// Plans and items per page; the API takes 10 to 10,000 (OpenAPI metadata).
 const PAGE_SIZE: u64 = 1000;
-/// Checkpoints a page; no bound is published, the console uses far less.
+/// Checkpoints per page; no bound is published, the console uses far fewer.
 const CHECKPOINT_PAGE_SIZE: u64 = 100;
-/// More pages than this are a fault of the other side.
+/// Maximum pages of a list; more are a fault of the service.
 const MAX_PAGES: u64 = 100_000;
 
 #[derive(Deserialize)]
@@ -68,7 +68,7 @@ impl RocketMq {
         self.client.send(&self.target, &call).await
     }
 
-    /// Makes a change whose answer is a mere yes.
+    /// Makes a change whose answer has no data but an acknowledgement.
     async fn change(
         &self,
         operation: ApiOperation,
@@ -79,7 +79,7 @@ impl RocketMq {
         accepted(operation, self.call(operation, method, path, vec![], body).await?)
     }
 
-    /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat makes a second plan.
+    /// `CreateDisasterRecoveryPlan`: the new plan's ID. There is no client token: a repeat creates a second plan.
     pub async fn create_plan(&self, plan: &Plan) -> Result<i64, Error> {
         let operation = ApiOperation::CreateDisasterRecoveryPlan;
         let data = self
@@ -89,7 +89,7 @@ impl RocketMq {
         new_id(operation, data)
     }
 
-    /// `UpdateDisasterRecoveryPlan`: absent fields are left as they are.
+    /// `UpdateDisasterRecoveryPlan`: absent fields stay unchanged.
     pub async fn update_plan(&self, plan_id: i64, plan: &Plan) -> Result<(), Error> {
         let path = format!("/disaster_recovery/{plan_id}");
         self.change(ApiOperation::UpdateDisasterRecoveryPlan, Method::PATCH, path, Some(&json!(plan))).await
@@ -105,7 +105,7 @@ impl RocketMq {
 
     /// `ListDisasterRecoveryPlans`: all plans of the region, all pages.
     ///
-    /// No filter is sent, since what exactly it matches is not documented and a plan must not be overlooked.
+    /// The call has no filter: the matching is not documented, and the list must not lack a plan.
     pub async fn list_plans(&self) -> Result<Vec<PlanView>, Error> {
         let id = |plan: &PlanView| plan.plan_id;
         self.all_pages(
@@ -125,7 +125,7 @@ impl RocketMq {
         self.change(ApiOperation::DeleteDisasterRecoveryPlan, Method::DELETE, path, None).await
     }
 
-    /// `AddDisasterRecoveryItem`: the new item's ID. There is no client token: a repeat makes a second item.
+    /// `AddDisasterRecoveryItem`: the new item's ID. There is no client token: a repeat creates a second item.
     pub async fn add_item(&self, plan_id: i64, topics: &[ItemTopic]) -> Result<i64, Error> {
         let operation = ApiOperation::AddDisasterRecoveryItem;
         let path = format!("/disaster_recovery/{plan_id}/items");
@@ -182,7 +182,7 @@ impl RocketMq {
         let path = format!("{}/checkpoints", item_path(plan_id, item_id));
         let query = [("instanceId", source_instance_id.to_owned())];
         let id = |checkpoint: &Checkpoint| checkpoint.checkpoint_id;
-        // Checkpoints may be sorted by times that move while they are read.
+        // Checkpoints may be sorted by times that change while the client reads the pages.
         self.all_pages(
             ApiOperation::ListDisasterRecoveryCheckpoints,
             path,
@@ -194,15 +194,15 @@ impl RocketMq {
         .await
     }
 
-    /// `SyncDisasterRecoveryCheckpoint`: synchronizes one checkpoint once, also for a group that is offline at the
-    /// destination.
+    /// `SyncDisasterRecoveryCheckpoint`: synchronizes one checkpoint once, even for a consumer group that is offline at
+    /// the destination.
     pub async fn sync_checkpoint(&self, plan_id: i64, item_id: i64, checkpoint_id: i64) -> Result<(), Error> {
         let path = format!("{}/checkpoints/{checkpoint_id}", item_path(plan_id, item_id));
         self.change(ApiOperation::SyncDisasterRecoveryCheckpoint, Method::POST, path, None).await
     }
 
-    /// Reads all pages. A list that changed while it was read is [`Class::Unavailable`]: an entry may be missing, and an
-    /// overlooked plan would be made a second time.
+    /// Reads all pages. A list that changed meanwhile is [`Class::Unavailable`]: an entry may be missing, and the
+    /// operator would create a missing plan a second time.
     async fn all_pages<T: DeserializeOwned>(
         &self,
         operation: ApiOperation,
@@ -246,7 +246,7 @@ fn found<T: DeserializeOwned>(operation: ApiOperation, data: Value) -> Result<T,
     parse(operation, data)
 }
 
-/// The answer of an operation whose data is a mere yes; `false` is none.
+/// Checks an answer that only acknowledges the call. The data `false` is a refusal.
 fn accepted(operation: ApiOperation, data: Value) -> Result<(), Error> {
     if data != Value::Bool(false) {
         return Ok(());
@@ -255,13 +255,13 @@ fn accepted(operation: ApiOperation, data: Value) -> Result<(), Error> {
     Err(Error { class: Class::Conflict, operation, code: "False".into(), message, request_id: None })
 }
 
-/// The ID of what was made. Without one the call has happened all the same.
+/// The ID of the created resource. Without an ID the outcome is ambiguous, since the call has happened.
 fn new_id(operation: ApiOperation, data: Value) -> Result<i64, Error> {
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
     maybe_number(data).ok().flatten().ok_or_else(|| ambiguous(broken(operation, "no ID of what was made")))
 }
 
-/// The passwords in a body, to be cut out of error texts.
+/// The passwords in a body, to redact from error texts.
 fn passwords(body: &Value) -> Vec<SecretString> {
     let instances = body.get("instances").and_then(Value::as_array).into_iter().flatten();
     instances.filter_map(|instance| instance.get("password")?.as_str()).map(SecretString::from).collect()

@@ -49,7 +49,7 @@ fn refusal(code: &str) -> Error {
 
 type Script = Arc<Mutex<VecDeque<Result<Issued, CredentialsError>>>>;
 
-/// An identity whose source says what is in the script, one after the other.
+/// A cache whose source gives the outcomes of the script in order.
 struct Scene {
     cache: Arc<CredentialsCache>,
     script: Script,
@@ -98,7 +98,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_of_many_callers_asks() {
+async fn one_of_many_callers_asks_the_source() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600));
     let callers = (0..50).map(|_| {
@@ -110,7 +110,7 @@ async fn one_of_many_callers_asks() {
     }
     assert_eq!(scene.asked(), 1);
 
-    // When they are due, all are served and one asks.
+    // When renewal is due, all are served and one asks.
     scene.then(issued("second", 7200));
     let callers = (0..50).map(|_| {
         let cache = scene.cache.clone();
@@ -122,11 +122,11 @@ async fn one_of_many_callers_asks() {
     assert_eq!((scene.asked(), scene.id(3000).await), (2, Ok("second".into())));
 }
 
-/// Where calls go.
+/// The endpoint of the calls.
 const ENDPOINT: &str = "https://rocketmq.example";
 
 #[tokio::test]
-async fn they_are_renewed_a_quarter_of_an_hour_or_a_third_of_their_life_before_they_end() {
+async fn renewal_begins_at_lead_or_last_third() {
     for (life, early) in [(3600, 900), (900, 300), (7200, 900)] {
         let scene = Scene::new(true);
         scene.then(issued("first", life)).then(issued("second", 2 * life));
@@ -140,14 +140,14 @@ async fn they_are_renewed_a_quarter_of_an_hour_or_a_third_of_their_life_before_t
 }
 
 #[tokio::test]
-async fn they_are_used_to_their_end_while_renewing_fails_and_the_end_is_named() {
+async fn credentials_are_used_until_expiry_while_renewal_fails() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(down()).then(down());
     assert_eq!(scene.id(0).await, Ok("first".into()));
     assert_eq!(scene.id(3000).await, Ok("first".into()));
     assert!(scene.cache.health(None, at(0)).failing.is_some());
     assert_eq!(scene.told(), 1);
-    // The source is left alone in between.
+    // The source is not asked in between.
     assert_eq!(scene.id(3004).await, Ok("first".into()));
     assert_eq!(scene.asked(), 2);
     assert_eq!(scene.id(3599).await, Ok("first".into()));
@@ -155,7 +155,7 @@ async fn they_are_used_to_their_end_while_renewing_fails_and_the_end_is_named() 
         panic!("it is said that they ended");
     };
     assert_eq!((ended, why.passing(), scene.asked()), (at(3600), true, 3));
-    // A person must do something about this, and is not told of time.
+    // A person must act on this error, so it does not name the expiry.
     scene.then(forbidden()).then(issued("second", 9000));
     assert!(matches!(scene.id(3700).await, Err(CredentialsError::Refused(_))));
     assert_eq!(scene.told(), 2, "another reason is told");
@@ -176,7 +176,7 @@ async fn pauses_double_up_to_a_minute() {
         assert_eq!(scene.asked(), asked, "asked again before {pause} s");
         now += pause + 1;
     }
-    // A clock that was set back does not make the pause longer than it is.
+    // A clock that was set back does not prolong the pause.
     scene.then(issued("first", 3600));
     assert_eq!(scene.id(-86_400).await, Ok("first".into()));
 }
@@ -185,7 +185,7 @@ async fn pauses_double_up_to_a_minute() {
 async fn waiting_callers_share_a_failure() {
     let scene = Scene::new(true);
     scene.then(down());
-    // Those that came a moment earlier wait for the one that asks.
+    // The callers of a moment earlier wait for the one that asks.
     let callers: Vec<_> = (0..20).map(|caller| scene.id(-caller)).collect();
     let answers = futures::future::join_all(callers).await;
     assert!(answers.iter().all(Result::is_err));
@@ -193,7 +193,7 @@ async fn waiting_callers_share_a_failure() {
 }
 
 #[tokio::test]
-async fn what_ended_before_it_was_issued_tells_of_the_clock() {
+async fn credentials_expired_when_issued_name_the_clock() {
     let scene = Scene::new(true);
     scene.then(issued("first", 0)).then(issued("second", 3600));
     let error = scene.id(600).await.expect_err("it is over");
@@ -203,12 +203,12 @@ async fn what_ended_before_it_was_issued_tells_of_the_clock() {
         assert!(scene.id(later).await.is_err());
     }
     assert_eq!(scene.asked(), 1, "the source is left alone");
-    // The clock is set right, which ends the pause.
+    // Correcting the clock ends the pause.
     assert_eq!(scene.id(0).await, Ok("second".into()));
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_or_panics_holds_up_nobody() {
+async fn aborted_or_panicking_caller_blocks_no_other() {
     let asked = Arc::new(AtomicU32::new(0));
     let asking = asked.clone();
     let source = provider(move || {
@@ -238,7 +238,7 @@ async fn a_caller_that_goes_away_or_panics_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn refused_ones_are_replaced_once() {
+async fn refused_credentials_are_replaced_once() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(issued("second", 7200));
     assert_eq!(scene.id(0).await, Ok("first".into()));
@@ -250,9 +250,9 @@ async fn refused_ones_are_replaced_once() {
     }
     assert_eq!(scene.asked(), 2);
     assert_eq!(scene.told(), 1, "it is told once");
-    // What was said of others does not count for these.
+    // The refusal of the first does not count for the second.
     assert!(scene.cache.health(Some(&key("second")), at(100)).refused.is_none());
-    // Nor are new ones asked for as fast as calls are refused.
+    // The source is not asked as fast as calls are refused.
     for now in 100..104 {
         assert!(scene.cache.replacement_for(&key("second"), ENDPOINT, &error, at(now)).await.is_none());
     }
@@ -262,7 +262,7 @@ async fn refused_ones_are_replaced_once() {
     scene.then(issued("third", 9000));
     let other = scene.cache.replacement_for(&key("second"), ENDPOINT, &error, at(106)).await.expect("others");
     assert_eq!(other.credentials.access_key_id, "third");
-    // The cloud refuses one after the other: nobody knows better of the third before a call is taken.
+    // The cloud refuses one after the other: the third counts as refused until a call is accepted.
     assert!(scene.cache.health(Some(&key("third")), at(106)).refused.is_some());
     let told = scene.told();
     scene.cache.report_accepted("https://ebs.example");
@@ -274,7 +274,7 @@ async fn refused_ones_are_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_used_on_while_there_is_no_other() {
+async fn refused_key_stays_in_use_without_another() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(down()).then(issued("second", 7200));
     assert_eq!(scene.id(0).await, Ok("first".into()));
@@ -285,7 +285,7 @@ async fn a_refused_key_is_used_on_while_there_is_no_other() {
 }
 
 #[tokio::test]
-async fn the_same_trouble_is_told_in_the_same_words() {
+async fn repeated_failures_keep_their_text() {
     let scene = Scene::new(true);
     let refused = |id: &str| Error { request_id: Some(id.into()), ..refusal("NoPermission") };
     scene.then(Err(CredentialsError::Refused(refused("one")))).then(Err(CredentialsError::Refused(refused("two"))));
@@ -301,7 +301,7 @@ async fn the_same_trouble_is_told_in_the_same_words() {
 }
 
 #[tokio::test]
-async fn what_rests_on_another_key_is_renewed_when_that_changes() {
+async fn requested_renewal_waits_for_the_pause() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(issued("second", 7200));
     assert_eq!(scene.id(0).await, Ok("first".into()));
@@ -311,7 +311,7 @@ async fn what_rests_on_another_key_is_renewed_when_that_changes() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_no_matter_of_the_source() {
+async fn wrong_clock_does_not_ask_the_source() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600));
     assert_eq!(scene.id(0).await, Ok("first".into()));
@@ -323,7 +323,7 @@ async fn a_wrong_clock_is_no_matter_of_the_source() {
 }
 
 #[tokio::test]
-async fn what_is_read_each_time_changes_with_the_next_call() {
+async fn credentials_read_each_time_change_immediately() {
     let scene = Scene::new(false);
     scene.then(issued("first", 3600)).then(issued("second", 3600)).then(forbidden()).then(forbidden());
     assert_eq!(scene.id(0).await, Ok("first".into()));
@@ -340,14 +340,14 @@ async fn what_is_read_each_time_changes_with_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_pass_signs_with_what_there_is_and_renews_it() {
+async fn signer_uses_and_renews_cached_credentials() {
     let scene = Scene::new(true);
     scene.then(issued("first", 3600)).then(issued("second", 7200)).then(down());
     let signer = Signer::of(&scene.cache, at(0)).await.expect("credentials");
     assert_eq!(signer.identity(), "acs:ram::1:role/r");
     assert_eq!(signer.credentials(at(10)).await.access_key_id, "first");
     assert_eq!(signer.credentials(at(3000)).await.access_key_id, "second");
-    // They ended, and there are no others: the cloud says what it thinks of them.
+    // The credentials expired and there are no others: the cloud decides.
     assert_eq!(signer.credentials(at(7200)).await.access_key_id, "second");
     assert_eq!(scene.asked(), 3);
     let shown = format!("{signer:?} {:?} {:?}", scene.cache, issued("first", 1));
