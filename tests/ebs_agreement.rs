@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use disaster_recovery_operator::cloud::client::{Bytes, Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::ebs::{ClientToken, Ebs, NewGroup, NewPair, Pairs, SiteRole};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::error::Class;

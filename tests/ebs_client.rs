@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use disaster_recovery_operator::cloud::client::{Client, Target, from_service};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::ebs::{
     self, ClientToken, DrillDiskStatus, DrillStatus, Ebs, GroupChange, NewGroup, NewPair, Pairs, ReplicationStatus,
     SiteRole, Tag,

@@ -1,50 +1,53 @@
-//! What a failed call means, decided once: the rest of the program branches on [`Class`] and never on codes.
+//! Classes of failed calls. Codes are classified here once; the rest of the program branches on [`Class`] and never on
+//! codes.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What a failure means for the caller.
+use super::operation::ApiOperation;
+
+/// The meaning of a failure for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The plan, item, group, pair or drill that the call names does not exist.
+    /// The plan, item, group, pair or drill named in the call does not exist.
     NotFound,
-    /// The resource is in a state that does not allow the call; later it may be.
+    /// The state of the resource does not allow the call now. A later state may.
     Conflict,
-    /// Too many calls. Nothing was done.
+    /// Too many calls. The service did nothing.
     Throttled {
-        /// How long the service asks to wait, where it says so.
+        /// The wait that the service asks for, if it names one.
         after: Option<Duration>,
     },
-    /// The key, the token, the clock or the permission is refused.
+    /// The service refuses the key, the token, the clock or the permission.
     Denied,
-    /// The service refuses the content of the call, or the account is at a limit or out of money; repeating it changes
-    /// nothing, a person must.
+    /// The service refuses the content of the call, or the account is at a limit or out of money. A repeat changes
+    /// nothing; a person must act.
     Invalid,
-    /// The service cannot be reached or fails, and the call did not happen or does not matter.
+    /// The service cannot be reached or fails. The call did not happen, or it only reads.
     Unavailable,
-    /// The call may have happened: its answer was lost, late, or not understood.
+    /// The call may have happened: the answer was lost, came late or was not understood.
     Ambiguous,
 }
 
-/// A failed call, with everything that a person needs to follow it up.
+/// A failed call, with everything that a person needs to investigate it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What it means.
+    /// The meaning of the failure.
     pub class: Class,
     /// The API operation.
-    pub action: &'static str,
-    /// The service's own error code, or what failed on the way (`Timeout`, `ConnectionFailed`, `BrokenAnswer`).
+    pub operation: ApiOperation,
+    /// The service's error code, or the client's own (`Timeout`, `ConnectionFailed`, `BrokenAnswer`).
     pub code: String,
-    /// The service's own message.
+    /// The service's message.
     pub message: String,
-    /// The service's request ID, where there was an answer.
+    /// The service's request ID, if the service answered.
     pub request_id: Option<String>,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class: _, action, code, message, request_id } = self;
-        write!(f, "{action} failed: {code}: {}", message.trim_end_matches([' ', '.']))?;
+        let Self { class: _, operation, code, message, request_id } = self;
+        write!(f, "{operation} failed: {code}: {}", message.trim_end_matches([' ', '.']))?;
         if let Some(id) = request_id {
             write!(f, " (request id {id})")?;
         }
@@ -54,7 +57,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Codes that say that the key, its token, the signature or the caller's clock is refused.
+/// Codes by which the service refuses the key, its token, the signature or the caller's clock.
 /// Source: help page 48054, STS error codes.
 const KEY_CODES: &[&str] = &[
     "InvalidAccessKeyId",
@@ -66,18 +69,18 @@ const KEY_CODES: &[&str] = &[
     "InvalidTimeStamp",
 ];
 
-/// Codes of missing things that a call refers to, which are not the plan or item itself.
+/// Codes for missing resources that a call refers to, other than the plan or item itself.
 /// Source: TF provider; help page of the RocketMQ error codes.
 const REFERENCED_CODES: &[&str] = &["Instance.", "Topic.", "ConsumerGroup.", "InvalidApi.", "InvalidProduct."];
 
-/// Codes of a service that fails, whatever the status that comes with them; also what has no code. A used nonce means that
-/// an intermediary sent the request twice: the first may have been carried out.
+/// Codes of a failing service, whatever the HTTP status; `Unknown` stands for an answer without code. A used nonce
+/// means that an intermediary sent the request twice: the service may have carried out the first.
 /// Source: help page of the RocketMQ error codes; EBS metadata; TF provider.
 const FAILING_CODES: &[&str] =
     &["InternalError", "RemoteCallError", "SystemError", "ServiceUnavailable", "SignatureNonceUsed", "Unknown"];
 
-/// Codes of EBS by which an account is at a limit or out of money, with or without `OperationDenied.` in front. They look
-/// like a conflict of states, but waiting changes nothing: a person must raise the limit, pay, or ask for less.
+/// Codes of EBS for an account that is at a limit or out of money, with or without `OperationDenied.` in front. They
+/// look like a conflict of states, but waiting changes nothing: a person must raise the limit, pay, or ask for less.
 /// Source: EBS metadata.
 const LIMIT_CODES: &[&str] = &[
     "QuotaExceed",
@@ -87,25 +90,26 @@ const LIMIT_CODES: &[&str] = &[
     "InvalidAccountStatus.NotEnoughBalance",
 ];
 
-/// Codes that refuse what a call says, whatever the status and whatever follows the code: another call may have it changed.
+/// Prefixes of codes that refuse the content of a call, whatever the HTTP status. A call with other content may
+/// succeed.
 /// Source: EBS metadata; help page 25693 (idempotence).
 const CONTENT_CODES: &[&str] = &["IdempotentParameterMismatch", "InvalidParameter", "MissingParameter"];
 
-/// Codes of a state that does not allow the call, with status 403 for the most part (EBS metadata).
+/// Codes for a state that does not allow the call, most of them with HTTP status 403 (EBS metadata).
 ///
-/// `LastTokenProcessing` says that the first call with this client token is at work. That is no failure of the service:
-/// whoever waits and looks again sees its result, and a repeat with the same token gets it.
+/// `LastTokenProcessing` means that the service still processes the first call with this client token. The service does
+/// not fail: a later observation shows the result, and a repeat with the same token returns it.
 const STATE_CODES: &[&str] = &["OperationDenied", "LastTokenProcessing"];
 
-/// Decides what an answer with an error means.
+/// Classifies an answer with an error.
 ///
 /// `status` is the HTTP status (or the `httpStatusCode` of a body with `success: false`), `retry_after` the header
-/// `x-acs-retry-after`, and `changing` whether the call could have changed something.
+/// `x-acs-retry-after`, and `changing` whether the call can change something.
 pub fn classify(status: u16, code: &str, retry_after: Option<Duration>, changing: bool) -> Class {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| code.starts_with(prefix));
     let failing = status >= 500 || status == 408 || starts(FAILING_CODES) || code.contains("Timeout");
     let throttled = status == 429 || code.starts_with("Throttling") || code == "Rejected.Throttling";
-    // A failing service may have done what it could not answer, whatever it says of when to come back.
+    // A failing service may have carried out the call, even if it names a time for the next one.
     if throttled || (retry_after.is_some() && !(changing && failing)) {
         return Class::Throttled { after: retry_after };
     }
@@ -120,11 +124,11 @@ pub fn classify(status: u16, code: &str, retry_after: Option<Duration>, changing
     if starts(REFERENCED_CODES) || starts(CONTENT_CODES) || limit {
         return Class::Invalid;
     }
-    // Before what is missing: `OperationDenied.RecoverPointNotFound` speaks of a state, not of the group.
+    // This check precedes NotFound: `OperationDenied.RecoverPointNotFound` is about a state, not about the group.
     if starts(STATE_CODES) {
         return Class::Conflict;
     }
-    // The codes for a missing plan or item are not published, so that every spelling of it counts.
+    // The codes for a missing plan or item are not published, so every spelling counts.
     if status == 404 || code.contains("NotFound") || code.contains("NotExist") || code == "NoSuchResource" {
         return Class::NotFound;
     }
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_code_has_its_class() {
+    fn known_codes_have_their_class() {
         let second = Some(Duration::from_secs(1));
         let table: &[(u16, &str, Option<Duration>, bool, Class)] = &[
             (400, "Throttling.User", None, true, Class::Throttled { after: None }),
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_ebs_has_its_class() {
+    fn ebs_codes_have_their_class() {
         let states = [
             "OperationDenied",
             "OperationDenied.InvalidStatus",

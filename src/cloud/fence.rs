@@ -1,15 +1,16 @@
-//! Until when this process may change the cloud, by its own clock.
+//! The time until which this process may change the cloud, by its own clocks.
 //!
-//! The cloud has no token by which it could refuse who is no longer in charge, so that whoever calls has to know it himself, at
-//! the last moment: the process may have been stopped anywhere, for any time. The monotonic clock says how long, but stands still
-//! while the machine itself is suspended; the system's clock does not, and may be set. Whichever is later counts.
+//! The cloud has no fencing token by which it could refuse calls of a former leader. So the process itself checks, at
+//! the last moment, whether it still leads: it may have been stopped at any point, for any time. The monotonic clock
+//! stands still while the machine is suspended; the system's clock does not, but may be set. The fence closes when
+//! either clock reaches the end.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
-/// Whether calls that change the cloud may be made. A clone is a handle to the same fence.
+/// A fence for calls that change the cloud: they are sent only while it is open. A clone is a handle to the same fence.
 #[derive(Clone, Debug)]
 pub struct Fence(Arc<Mutex<State>>);
 
@@ -20,20 +21,20 @@ enum State {
     Open,
 }
 
-/// The fence was closed.
+/// The fence is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// Whether the work had begun: then nobody knows how far it came.
+    /// Whether the work had begun. How far it came is unknown then.
     pub begun: bool,
 }
 
 impl Fence {
-    /// One that is always open: nobody else is there.
+    /// A fence that stays open, for a process without leader election.
     pub fn open() -> Self {
         Self(Arc::new(Mutex::new(State::Open)))
     }
 
-    /// One that is closed until [`Fence::open_until`].
+    /// A fence that is closed until [`Fence::open_until`].
     pub fn closed() -> Self {
         Self(Arc::new(Mutex::new(State::Closed)))
     }
@@ -42,18 +43,18 @@ impl Fence {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Opens it up to `end`, which it does not reach past without being told again.
+    /// Opens the fence until `end`. A later call extends it.
     pub fn open_until(&self, end: Instant) {
         let left = end.saturating_duration_since(Instant::now());
         self.set(State::OpenUntil(end, SystemTime::now() + left));
     }
 
-    /// Closes it.
+    /// Closes the fence.
     pub fn close(&self) {
         self.set(State::Closed);
     }
 
-    /// Whether it is open now.
+    /// Whether the fence is open now.
     pub fn is_open(&self) -> bool {
         self.is_open_at(Instant::now(), SystemTime::now())
     }
@@ -66,8 +67,8 @@ impl Fence {
         }
     }
 
-    /// Does `work` while the fence is open. It is looked at before each step of it, not only before the first: between two of
-    /// them, such as finding a connection and sending on it, any time may have passed.
+    /// Runs `work` while the fence is open. The fence is checked at every poll, not only at the first: any time may
+    /// pass between two of them, such as finding a connection and sending on it.
     pub async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Closed> {
         let mut work = pin!(work);
         let mut begun = false;
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_open_up_to_its_end_and_no_longer() {
+    fn fence_is_open_until_its_end() {
         let (fence, now, wall) = (Fence::closed(), Instant::now(), SystemTime::now());
         let seconds = Duration::from_secs;
         assert!(!fence.is_open());
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_step_is_made_once_it_is_closed() {
+    async fn closed_fence_stops_work_at_next_step() {
         let fence = Fence::open();
         assert_eq!(fence.within(async { 1 }).await, Ok(1));
         let steps = Mutex::new(0);

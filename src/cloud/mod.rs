@@ -1,6 +1,6 @@
-//! Alibaba Cloud's OpenAPI as this operator uses it: one signed client, one typed method an operation.
+//! Client of Alibaba Cloud's OpenAPI: one signed client, one typed method per operation.
 //!
-//! The seam to the network is [`client::HttpService`]: production hands it a TLS connector, tests the simulator's router.
+//! [`client::HttpService`] is the seam to the network: a TLS connector in production, the simulator's router in tests.
 
 pub mod client;
 pub mod credentials;
@@ -8,6 +8,7 @@ pub mod ebs;
 pub mod endpoint;
 pub mod error;
 pub mod fence;
+pub mod operation;
 pub mod rate_limit;
 pub mod rocketmq;
 pub mod sign;

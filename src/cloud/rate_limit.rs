@@ -1,25 +1,26 @@
-//! How many calls a product's region may get: polls have their own share, so that a user's edit never waits behind them, and
-//! both slow down while the service throttles and recover after. No product pays for another's calls.
+//! Rate limits of calls, one bucket per product, region and priority. Polls have a bucket of their own, so that a
+//! user's edit never waits behind them. Both buckets slow down while the service throttles and recover afterwards. No
+//! product uses up another's rate.
 //!
-//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and 10 of
-//! ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
+//! RocketMQ allows 150 calls a second, region, API and account (help page "api-rocketmq-2022-08-01-quota"), EBS 40, and
+//! 10 of ClearReplicaGroupDrill ("api-ebs-2021-07-30-quota").
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Which share of the rate_limit a call draws from.
+/// The priority of a call in the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// Reads that a poll makes.
+    /// Reads of a poll.
     Poll,
-    /// Everything that follows an edit: changes, and the reads of a pass that changes.
+    /// Calls that follow an edit: changes, and the reads of a reconcile that makes them.
     Edit,
 }
 
-/// What one call draws from.
+/// Selects the bucket that one call draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share<'a> {
+pub struct BucketKey<'a> {
     /// The product, such as `rocketmq`.
     pub product: &'static str,
     /// The region.
@@ -28,18 +29,19 @@ pub struct Share<'a> {
     pub priority: Priority,
 }
 
-/// The longest pause that the service can ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(900);
-/// How much slower than asked a throttled priority may become.
-const SLOWEST: u32 = 64;
-/// What was not used for so long is not throttled any more.
-const FORGIVEN: Duration = Duration::from_secs(60);
-/// A priority that was not used for so long is dropped: regions are words of specs, and there may be any number of them.
-const UNUSED: Duration = Duration::from_secs(3600);
+/// Maximum pause that the service can ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(900);
+/// Maximum factor by which throttling slows a bucket down.
+const MAX_SLOWDOWN: u32 = 64;
+/// Time without use after which a bucket is no longer slowed down.
+const SLOWDOWN_EXPIRY: Duration = Duration::from_secs(60);
+/// Time without use after which a bucket is dropped: regions come from specs, so there may be any number of them.
+const UNUSED_EXPIRY: Duration = Duration::from_secs(3600);
 
-/// One priority of one product in one region: calls are spaced by `interval × slowdown`, but for a burst of one second's worth.
+/// The bucket of one product, region and priority: calls are spaced by `interval × slowdown`, except for a burst of one
+/// second's worth.
 #[derive(Clone, Debug)]
-struct Pace {
+struct Bucket {
     interval: Duration,
     slowdown: u32,
     successes: u32,
@@ -49,10 +51,10 @@ struct Pace {
     throttled: u64,
 }
 
-/// How one priority is used: what it allows now, and what it came to since the rate_limit was made.
+/// The use of one bucket: its rate now, and its totals since its creation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usage {
-    /// Whose rate_limit it is; empty for the first.
+    /// The owner of the rate limit; empty for the operator's own.
     pub owner: String,
     /// The product.
     pub product: &'static str,
@@ -60,43 +62,44 @@ pub struct Usage {
     pub region: String,
     /// The priority.
     pub priority: Priority,
-    /// Calls a second while nothing throttles.
+    /// Calls a second without throttling.
     pub limit: f64,
     /// Calls a second now.
     pub allowed: f64,
-    /// How long calls waited for their slots, all together.
+    /// Total time that calls waited for their slots.
     pub waited: Duration,
-    /// Calls for which there was no slot soon enough.
+    /// Calls that were given up, since no slot came soon enough.
     pub exhausted: u64,
-    /// Calls that the service answered with a demand for fewer.
+    /// Calls that the service throttled.
     pub throttled: u64,
 }
 
-impl Pace {
+impl Bucket {
     fn new(per_second: u32, now: Instant) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         let (waited, exhausted, throttled) = (Duration::ZERO, 0, 0);
         Self { interval, slowdown: 1, successes: 0, next: now, waited, exhausted, throttled }
     }
 
-    /// How many times slower than asked calls are now.
+    /// The factor by which calls are slowed down at `now`.
     fn slowdown(&self, now: Instant) -> u32 {
-        if now.saturating_duration_since(self.next) > FORGIVEN { 1 } else { self.slowdown }
+        if now.saturating_duration_since(self.next) > SLOWDOWN_EXPIRY { 1 } else { self.slowdown }
     }
 
     fn unused(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.next) >= UNUSED
+        now.saturating_duration_since(self.next) >= UNUSED_EXPIRY
     }
 
-    /// Takes the next slot and returns how long to wait for it; where that is longer than `most`, takes none.
-    fn reserve(&mut self, now: Instant, most: Duration) -> Result<Duration, Duration> {
+    /// Takes the next slot and returns the wait for it. If the wait exceeds `max_wait`, takes none and fails with the
+    /// wait.
+    fn reserve(&mut self, now: Instant, max_wait: Duration) -> Result<Duration, Duration> {
         self.slowdown = self.slowdown(now);
-        // Up to a second of unused slots may be used at once, unless the service just throttled.
+        // Up to a second of unused slots may be used at once, unless the service throttled recently.
         let burst = if self.slowdown == 1 { Duration::from_secs(1) } else { Duration::ZERO };
         let earliest = now.checked_sub(burst).unwrap_or(now);
         let slot = self.next.max(earliest);
         let wait = slot.saturating_duration_since(now);
-        if wait > most {
+        if wait > max_wait {
             self.exhausted += 1;
             return Err(wait);
         }
@@ -106,9 +109,9 @@ impl Pace {
     }
 
     fn throttled(&mut self, after: Option<Duration>, now: Instant) {
-        self.slowdown = (self.slowdown * 2).min(SLOWEST);
+        self.slowdown = (self.slowdown * 2).min(MAX_SLOWDOWN);
         self.successes = 0;
-        self.next = self.next.max(now + after.unwrap_or(Duration::from_millis(500)).min(LONGEST_PAUSE));
+        self.next = self.next.max(now + after.unwrap_or(Duration::from_millis(500)).min(MAX_PAUSE));
     }
 
     fn succeeded(&mut self) {
@@ -120,94 +123,94 @@ impl Pace {
     }
 }
 
-type Buckets = Mutex<HashMap<(&'static str, String, Priority), Pace>>;
+type Buckets = Mutex<HashMap<(&'static str, String, Priority), Bucket>>;
 
-/// The budgets of all products and regions.
+/// The rate limit of one owner, for all products and regions.
 #[derive(Debug)]
 pub struct RateLimit {
     per_second: u32,
     rates: HashMap<&'static str, u32>,
     buckets: Arc<Buckets>,
-    /// The buckets of every rate_limit that was made of the same one, by owner, as long as they are in use.
+    /// The buckets of every owner while they are in use, shared by all rate limits with the same origin.
     all: Arc<Mutex<BTreeMap<String, Weak<Buckets>>>>,
 }
 
 impl RateLimit {
-    /// A rate_limit of so many calls a second, product and region for edits, and half of it again for polls.
+    /// A rate limit of `per_second` calls per product and region for edits, and half as many again for polls.
     pub fn new(per_second: u32) -> Self {
         let buckets = Arc::default();
         let all = BTreeMap::from([(String::new(), Arc::downgrade(&buckets))]);
         Self { per_second, rates: HashMap::new(), buckets, all: Arc::new(Mutex::new(all)) }
     }
 
-    /// The same, but for one product, which gets so many calls a second and region.
+    /// Sets another rate for one product.
     pub fn with_rate(mut self, product: &'static str, per_second: u32) -> Self {
         self.rates.insert(product, per_second);
         self
     }
 
-    /// Another owner's rate_limit of the same rates, of which nothing is used yet. It takes the place of the owner's former one.
-    pub fn anew(&self, owner: &str) -> Self {
+    /// A rate limit of the same rates for `owner`, with unused buckets. It replaces the owner's former one.
+    pub fn for_owner(&self, owner: &str) -> Self {
         let buckets = Arc::default();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(owner.to_owned(), Arc::downgrade(&buckets));
         Self { per_second: self.per_second, rates: self.rates.clone(), buckets, all: self.all.clone() }
     }
 
-    /// The same with one rate for all products.
-    pub fn at(self, per_second: u32) -> Self {
+    /// Sets one rate for all products.
+    pub fn with_single_rate(self, per_second: u32) -> Self {
         Self { per_second, rates: HashMap::new(), ..self }
     }
 
-    /// How the buckets of this rate_limit, and of all that were made of it, are used. A priority is there once it was used, until it was not
-    /// for an hour.
+    /// The use of the buckets of all owners. A bucket is reported from its first use until an hour after its last.
     pub fn usage(&self, now: Instant) -> Vec<Usage> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, buckets| buckets.strong_count() > 0);
-        let living = all.iter().filter_map(|(owner, buckets)| Some((owner.clone(), buckets.upgrade()?)));
+        let in_use = all.iter().filter_map(|(owner, buckets)| Some((owner.clone(), buckets.upgrade()?)));
         let mut found = vec![];
-        for (owner, buckets) in living {
+        for (owner, buckets) in in_use {
             let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-            buckets.retain(|_, pace| !pace.unused(now));
-            found.extend(buckets.iter().map(|((product, region, priority), pace)| {
-                let limit = 1.0 / pace.interval.as_secs_f64();
+            buckets.retain(|_, bucket| !bucket.unused(now));
+            found.extend(buckets.iter().map(|((product, region, priority), bucket)| {
+                let limit = 1.0 / bucket.interval.as_secs_f64();
                 let (owner, region) = (owner.clone(), region.clone());
-                let allowed = limit / f64::from(pace.slowdown(now));
-                let Pace { waited, exhausted, throttled, .. } = *pace;
+                let allowed = limit / f64::from(bucket.slowdown(now));
+                let Bucket { waited, exhausted, throttled, .. } = *bucket;
                 Usage { owner, product, region, priority: *priority, limit, allowed, waited, exhausted, throttled }
             }));
         }
         found
     }
 
-    fn with<R>(&self, share: Share<'_>, now: Instant, act: impl FnOnce(&mut Pace) -> R) -> R {
-        let Share { product, region, priority } = share;
+    fn with_bucket<R>(&self, key: BucketKey<'_>, now: Instant, act: impl FnOnce(&mut Bucket) -> R) -> R {
+        let BucketKey { product, region, priority } = key;
         let rate = self.rates.get(product).copied().unwrap_or(self.per_second);
         let per_second = match priority {
             Priority::Poll => rate.div_ceil(2),
             Priority::Edit => rate,
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        act(buckets.entry((product, region.to_owned(), priority)).or_insert_with(|| Pace::new(per_second, now)))
+        act(buckets.entry((product, region.to_owned(), priority)).or_insert_with(|| Bucket::new(per_second, now)))
     }
 
-    /// Takes a slot: how long to wait before the call. Where that is longer than `most`, none is taken, and the error is how
-    /// long it would be: whoever holds others up must give way instead.
-    pub fn reserve(&self, share: Share<'_>, now: Instant, most: Duration) -> Result<Duration, Duration> {
-        self.with(share, now, |pace| pace.reserve(now, most))
+    /// Takes a slot and returns the wait before the call. If the wait exceeds `max_wait`, takes none and fails with the
+    /// wait, so that the caller does not hold up others.
+    pub fn reserve(&self, key: BucketKey<'_>, now: Instant, max_wait: Duration) -> Result<Duration, Duration> {
+        self.with_bucket(key, now, |bucket| bucket.reserve(now, max_wait))
     }
 
-    /// The service throttled: both buckets of the product slow down in that region.
-    pub fn throttled(&self, share: Share<'_>, after: Option<Duration>, now: Instant) {
-        self.with(share, now, |pace| pace.throttled += 1);
+    /// Records that the service throttled a call: both buckets of the product slow down in that region.
+    pub fn throttled(&self, key: BucketKey<'_>, after: Option<Duration>, now: Instant) {
+        self.with_bucket(key, now, |bucket| bucket.throttled += 1);
         for priority in [Priority::Poll, Priority::Edit] {
-            self.with(Share { priority, ..share }, now, |pace| pace.throttled(after, now));
+            self.with_bucket(BucketKey { priority, ..key }, now, |bucket| bucket.throttled(after, now));
         }
     }
 
-    /// A call was let through: after ten of them the priority is twice as fast again, up to what was asked for.
-    pub fn succeeded(&self, share: Share<'_>, now: Instant) {
-        self.with(share, now, Pace::succeeded);
+    /// Records that the service took a call: after ten of them the bucket is twice as fast again, up to its configured
+    /// rate.
+    pub fn succeeded(&self, key: BucketKey<'_>, now: Instant) {
+        self.with_bucket(key, now, Bucket::succeeded);
     }
 }
 
@@ -215,69 +218,69 @@ impl RateLimit {
 mod tests {
     use super::*;
 
-    const MOST: Duration = Duration::from_secs(60);
+    const MAX_WAIT: Duration = Duration::from_secs(60);
 
-    fn share(priority: Priority) -> Share<'static> {
-        Share { product: "rocketmq", region: "cn-hangzhou", priority }
+    fn key(priority: Priority) -> BucketKey<'static> {
+        BucketKey { product: "rocketmq", region: "cn-hangzhou", priority }
     }
 
-    fn wait_after(rate_limit: &RateLimit, calls: usize, share: Share<'_>, now: Instant) -> Duration {
-        let reserve = |_| rate_limit.reserve(share, now, MOST).expect("soon enough");
+    fn wait_after(rate_limit: &RateLimit, calls: usize, key: BucketKey<'_>, now: Instant) -> Duration {
+        let reserve = |_| rate_limit.reserve(key, now, MAX_WAIT).expect("soon enough");
         (0..calls).map(reserve).fold(Duration::ZERO, |_, wait| wait)
     }
 
     #[test]
-    fn an_edit_never_waits_behind_polls() {
+    fn edit_never_waits_behind_polls() {
         let (rate_limit, now) = (RateLimit::new(10), Instant::now());
-        assert!(wait_after(&rate_limit, 100, share(Priority::Poll), now) > Duration::from_secs(5));
-        assert_eq!(rate_limit.reserve(share(Priority::Edit), now, MOST), Ok(Duration::ZERO));
-        let elsewhere = Share { region: "cn-shanghai", ..share(Priority::Poll) };
-        assert_eq!(rate_limit.reserve(elsewhere, now, MOST), Ok(Duration::ZERO));
+        assert!(wait_after(&rate_limit, 100, key(Priority::Poll), now) > Duration::from_secs(5));
+        assert_eq!(rate_limit.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::ZERO));
+        let elsewhere = BucketKey { region: "cn-shanghai", ..key(Priority::Poll) };
+        assert_eq!(rate_limit.reserve(elsewhere, now, MAX_WAIT), Ok(Duration::ZERO));
     }
 
     #[test]
-    fn each_product_has_its_own_rate_and_its_own_throttling() {
+    fn products_have_own_rate_and_throttling() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
-        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
         assert_eq!(wait_after(&rate_limit, 31, ebs, now), Duration::from_secs(3));
-        assert_eq!(wait_after(&rate_limit, 31, share(Priority::Edit), now), Duration::from_millis(300));
+        assert_eq!(wait_after(&rate_limit, 31, key(Priority::Edit), now), Duration::from_millis(300));
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
-        assert_eq!(rate_limit.reserve(share(Priority::Edit), now, MOST), Ok(Duration::from_millis(310)));
-        let poll = Share { priority: Priority::Poll, ..ebs };
-        assert_eq!(rate_limit.reserve(poll, now, MOST), Ok(Duration::from_secs(30)));
+        assert_eq!(rate_limit.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::from_millis(310)));
+        let poll = BucketKey { priority: Priority::Poll, ..ebs };
+        assert_eq!(rate_limit.reserve(poll, now, MAX_WAIT), Ok(Duration::from_secs(30)));
     }
 
     #[test]
     fn throttling_slows_down_and_success_recovers() {
         let (rate_limit, now) = (RateLimit::new(10), Instant::now());
-        rate_limit.throttled(share(Priority::Edit), Some(Duration::from_secs(3)), now);
-        let reserve = |most| rate_limit.reserve(share(Priority::Edit), now, most);
+        rate_limit.throttled(key(Priority::Edit), Some(Duration::from_secs(3)), now);
+        let reserve = |max_wait| rate_limit.reserve(key(Priority::Edit), now, max_wait);
         assert_eq!(reserve(Duration::from_secs(1)), Err(Duration::from_secs(3)), "and no slot is taken");
-        assert_eq!(reserve(MOST), Ok(Duration::from_secs(3)));
-        assert_eq!(reserve(MOST), Ok(Duration::from_millis(3200)));
+        assert_eq!(reserve(MAX_WAIT), Ok(Duration::from_secs(3)));
+        assert_eq!(reserve(MAX_WAIT), Ok(Duration::from_millis(3200)));
         for _ in 0..10 {
-            rate_limit.succeeded(share(Priority::Edit), now);
+            rate_limit.succeeded(key(Priority::Edit), now);
         }
         let later = now + Duration::from_secs(60);
-        assert_eq!(wait_after(&rate_limit, 10, share(Priority::Edit), later), Duration::ZERO);
+        assert_eq!(wait_after(&rate_limit, 10, key(Priority::Edit), later), Duration::ZERO);
     }
 
     #[test]
-    fn another_budget_has_the_same_rates_and_nothing_in_common() {
+    fn owners_have_same_rates_and_own_buckets() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
-        assert!(wait_after(&rate_limit, 500, share(Priority::Edit), now) > Duration::ZERO);
-        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        assert!(wait_after(&rate_limit, 500, key(Priority::Edit), now) > Duration::ZERO);
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
-        let other = rate_limit.anew("ns/main");
-        assert_eq!(other.reserve(share(Priority::Edit), now, MOST), Ok(Duration::ZERO));
+        let other = rate_limit.for_owner("ns/main");
+        assert_eq!(other.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::ZERO));
         assert_eq!(wait_after(&other, 31, ebs, now), Duration::from_secs(3));
     }
 
     #[test]
-    fn what_a_budget_and_those_made_of_it_come_to_can_be_seen_while_they_are_in_use() {
+    fn usage_covers_all_owners_in_use() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
         assert_eq!(rate_limit.usage(now), []);
-        let ebs = Share { product: "ebs", ..share(Priority::Edit) };
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
         wait_after(&rate_limit, 12, ebs, now);
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
         assert!(rate_limit.reserve(ebs, now, Duration::from_secs(1)).is_err());
@@ -290,14 +293,14 @@ mod tests {
         let polls = of("", Priority::Poll, now).expect("it is throttled too");
         assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
         let later = of("", Priority::Edit, now + Duration::from_secs(100)).expect("it was used");
-        assert_eq!(later.allowed, 10.0, "it is forgiven without being used");
+        assert_eq!(later.allowed, 10.0, "the slowdown expires without use");
         let much_later = now + Duration::from_secs(3700);
-        wait_after(&rate_limit, 1, Share { region: "cn-shanghai", ..ebs }, much_later);
+        wait_after(&rate_limit, 1, BucketKey { region: "cn-shanghai", ..ebs }, much_later);
         let left: Vec<_> = rate_limit.usage(much_later).into_iter().map(|it| it.region).collect();
-        assert_eq!(left, ["cn-shanghai"], "what is not used any more is dropped");
+        assert_eq!(left, ["cn-shanghai"], "unused buckets are dropped");
         wait_after(&rate_limit, 1, ebs, much_later);
         assert_eq!(of("", Priority::Edit, much_later).map(|it| it.waited), Some(Duration::ZERO));
-        let other = rate_limit.anew("ns/main").at(20);
+        let other = rate_limit.for_owner("ns/main").with_single_rate(20);
         wait_after(&other, 1, ebs, now);
         assert_eq!(of("ns/main", Priority::Edit, now).map(|it| it.limit), Some(20.0));
         drop(other);

@@ -1,20 +1,20 @@
-//! ACS3-HMAC-SHA256, the request signature of Alibaba Cloud's OpenAPI: values in, value out; no clock, no environment.
+//! ACS3-HMAC-SHA256, the request signature of Alibaba Cloud's OpenAPI. Pure functions: no clock, no environment.
 //!
-//! Source: help page "Request syntax and signature method V3"; the official Python SDK (tea_openapi 0.4.6) agrees with it
-//! on every vector in `tests/acs3-vectors.json`.
+//! Source: help page "Request syntax and signature method V3"; the official Python SDK (tea_openapi 0.4.6) agrees with
+//! it on every vector in `tests/acs3-vectors.json`.
 
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-/// The algorithm's name, as it starts the string to sign and the `Authorization` header.
+/// The algorithm's name, which begins the string to sign and the `Authorization` header.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// Everything but RFC 3986's unreserved characters.
+/// All characters but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Encodes one query key, query value or path segment as RFC 3986 says: unreserved characters stay, all others become
-/// `%XX` of their UTF-8 bytes (a space is `%20`, never `+`).
+/// Encodes one query key, query value or path segment by RFC 3986: unreserved characters stay, all others become `%XX`
+/// of their UTF-8 bytes (a space is `%20`, never `+`).
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
@@ -32,7 +32,7 @@ pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(query: &[(K, V)]) -> String
     pairs.join("&")
 }
 
-/// What is signed, in its parts.
+/// The canonical request, which the signature covers.
 pub struct Canonical {
     /// The canonical request, line by line.
     pub request: String,
@@ -42,7 +42,7 @@ pub struct Canonical {
 
 /// Builds the canonical request.
 ///
-/// `path` is the path as sent (`/` for RPC), `query` the decoded pairs, `headers` all headers that are to be signed
+/// `path` is the path as sent (`/` for RPC), `query` the decoded pairs, `headers` all headers to sign
 /// (names in any case, values as sent; a name may repeat), `payload_hash` the value of `x-acs-content-sha256`.
 pub fn canonical_request<K: AsRef<str>, V: AsRef<str>>(
     method: &str,
@@ -69,7 +69,7 @@ pub fn canonical_request<K: AsRef<str>, V: AsRef<str>>(
 /// The lower-case hexadecimal signature of a canonical request.
 pub fn signature(access_key_secret: &str, canonical_request: &str) -> String {
     let to_sign = format!("{ALGORITHM}\n{}", payload_hash(canonical_request.as_bytes()));
-    // HMAC takes a key of any length, so that there is no failure to report.
+    // HMAC takes a key of any length, so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(access_key_secret.as_bytes()) else {
         return String::new();
     };

@@ -11,17 +11,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Body, Call, Client, Style, Target};
-use super::credentials::cache::Signer;
+use super::credentials::signer::Signer;
 use super::credentials::{Credentials, CredentialsError, Issued};
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 use super::rate_limit::Priority;
 use super::sign;
 
-/// The product's name.
+/// The product's name in metrics.
 pub const PRODUCT: &str = "sts";
 /// The version of the API.
 pub const VERSION: &str = "2015-04-01";
-/// How long a session lasts, s: the default of the API, and what every role allows.
+/// Duration of a session in seconds: the default of the API, which every role allows.
 const SESSION_SECONDS: &str = "3600";
 
 /// STS at one endpoint.
@@ -31,18 +32,18 @@ pub struct Sts {
     endpoint: String,
 }
 
-/// What [`Sts::assume_role`] is asked for.
+/// Parameters of [`Sts::assume_role`].
 #[derive(Clone, Debug)]
 pub struct RoleRequest {
     /// The ARN of the role.
     pub role_arn: String,
-    /// The external ID that its trust policy asks for, if it does.
+    /// The external ID, if the role's trust policy asks for one.
     pub external_id: Option<String>,
     /// The name of the session, 2 to 64 characters.
     pub session_name: String,
 }
 
-/// What [`Sts::assume_role_with_oidc`] is asked for.
+/// Parameters of [`Sts::assume_role_with_oidc`].
 #[derive(Clone, Debug)]
 pub struct OidcRequest {
     /// The ARN of the role.
@@ -71,12 +72,12 @@ struct Session {
 }
 
 impl Sts {
-    /// STS at an endpoint: scheme and authority.
+    /// STS at `endpoint`, which is scheme and authority.
     pub fn new(client: Client, endpoint: String) -> Self {
         Self { client, endpoint }
     }
 
-    /// Temporary credentials of a role, for a caller that it trusts. The call is signed by `base`.
+    /// Temporary credentials of a role, for a caller that the role trusts. `base` signs the call.
     pub async fn assume_role(&self, base: Signer, request: &RoleRequest) -> Result<Issued, Error> {
         let RoleRequest { role_arn, external_id, session_name } = request;
         let mut query: Vec<(Cow<'static, str>, String)> = vec![
@@ -85,13 +86,13 @@ impl Sts {
             ("DurationSeconds".into(), SESSION_SECONDS.into()),
         ];
         query.extend(external_id.clone().map(|id| ("ExternalId".into(), id)));
-        let call = Call { query, ..call("AssumeRole") };
+        let call = Call { query, ..call(ApiOperation::AssumeRole) };
         let answer = self.client.send(&self.target(Some(base)), &call).await?;
-        issued("AssumeRole", role_arn, answer)
+        issued(ApiOperation::AssumeRole, role_arn, answer)
     }
 
-    /// Temporary credentials of a role, for a token of an OIDC identity provider that it trusts. The call is not signed, and
-    /// the token is in the body, so that no log of URLs has it (as the official library for Go does).
+    /// Temporary credentials of a role, for a token of an OIDC identity provider that the role trusts. The call is
+    /// unsigned. The token is in the body, so that no log of URLs contains it (as in the official library for Go).
     pub async fn assume_role_with_oidc(&self, request: &OidcRequest) -> Result<Issued, Error> {
         let OidcRequest { role_arn, provider_arn, session_name, token } = request;
         let form = sign::canonical_query(&[
@@ -101,9 +102,13 @@ impl Sts {
             ("RoleSessionName", session_name),
             ("DurationSeconds", SESSION_SECONDS),
         ]);
-        let call = Call { body: Some(Body::form(form)), secrets: vec![token.clone()], ..call("AssumeRoleWithOIDC") };
+        let call = Call {
+            body: Some(Body::form(form)),
+            secrets: vec![token.clone()],
+            ..call(ApiOperation::AssumeRoleWithOidc)
+        };
         let answer = self.client.send(&self.target(None), &call).await?;
-        issued("AssumeRoleWithOIDC", role_arn, answer)
+        issued(ApiOperation::AssumeRoleWithOidc, role_arn, answer)
     }
 
     fn target(&self, signer: Option<Signer>) -> Target {
@@ -112,10 +117,10 @@ impl Sts {
     }
 }
 
-/// A call that may be repeated: a session more that nobody uses changes nothing.
-fn call(action: &'static str) -> Call {
+/// A call that is safe to repeat: an unused session changes nothing.
+fn call(operation: ApiOperation) -> Call {
     Call {
-        action,
+        operation,
         method: Method::POST,
         path: "/".into(),
         query: vec![],
@@ -127,13 +132,13 @@ fn call(action: &'static str) -> Call {
     }
 }
 
-fn issued(action: &'static str, role_arn: &str, answer: Value) -> Result<Issued, Error> {
+fn issued(operation: ApiOperation, role_arn: &str, answer: Value) -> Result<Issued, Error> {
     let Ok(Answer { credentials }) = serde_json::from_value(answer) else {
-        // What the answer holds is not for anybody's eyes.
+        // The answer may hold secrets, so the error quotes none of it.
         let message = "the answer holds no credentials that are understood".into();
         return Err(Error {
             class: Class::Unavailable,
-            action,
+            operation,
             code: "BrokenAnswer".into(),
             message,
             request_id: None,
@@ -148,8 +153,8 @@ fn issued(action: &'static str, role_arn: &str, answer: Value) -> Result<Issued,
     Ok(Issued { credentials, expires: Some(expiration), identity: role_arn.to_owned() })
 }
 
-/// What a failed call means for those who wait for credentials. Its request ID is in the log: with it, each attempt would be
-/// told in other words.
+/// Turns a failed call into the error of a source. The request ID is left out, since it would make the message
+/// different at every attempt; the log has it.
 pub fn failed(error: Error) -> CredentialsError {
     let error = Error { request_id: None, ..error };
     match error.class {

@@ -1,5 +1,5 @@
-//! How answers are read, tolerantly: numbers may come as text, lists may be null, a status that nobody documented is kept by
-//! its name, and a list that changes while it is read is an error.
+//! Tolerant reading of answers: numbers may come as text, lists may be null, an undocumented status keeps its name. A
+//! list that changes while the client reads its pages is an error.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,15 +9,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::{Class, Error};
+use super::operation::ApiOperation;
 
-/// Declares a status of the API: its documented names, and any other kept as it came.
+/// Declares a status of the API: its documented names, and a variant that keeps any other.
 macro_rules! status {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
-            /// A status that is not documented.
+            /// An undocumented status.
             Other(String),
         }
 
@@ -31,7 +32,7 @@ macro_rules! status {
         }
 
         impl $name {
-            /// All that are documented.
+            /// All documented values.
             pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];
 
             /// The API's own name of the status.
@@ -58,12 +59,12 @@ macro_rules! status {
 }
 pub(super) use status;
 
-/// A number that may come as text.
+/// Reads a number that may come as text.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     maybe_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("a number is missing"))
 }
 
-/// A number that may come as text, or not at all.
+/// Reads a number that may come as text or be absent.
 pub(super) fn maybe_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let broken = || serde::de::Error::custom("not a whole number");
     match Value::deserialize(deserializer)? {
@@ -75,24 +76,24 @@ pub(super) fn maybe_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     }
 }
 
-/// A list that may be null.
+/// Reads a list that may be null.
 pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// An answer that was understood, but is not what the operation returns.
-pub(super) fn broken(action: &'static str, what: impl fmt::Display) -> Error {
+/// The error for a successful answer that does not have what the operation returns.
+pub(super) fn broken(operation: ApiOperation, what: impl fmt::Display) -> Error {
     let message = format!("the answer has {what}");
-    Error { class: Class::Unavailable, action, code: "BrokenAnswer".into(), message, request_id: None }
+    Error { class: Class::Unavailable, operation, code: "BrokenAnswer".into(), message, request_id: None }
 }
 
-/// Reads what an answer holds.
-pub(super) fn parse<T: DeserializeOwned>(action: &'static str, data: Value) -> Result<T, Error> {
-    // What serde says may quote the data, and the data may hold a password.
-    serde_json::from_value(data).map_err(|_| broken(action, "data of an unexpected shape"))
+/// Reads the data of an answer.
+pub(super) fn parse<T: DeserializeOwned>(operation: ApiOperation, data: Value) -> Result<T, Error> {
+    // An error of serde may quote the data, and the data may hold a password.
+    serde_json::from_value(data).map_err(|_| broken(operation, "data of an unexpected shape"))
 }
 
-/// What the call names and cannot be found is not what the call makes.
+/// Turns NotFound of a Create into Invalid: a resource that the call refers to is missing, not the one that it creates.
 pub(super) fn referenced(error: Error) -> Error {
     match error.class {
         Class::NotFound => Error { class: Class::Invalid, ..error },
@@ -100,57 +101,56 @@ pub(super) fn referenced(error: Error) -> Error {
     }
 }
 
-/// What an entry means that comes on two pages.
+/// The treatment of an entry that comes on two pages.
 #[derive(Clone, Copy)]
-pub(super) enum Twice {
-    /// Another one may be missing.
+pub(super) enum Duplicates {
+    /// Fail: another entry may be missing.
     Refuse,
-    /// It is the same one.
+    /// Keep the first.
     Skip,
 }
 
-/// No list is longer: it is kept in memory whole.
-const MOST_ENTRIES: usize = 100_000;
+/// Maximum entries of a list, which the client keeps in memory.
+const MAX_ENTRIES: usize = 100_000;
 
-/// The pages of a list that were read so far.
+/// The pages of a list that the client has read so far.
 pub(super) struct Pages<T, Id> {
-    action: &'static str,
-    twice: Twice,
+    operation: ApiOperation,
+    duplicates: Duplicates,
     ids: BTreeSet<Id>,
     read: usize,
-    /// Their entries.
     pub(super) all: Vec<T>,
 }
 
 impl<T, Id: Ord> Pages<T, Id> {
-    pub(super) fn new(action: &'static str, twice: Twice) -> Self {
-        Self { action, twice, ids: BTreeSet::new(), read: 0, all: Vec::new() }
+    pub(super) fn new(operation: ApiOperation, duplicates: Duplicates) -> Self {
+        Self { operation, duplicates, ids: BTreeSet::new(), read: 0, all: Vec::new() }
     }
 
-    /// Adds a page; an entry that came before says that the list changed while it was read.
+    /// Adds a page. An entry that came before means that the list changed while the client read it.
     pub(super) fn add(&mut self, entries: Vec<T>, id: impl Fn(&T) -> Id) -> Result<(), Error> {
         self.read += entries.len();
-        if self.read > MOST_ENTRIES {
-            return Err(broken(self.action, "more entries than anybody can have"));
+        if self.read > MAX_ENTRIES {
+            return Err(broken(self.operation, "more entries than anybody can have"));
         }
         for entry in entries {
-            match (self.ids.insert(id(&entry)), self.twice) {
+            match (self.ids.insert(id(&entry)), self.duplicates) {
                 (true, _) => self.all.push(entry),
-                (false, Twice::Skip) => {}
-                (false, Twice::Refuse) => {
-                    return Err(broken(self.action, "an entry on two pages: the list changed while it was read"));
+                (false, Duplicates::Skip) => {}
+                (false, Duplicates::Refuse) => {
+                    return Err(broken(self.operation, "an entry on two pages: the list changed while it was read"));
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether so many entries were read as the list has by what the service says; without that, only an empty page ends
-    /// it, since pages may be shorter than was asked for.
-    pub(super) fn whole(&self, total: Option<i64>, empty: bool) -> Result<bool, Error> {
+    /// Whether as many entries were read as the service reports in total. Without a total only an empty page ends the
+    /// list, since pages may be shorter than requested.
+    pub(super) fn is_complete(&self, total: Option<i64>, empty: bool) -> Result<bool, Error> {
         match total.map(|total| usize::try_from(total).unwrap_or_default()) {
             Some(total) if self.read >= total => Ok(true),
-            Some(_) if empty => Err(broken(self.action, "fewer entries than its totalCount")),
+            Some(_) if empty => Err(broken(self.operation, "fewer entries than its totalCount")),
             None if empty => Ok(true),
             Some(_) | None => Ok(false),
         }

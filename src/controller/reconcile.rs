@@ -19,6 +19,7 @@ use crate::api::condition::synced;
 use crate::api::event::{action, reason};
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::error::{self, Class};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
 
 /// Minimum of the time limit for one observation; it grows with the poll interval.
@@ -111,8 +112,8 @@ async fn observe<K: Resource>(handle: &ObjectHandle<'_, K>, cloud: &K::Cloud) ->
     let observation = tokio::time::timeout(timeout, K::observe(&scope, handle.ctx, cloud));
     observation.await.unwrap_or_else(|_| {
         let message = format!("the {} could not be read whole within {} s", K::DESCRIPTOR.noun, timeout.as_secs());
-        let (class, action, code) = (Class::Unavailable, "observing", "TooSlow".into());
-        Err(error::Error { class, action, code, message, request_id: None })
+        let (class, operation, code) = (Class::Unavailable, ApiOperation::Observation, "TooSlow".into());
+        Err(error::Error { class, operation, code, message, request_id: None })
     })
 }
 

@@ -38,7 +38,7 @@ pub fn access_key(client: Client, namespace: String, name: String) -> Provider {
         async move {
             let found = read(&client, &namespace, &name).await?;
             let data = found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
-            Ok(Issued::lasting(secret::read(&format!("{namespace}/{name}"), &data)?))
+            Ok(Issued::without_expiry(secret::read(&format!("{namespace}/{name}"), &data)?))
         }
     })
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use disaster_recovery_operator::cloud::credentials::chain::{self, Places};
+use disaster_recovery_operator::cloud::credentials::chain;
+use disaster_recovery_operator::cloud::credentials::services::Services;
 use disaster_recovery_operator::cloud::credentials::{
     CredentialsError, Issued, Provider, Variables, ecs_role, environment, profile,
 };
@@ -86,9 +87,9 @@ impl Scene {
         Arc::new(move |name| variables.lock().unwrap().get(name).cloned())
     }
 
-    fn places(&self) -> Places {
+    fn places(&self) -> Services {
         let (client, http) = (self.cloud.client(), self.cloud.http());
-        Places { client, http, sts: self.sts.clone(), metadata: ecs_role::base() }
+        Services { client, http, sts: self.sts.clone(), metadata: ecs_role::base() }
     }
 
     fn chain(&self) -> Provider {
@@ -190,7 +191,7 @@ async fn what_worked_once_is_asked_ever_after() {
 async fn who_never_meant_the_nodes_role_is_told_what_else_there_is() {
     let scene = Scene::new();
     let nowhere = Service::new(|_, _| (404, String::new()));
-    let places = Places { http: nowhere.http(), ..scene.places() };
+    let places = Services { http: nowhere.http(), ..scene.places() };
     let error = chain::of(places, None, scene.variables())().await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, CredentialsError::MetadataUnavailable(_)) && text.contains("ACCESS_KEY_ID"), "{text}");

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use disaster_recovery_operator::cloud::client::{Call, Style, Target};
-use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
+use disaster_recovery_operator::cloud::credentials::cache::CredentialsCache;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::credentials::{Issued, provider};
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rate_limit::Priority;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use super::service::{Service, key, refusal};
 
-/// An identity whose source gives `key-1`, `key-2` and so on, up to `last`.
-fn identity(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32>) {
+/// A cache whose source gives `key-1`, `key-2` and so on, up to `last`.
+fn cache(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let asking = asked.clone();
     let source = provider(move || {
@@ -28,13 +30,13 @@ fn identity(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32
 }
 
 fn call(changing: bool) -> Call {
-    let (action, method) = if changing {
-        ("CreateDisasterRecoveryPlan", Method::POST)
+    let (operation, method) = if changing {
+        (ApiOperation::CreateDisasterRecoveryPlan, Method::POST)
     } else {
-        ("ListDisasterRecoveryPlans", Method::GET)
+        (ApiOperation::ListDisasterRecoveryPlans, Method::GET)
     };
     Call {
-        action,
+        operation,
         method,
         path: "/disaster_recovery".into(),
         query: vec![],
@@ -75,18 +77,15 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
         // What is refused for its key was not carried out, so that a change is made once more too.
         for changing in [false, true] {
             let service = refusing(code, &["key-1"]);
-            let (identity, asked) = identity(9, Duration::ZERO);
-            let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
+            let (cache, asked) = cache(9, Duration::ZERO);
+            let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
             assert_eq!(service.client().send(&target, &call(changing)).await, Ok(7.into()), "{code}");
             assert_eq!(keys(&service), ["key-1", "key-2"]);
             let nonces: Vec<_> = service.seen().iter().map(|s| s.header("x-acs-signature-nonce").to_owned()).collect();
             assert_ne!(nonces[0], nonces[1]);
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
-            assert!(
-                identity.key_health(Some(&key("key-2")), Timestamp::now()).refused.is_none(),
-                "the new one was taken"
-            );
+            assert!(cache.health(Some(&key("key-2")), Timestamp::now()).refused.is_none(), "the new one was taken");
             // The rest of the pass is signed with it.
             service.client().send(&target, &call(false)).await.unwrap();
             assert_eq!(keys(&service)[2], "key-2");
@@ -98,16 +97,14 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
 async fn it_is_not_made_a_third_time() {
     for changing in [false, true] {
         let service = refusing("InvalidSecurityToken.Malformed", &["key-1", "key-2", "key-3"]);
-        let (identity, asked) = identity(9, Duration::ZERO);
-        let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
+        let (cache, asked) = cache(9, Duration::ZERO);
+        let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
         let error = service.client().send(&target, &call(changing)).await.unwrap_err();
         assert_eq!((error.class, error.code.as_str()), (Class::Denied, "InvalidSecurityToken.Malformed"));
         assert_eq!(keys(&service), ["key-1", "key-2"]);
         assert_eq!(asked.load(Ordering::SeqCst), 2);
-        let refused = identity
-            .key_health(Some(&key("key-2")), Timestamp::now())
-            .refused
-            .expect("what was said of the second is known");
+        let refused =
+            cache.health(Some(&key("key-2")), Timestamp::now()).refused.expect("what was said of the second is known");
         assert_eq!(refused.code, "InvalidSecurityToken.Malformed");
     }
 }
@@ -115,14 +112,11 @@ async fn it_is_not_made_a_third_time() {
 #[tokio::test]
 async fn without_another_key_the_refusal_stands() {
     let service = refusing("InvalidAccessKeyId.Inactive", &["key-1"]);
-    let (identity, asked) = identity(1, Duration::ZERO);
-    let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
+    let (cache, asked) = cache(1, Duration::ZERO);
+    let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
     let error = service.client().send(&target, &call(true)).await.unwrap_err();
     assert_eq!((error.class, keys(&service).len(), asked.load(Ordering::SeqCst)), (Class::Denied, 1, 2));
-    assert_eq!(
-        identity.key_health(Some(&key("key-1")), Timestamp::now()).refused.map(|error| error.code),
-        Some(error.code)
-    );
+    assert_eq!(cache.health(Some(&key("key-1")), Timestamp::now()).refused.map(|error| error.code), Some(error.code));
 
     // One that never changes has no other.
     let service = refusing("InvalidAccessKeyId.Inactive", &["key-1"]);
@@ -135,12 +129,12 @@ async fn without_another_key_the_refusal_stands() {
 async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
     for code in ["NoPermission", "Forbidden.RAM", "DisasterRecoveryPlanStatus.Error", "InvalidTimeStamp.Expired"] {
         let service = refusing(code, &["key-1"]);
-        let (identity, asked) = identity(9, Duration::ZERO);
-        let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
+        let (cache, asked) = cache(9, Duration::ZERO);
+        let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
         assert!(service.client().send(&target, &call(false)).await.is_err());
         assert_eq!((keys(&service).len(), asked.load(Ordering::SeqCst)), (1, 1), "{code}");
         assert_eq!(
-            identity.key_health(None, Timestamp::now()).refused.is_some(),
+            cache.health(None, Timestamp::now()).refused.is_some(),
             code.starts_with("InvalidTimeStamp"),
             "{code}"
         );
@@ -150,9 +144,9 @@ async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
 #[tokio::test]
 async fn keys_are_not_asked_for_as_fast_as_they_are_refused() {
     let service = Service::new(|_, _| refusal(400, "InvalidSecurityToken.Expired", "no"));
-    let (identity, asked) = identity(99, Duration::from_secs(60));
+    let (cache, asked) = cache(99, Duration::from_secs(60));
     for _ in 0..20 {
-        let target = target(Signer::of(&identity, Timestamp::now()).await.unwrap());
+        let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
         assert!(service.client().send(&target, &call(false)).await.is_err());
     }
     assert_eq!((asked.load(Ordering::SeqCst), keys(&service).len()), (1, 20));

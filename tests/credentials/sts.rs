@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use disaster_recovery_operator::cloud::credentials::cache::{CredentialsCache, Signer};
+use disaster_recovery_operator::cloud::credentials::cache::CredentialsCache;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::credentials::{CredentialsError, Issued, assume_role, oidc, provider};
 use disaster_recovery_operator::cloud::sts::{RoleRequest, Sts};
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ async fn by_token(service: &Service, token: &'static str) -> Result<Issued, Cred
 }
 
 async fn by_role(service: &Service) -> Result<Issued, CredentialsError> {
-    let base = provider(|| std::future::ready(Ok(Issued::lasting(key("base")))));
+    let base = provider(|| std::future::ready(Ok(Issued::without_expiry(key("base")))));
     let base = Arc::new(CredentialsCache::read_each_time(base, Arc::new(|| {})));
     let external_id = Some("team a/*+".to_owned());
     let request = RoleRequest { role_arn: ROLE.into(), external_id, session_name: "operator".into() };
@@ -194,14 +195,14 @@ async fn a_base_that_is_refused_and_rotated_is_read_again() {
     let reads = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let base = provider(move || {
         let first = reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
-        std::future::ready(Ok(Issued::lasting(key(if first { "old" } else { "new" }))))
+        std::future::ready(Ok(Issued::without_expiry(key(if first { "old" } else { "new" }))))
     });
     let base = Arc::new(CredentialsCache::read_each_time(base, Arc::new(|| {})));
     let request = RoleRequest { role_arn: ROLE.into(), external_id: None, session_name: "operator".into() };
     let role = assume_role::of(sts(&service), base.clone(), request);
-    let identity = Arc::new(CredentialsCache::renewed(role, Duration::from_secs(5), Arc::new(|| {})));
-    let signer = Signer::of(&identity, Timestamp::now()).await.unwrap();
+    let cache = Arc::new(CredentialsCache::renewed(role, Duration::from_secs(5), Arc::new(|| {})));
+    let signer = Signer::of(&cache, Timestamp::now()).await.unwrap();
     assert_eq!(signer.credentials(Timestamp::now()).await.access_key_id, "STS.session-2");
     assert!(!service.seen()[0].query.contains_key("ExternalId"));
-    assert!(base.key_health(Some(&key("new")), Timestamp::now()).refused.is_none(), "the new one was taken");
+    assert!(base.health(Some(&key("new")), Timestamp::now()).refused.is_none(), "the new one was taken");
 }

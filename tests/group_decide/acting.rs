@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use disaster_recovery_operator::cloud::ebs::{ClientToken, Tag};
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::disk_replica_group::act::{self, Effect};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step};
 use disaster_recovery_operator::controller::steps;
@@ -49,7 +50,7 @@ impl World {
             let message = "injected".to_owned();
             Outcome::Failed(Error {
                 class,
-                action: step.action.call().operation(),
+                operation: step.action.call().operation(),
                 code: code.into(),
                 message,
                 request_id: None,
@@ -99,17 +100,16 @@ impl World {
             Action::FailoverGroup | Action::ReprotectGroup { .. } | Action::StartDrill | Action::ClearDrill { .. }
         );
         let (region, other) = (self.region(direction, standby), self.region(direction, true));
-        let name = step.action.call().operation();
-        let failed = |class, code: String, message| {
-            Outcome::Failed(Error { class, action: name, code, message, request_id: None })
-        };
+        let operation = step.action.call().operation();
+        let failed =
+            |class, code: String, message| Outcome::Failed(Error { class, operation, code, message, request_id: None });
         if self.down.contains(&region) {
             return failed(Class::Ambiguous, "ConnectionFailed".into(), format!("{region} does not answer"));
         }
         let request = format!("{:?} {} {region}", step.action, step.group_id);
         let token = step.action.has_token().then(|| token.as_str());
         let now = self.now;
-        let result = self.disks.once((&region, name, token), request, |disks| {
+        let result = self.disks.once((&region, operation.as_str(), token), request, |disks| {
             perform(disks, &step.action, &step.group_id, (&region, &other), now)
         });
         let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup);
@@ -125,7 +125,7 @@ impl World {
 }
 
 fn unknown_drill(error: &Error) -> bool {
-    error.action == "ClearReplicaGroupDrill" && error.class == Class::NotFound
+    error.operation == ApiOperation::ClearReplicaGroupDrill && error.class == Class::NotFound
 }
 
 fn tags(tags: &[Tag]) -> BTreeMap<String, String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::cloud::client::{self, Client, Target};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::ebs::{self, Ebs};
 use disaster_recovery_operator::cloud::endpoint;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
@@ -141,7 +141,7 @@ fn the_world_acts_as_the_operator_acts() {
             let strip = |outcome: &Outcome<Effect>| match outcome {
                 // Only an answer over HTTP has a request ID.
                 Outcome::Failed(error) => {
-                    format!("{:?} {} {} {}", error.class, error.action, error.code, error.message)
+                    format!("{:?} {} {} {}", error.class, error.operation, error.code, error.message)
                 }
                 other => format!("{other:?}"),
             };

@@ -9,6 +9,7 @@ use disaster_recovery_operator::api::disk_replica_group::{
 };
 use disaster_recovery_operator::cloud::ebs::{DrillView, GroupView, PairView, ReplicationStatus};
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::conditions::failure;
 use disaster_recovery_operator::controller::disk_replica_group::call::creates_pair;
 use disaster_recovery_operator::controller::disk_replica_group::decide::{self, Decision, Verdict};
@@ -188,8 +189,9 @@ impl World {
         if !self.down.contains(region) {
             return Ok(());
         }
-        let (class, action, code) = (Class::Unavailable, "DescribeDiskReplicaGroups", "ConnectionFailed".into());
-        Err(Error { class, action, code, message: format!("{region} does not answer"), request_id: None })
+        let (class, operation) = (Class::Unavailable, ApiOperation::DescribeDiskReplicaGroups);
+        let code = "ConnectionFailed".into();
+        Err(Error { class, operation, code, message: format!("{region} does not answer"), request_id: None })
     }
 
     pub fn bound(&self) -> Option<String> {

@@ -5,6 +5,7 @@ use disaster_recovery_operator::cloud::credentials::CredentialsError;
 use disaster_recovery_operator::cloud::credentials::cache::KeyHealth;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::account::status::{Found, Pass, status};
 use jiff::Timestamp;
@@ -18,9 +19,9 @@ fn spec() -> Value {
     json!({ "credentials": { "secretRef": { "name": "alibaba-cloud-key" } } })
 }
 
-fn refused(action: &'static str, code: &str) -> Error {
+fn refused(operation: ApiOperation, code: &str) -> Error {
     let (message, request_id) = ("The cloud's own words.".into(), Some("R-1".into()));
-    Error { class: Class::Denied, action, code: code.into(), message, request_id }
+    Error { class: Class::Denied, operation, code: code.into(), message, request_id }
 }
 
 fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
@@ -49,8 +50,12 @@ fn after(generation: i64, holders: Option<&[String]>, found: &Result<Found, Acco
 
 pub(crate) fn states() -> Vec<Value> {
     let state = |name: &str, found: &Result<Found, AccountError>| object(KIND, name, 1, spec(), after(1, None, found));
-    let unreachable =
-        || CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("AssumeRole", "Timeout") });
+    let unreachable = || {
+        CredentialsError::Unreachable(Error {
+            class: Class::Unavailable,
+            ..refused(ApiOperation::AssumeRole, "Timeout")
+        })
+    };
     let secret = || "messaging/alibaba-cloud-key".to_owned();
     let token = |passing| CredentialsError::TokenRequestFailed {
         account: "messaging/dr".into(),
@@ -58,9 +63,12 @@ pub(crate) fn states() -> Vec<Value> {
         passing,
     };
     let key = |code: &str| {
-        found(KeyHealth { refused: Some(refused("ListDisasterRecoveryPlans", code)), ..KeyHealth::default() })
+        found(KeyHealth {
+            refused: Some(refused(ApiOperation::ListDisasterRecoveryPlans, code)),
+            ..KeyHealth::default()
+        })
     };
-    let not_renewed = CredentialsError::Refused(refused("AssumeRole", "NoPermission"));
+    let not_renewed = CredentialsError::Refused(refused(ApiOperation::AssumeRole, "NoPermission"));
     let endpoint = EndpointError::NotAUrl("sts".into());
     let used = ["DisasterRecoveryPlan orders".to_owned()];
     let gone = bad(CredentialsError::SecretNotFound(secret()));
@@ -82,7 +90,7 @@ pub(crate) fn states() -> Vec<Value> {
         state("token-refused", &bad(token(false))),
         state("token-not-given-yet", &bad(token(true))),
         state("metadata-unavailable", &bad(CredentialsError::MetadataUnavailable("it does not answer".into()))),
-        state("role-denied", &bad(CredentialsError::Refused(refused("AssumeRole", "NoPermission")))),
+        state("role-denied", &bad(CredentialsError::Refused(refused(ApiOperation::AssumeRole, "NoPermission")))),
         state("key-refused", &key("InvalidAccessKeyId.NotFound")),
         state("clock-skew", &key("InvalidTimeStamp.Expired")),
         state("key-expired", &key("InvalidSecurityToken.Expired")),

@@ -19,6 +19,7 @@ use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
@@ -65,8 +66,9 @@ fn suspended(mut world: World) -> World {
 }
 
 fn failure(class: Class) -> (ConditionState, bool) {
-    let (action, code, message) = ("DescribeDiskReplicaGroups", "Code".into(), "The cloud's own words.".into());
-    conditions::failure(&Error { class, action, code, message, request_id: Some("R-1".into()) })
+    let (operation, code, message) =
+        (ApiOperation::DescribeDiskReplicaGroups, "Code".into(), "The cloud's own words.".into());
+    conditions::failure(&Error { class, operation, code, message, request_id: Some("R-1".into()) })
 }
 
 /// After a pass in which a call failed.

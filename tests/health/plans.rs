@@ -7,6 +7,7 @@ mod world;
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
@@ -51,13 +52,13 @@ fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
     world
 }
 
-fn error(action: &'static str, class: Class) -> Error {
+fn error(operation: ApiOperation, class: Class) -> Error {
     let (code, message) = ("Code".into(), "The cloud's own words.".into());
-    Error { class, action, code, message, request_id: Some("R-1".into()) }
+    Error { class, operation, code, message, request_id: Some("R-1".into()) }
 }
 
 fn failure(class: Class) -> (ConditionState, bool) {
-    conditions::failure(&error("ListDisasterRecoveryPlans", class))
+    conditions::failure(&error(ApiOperation::ListDisasterRecoveryPlans, class))
 }
 
 fn item(world: &mut World, status: ItemStatus) {
@@ -160,7 +161,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
         ("checkpoints-denied", {
             let mut world = running();
-            world.checkpoints_fail = Some(error("ListDisasterRecoveryCheckpoints", Class::Denied));
+            world.checkpoints_fail = Some(error(ApiOperation::ListDisasterRecoveryCheckpoints, Class::Denied));
             then(world, |_| {})
         }),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use disaster_recovery_operator::cloud::client::{self, Client, Target};
 use disaster_recovery_operator::cloud::credentials::Credentials;
-use disaster_recovery_operator::cloud::credentials::cache::Signer;
+use disaster_recovery_operator::cloud::credentials::signer::Signer;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::cloud::rocketmq::{self, RocketMq};
 use disaster_recovery_operator::controller::plan::Acted;

@@ -12,6 +12,7 @@ use disaster_recovery_operator::api::plan::{
 use disaster_recovery_operator::api::{PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use disaster_recovery_operator::cloud::credentials::CredentialsError;
 use disaster_recovery_operator::cloud::error::{self, Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::controller::conditions::{self, ConditionState};
 use disaster_recovery_operator::controller::events::{self, EventRecord};
@@ -463,7 +464,7 @@ impl World {
     fn act(&mut self, step: &Step, fault: Fault) -> Outcome<Effect> {
         let failed = |class, code: &str| {
             let message = "injected".to_owned();
-            Outcome::Failed(Error { class, action: step.label(), code: code.into(), message, request_id: None })
+            Outcome::Failed(Error { class, operation: operation(step), code: code.into(), message, request_id: None })
         };
         match fault {
             Fault::Refused(class) => failed(class, "Injected"),
@@ -481,7 +482,7 @@ impl World {
         let fail = |failure: Failure| {
             let class = error::classify(failure.status, &failure.code, None, true);
             let Failure { code, message, .. } = failure;
-            Outcome::Failed(Error { class, action: step.label(), code, message, request_id: None })
+            Outcome::Failed(Error { class, operation: operation(step), code, message, request_id: None })
         };
         let done = |result: Result<(), Failure>| result.map_or_else(fail, |()| Outcome::Done(Effect::Changed));
         let gone = |result: Result<(), Failure>| match result {
@@ -635,5 +636,20 @@ impl World {
     /// The ID of the one plan with our mark.
     pub fn plan_id(&self) -> i64 {
         self.our_plan().unwrap().plan_id
+    }
+}
+
+/// The API operation of a step.
+fn operation(step: &Step) -> ApiOperation {
+    match step {
+        Step::CreatePlan { .. } => ApiOperation::CreateDisasterRecoveryPlan,
+        Step::UpdatePlan { .. } => ApiOperation::UpdateDisasterRecoveryPlan,
+        Step::AddItem { .. } => ApiOperation::AddDisasterRecoveryItem,
+        Step::UpdateItem { .. } => ApiOperation::UpdateDisasterRecoveryItem,
+        Step::StartItem { .. } => ApiOperation::StartDisasterRecoveryItem,
+        Step::StopItem { .. } => ApiOperation::StopDisasterRecoveryItem,
+        Step::DeleteItem { .. } => ApiOperation::DeleteDisasterRecoveryItem,
+        Step::DeletePlan { .. } => ApiOperation::DeleteDisasterRecoveryPlan,
+        Step::SyncCheckpoints { .. } => ApiOperation::SyncDisasterRecoveryCheckpoint,
     }
 }

@@ -3,6 +3,7 @@
 use disaster_recovery_operator::api::condition::{condition_type, synced};
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::conditions::{self, ConditionState};
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, PasswordEcho, Rules};
 use serde_json::json;
@@ -10,8 +11,8 @@ use serde_json::json;
 use crate::world::*;
 
 fn failure(class: Class) -> Error {
-    let (action, code, message) = ("ListDisasterRecoveryPlans", "Injected".into(), "injected".into());
-    Error { class, action, code, message, request_id: Some("R-1".into()) }
+    let (operation, code, message) = (ApiOperation::ListDisasterRecoveryPlans, "Injected".into(), "injected".into());
+    Error { class, operation, code, message, request_id: Some("R-1".into()) }
 }
 
 /// All conditions of a world: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.

@@ -1,5 +1,5 @@
-//! One signed call: sign, send, wait no longer than the deadline, understand the answer, and repeat it only where a
-//! repeat is harmless.
+//! One signed call: signs and sends the request, waits for the answer until the deadline, classifies errors, and
+//! repeats the call only if that is safe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,19 +19,21 @@ pub use self::transport::{Bytes, HttpService, METADATA_HOST, TransportError, fro
 use self::request::{signed, unsigned};
 use self::response::{Answer, parse};
 use super::credentials::Credentials;
-use super::credentials::cache::{Replaced, about_the_key};
+use super::credentials::cache::about_the_key;
+use super::credentials::signer::Replaced;
 use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
-use super::rate_limit::{RateLimit, Share};
+use super::operation::ApiOperation;
+use super::rate_limit::{BucketKey, RateLimit};
 
-/// The longest that one call waits for its turn: a pass that waited longer would hold up others and what it has to say.
-const MOST_WAIT: Duration = Duration::from_secs(5);
+/// Maximum wait of one call for the rate limit. A longer wait in a reconcile would hold up others, and its own status.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The code of a call that was not made, or given up, since the [`Fence`] was closed.
+/// Code of a call that the client did not send, or gave up, since the [`Fence`] was closed.
 pub const NOT_LEADING: &str = "NotLeading";
 
-/// How often what may be repeated is tried within one call.
-const ATTEMPTS: u32 = 3;
+/// Maximum attempts of a call that is safe to repeat.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// A finished request, for the metrics.
 #[derive(Clone, Debug)]
@@ -39,17 +41,17 @@ pub struct Finished<'a> {
     /// The product, such as `rocketmq`.
     pub product: &'static str,
     /// The API operation.
-    pub action: &'static str,
+    pub operation: ApiOperation,
     /// `OK`, or the error's code.
     pub code: &'a str,
-    /// How long it took, waiting for the rate_limit not included.
+    /// Duration of the request, without the wait for the rate limit.
     pub duration: Duration,
 }
 
-/// Who is told of finished requests.
+/// Callback for finished requests.
 pub type Listener = Arc<dyn Fn(&Finished<'_>) + Send + Sync>;
 
-/// What all calls of this process share.
+/// The client of all calls: transport, rate limit, fence and listener, which its clones share.
 #[derive(Clone)]
 pub struct Client {
     http: HttpService,
@@ -65,69 +67,73 @@ impl Client {
         Self { http, rate_limit, deadline, listener, fence: Fence::open() }
     }
 
-    /// The same client, whose calls that change something are made while `fence` is open, and no others.
+    /// The same client, which sends changing calls only while `fence` is open.
     pub fn with_fence(self, fence: Fence) -> Self {
         Self { fence, ..self }
     }
 
-    /// What carries requests, for those that are not of an API.
+    /// The transport, for requests that belong to no API.
     pub fn http(&self) -> HttpService {
         self.http.clone()
     }
 
-    /// The rate_limit that calls draw from.
+    /// The rate limit of the calls.
     pub fn rate_limit(&self) -> &RateLimit {
         &self.rate_limit
     }
 
-    /// The same client with a rate_limit of its own.
+    /// The same client with another rate limit.
     pub fn with_rate_limit(self, rate_limit: Arc<RateLimit>) -> Self {
         Self { rate_limit, ..self }
     }
 
-    /// Makes a call and returns what its answer holds: as the [`Style`] says, its `data` (null where there is none) or all
-    /// of it.
+    /// Makes a call and returns, depending on the [`Style`], the answer's `data` (null if absent) or the whole answer.
     ///
-    /// Reads, and changes with a client token, are repeated where the service failed or the answer was lost, each time with
-    /// a new date and nonce and otherwise unchanged. Once an answer was lost, no later refusal proves that the call did not
-    /// happen: it is [`Class::Ambiguous`], but for what does not exist.
+    /// The client repeats reads, and changes with a client token, if the service failed or the answer was lost. Each
+    /// repeat has a new date and nonce and is otherwise unchanged. After a lost answer no later refusal proves that the
+    /// call did not happen: every error but NotFound is [`Class::Ambiguous`] then.
     ///
-    /// What is refused for its key is not carried out, so that it is made once more where the signer has another by now.
+    /// The service does not carry out a call whose key it refuses. The client makes it once more if the signer has
+    /// another key.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
-        let share = Share { product: target.product, region: &target.region, priority: target.priority };
+        let bucket = BucketKey { product: target.product, region: &target.region, priority: target.priority };
         let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
-            match self.rate_limit.reserve(share, Instant::now(), MOST_WAIT) {
+            match self.rate_limit.reserve(bucket, Instant::now(), MAX_WAIT) {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(wait) => {
-                    let message = format!("the region's rate_limit of calls is used up for {} s", wait.as_secs());
+                    let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
                     let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
-                    return Err(after(lost, Error { class, action: call.action, code, message, request_id: None }));
+                    return Err(ambiguous_if(
+                        lost,
+                        Error { class, operation: call.operation, code, message, request_id: None },
+                    ));
                 }
             }
             let credentials = match &target.signer {
                 Some(signer) => Some(signer.credentials(Timestamp::now()).await),
                 None => None,
             };
-            let accepted = || target.signer.iter().for_each(|signer| signer.accepted(&target.endpoint));
+            let accepted = || target.signer.iter().for_each(|signer| signer.report_accepted(&target.endpoint));
             let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
-                Ok((data, request_id)) => (Ok(data), request_id.map(|id| shortened(&id))),
+                Ok((data, request_id)) => (Ok(data), request_id.map(|id| one_line(&id))),
                 Err(error) => (Err(error.clone()), error.request_id),
             };
             let code = outcome.as_ref().map_or_else(|error| label(&error.code), |_| "OK");
             let duration = started.elapsed();
-            (self.listener)(&Finished { product: target.product, action: call.action, code, duration });
-            let (action, duration_ms, request_id) = (call.action, duration.as_millis(), request_id.unwrap_or_default());
-            // Reads come with every poll; what changes the cloud is worth a line.
+            (self.listener)(&Finished { product: target.product, operation: call.operation, code, duration });
+            let (action, duration_ms, request_id) =
+                (call.operation.as_str(), duration.as_millis(), request_id.unwrap_or_default());
+            // Every poll reads; only changes of the cloud are worth a line.
             match call.changing {
                 true => tracing::info!(action, code, attempt, duration_ms, request_id, "cloud call"),
                 false => tracing::debug!(action, code, attempt, duration_ms, request_id, "cloud call"),
             }
             let error = match outcome {
                 Ok(data) => {
-                    self.rate_limit.succeeded(share, Instant::now());
+                    self.rate_limit.succeeded(bucket, Instant::now());
                     accepted();
                     return Ok(data);
                 }
@@ -135,37 +141,39 @@ impl Client {
             };
             lost |= error.class == Class::Ambiguous;
             if let (Some(signer), Some(refused), true) = (&target.signer, &credentials, about_the_key(&error)) {
-                let (place, now) = (&target.endpoint, Timestamp::now());
+                let (endpoint, now) = (&target.endpoint, Timestamp::now());
                 let outcome = match replaced {
                     true => Replaced::No,
-                    false => signer.replace(refused, place, &error, call.changing, now).await,
+                    false => signer.replace(refused, endpoint, &error, call.changing, now).await,
                 };
                 match outcome {
                     Replaced::Yes => {
                         replaced = true;
                         continue;
                     }
-                    // The next pass looks at what the other identity sees.
-                    Replaced::ByAnother => return Err(after(lost, Error { class: Class::Unavailable, ..error })),
-                    Replaced::No => signer.refused(refused, place, &error, now),
+                    // The next reconcile observes with the other identity.
+                    Replaced::ByAnother => {
+                        return Err(ambiguous_if(lost, Error { class: Class::Unavailable, ..error }));
+                    }
+                    Replaced::No => signer.report_refused(refused, endpoint, &error, now),
                 }
             }
-            // Whoever is told what is wrong with a call was let in.
+            // An answer about the content of the call means that the service accepted the key.
             let answered = matches!(error.class, Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid);
             if answered && !about_the_key(&error) {
                 accepted();
             }
             let repeat = match error.class {
                 Class::Throttled { after } => {
-                    self.rate_limit.throttled(share, after, Instant::now());
+                    self.rate_limit.throttled(bucket, after, Instant::now());
                     false
                 }
                 Class::Unavailable => !call.changing || call.repeatable,
                 Class::Ambiguous => call.repeatable,
                 Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => false,
             };
-            if !repeat || attempt >= ATTEMPTS {
-                return Err(after(lost, error));
+            if !repeat || attempt >= MAX_ATTEMPTS {
+                return Err(ambiguous_if(lost, error));
             }
             let pause = Duration::from_millis(100 << attempt);
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
@@ -176,9 +184,9 @@ impl Client {
         let lost = if call.changing { Class::Ambiguous } else { Class::Unavailable };
         let failed = |class, code: &str, message: String| Error {
             class,
-            action: call.action,
+            operation: call.operation,
             code: code.into(),
-            message: shortened(&scrub(message, signer, call)),
+            message: one_line(&scrub(message, signer, call)),
             request_id: None,
         };
         let nonce = uuid::Uuid::new_v4().simple().to_string();
@@ -204,16 +212,17 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         parse(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
-            // A secret that is cut in two could no longer be found.
-            let clean = |text: String| shortened(&scrub(text, signer, call));
+            // Secrets are redacted first: in a shortened text a secret could be cut in two and missed.
+            let clean = |text: String| one_line(&scrub(text, signer, call));
             let (code, message) = (clean(error.code), clean(error.message));
             Error { code, message, request_id: error.request_id.map(clean), ..error }
         })
     }
 }
 
-/// What a failure means after an answer was lost: the call may have happened, whatever is said of its repeat.
-fn after(lost: bool, error: Error) -> Error {
+/// The failure of a call after its first answer was `lost`: the call may have happened, whatever the answer to its
+/// repeat.
+fn ambiguous_if(lost: bool, error: Error) -> Error {
     match error.class {
         Class::NotFound => error,
         _ if lost => Error { class: Class::Ambiguous, ..error },
@@ -221,20 +230,20 @@ fn after(lost: bool, error: Error) -> Error {
     }
 }
 
-/// A code as a metric's label: the other side must not be able to make up any number of them.
+/// A code as a metric's label. The service must not be able to create any number of series.
 fn label(code: &str) -> &str {
     let fits =
         code.len() <= 64 && code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' '));
     if fits { code } else { "Unrecognized" }
 }
 
-/// Messages go into conditions and logs: one line, not endless.
-fn shortened(message: &str) -> String {
+/// Shortens a message to one line of at most 600 characters, for conditions and logs.
+fn one_line(message: &str) -> String {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(600).collect();
     line.trim().to_owned()
 }
 
-/// Cuts every secret of the call out of a text that the other side wrote.
+/// Redacts every secret of the call in a text from the service.
 fn scrub(mut text: String, signer: Option<&Credentials>, call: &Call) -> String {
     let key = signer.into_iter().flat_map(|it| it.security_token.iter().chain([&it.access_key_secret]));
     for secret in call.secrets.iter().chain(key) {
@@ -242,14 +251,14 @@ fn scrub(mut text: String, signer: Option<&Credentials>, call: &Call) -> String 
         if secret.is_empty() {
             continue;
         }
-        // XML writes some characters in other ways.
+        // XML escapes some characters.
         let escaped = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         for spelling in [escaped.clone(), escaped.replace('"', "&quot;").replace('\'', "&apos;")] {
             if secret.len() >= 4 && spelling != secret {
                 text = text.replace(&spelling, "[redacted]");
             }
         }
-        // A very short secret would turn the text into a riddle that can be solved.
+        // Redacting a very short secret in place would reveal it: replace the whole text.
         text = match secret.len() {
             _ if !text.contains(secret) => text,
             0..4 => "[redacted]".into(),
@@ -265,11 +274,11 @@ mod tests {
 
     use super::super::rate_limit::Priority;
     use super::*;
-    use crate::cloud::credentials::cache::Signer;
+    use crate::cloud::credentials::signer::Signer;
 
     fn call(changing: bool) -> Call {
         Call {
-            action: "GetDisasterRecoveryPlan",
+            operation: ApiOperation::GetDisasterRecoveryPlan,
             method: Method::GET,
             path: "/disaster_recovery/1".into(),
             query: vec![],
@@ -296,8 +305,8 @@ mod tests {
         Target { product, version, endpoint, region, signer, priority: Priority::Edit }
     }
 
-    /// Makes a call through a fence: what comes of it, and how many requests arrived. The service closes the fence before it
-    /// answers, where `closes`.
+    /// Makes a call through a fence and returns the outcome and the number of requests that arrived. If `closes`, the
+    /// service closes the fence before it answers.
     async fn fenced(fence: Fence, call: Call, closes: bool) -> (Result<Value, Error>, usize) {
         let arrived = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let (counted, closed) = (arrived.clone(), fence.clone());
@@ -319,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_changes_the_cloud_is_sent_while_the_fence_is_open_and_what_reads_it_always() {
+    async fn closed_fence_stops_changes_but_not_reads() {
         let (outcome, arrived) = fenced(Fence::open(), call(true), false).await;
         assert!(outcome.is_ok() && arrived == 1);
         let (outcome, arrived) = fenced(Fence::closed(), call(true), false).await;
@@ -327,20 +336,20 @@ mod tests {
         assert_eq!((error.class, error.code.as_str(), arrived), (Class::Unavailable, NOT_LEADING, 0));
         let (outcome, arrived) = fenced(Fence::closed(), call(false), false).await;
         assert!(outcome.is_ok() && arrived == 1);
-        // One that a repeat would not harm is not made either.
+        // A repeatable change is not sent either.
         let (outcome, arrived) = fenced(Fence::closed(), Call { repeatable: true, ..call(true) }, false).await;
         assert!(outcome.is_err() && arrived == 0);
     }
 
     #[tokio::test]
-    async fn a_change_whose_fence_is_closed_on_the_way_may_have_been_made() {
+    async fn change_is_ambiguous_when_fence_closes_meanwhile() {
         let (outcome, arrived) = fenced(Fence::open(), Call { repeatable: true, ..call(true) }, true).await;
         let error = outcome.expect_err("its answer is not waited for");
         assert_eq!((error.class, error.code.as_str(), arrived), (Class::Ambiguous, NOT_LEADING, 1));
     }
 
     #[test]
-    fn an_error_text_never_repeats_a_secret() {
+    fn error_texts_never_repeat_secrets() {
         let text = scrub("hunter22, key-secret and token-text are wrong".into(), Some(&key()), &call(true));
         assert_eq!(text, "[redacted], [redacted] and [redacted] are wrong");
         assert!(!format!("{:?} {:?}", target(), call(true)).contains("hunter22"));
@@ -348,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_but_the_authorization_is_signed() {
+    fn every_header_but_authorization_is_signed() {
         let body = Some(Body::json(b"{}".to_vec()));
         let request =
             signed(&target(), &key(), &Call { body, ..call(true) }, Timestamp::UNIX_EPOCH, "n").expect("signed");

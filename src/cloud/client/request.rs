@@ -1,4 +1,4 @@
-//! One request: what is called, where and as whom, and the bytes of it. Time and nonce are arguments.
+//! One request: the call, its target and the signed bytes. Time and nonce are arguments.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,19 +8,20 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::credentials::Credentials;
-use super::super::credentials::cache::Signer;
+use super::super::credentials::signer::Signer;
+use super::super::operation::ApiOperation;
 use super::super::rate_limit::Priority;
 use super::super::sign;
 use super::transport::Bytes;
 
 const USER_AGENT: &str = concat!("disaster-recovery-operator/", env!("CARGO_PKG_VERSION"));
 
-/// How a product's API is spoken.
+/// The protocol style of a product's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Paths and JSON bodies; what an operation returns is the `data` of an envelope (RocketMQ).
+    /// Paths and JSON bodies; the result is the `data` of an envelope (RocketMQ).
     Roa,
-    /// POST to `/` with everything in the query; what an operation returns is the whole answer (EBS).
+    /// POST to `/` with everything in the query; the result is the whole answer (EBS, STS).
     Rpc,
 }
 
@@ -32,22 +33,22 @@ pub struct Body {
 }
 
 impl Body {
-    /// JSON.
+    /// A JSON body.
     pub fn json(bytes: Vec<u8>) -> Self {
         Self { content_type: "application/json; charset=utf-8", bytes }
     }
 
-    /// A form, encoded.
+    /// A form body, already encoded.
     pub fn form(text: String) -> Self {
         Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
     }
 }
 
-/// One call, before it is signed.
+/// One call, not yet signed.
 #[derive(Clone)]
 pub struct Call {
     /// The API operation.
-    pub action: &'static str,
+    pub operation: ApiOperation,
     /// The HTTP method.
     pub method: Method,
     /// The path, encoded.
@@ -56,25 +57,25 @@ pub struct Call {
     pub query: Vec<(Cow<'static, str>, String)>,
     /// The body, if any.
     pub body: Option<Body>,
-    /// How the product's API is spoken.
+    /// The protocol style of the product's API.
     pub style: Style,
-    /// Whether the call changes something: then a lost answer is ambiguous, and it is repeated here only where
-    /// `repeatable` says so.
+    /// Whether the call changes something. Then a lost answer is ambiguous, and the client repeats the call only if it
+    /// is `repeatable`.
     pub changing: bool,
-    /// Whether a repeat of this changing call is known to the service as one, by the client token in its query.
+    /// Whether the service recognizes a repeat of this changing call, by the client token in its query.
     pub repeatable: bool,
-    /// What must be cut out of any error text, besides the key.
+    /// Secrets to redact from any error text, besides the key.
     pub secrets: Vec<SecretString>,
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The body may hold passwords.
-        f.debug_struct("Call").field("action", &self.action).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Call").field("operation", &self.operation).field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Where a call goes and as whom.
+/// The destination and the signer of a call.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The product, such as `rocketmq`.
@@ -83,15 +84,15 @@ pub struct Target {
     pub version: &'static str,
     /// Scheme and authority.
     pub endpoint: String,
-    /// The region, for the budget.
+    /// The region, for the rate limit.
     pub region: String,
-    /// Who signs; nobody, where the operation asks for no signature.
+    /// The signer; none for an operation that takes no signature.
     pub signer: Option<Signer>,
-    /// Which share of the budget is used.
+    /// The priority in the rate limit.
     pub priority: Priority,
 }
 
-/// Builds the request with all headers that the service wants, signed over all of them.
+/// Builds the request with all headers that the service requires and signs all of them.
 pub(super) fn signed(
     target: &Target,
     credentials: &Credentials,
@@ -109,7 +110,7 @@ pub(super) fn signed(
         ("accept", "application/json"),
         ("host", host.as_str()),
         ("user-agent", USER_AGENT),
-        ("x-acs-action", call.action),
+        ("x-acs-action", call.operation.as_str()),
         ("x-acs-content-sha256", hash.as_str()),
         ("x-acs-date", date.as_str()),
         ("x-acs-signature-nonce", nonce),
@@ -136,11 +137,11 @@ pub(super) fn signed(
     request.header("authorization", authorization).body(Bytes::from(body))
 }
 
-/// Builds the request of an RPC that asks for no signature: action, version and time are in the query.
+/// Builds the request of an RPC that takes no signature: action, version and time are in the query.
 ///
 /// Source: the official credentials library for Go.
 pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<Request<Bytes>, http::Error> {
-    let common = [("Action", call.action), ("Format", "JSON"), ("Version", target.version)];
+    let common = [("Action", call.operation.as_str()), ("Format", "JSON"), ("Version", target.version)];
     let common = common.map(|(name, value)| (Cow::from(name), value.to_owned()));
     let mut query = call.query.clone();
     query.extend(common);
@@ -157,7 +158,7 @@ pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<R
     request.body(Bytes::from(call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()))
 }
 
-/// A time as the API writes it.
+/// Formats a time as the API does.
 fn date(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

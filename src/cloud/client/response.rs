@@ -1,73 +1,109 @@
-//! Reads an answer of the API: its data, or what went wrong.
+//! Reads an answer of the API: its data, or the failure.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::super::error::{Error, classify};
+use super::super::error::{Class, Error, classify};
 use super::request::{Call, Style};
 
-/// What an answer holds, and its request ID.
+/// The data of an answer and its request ID.
 pub(super) type Answer = (Value, Option<String>);
 
-/// Reads an answer: its `data` (all of it where the product has no envelope), or what went wrong. Both casings of the error
-/// body are read, and the gateway's XML.
+/// The parts of an answer that a failure contains.
+struct Parts<'a> {
+    status: u16,
+    retry_after: Option<Duration>,
+    request_id: Option<String>,
+    call: &'a Call,
+}
+
+impl Parts<'_> {
+    fn classify(&self, status: u16, code: &str) -> Class {
+        classify(status, code, self.retry_after, self.call.changing)
+    }
+
+    fn failed(&self, class: Class, code: String, message: String) -> Error {
+        Error { class, operation: self.call.operation, code, message, request_id: self.request_id.clone() }
+    }
+
+    /// The failure of an answer that no part of the API writes.
+    fn broken(&self, what: &str) -> Error {
+        let class = self.classify(self.status.max(500), "");
+        self.failed(class, "BrokenAnswer".into(), format!("HTTP {} with {what}", self.status))
+    }
+}
+
+/// Reads an answer: its `data` (all of it if the product has no envelope), or the failure. Reads both casings of the
+/// error body, and the gateway's XML.
 pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
-    let Call { action, style, changing, .. } = *call;
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let retry_after = header("x-acs-retry-after")
-        .and_then(|ms| ms.trim().parse().ok())
-        .filter(|ms| *ms > 0)
-        .map(Duration::from_millis);
     let answer = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
-    let text = |names: [&str; 2]| {
-        let found = answer.as_ref().and_then(|json| names.iter().find_map(|name| json.get(name)));
-        match found {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            _ => element(body, names[0]),
-        }
-    };
+    let text = |names| text(answer.as_ref(), body, names);
     let code = text(["Code", "code"]).filter(|code| !code.is_empty());
     let message = text(["Message", "message"]).unwrap_or_default();
-    let request_id = text(["RequestId", "requestId"]).or_else(|| header("x-acs-request-id").map(Into::into));
-    let failed =
-        |class, code: String, message: String| Error { class, action, code, message, request_id: request_id.clone() };
-    let broken = |what: &str| {
-        let class = classify(status.max(500), "", retry_after, changing);
-        failed(class, "BrokenAnswer".into(), format!("HTTP {status} with {what}"))
-    };
+    let request_id = text(["RequestId", "requestId"]).or_else(|| header(headers, "x-acs-request-id").map(Into::into));
+    let parts = Parts { status, retry_after: retry_after(headers), request_id, call };
     if !(200..300).contains(&status) {
         return Err(match code {
-            Some(code) => failed(classify(status, &code, retry_after, changing), code, message),
-            None if retry_after.is_some() || status == 429 => {
-                failed(classify(status, "", retry_after, changing), format!("HTTP {status}"), message)
+            Some(code) => parts.failed(parts.classify(status, &code), code, message),
+            None if parts.retry_after.is_some() || status == 429 => {
+                parts.failed(parts.classify(status, ""), format!("HTTP {status}"), message)
             }
-            None => broken("a body that is no error of the API"),
+            None => parts.broken("a body that is no error of the API"),
         });
     }
-    let Some(mut answer) = answer else { return Err(broken("a body that is no JSON object")) };
-    let success = match answer.get("success").or_else(|| answer.get("Success")) {
-        Some(Value::Bool(success)) => Some(*success),
-        Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
-        _ => None,
-    };
-    // Without `success`, only a code that says otherwise makes a failure (so does the vendor's Terraform provider).
-    let fine = |code: &str| ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine));
-    let accepted = success.unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(fine));
+    let Some(mut answer) = answer else { return Err(parts.broken("a body that is no JSON object")) };
+    let accepted = success(&answer).unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(is_fine));
     if !accepted {
-        let status = answer.get("httpStatusCode").or_else(|| answer.get("HttpStatusCode"));
-        let status = status.and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        let status = status.filter(|status| *status >= 400).unwrap_or(400);
         let code = code.unwrap_or_else(|| "Unknown".into());
-        return Err(failed(classify(status, &code, retry_after, changing), code, message));
+        return Err(parts.failed(parts.classify(failed_status(&answer), &code), code, message));
     }
-    let held = match style {
+    let data = match call.style {
         Style::Roa => answer.get_mut("data").map(Value::take).unwrap_or_default(),
         Style::Rpc => answer,
     };
-    Ok((held, request_id))
+    Ok((data, parts.request_id))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The wait that the service asks for, if it is longer than 0 ms.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let ms = header(headers, "x-acs-retry-after")?.trim().parse().ok()?;
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// The text of the first of two spellings of a field, or of the XML element with the first.
+fn text(answer: Option<&Value>, body: &[u8], names: [&str; 2]) -> Option<String> {
+    match answer.and_then(|json| names.iter().find_map(|name| json.get(name))) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => element(body, names[0]),
+    }
+}
+
+/// Whether the answer reports success, if it says so.
+fn success(answer: &Value) -> Option<bool> {
+    match answer.get("success").or_else(|| answer.get("Success")) {
+        Some(Value::Bool(success)) => Some(*success),
+        Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
+        _ => None,
+    }
+}
+
+/// Whether a code means success. Without `success` in the answer, only another code makes a failure (as in the vendor's
+/// Terraform provider).
+fn is_fine(code: &str) -> bool {
+    ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine))
+}
+
+/// The HTTP status that the body of a failure names, 400 if it names none.
+fn failed_status(answer: &Value) -> u16 {
+    let status = answer.get("httpStatusCode").or_else(|| answer.get("HttpStatusCode")).and_then(Value::as_u64);
+    status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400).unwrap_or(400)
 }
 
 /// The text of an XML element, for the gateway's XML errors.
@@ -81,7 +117,7 @@ fn element(body: &[u8], name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::error::Class;
+    use crate::cloud::operation::ApiOperation;
 
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
         of_style(Style::Roa, status, body, changing)
@@ -89,7 +125,7 @@ mod tests {
 
     fn of_style(style: Style, status: u16, body: &str, changing: bool) -> Result<Value, Error> {
         let call = Call {
-            action: "GetDisasterRecoveryPlan",
+            operation: ApiOperation::GetDisasterRecoveryPlan,
             method: http::Method::GET,
             path: "/".into(),
             query: vec![],
@@ -103,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_envelope_the_whole_answer_is_held() {
+    fn rpc_answer_is_returned_whole() {
         let rpc = |status, body| of_style(Style::Rpc, status, body, true);
         let body = r#"{"RequestId":"C123F94F-4E38-19AE-942A-A8D6F44F****","data":7}"#;
         assert_eq!(
@@ -136,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn success_false_is_an_error_and_composite_samples_are_not() {
+    fn success_false_is_error_and_composite_samples_are_not() {
         let refused =
             r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
         assert_eq!(answer(200, refused, true).expect_err("refused").class, Class::Conflict);
@@ -150,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_may_have_happened() {
+    fn unreadable_answer_to_change_is_ambiguous() {
         for body in ["<html>Bad gateway</html>", "{\"data\":", "[]", ""] {
             for status in [200, 502, 403] {
                 assert_eq!(answer(status, body, true).expect_err(body).class, Class::Ambiguous, "{status} {body}");

@@ -1,4 +1,4 @@
-//! What carries requests, without knowing what they say.
+//! The transport of requests, independent of their content.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,42 +12,43 @@ pub use bytes::Bytes;
 
 use super::super::endpoint;
 
-/// How long what was sent may stay unacknowledged before the connection is given up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-/// The most that an answer may hold; a page of 1,000 entries is far below. Read as JSON it takes many times as much.
-const LARGEST_ANSWER: usize = 8 << 20;
+/// Time after which a connection with unacknowledged data is closed.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of an answer. A page of 1,000 entries is far smaller. Parsed as JSON it takes many times as much
+/// memory.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
 
-/// Where an ECS instance asks for what it is and has. Source: the official SDK.
+/// Host of the metadata service of an ECS instance. Source: the official SDK.
 pub const METADATA_HOST: &str = "100.100.100.200";
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// There was no connection: the request was surely not carried out.
+    /// There was no connection, so the service did not carry out the request.
     #[error("{0}")]
     NotSent(String),
-    /// The request left, and its answer did not arrive whole.
+    /// The request was sent, and its answer did not arrive whole.
     #[error("{0}")]
     Lost(String),
 }
 
-/// What carries requests: a TLS connector in production, the simulator's router in tests.
+/// The transport: a TLS connector in production, the simulator's router in tests.
 pub type HttpService = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, TransportError>;
 
-/// The connector for production: TLS, HTTP/1.1, no redirects (a redirect must not carry a signature elsewhere), proxies as
-/// the environment says.
+/// The connector for production: TLS, HTTP/1.1, proxies from the environment, no redirects (a redirect must not carry a
+/// signature elsewhere).
 ///
-/// What goes to this machine or to the metadata service of the ECS instance never goes through a proxy, whatever the
-/// environment says: it is plain text there and must not leave the machine. `connect_timeout` is for one connection.
+/// Requests to this machine or to the metadata service of the ECS instance never go through a proxy, whatever the
+/// environment says: they are plain text and must not leave the machine. `connect_timeout` is for one connection.
 pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
     let builder = || {
         reqwest::Client::builder()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect_timeout)
-            // What nobody acknowledged is not sent again and again after another process took over.
-            .tcp_user_timeout(UNACKNOWLEDGED)
-            // Below the keep-alive of usual servers: a connection that they just closed costs a lost answer.
+            // Unacknowledged data must not be retransmitted for long: another process may lead by then.
+            .tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT)
+            // Shorter than the keep-alive of usual servers: reusing a connection that they just closed loses an answer.
             .pool_idle_timeout(Duration::from_secs(15))
     };
     let (direct, by_environment) = (builder().no_proxy().build()?, builder().build()?);
@@ -55,7 +56,7 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
         let (direct, by_environment) = (direct.clone(), by_environment.clone());
         async move {
             let request = reqwest::Request::try_from(request).map_err(|error| not_sent(&error))?;
-            // The URL has been read as it will be dialled, so that no spelling of an address is missed.
+            // The host is the parsed one that the connector dials, so no spelling of an address escapes the check.
             let client = if request.url().host_str().is_some_and(stays_here) { direct } else { by_environment };
             let mut answer = client.execute(request).await.map_err(|error| {
                 if error.is_connect() || error.is_builder() { not_sent(&error) } else { lost(&error) }
@@ -66,7 +67,7 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             }
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
-                if body.len() + chunk.len() > LARGEST_ANSWER {
+                if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                     return Err(TransportError::Lost("the answer is larger than 8 MiB".into()));
                 }
                 body.extend_from_slice(&chunk);
@@ -81,7 +82,7 @@ fn stays_here(host: &str) -> bool {
     endpoint::is_loopback(host) || host == METADATA_HOST
 }
 
-/// Makes a connector of any HTTP service, such as a router in this process.
+/// Wraps any HTTP service, such as a router in this process, as a connector.
 pub fn from_service<S, B>(service: S) -> HttpService
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -98,7 +99,7 @@ where
                 .await
                 .map_err(|error| TransportError::NotSent(error.to_string()))?;
             let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER)
+            let body = Limited::new(body, MAX_ANSWER_BYTES)
                 .collect()
                 .await
                 .map_err(|error| TransportError::Lost(error.to_string()))?;
@@ -108,15 +109,15 @@ where
 }
 
 fn not_sent(error: &reqwest::Error) -> TransportError {
-    TransportError::NotSent(causes(error))
+    TransportError::NotSent(innermost_cause(error))
 }
 
 fn lost(error: &reqwest::Error) -> TransportError {
-    TransportError::Lost(causes(error))
+    TransportError::Lost(innermost_cause(error))
 }
 
-/// The innermost cause, which is the one that says what happened; the outer ones repeat the URL.
-fn causes(error: &reqwest::Error) -> String {
+/// The innermost cause, which says what happened. The outer causes repeat the URL.
+fn innermost_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_plain_text_here_stays_here() {
+    fn loopback_and_metadata_requests_bypass_proxies() {
         let host = |text: &str| reqwest::Url::parse(text).expect("a URL").host_str().expect("has a host").to_owned();
         for text in [
             "http://127.0.0.1:8080/",

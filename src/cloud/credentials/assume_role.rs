@@ -1,14 +1,15 @@
-//! A RAM role that is assumed with other credentials.
+//! A RAM role, assumed with other credentials.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::cache::{CredentialsCache, Signer};
+use super::cache::CredentialsCache;
+use super::signer::Signer;
 use super::{Provider, provider};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
-/// Credentials of a role for those of `base`.
+/// Credentials of a role, requested with the credentials of `base`.
 pub fn of(sts: Sts, base: Arc<CredentialsCache>, request: RoleRequest) -> Provider {
     provider(move || {
         let (sts, base, request) = (sts.clone(), base.clone(), request.clone());

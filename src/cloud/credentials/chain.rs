@@ -1,41 +1,18 @@
-//! The operator's own identity, from the first of the standard sources that is configured: the environment, a token of its
-//! service account (RRSA), a profile of the vendor's command line, the RAM role of its ECS instance.
+//! The operator's own credentials, from the first configured source of the standard chain: the environment, a token of
+//! its service account (RRSA), a profile of the vendor's command line, the RAM role of its ECS instance.
 //!
-//! Source of the order: the official SDK. Its INI file and its credentials URI are left out: nothing that runs the operator
-//! writes the former, and the latter is any server's word. The SDK goes on where a source fails; here one that is configured
-//! is the one, since an operator must not change its identity because STS was down for a second.
+//! Source of the order: the official SDK. The chain leaves out the SDK's INI file, which nothing around the operator
+//! writes, and its credentials URI, which would trust any server. The SDK continues with the next source when one
+//! fails. This chain stays with the configured one, since an operator must not change its identity because STS was down
+//! for a second.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::profile::{self, Chosen};
+use super::services::Services;
 use super::{CredentialsError, Issued, Provider, Variables, ecs_role, environment, is_true, oidc, provider, variable};
-use crate::cloud::client::Client;
-use crate::cloud::client::HttpService;
-use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
-
-/// What the sources ask.
-#[derive(Clone)]
-pub struct Places {
-    /// For STS.
-    pub client: Client,
-    /// For the metadata service of the ECS instance.
-    pub http: HttpService,
-    /// The endpoint of STS: scheme and authority. Without, it is as the standard variables say.
-    pub sts: Option<String>,
-    /// The metadata service, of which [`ecs_role::base`] is the usual one.
-    pub metadata: String,
-}
-
-impl Places {
-    /// The endpoint of STS: as the operator was told, else as `region` and `vpc` say, else as the standard variables do.
-    pub(super) fn sts(&self, variables: &Variables, region: Option<&str>, vpc: Option<bool>) -> String {
-        let by_variable = variable(&**variables, endpoint::STS_REGION);
-        let vpc = vpc.unwrap_or_else(|| is_true(&**variables, endpoint::VPC_ENDPOINT_ENABLED));
-        self.sts.clone().unwrap_or_else(|| endpoint::sts(region.or(by_variable.as_deref()), vpc))
-    }
-}
 
 /// One of the sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +23,7 @@ enum Source {
     EcsRole,
 }
 
-/// What is asked now.
+/// The source to ask now, with its configuration.
 enum Next {
     Environment,
     Oidc(oidc::Assumed, PathBuf),
@@ -54,18 +31,19 @@ enum Next {
     EcsRole,
 }
 
-/// Credentials of the first source that is configured: both variables of a key, all three of RRSA, a `profile` file with the
-/// profile that is meant (none, where nobody knows the home), the metadata service unless it is disabled. A source that is
-/// configured and fails is told, and no other is asked. What gave credentials once is asked ever after.
-pub fn of(places: Places, profile: Option<PathBuf>, variables: Variables) -> Provider {
+/// Credentials of the first configured source: both variables of a key, all three of RRSA, a `profile` file with the
+/// selected profile (absent if the home is unknown), the metadata service unless it is disabled. If a configured source
+/// fails, that is the error, and no other is asked. After a source gave credentials once, only that source is asked.
+pub fn of(services: Services, profile: Option<PathBuf>, variables: Variables) -> Provider {
     let used: Arc<Mutex<Option<Source>>> = Arc::default();
     provider(move || {
-        let (places, profile, variables, used) = (places.clone(), profile.clone(), variables.clone(), used.clone());
+        let (services, profile, variables, used) = (services.clone(), profile.clone(), variables.clone(), used.clone());
         async move {
             let only = *used.lock().unwrap_or_else(PoisonError::into_inner);
             let next = next(profile, &variables, only).await?;
             let source = next.source();
-            let issued = next.issued(&places, &variables).await.map_err(|error| told(error, source, only))?;
+            let issued =
+                next.issued(&services, &variables).await.map_err(|error| with_alternatives(error, source, only))?;
             if only.is_none() {
                 tracing::info!(identity = issued.identity, ?source, "the operator has an identity");
                 *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
@@ -75,7 +53,7 @@ pub fn of(places: Places, profile: Option<PathBuf>, variables: Variables) -> Pro
     })
 }
 
-/// The first source that is configured, or the `only` one that counts.
+/// The first configured source, or the `only` one that may be asked.
 async fn next(profile: Option<PathBuf>, variables: &Variables, only: Option<Source>) -> Result<Next, CredentialsError> {
     let counts = |source| only.is_none_or(|only| only == source);
     let get = |name| variable(&**variables, name);
@@ -103,7 +81,11 @@ async fn next(profile: Option<PathBuf>, variables: &Variables, only: Option<Sour
     if counts(Source::EcsRole) && !is_true(&**variables, ecs_role::DISABLED) {
         return Ok(Next::EcsRole);
     }
-    Err(CredentialsError::NoSource(format!("{}, and {}=true: give it one of them", looked_for(), ecs_role::DISABLED)))
+    Err(CredentialsError::NoSource(format!(
+        "{}, and {}=true: give it one of them",
+        sources_without_credentials(),
+        ecs_role::DISABLED
+    )))
 }
 
 impl Next {
@@ -116,33 +98,34 @@ impl Next {
         }
     }
 
-    async fn issued(self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
+    async fn issued(self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
         match self {
-            Self::Environment => environment::read(&**variables).map(Issued::lasting),
+            Self::Environment => environment::read(&**variables).map(Issued::without_expiry),
             Self::Oidc(assumed, file) => {
-                let sts = Sts::new(places.client.clone(), places.sts(variables, None, None));
+                let sts = Sts::new(services.client.clone(), services.sts(variables, None, None));
                 oidc::of(sts, assumed, oidc::file(file))().await
             }
-            Self::Profile(chosen) => chosen.issued(places, variables).await,
+            Self::Profile(chosen) => chosen.issued(services, variables).await,
             Self::EcsRole => {
                 let role = variable(&**variables, ecs_role::ROLE);
-                ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+                ecs_role::ask(&services.http, &services.metadata, role.as_deref()).await
             }
         }
     }
 }
 
-/// Whoever never meant the instance's role is told what else there is.
-fn told(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
+/// Adds the other sources to the error of the metadata service, for a person who did not mean to use the instance's
+/// role.
+fn with_alternatives(error: CredentialsError, source: Source, only: Option<Source>) -> CredentialsError {
     match error {
         CredentialsError::MetadataUnavailable(why) if source == Source::EcsRole && only.is_none() => {
-            CredentialsError::MetadataUnavailable(format!("{why} ({})", looked_for()))
+            CredentialsError::MetadataUnavailable(format!("{why} ({})", sources_without_credentials()))
         }
         error => error,
     }
 }
 
-fn looked_for() -> String {
+fn sources_without_credentials() -> String {
     format!(
         "neither {} and {} are set, nor {}, {} and {}, nor is there a profile in ~/.aliyun/config.json",
         environment::ACCESS_KEY_ID,

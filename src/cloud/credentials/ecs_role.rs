@@ -1,7 +1,7 @@
 //! The RAM role of the ECS instance that the operator runs on, from the instance's metadata service.
 //!
-//! Only its second version is spoken: with the first, whoever makes the operator send one GET has the key. Source: the
-//! official SDK for Python.
+//! Only the second version of the service is used: with the first, one GET that an attacker makes the operator send
+//! would return the key. Source: the official SDK for Python.
 
 use std::time::Duration;
 
@@ -14,27 +14,27 @@ use super::{Credentials, CredentialsError, Issued, Provider, provider};
 use crate::cloud::client::{Bytes, HttpService, METADATA_HOST};
 use crate::cloud::sign;
 
-/// The name of the role, optional: a variable of the official SDKs.
+/// Variable of the official SDKs: the name of the role, optional.
 pub const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
-/// `true` where the metadata service is not to be asked: a variable of the official SDKs.
+/// Variable of the official SDKs: `true` if the metadata service must not be asked.
 pub const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const ROLES_PATH: &str = "/latest/meta-data/ram/security-credentials/";
-/// How long the token of the metadata service is good, s: as the official SDK asks.
+/// Lifetime of the metadata service's token in seconds, as in the official SDK.
 const TOKEN_SECONDS: HeaderValue = HeaderValue::from_static("21600");
 const TOKEN_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token-ttl-seconds");
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token");
-/// How long one request may take. The official SDK waits 1 s.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// Timeout of one request. The official SDK waits 1 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the metadata service is.
+/// Scheme and authority of the metadata service.
 pub fn base() -> String {
     format!("http://{METADATA_HOST}")
 }
 
-/// Credentials of a role of the instance; without a name, of the one that it has. `base` is scheme and authority of the
-/// metadata service, of which [`base`] is the usual one.
+/// Credentials of a role of the instance; without a name, of the instance's only one. `base` is scheme and authority of
+/// the metadata service, usually [`base`].
 pub fn of(http: HttpService, base: String, role: Option<String>) -> Provider {
     provider(move || {
         let (http, base, role) = (http.clone(), base.clone(), role.clone());
@@ -42,7 +42,7 @@ pub fn of(http: HttpService, base: String, role: Option<String>) -> Provider {
     })
 }
 
-/// Asks once.
+/// Requests the credentials once.
 pub(super) async fn ask(http: &HttpService, base: &str, role: Option<&str>) -> Result<Issued, CredentialsError> {
     let role = match role {
         Some(role) if matches!(role, "" | "." | "..") => {
@@ -85,7 +85,7 @@ async fn only_role(http: &HttpService, base: &str, token: &HeaderValue) -> Resul
         let why = if status == 404 { none.to_owned() } else { format!("HTTP {status} for the name of the RAM role") };
         return Err(unavailable(why));
     }
-    // The name is shown to people and becomes a path: nothing else than a name may do that.
+    // The name is shown to people and becomes a part of a path, so only a plain name is accepted.
     let name = std::str::from_utf8(body.trim_ascii()).unwrap_or_default();
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
     match name {
@@ -120,8 +120,8 @@ async fn send(http: &HttpService, request: Request<Bytes>) -> Result<(u16, Bytes
     let unreachable = |why: String| {
         unavailable(format!("{why}; where the operator does not run on an ECS instance, set {DISABLED}=true"))
     };
-    match tokio::time::timeout(DEADLINE, http.clone().oneshot(request)).await {
-        Err(_) => Err(unreachable(format!("no answer within {} s", DEADLINE.as_secs()))),
+    match tokio::time::timeout(REQUEST_TIMEOUT, http.clone().oneshot(request)).await {
+        Err(_) => Err(unreachable(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))),
         Ok(Err(error)) => Err(unreachable(error.to_string())),
         Ok(Ok(answer)) => Ok((answer.status().as_u16(), answer.into_body())),
     }
@@ -142,7 +142,7 @@ struct Answer {
 
 fn issued(role: &str, body: &[u8]) -> Result<Issued, CredentialsError> {
     let not_understood = || unavailable(format!("its answer for RAM role {role:?} is not understood"));
-    // What the answer holds is not for anybody's eyes.
+    // The answer may hold secrets, so the error quotes none of it.
     let answer: Answer = serde_json::from_slice(body).map_err(|_| not_understood())?;
     let Answer { code, access_key_id, access_key_secret, security_token, expiration } = answer;
     if code != "Success" {

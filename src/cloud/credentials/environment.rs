@@ -9,8 +9,8 @@ pub const ACCESS_KEY_SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
 /// The token of a temporary key, optional.
 pub const SECURITY_TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
-/// Reads the variables through `variable`, which production makes of the process's environment. An empty variable counts
-/// as not set. Source: the first step of the official SDK's default chain.
+/// Reads the variables through `variable`, in production from the process's environment. An empty variable counts as
+/// not set. Source: the first step of the official SDK's default chain.
 pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, CredentialsError> {
     let get = |name: &'static str| super::variable(&variable, name);
     let need = |name: &'static str| get(name).ok_or(CredentialsError::VariableMissing(name));
@@ -21,9 +21,9 @@ pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Credentials, Cr
     })
 }
 
-/// The credentials of the variables, for as long as nobody says otherwise.
+/// The credentials in the variables, without expiry.
 pub fn of(variables: Variables) -> Provider {
-    provider(move || std::future::ready(read(&*variables).map(Issued::lasting)))
+    provider(move || std::future::ready(read(&*variables).map(Issued::without_expiry)))
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_halves_of_the_key_are_needed_and_the_token_is_not() {
+    fn key_needs_both_halves_and_no_token() {
         let full = |name: &str| (name != SECURITY_TOKEN).then(|| format!("{name}-value "));
         let read_back = read(full).expect("complete");
         assert_eq!(read_back.access_key_id, "ALIBABA_CLOUD_ACCESS_KEY_ID-value");

@@ -1,5 +1,5 @@
-//! Where the key comes from that signs a call: one source a file. None is ever logged or put in an error; only temporary
-//! ones are kept, in memory, by the one [`Identity`](identity::Identity) of an account.
+//! Sources of the credentials that sign calls, one per file. No log and no error contains a secret. Only temporary
+//! credentials are kept, in memory, by the account's [`CredentialsCache`](cache::CredentialsCache).
 
 pub mod assume_role;
 pub mod cache;
@@ -9,6 +9,8 @@ pub mod environment;
 pub mod oidc;
 pub mod profile;
 pub mod secret;
+pub mod services;
+pub mod signer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,10 +21,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Error;
 
-/// An access key, with the token that belongs to it if it is temporary.
+/// An access key, with its token if it is temporary.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The key's ID. It is no secret, but still nobody's business.
+    /// The key's ID. It is no secret, but logs and errors do not show it.
     pub access_key_id: String,
     /// The key's secret.
     pub access_key_secret: SecretString,
@@ -31,7 +33,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether these are the same as others, to the last secret.
+    /// Whether the key, its secret and its token equal those of `other`.
     pub fn same(&self, other: &Self) -> bool {
         let token = |it: &Self| it.security_token.as_ref().map(|token| token.expose_secret().to_owned());
         self.access_key_id == other.access_key_id
@@ -46,29 +48,29 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Credentials, how long they are good, and whose they are.
+/// Credentials from a source, with their expiry and identity.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// What signs.
+    /// The credentials.
     pub credentials: Credentials,
-    /// When they end. Absent for a permanent key, and where nobody says.
+    /// The expiry. Absent for a permanent key, and if the source does not name it.
     pub expires: Option<Timestamp>,
-    /// Who signs, for people: the ARN of a role, or the masked ID of a key. It stays the same when they are renewed.
+    /// Who signs, for people: the ARN of a role, or the masked ID of a key. Renewal does not change it.
     pub identity: String,
 }
 
 impl Issued {
-    /// A key that nobody says the end of.
-    pub fn lasting(credentials: Credentials) -> Self {
+    /// Credentials whose source names no expiry.
+    pub fn without_expiry(credentials: Credentials) -> Self {
         let identity = masked(&credentials.access_key_id);
         Self { credentials, expires: None, identity }
     }
 }
 
-/// One source of credentials: each call reads or asks for them anew.
+/// A source of credentials. Each call reads or requests them again.
 pub type Provider = Arc<dyn Fn() -> BoxFuture<'static, Result<Issued, CredentialsError>> + Send + Sync>;
 
-/// Makes a [`Provider`] of an async function.
+/// Wraps an async function as a [`Provider`].
 pub fn provider<F, R>(function: F) -> Provider
 where
     F: Fn() -> R + Send + Sync + 'static,
@@ -77,21 +79,21 @@ where
     Arc::new(move || Box::pin(function()))
 }
 
-/// Where the standard variables are read: production makes it of the process's environment.
+/// Lookup of the standard variables; in production, in the process's environment.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// A variable without the white space around it; an empty one counts as not set.
+/// The trimmed value of a variable. An empty variable counts as not set.
 fn variable(variables: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
     variables(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Whether a variable says `true`, in any case of letters, as the official SDK reads it.
+/// Whether a variable is `true` in any letter case, as in the official SDK.
 fn is_true(variables: impl Fn(&str) -> Option<String>, name: &str) -> bool {
     variable(variables, name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
-/// The ID of a key, recognizable to who knows it: its first and last four characters, or the beginning of a hash of a short
-/// one, so that two are told apart.
+/// The masked ID of a key, which a person who knows the ID recognizes: its first and last four characters. For a short
+/// ID it is the beginning of a hash, so that two IDs differ.
 pub fn masked(access_key_id: &str) -> String {
     let characters: Vec<char> = access_key_id.chars().collect();
     if characters.len() < 12 {
@@ -101,7 +103,7 @@ pub fn masked(access_key_id: &str) -> String {
     format!("{}****{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
 }
 
-/// Why there are no credentials: what is missing and where, never a value.
+/// The reason for missing credentials. It names the missing thing and its place, never a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
     /// A variable of the environment is not set.
@@ -121,7 +123,7 @@ pub enum CredentialsError {
         /// The key.
         key: &'static str,
     },
-    /// A key of the Secret is no text.
+    /// A key of the Secret is not text.
     #[error("key {key} of Secret {secret} is not text in UTF-8: write it again")]
     NotText {
         /// The Secret, `namespace/name`.
@@ -132,9 +134,9 @@ pub enum CredentialsError {
     /// The file with the token of the operator's service account cannot be read.
     #[error("the token file {path} cannot be read: {why}; mount a projected token with the audience sts.aliyuncs.com")]
     TokenFileUnreadable {
-        /// Its path, of the operator's own configuration.
+        /// The path, from the operator's own configuration.
         path: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// Kubernetes gives no token of a service account.
@@ -142,48 +144,48 @@ pub enum CredentialsError {
     TokenRequestFailed {
         /// The service account, `namespace/name`.
         account: String,
-        /// Why, and what to do.
+        /// The reason and the remedy.
         why: String,
-        /// Whether it may be otherwise in a moment.
+        /// Whether the failure may be temporary.
         passing: bool,
     },
     /// The metadata service of the ECS instance gives no credentials.
     #[error("the ECS metadata service gives no credentials: {0}")]
     MetadataUnavailable(String),
-    /// The configuration file of the vendor's command line cannot be used.
+    /// The configuration file of the vendor's command line is unusable.
     #[error("the CLI profile cannot be used: {0}")]
     ProfileUnusable(String),
-    /// STS refuses.
+    /// STS refuses the request.
     #[error("{0}")]
     Refused(Error),
-    /// STS cannot be reached, fails, or asks for fewer calls.
+    /// STS cannot be reached, fails or throttles.
     #[error("{0}")]
     Unreachable(Error),
-    /// They have ended and cannot be renewed.
+    /// The credentials expired and renewal fails.
     #[error("the credentials expired at {at} and cannot be renewed: {why}")]
     Expired {
-        /// When they ended.
+        /// The expiry.
         at: Timestamp,
-        /// Why there are no others.
+        /// The reason for the failed renewal.
         why: Box<CredentialsError>,
     },
-    /// What the source just issued has already ended, by the clock of this machine.
+    /// The source issued credentials that have already expired, by this machine's clock.
     #[error(
         "the credentials that were just issued have ended already: this machine's clock differs from the cloud's, or the source gives old ones; set the clock"
     )]
     EndedWhenIssued {
-        /// When they end, as the source says.
+        /// The expiry that the source names.
         expires: Timestamp,
         /// The time of this machine.
         now: Timestamp,
     },
-    /// No source of the standard chain has any.
+    /// No source of the standard chain is configured.
     #[error("the operator has no credentials of its own: {0}")]
     NoSource(String),
 }
 
 impl CredentialsError {
-    /// Whether it may pass without anybody's doing.
+    /// Whether the failure may end without a person's action.
     pub fn passing(&self) -> bool {
         match self {
             Self::SecretUnreadable(..) | Self::Unreachable(_) | Self::MetadataUnavailable(_) => true,
@@ -207,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_a_key_id_is_masked_and_all_of_a_short_one() {
+    fn key_ids_are_masked() {
         assert_eq!(masked("LTAI5tExampleKeyId0001"), "LTAI****0001");
         assert_eq!(masked("short"), "****f9b0");
         assert_ne!(masked("other"), masked("short"));

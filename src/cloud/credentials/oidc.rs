@@ -1,4 +1,4 @@
-//! RRSA: a RAM role that is assumed with a token of a Kubernetes service account.
+//! RRSA: a RAM role, assumed with a token of a Kubernetes service account.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{CredentialsError, Provider, provider};
+use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::sts::{OidcRequest, Sts, failed};
 
 /// The ARN of the role, as the vendor's webhook sets it on a pod.
@@ -17,15 +19,15 @@ pub const PROVIDER_ARN: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 pub const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 /// The name of the session, optional.
 pub const SESSION_NAME: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
-/// The name of the session where nobody names one.
+/// The default name of the session.
 pub const DEFAULT_SESSION_NAME: &str = "disaster-recovery-operator";
-/// The audience of tokens that STS takes.
+/// The audience of tokens that STS accepts.
 pub const AUDIENCE: &str = "sts.aliyuncs.com";
 
-/// Where the token comes from; it is read or asked for anew each time.
+/// The source of the token. Each call reads or requests it again.
 pub type TokenSource = Arc<dyn Fn() -> BoxFuture<'static, Result<SecretString, CredentialsError>> + Send + Sync>;
 
-/// The token in a file, which Kubernetes replaces from time to time.
+/// The token in a file that Kubernetes replaces regularly.
 pub fn file(path: PathBuf) -> TokenSource {
     Arc::new(move || {
         let path = path.clone();
@@ -41,7 +43,7 @@ pub fn file(path: PathBuf) -> TokenSource {
     })
 }
 
-/// What is assumed.
+/// The role to assume.
 #[derive(Clone, Debug)]
 pub struct Assumed {
     /// The ARN of the role.
@@ -59,13 +61,13 @@ pub fn of(sts: Sts, assumed: Assumed, token: TokenSource) -> Provider {
         async move {
             let Assumed { role_arn, provider_arn, session_name } = assumed;
             let token = token().await?;
-            // The API takes 4 to 20,000 characters; anything else could only be refused.
+            // The API takes 4 to 20,000 characters and refuses any other length.
             if !(4..=20_000).contains(&token.expose_secret().len()) {
                 let code = "AuthenticationFail.OIDCToken.Invalid";
                 let message = "the token of the service account is no token: STS takes 4 to 20,000 characters";
-                return Err(CredentialsError::Refused(crate::cloud::error::Error {
-                    class: crate::cloud::error::Class::Denied,
-                    action: "AssumeRoleWithOIDC",
+                return Err(CredentialsError::Refused(Error {
+                    class: Class::Denied,
+                    operation: ApiOperation::AssumeRoleWithOidc,
                     code: code.into(),
                     message: message.into(),
                     request_id: None,

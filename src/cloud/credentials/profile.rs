@@ -1,7 +1,7 @@
-//! A profile in the configuration file of the vendor's command line (`aliyun`), read anew each time.
+//! A profile in the configuration file of the vendor's command line (`aliyun`), read again each time.
 //!
-//! Source of the file's fields: the official credentials libraries for Python and Go. The session lasts as long as
-//! everywhere here, whatever `expired_seconds` says, and no session policy is sent.
+//! Source of the file's fields: the official credentials libraries for Python and Go. Sessions have the duration of
+//! every other source, whatever `expired_seconds` says, and no session policy is sent.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,18 @@ use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use super::cache::Signer;
-use super::chain::Places;
 use super::oidc::{self, DEFAULT_SESSION_NAME};
+use super::services::Services;
+use super::signer::Signer;
 use super::{Credentials, CredentialsError, Issued, Provider, Variables, ecs_role, is_true, provider, variable};
 use crate::cloud::sts::{RoleRequest, Sts, failed};
 
-/// The name of the profile, optional: a variable of the official SDKs. Without it, the file's `current` is meant.
+/// Variable of the official SDKs: the name of the profile, optional. The default is the file's `current`.
 pub const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
-/// `true` where the file is not to be read: a variable of the official SDKs.
+/// Variable of the official SDKs: `true` if the file must not be read.
 pub const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
-/// How many profiles a role may be assumed through.
-const LONGEST_CHAIN: usize = 5;
+/// Maximum profiles in a chain of `source_profile`.
+const MAX_SOURCE_PROFILES: usize = 5;
 
 #[derive(Deserialize)]
 struct File {
@@ -30,7 +30,7 @@ struct File {
     profiles: Option<Vec<Profile>>,
 }
 
-/// One profile. What is null, missing or empty counts as not given.
+/// One profile. A null, missing or empty field counts as absent.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct Profile {
@@ -54,32 +54,32 @@ struct Profile {
     enable_vpc: Option<bool>,
 }
 
-/// The profile that is meant, with the whole file, for those it refers to.
+/// The selected profile, with all profiles of the file, since it may refer to others.
 pub(super) struct Chosen {
     profiles: Vec<Profile>,
     name: String,
 }
 
-/// Where the file is, if the environment says where the home is.
+/// The path of the file, if the environment names the home.
 pub fn default_path(variables: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     variable(variables, "HOME").map(|home| Path::new(&home).join(".aliyun").join("config.json"))
 }
 
-/// The credentials of the profile in `file`. `places` is what some modes ask.
-pub fn of(places: Places, file: PathBuf, variables: Variables) -> Provider {
+/// The credentials of the selected profile in `file`. Some modes ask `services`.
+pub fn of(services: Services, file: PathBuf, variables: Variables) -> Provider {
     provider(move || {
-        let (places, file, variables) = (places.clone(), file.clone(), variables.clone());
+        let (services, file, variables) = (services.clone(), file.clone(), variables.clone());
         async move {
             match chosen(&file, &variables).await? {
-                Some(chosen) => chosen.issued(&places, &variables).await,
+                Some(chosen) => chosen.issued(&services, &variables).await,
                 None => Err(unusable(format!("{} has none that is meant: name one in {PROFILE}", file.display()))),
             }
         }
     })
 }
 
-/// Reads the file and finds the profile that is meant. Nothing where the file is not to be read, does not exist or has no
-/// such profile; but a profile that the environment names must be there.
+/// Reads the file and finds the selected profile. None if the file must not be read, does not exist or has no such
+/// profile; but a profile that the environment names must exist.
 pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<Chosen>, CredentialsError> {
     if is_true(&**variables, DISABLED) {
         return Ok(None);
@@ -96,7 +96,7 @@ pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<
             };
         }
     };
-    // What the parser says may hold a value.
+    // The parser's error may quote a value.
     let Ok(File { current, profiles }) = serde_json::from_slice(&text) else {
         return Err(unusable(format!("{shown} is not the JSON that `aliyun configure` writes")));
     };
@@ -112,15 +112,15 @@ pub(super) async fn chosen(file: &Path, variables: &Variables) -> Result<Option<
 
 impl Chosen {
     /// The credentials of the profile.
-    pub(super) async fn issued(&self, places: &Places, variables: &Variables) -> Result<Issued, CredentialsError> {
-        self.of_profile(&self.name, LONGEST_CHAIN, places, variables).await
+    pub(super) async fn issued(&self, services: &Services, variables: &Variables) -> Result<Issued, CredentialsError> {
+        self.of_profile(&self.name, MAX_SOURCE_PROFILES, services, variables).await
     }
 
     fn of_profile<'a>(
         &'a self,
         name: &'a str,
         steps: usize,
-        places: &'a Places,
+        services: &'a Services,
         variables: &'a Variables,
     ) -> BoxFuture<'a, Result<Issued, CredentialsError>> {
         Box::pin(async move {
@@ -134,13 +134,13 @@ impl Chosen {
             let session_name = session.unwrap_or(DEFAULT_SESSION_NAME).to_owned();
             let sts = || {
                 let region = given(profile.sts_region.as_deref());
-                Sts::new(places.client.clone(), places.sts(variables, region, profile.enable_vpc))
+                Sts::new(services.client.clone(), services.sts(variables, region, profile.enable_vpc))
             };
             match given(profile.mode.as_deref()) {
-                Some("AK") => Ok(Issued::lasting(profile.key(name)?)),
+                Some("AK") => Ok(Issued::without_expiry(profile.key(name)?)),
                 Some("StsToken") => {
                     let token = secret(&profile.sts_token).ok_or_else(|| wrong("has no sts_token"))?;
-                    Ok(Issued::lasting(Credentials { security_token: Some(token), ..profile.key(name)? }))
+                    Ok(Issued::without_expiry(Credentials { security_token: Some(token), ..profile.key(name)? }))
                 }
                 Some(mode @ ("RamRoleArn" | "ChainableRamRoleArn")) => {
                     let base = if mode == "RamRoleArn" {
@@ -150,7 +150,7 @@ impl Chosen {
                         let steps = steps.checked_sub(1).ok_or_else(|| {
                             wrong("is reached through too many others, or through itself: correct source_profile")
                         })?;
-                        self.of_profile(&source, steps, places, variables).await?.credentials
+                        self.of_profile(&source, steps, services, variables).await?.credentials
                     };
                     let external_id = given(profile.external_id.as_deref()).map(str::to_owned);
                     let role_arn = need(&profile.ram_role_arn, "ram_role_arn")?;
@@ -170,7 +170,7 @@ impl Chosen {
                 Some("EcsRamRole") => {
                     let role = given(profile.ram_role_name.as_deref()).map(str::to_owned);
                     let role = role.or_else(|| variable(&**variables, ecs_role::ROLE));
-                    ecs_role::ask(&places.http, &places.metadata, role.as_deref()).await
+                    ecs_role::ask(&services.http, &services.metadata, role.as_deref()).await
                 }
                 Some(mode) if mode.len() <= 40 && mode.bytes().all(|c| c.is_ascii_alphanumeric()) => {
                     let known = "AK, StsToken, RamRoleArn, ChainableRamRoleArn, OIDC or EcsRamRole";

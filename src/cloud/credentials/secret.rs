@@ -1,4 +1,5 @@
-//! Credentials from the content of a Kubernetes Secret. Whoever calls has read it; nothing here knows Kubernetes.
+//! Credentials from the content of a Kubernetes Secret. The caller reads the Secret; this module does not know
+//! Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub const ACCESS_KEY_SECRET: &str = "accessKeySecret";
 /// The key of the Secret with the token of a temporary key, optional.
 pub const SECURITY_TOKEN: &str = "securityToken";
 
-/// Reads one value: text, without the white space that editors leave around it, never empty.
+/// Reads one value: trimmed text that is not empty (editors leave white space around values).
 pub fn text<B: AsRef<[u8]>>(
     secret: &str,
     data: &BTreeMap<String, B>,
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_key_is_named_and_values_never_are() {
+    fn errors_name_keys_and_never_values() {
         let data = BTreeMap::from([(ACCESS_KEY_ID.to_owned(), b"LTAI-hidden\n".to_vec())]);
         let error = read("messaging/cloud", &data).expect_err("the secret half is missing");
         assert_eq!(error.to_string(), "Secret messaging/cloud has no key accessKeySecret, or it is empty: add it");

@@ -1,8 +1,8 @@
 //! Disk replication groups, pairs and drills of Elastic Block Storage 2021-07-30: one typed method an operation.
 //!
 //! Names and shapes are the API's (official SDK 5.0.1; OpenAPI metadata; help page of ReprotectDiskReplicaGroup). Every
-//! operation goes to the site that it is documented for, and `RegionId` is always the region of the endpoint. Every change
-//! but the clearing of a drill takes a [`ClientToken`], so that it is repeated where its answer is lost.
+//! operation goes to its documented site, and `RegionId` is always the region of the endpoint. Every change except
+//! ClearReplicaGroupDrill takes a [`ClientToken`], so the client repeats it when the answer is lost.
 
 mod query;
 mod shapes;
@@ -18,39 +18,40 @@ pub use self::shapes::*;
 pub use self::token::{ClientToken, NoClientToken};
 use super::client::{Call, Client, Style, Target};
 use super::error::{Class, Error};
-use super::wire::{Pages, Twice, broken, maybe_number, parse, referenced};
+use super::operation::ApiOperation;
+use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
 
-/// The product's name in metrics and in the budget.
+/// The product's name in metrics and in the rate limit.
 pub const PRODUCT: &str = "ebs";
 /// The version of the API.
 pub const VERSION: &str = "2021-07-30";
 
-/// Entries a page; the API takes up to 500 with a token and up to 100 with page numbers (OpenAPI metadata).
+/// Entries per page; the API takes up to 500 with a token and up to 100 with page numbers (OpenAPI metadata).
 const PAGE_SIZE: usize = 100;
-/// The most IDs that one call may ask for (OpenAPI metadata).
-const MOST_IDS: usize = 100;
-/// More pages than this are a fault of the other side.
-const MOST_PAGES: u64 = 10_000;
+/// Maximum IDs in one call (OpenAPI metadata).
+const MAX_IDS: usize = 100;
+/// Maximum pages of a list; more are a fault of the service.
+const MAX_PAGES: u64 = 10_000;
 
 /// One of the two sites of a group. They may be two zones of one region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiteRole {
-    /// Where the primary disks are, which are replicated from.
+    /// The site of the primary disks, which replication reads from.
     Production,
-    /// Where the secondary disks are, which are replicated to.
+    /// The site of the secondary disks, which replication writes to.
     Standby,
 }
 
-/// Which pairs are asked for.
+/// Selects pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs<'a> {
-    /// All of the region.
+    /// All pairs of the region.
     All,
-    /// Those with these IDs.
+    /// The pairs with these IDs.
     Ids(&'a [&'a str]),
-    /// Those of a group.
+    /// The pairs of a group.
     InGroup(&'a str),
-    /// Those that belong to no group.
+    /// The pairs without a group.
     Ungrouped,
 }
 
@@ -80,10 +81,10 @@ impl Ebs {
         Self { client, production, standby }
     }
 
-    /// The same, with the sites changed round: for a group that replicates backwards.
+    /// The same API with the sites exchanged, for a group that replicates in reverse.
     ///
-    /// Which region counts as production then is not documented; `OperateNotAllowedForPrimary` and `…ForStandby` say that it
-    /// was the other.
+    /// It is not documented which region counts as production then. The codes `OperateNotAllowedForPrimary` and
+    /// `…ForStandby` mean that it was the other one.
     pub fn reversed(self) -> Self {
         Self { client: self.client, production: self.standby, standby: self.production }
     }
@@ -104,34 +105,40 @@ impl Ebs {
         Query::at(self.target(site))
     }
 
-    async fn send(&self, site: SiteRole, action: &'static str, query: Query, changing: bool) -> Result<Value, Error> {
+    async fn send(
+        &self,
+        site: SiteRole,
+        operation: ApiOperation,
+        query: Query,
+        changing: bool,
+    ) -> Result<Value, Error> {
         let repeatable = changing && query.has_token();
         let (method, path, style) = (Method::POST, "/".into(), Style::Rpc);
         let (query, body, secrets) = (query.0, None, vec![]);
-        let call = Call { action, method, path, query, body, style, changing, repeatable, secrets };
+        let call = Call { operation, method, path, query, body, style, changing, repeatable, secrets };
         self.client.send(self.target(site), &call).await
     }
 
-    async fn change(&self, site: SiteRole, action: &'static str, query: Query) -> Result<(), Error> {
-        self.send(site, action, query, true).await.map(drop)
+    async fn change(&self, site: SiteRole, operation: ApiOperation, query: Query) -> Result<(), Error> {
+        self.send(site, operation, query, true).await.map(drop)
     }
 
-    /// An operation that takes a group and a token, and what else is in `more`.
+    /// Calls an operation that takes a group, a token and the parameters that `more` adds.
     async fn change_group(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         group_id: &str,
         token: &ClientToken,
         more: impl FnOnce(Query) -> Query,
     ) -> Result<(), Error> {
         let query = self.query(site).with("ReplicaGroupId", group_id).token(token);
-        self.change(site, action, more(query)).await
+        self.change(site, operation, more(query)).await
     }
 
     /// `CreateDiskReplicaGroup` at the production site: the new group's ID.
     pub async fn create_group(&self, group: &NewGroup, token: &ClientToken) -> Result<String, Error> {
-        let action = "CreateDiskReplicaGroup";
+        let operation = ApiOperation::CreateDiskReplicaGroup;
         let query = self
             .query(SiteRole::Production)
             .with("SourceZoneId", &group.source_zone_id)
@@ -145,29 +152,30 @@ impl Ebs {
             .tags(&group.tags)
             .token(token);
         new_id(
-            action,
+            operation,
             "ReplicaGroupId",
-            &self.send(SiteRole::Production, action, query, true).await.map_err(referenced)?,
+            &self.send(SiteRole::Production, operation, query, true).await.map_err(referenced)?,
         )
     }
 
-    /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all of the region where there are none, all pages.
+    /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all groups of the region if `group_ids` is empty, all
+    /// pages.
     pub async fn groups(&self, site: SiteRole, group_ids: &[&str]) -> Result<Vec<GroupView>, Error> {
         let id = |group: &GroupView| group.replica_group_id.clone();
-        self.by_ids(site, "DescribeDiskReplicaGroups", "GroupIds", group_ids, id).await
+        self.by_ids(site, ApiOperation::DescribeDiskReplicaGroups, "GroupIds", group_ids, id).await
     }
 
     /// `DescribeDiskReplicaGroups` of one group. A group that does not exist is [`Class::NotFound`].
     pub async fn group(&self, site: SiteRole, group_id: &str) -> Result<GroupView, Error> {
         let groups = self.groups(site, &[group_id]).await?;
         let found = groups.into_iter().find(|group| group.replica_group_id == group_id);
-        found.ok_or_else(|| missing("DescribeDiskReplicaGroups", "group", group_id))
+        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaGroups, "group", group_id))
     }
 
     /// `ModifyDiskReplicaGroup` at the production site; the group must be created or stopped.
     pub async fn modify_group(&self, group_id: &str, change: &GroupChange, token: &ClientToken) -> Result<(), Error> {
         let GroupChange { group_name, description, rpo, enable_rtc } = change;
-        self.change_group(SiteRole::Production, "ModifyDiskReplicaGroup", group_id, token, |query| {
+        self.change_group(SiteRole::Production, ApiOperation::ModifyDiskReplicaGroup, group_id, token, |query| {
             query
                 .maybe("GroupName", group_name.as_ref())
                 .maybe("Description", description.as_ref())
@@ -179,27 +187,31 @@ impl Ebs {
 
     /// `DeleteDiskReplicaGroup` at the production site; the group must have no pairs.
     pub async fn delete_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Production, "DeleteDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Production, ApiOperation::DeleteDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
-    /// `StartDiskReplicaGroup` at the production site (which site is not documented); with `one_shot`, one synchronization.
+    /// `StartDiskReplicaGroup` at the production site (the site is not documented); with `one_shot`, one
+    /// synchronization.
     pub async fn start_group(&self, group_id: &str, one_shot: bool, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("OneShot", one_shot);
-        self.change_group(SiteRole::Production, "StartDiskReplicaGroup", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::StartDiskReplicaGroup, group_id, token, more).await
     }
 
     /// `StopDiskReplicaGroup` at the production site.
     pub async fn stop_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Production, "StopDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Production, ApiOperation::StopDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
     /// `FailoverDiskReplicaGroup` at the standby site: opens the secondary disks at the last recovery point.
     pub async fn failover_group(&self, group_id: &str, token: &ClientToken) -> Result<(), Error> {
-        self.change_group(SiteRole::Standby, "FailoverDiskReplicaGroup", group_id, token, |query| query).await
+        self.change_group(SiteRole::Standby, ApiOperation::FailoverDiskReplicaGroup, group_id, token, |query| query)
+            .await
     }
 
-    /// `ReprotectDiskReplicaGroup` at the standby site (which site is documented of pairs only): turns replication round, or,
-    /// with `reverse_replicate` false, takes the failover back.
+    /// `ReprotectDiskReplicaGroup` at the standby site (the site is documented for pairs only): reverses replication,
+    /// or, with `reverse_replicate` false, cancels the failover.
     pub async fn reprotect_group(
         &self,
         group_id: &str,
@@ -207,24 +219,24 @@ impl Ebs {
         token: &ClientToken,
     ) -> Result<(), Error> {
         let more = |query: Query| query.with("ReverseReplicate", reverse_replicate);
-        self.change_group(SiteRole::Standby, "ReprotectDiskReplicaGroup", group_id, token, more).await
+        self.change_group(SiteRole::Standby, ApiOperation::ReprotectDiskReplicaGroup, group_id, token, more).await
     }
 
     /// `AddDiskReplicaPair` at the production site; group and pair must be created or stopped.
     pub async fn add_pair(&self, group_id: &str, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("ReplicaPairId", pair_id);
-        self.change_group(SiteRole::Production, "AddDiskReplicaPair", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::AddDiskReplicaPair, group_id, token, more).await
     }
 
     /// `RemoveDiskReplicaPair` at the production site; the group must be created, stopped or invalid.
     pub async fn remove_pair(&self, group_id: &str, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let more = |query: Query| query.with("ReplicaPairId", pair_id);
-        self.change_group(SiteRole::Production, "RemoveDiskReplicaPair", group_id, token, more).await
+        self.change_group(SiteRole::Production, ApiOperation::RemoveDiskReplicaPair, group_id, token, more).await
     }
 
     /// `CreateDiskReplicaPair` at the production site: the new pair's ID.
     pub async fn create_pair(&self, pair: &NewPair, token: &ClientToken) -> Result<String, Error> {
-        let action = "CreateDiskReplicaPair";
+        let operation = ApiOperation::CreateDiskReplicaPair;
         let query = self
             .query(SiteRole::Production)
             .with("DiskId", &pair.disk_id)
@@ -240,141 +252,151 @@ impl Ebs {
             .tags(&pair.tags)
             .token(token);
         new_id(
-            action,
+            operation,
             "ReplicaPairId",
-            &self.send(SiteRole::Production, action, query, true).await.map_err(referenced)?,
+            &self.send(SiteRole::Production, operation, query, true).await.map_err(referenced)?,
         )
     }
 
     /// `DescribeDiskReplicaPairs`, all pages.
     pub async fn pairs(&self, site: SiteRole, pairs: Pairs<'_>) -> Result<Vec<PairView>, Error> {
-        let action = "DescribeDiskReplicaPairs";
+        let operation = ApiOperation::DescribeDiskReplicaPairs;
         let id = |pair: &PairView| pair.replica_pair_id.clone();
         let filter = match pairs {
             Pairs::Ids([]) => return Ok(vec![]),
-            Pairs::Ids(ids) => return self.by_ids(site, action, "PairIds", ids, id).await,
+            Pairs::Ids(ids) => return self.by_ids(site, operation, "PairIds", ids, id).await,
             Pairs::All => None,
             Pairs::InGroup(group_id) => Some(("ReplicaGroupId", group_id)),
             Pairs::Ungrouped => Some(("ReplicaGroupId", "-")),
         };
-        self.all_pages(site, action, filter, id).await
+        self.all_pages(site, operation, filter, id).await
     }
 
     /// `DescribeDiskReplicaPairs` of one pair. A pair that does not exist is [`Class::NotFound`].
     pub async fn pair(&self, site: SiteRole, pair_id: &str) -> Result<PairView, Error> {
         let pairs = self.pairs(site, Pairs::Ids(&[pair_id])).await?;
         let found = pairs.into_iter().find(|pair| pair.replica_pair_id == pair_id);
-        found.ok_or_else(|| missing("DescribeDiskReplicaPairs", "pair", pair_id))
+        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaPairs, "pair", pair_id))
     }
 
     /// `DeleteDiskReplicaPair` at the production site.
     pub async fn delete_pair(&self, pair_id: &str, token: &ClientToken) -> Result<(), Error> {
         let query = self.query(SiteRole::Production).with("ReplicaPairId", pair_id).token(token);
-        self.change(SiteRole::Production, "DeleteDiskReplicaPair", query).await
+        self.change(SiteRole::Production, ApiOperation::DeleteDiskReplicaPair, query).await
     }
 
-    /// `StartReplicaGroupDrill` at the standby site: the new drill's ID. Its disks are billed until it is cleared.
+    /// `StartReplicaGroupDrill` at the standby site: the new drill's ID. The drill's disks are billed until the drill
+    /// is cleared.
     pub async fn start_drill(&self, group_id: &str, token: &ClientToken) -> Result<String, Error> {
-        let action = "StartReplicaGroupDrill";
+        let operation = ApiOperation::StartReplicaGroupDrill;
         let query = self.query(SiteRole::Standby).with("GroupId", group_id).token(token);
-        new_id(action, "DrillId", &self.send(SiteRole::Standby, action, query, true).await?)
+        new_id(operation, "DrillId", &self.send(SiteRole::Standby, operation, query, true).await?)
     }
 
-    /// `DescribeReplicaGroupDrills` at the standby site, where they run: all drills of a group, all pages.
+    /// `DescribeReplicaGroupDrills` at the standby site, where drills run: all drills of a group, all pages.
     pub async fn drills(&self, group_id: &str) -> Result<Vec<DrillView>, Error> {
         let id = |drill: &DrillView| drill.drill_id.clone();
-        self.all_pages(SiteRole::Standby, "DescribeReplicaGroupDrills", Some(("GroupId", group_id)), id).await
+        self.all_pages(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), id)
+            .await
     }
 
-    /// `ClearReplicaGroupDrill` at the standby site. It takes no token, so that a lost answer is [`Class::Ambiguous`]; asking
-    /// a second time does no harm once the drill was looked at.
+    /// `ClearReplicaGroupDrill` at the standby site. It takes no token, so a lost answer is [`Class::Ambiguous`]. A
+    /// repeat after an observation of the drill does no harm.
     pub async fn clear_drill(&self, group_id: &str, drill_id: &str) -> Result<(), Error> {
         let query = self.query(SiteRole::Standby).with("GroupId", group_id).with("DrillId", drill_id);
-        self.change(SiteRole::Standby, "ClearReplicaGroupDrill", query).await
+        self.change(SiteRole::Standby, ApiOperation::ClearReplicaGroupDrill, query).await
     }
 
-    /// Asks for so many IDs at once as the service takes; for none, all entries of the region are meant.
+    /// Requests as many IDs at once as the service takes. An empty `ids` means all entries of the region.
     async fn by_ids<T: DeserializeOwned>(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         key: &'static str,
         ids: &[&str],
         id: impl Fn(&T) -> String + Copy,
     ) -> Result<Vec<T>, Error> {
         if ids.is_empty() {
-            return self.all_pages(site, action, None, id).await;
+            return self.all_pages(site, operation, None, id).await;
         }
         let mut all = Vec::new();
-        for ids in ids.chunks(MOST_IDS) {
-            all.extend(self.all_pages(site, action, Some((key, &ids.join(","))), id).await?);
+        for ids in ids.chunks(MAX_IDS) {
+            all.extend(self.all_pages(site, operation, Some((key, &ids.join(","))), id).await?);
         }
         Ok(all)
     }
 
-    /// Reads all pages, by token, or by number where the service gives no token though there is more. A list that changed
-    /// while it was read is [`Class::Unavailable`], as that of RocketMQ is.
+    /// Reads all pages, by token, or by number if the service gives no token although the list continues. A list that
+    /// changed meanwhile is [`Class::Unavailable`], as for RocketMQ.
     async fn all_pages<T: DeserializeOwned>(
         &self,
         site: SiteRole,
-        action: &'static str,
+        operation: ApiOperation,
         filter: Option<(&'static str, &str)>,
         id: impl Fn(&T) -> String,
     ) -> Result<Vec<T>, Error> {
-        let read = async |paging: &(dyn Fn(Query) -> Query + Sync)| {
-            let query = filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
-            let page: Page<T> = parse(action, self.send(site, action, paging(query), false).await?)?;
-            match (page.entries, page.total_count) {
-                (Some(entries), _) => Ok((entries, page.next_token, page.total_count, page.page_number.is_some())),
-                (None, Some(0)) => Ok((vec![], page.next_token, page.total_count, page.page_number.is_some())),
-                (None, _) => Err(broken(action, "a page without its list")),
-            }
-        };
-        let mut pages = Pages::new(action, Twice::Refuse);
+        let query = || filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
+        let mut pages = Pages::new(operation, Duplicates::Refuse);
         let mut token: Option<String> = None;
-        for number in 1..=MOST_PAGES {
-            let paging = |query: Query| query.with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
-            let (entries, next, total, numbered) = read(&paging).await?;
+        for number in 1..=MAX_PAGES {
+            let query = query().with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
+            let (page, entries) = self.page(site, operation, query).await?;
             pages.add(entries, &id)?;
-            let next = next.filter(|next| !next.is_empty());
+            let next = page.next_token.filter(|next| !next.is_empty());
             if next.is_none() {
-                // With tokens the total means nothing; without any, it says whether this is all.
-                let all = number > 1 || if total.is_some() { pages.whole(total, false)? } else { !numbered };
+                let (total, numbered) = (page.total_count, page.page_number.is_some());
+                // With tokens the total means nothing. Without any, the total says whether the list is complete.
+                let all = number > 1 || if total.is_some() { pages.is_complete(total, false)? } else { !numbered };
                 if all {
                     return Ok(pages.all);
                 }
                 break;
             }
             if next == token {
-                return Err(broken(action, "the token of the page before"));
+                return Err(broken(operation, "the token of the page before"));
             }
             token = next;
         }
         if token.is_some() {
-            return Err(broken(action, "more pages than can be"));
+            return Err(broken(operation, "more pages than can be"));
         }
-        let mut pages = Pages::new(action, Twice::Refuse);
-        for number in 1..=MOST_PAGES {
-            let paging = |query: Query| query.with("PageNumber", number).with("PageSize", PAGE_SIZE);
-            let (entries, _, total, _) = read(&paging).await?;
+        let mut pages = Pages::new(operation, Duplicates::Refuse);
+        for number in 1..=MAX_PAGES {
+            let query = query().with("PageNumber", number).with("PageSize", PAGE_SIZE);
+            let (page, entries) = self.page(site, operation, query).await?;
             let empty = entries.is_empty();
             pages.add(entries, &id)?;
-            if pages.whole(total, empty)? {
+            if pages.is_complete(page.total_count, empty)? {
                 return Ok(pages.all);
             }
         }
-        Err(broken(action, "more pages than can be"))
+        Err(broken(operation, "more pages than can be"))
+    }
+
+    /// Reads one page and takes its entries out. Only a list without entries may come without them.
+    async fn page<T: DeserializeOwned>(
+        &self,
+        site: SiteRole,
+        operation: ApiOperation,
+        query: Query,
+    ) -> Result<(Page<T>, Vec<T>), Error> {
+        let mut page: Page<T> = parse(operation, self.send(site, operation, query, false).await?)?;
+        match (page.entries.take(), page.total_count) {
+            (Some(entries), _) => Ok((page, entries)),
+            (None, Some(0)) => Ok((page, vec![])),
+            (None, _) => Err(broken(operation, "a page without its list")),
+        }
     }
 }
 
-fn missing(action: &'static str, what: &str, id: &str) -> Error {
+fn missing(operation: ApiOperation, what: &str, id: &str) -> Error {
     let message = format!("there is no {what} {id} in this region");
-    Error { class: Class::NotFound, action, code: "NoSuchResource".into(), message, request_id: None }
+    Error { class: Class::NotFound, operation, code: "NoSuchResource".into(), message, request_id: None }
 }
 
-/// The ID of what was made. Without one the call has happened all the same.
-fn new_id(action: &'static str, key: &str, answer: &Value) -> Result<String, Error> {
+/// The ID of the created resource. Without an ID the outcome is ambiguous, since the call has happened.
+fn new_id(operation: ApiOperation, key: &str, answer: &Value) -> Result<String, Error> {
     let id = answer.get(key).and_then(Value::as_str).filter(|id| !id.is_empty());
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
-    id.map(Into::into).ok_or_else(|| ambiguous(broken(action, "no ID of what was made")))
+    id.map(Into::into).ok_or_else(|| ambiguous(broken(operation, "no ID of what was made")))
 }

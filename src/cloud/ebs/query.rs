@@ -1,15 +1,16 @@
-//! The query of one call: in RPC style, it holds all that an operation takes.
+//! The query of one call. In RPC style it contains all parameters of an operation.
 
 use std::borrow::Cow;
 
 use super::super::client::Target;
-use super::{ClientToken, Tag};
+use super::shapes::Tag;
+use super::token::ClientToken;
 
-/// Parameters in the API's own names.
+/// Parameters in the API's names.
 pub(super) struct Query(pub(super) Vec<(Cow<'static, str>, String)>);
 
 impl Query {
-    /// Only the region, which is the one that the endpoint belongs to.
+    /// A query with only the region, which is the endpoint's.
     pub(super) fn at(target: &Target) -> Self {
         Self(vec![]).with("RegionId", &target.region)
     }
@@ -19,7 +20,7 @@ impl Query {
         self
     }
 
-    /// A parameter that is left out where there is no value.
+    /// Adds a parameter if there is a value.
     pub(super) fn maybe(self, key: &'static str, value: Option<impl ToString>) -> Self {
         match value {
             Some(value) => self.with(key, value),
@@ -31,7 +32,7 @@ impl Query {
         self.with(TOKEN, token)
     }
 
-    /// A list is flattened, counted from one.
+    /// Adds tags as a flattened list, counted from one.
     pub(super) fn tags(mut self, tags: &[Tag]) -> Self {
         for (number, Tag { key, value }) in (1..).zip(tags) {
             self.0.push((format!("Tag.{number}.Key").into(), key.clone()));
@@ -40,7 +41,7 @@ impl Query {
         self
     }
 
-    /// Whether the service knows a repeat of this call.
+    /// Whether the service recognizes a repeat of this call.
     pub(super) fn has_token(&self) -> bool {
         self.0.iter().any(|(key, _)| key == TOKEN)
     }

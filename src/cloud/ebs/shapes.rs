@@ -1,25 +1,25 @@
-//! What the operations send and return, in the API's own names (official SDK 5.0.1, OpenAPI metadata).
+//! Parameters and results of the operations, in the API's names (official SDK 5.0.1, OpenAPI metadata).
 //!
-//! Answers are read tolerantly, as those of RocketMQ are. What is told apart as initial (`primary_*`, `standby_*`) stays when
-//! replication is turned round; `source_*` and `destination_*` are expected to flip, which is not documented.
+//! Reading is tolerant, as for RocketMQ. The initial sites (`primary_*`, `standby_*`) stay when replication is
+//! reversed. `source_*` and `destination_*` are expected to swap, which is not documented.
 
 use serde::Deserialize;
 
 use super::super::wire::{list, maybe_number, status};
 
-/// A tag, as it is sent and as it is returned.
+/// A tag, sent and returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default)]
 pub struct Tag {
-    /// Its key.
+    /// The tag's key.
     #[serde(rename = "TagKey")]
     pub key: String,
-    /// Its value.
+    /// The tag's value.
     #[serde(rename = "TagValue")]
     pub value: String,
 }
 
-/// A group that is to be made. Its region is that of the production site.
+/// Parameters of a new group. Its region is that of the production site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewGroup {
     /// The zone of the primary disks.
@@ -40,7 +40,7 @@ pub struct NewGroup {
     pub tags: Vec<Tag>,
 }
 
-/// What of a group is to be changed: absent fields are left as they are.
+/// Changes of a group. Absent fields stay unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupChange {
     /// The name, 2 to 128 characters.
@@ -53,14 +53,14 @@ pub struct GroupChange {
     pub enable_rtc: Option<bool>,
 }
 
-/// A pair that is to be made, paid by use. Its region is that of the production site.
+/// Parameters of a new pair, paid by use. Its region is that of the production site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewPair {
     /// The primary disk.
     pub disk_id: String,
     /// The primary disk's zone.
     pub source_zone_id: String,
-    /// The secondary disk. What it holds is overwritten.
+    /// The secondary disk. Replication overwrites its data.
     pub destination_disk_id: String,
     /// The secondary disk's zone.
     pub destination_zone_id: String,
@@ -68,7 +68,7 @@ pub struct NewPair {
     pub pair_name: Option<String>,
     /// The description, 2 to 256 characters.
     pub description: Option<String>,
-    /// The recovery point objective in seconds; that of its group overrides it.
+    /// The recovery point objective in seconds. The group's objective overrides it.
     pub rpo: Option<i64>,
     /// Whether replication-time control is on.
     pub enable_rtc: Option<bool>,
@@ -81,53 +81,53 @@ pub struct NewPair {
 status! {
     /// The status of a group or a pair (official SDK; OpenAPI metadata).
     ReplicationStatus {
-        /// It cannot be used any more.
+        /// No longer usable.
         Invalid = "invalid",
-        /// It is being made.
+        /// Being created.
         Creating = "creating",
-        /// It was made and nothing runs.
+        /// Created; nothing runs.
         Created = "created",
-        /// It could not be made.
+        /// Creation failed.
         CreateFailed = "create_failed",
-        /// It copies everything for the first time; of groups, only the notes of Start speak of it.
+        /// The first full copy runs. For groups, only the notes of StartDiskReplicaGroup mention it.
         InitialSyncing = "initial_syncing",
-        /// It synchronizes once.
+        /// One manual synchronization runs.
         ManualSyncing = "manual_syncing",
-        /// It copies what changed.
+        /// Changes are being copied.
         Syncing = "syncing",
-        /// It waits for the next cycle.
+        /// Waiting for the next cycle.
         Normal = "normal",
-        /// It is being stopped.
+        /// Being stopped.
         Stopping = "stopping",
-        /// It is stopped.
+        /// Stopped.
         Stopped = "stopped",
-        /// It could not be stopped.
+        /// Stopping failed.
         StopFailed = "stop_failed",
-        /// The secondary disks are being opened for use.
+        /// The secondary disks are being opened.
         Failovering = "failovering",
-        /// The secondary disks can be used.
+        /// The secondary disks are usable.
         Failovered = "failovered",
         /// The failover failed.
         FailoverFailed = "failover_failed",
-        /// Replication is being turned round.
+        /// Replication is being reversed.
         Reprotecting = "reprotecting",
-        /// Replication could not be turned round.
+        /// Reversing replication failed.
         ReprotectFailed = "reprotect_failed",
-        /// It is being deleted.
+        /// Being deleted.
         Deleting = "deleting",
-        /// It could not be deleted.
+        /// Deletion failed.
         DeleteFailed = "delete_failed",
-        /// It is gone.
+        /// Deleted.
         Deleted = "deleted",
     }
 }
 
 status! {
-    /// From which side an answer speaks of a group or a pair.
+    /// The site from which an answer describes a group or a pair.
     SiteView {
-        /// Its production site.
+        /// The production site.
         Production = "production",
-        /// Its standby site.
+        /// The standby site.
         Backup = "backup",
     }
 }
@@ -137,13 +137,13 @@ status! {
     DrillStatus {
         /// The disks are being cloned.
         Executing = "executing",
-        /// The cloned disks are there, and are billed.
+        /// The cloned disks exist and are billed.
         Executed = "executed",
-        /// The disks could not be cloned.
+        /// Cloning failed.
         ExecuteFailed = "execute_failed",
         /// The cloned disks are being deleted.
         Clearing = "clearing",
-        /// The cloned disks could not all be deleted.
+        /// Not all cloned disks could be deleted.
         ClearFailed = "clear_failed",
     }
 }
@@ -151,18 +151,18 @@ status! {
 status! {
     /// The status of a drill's disk; any other name is the code of an error (official SDK).
     DrillDiskStatus {
-        /// It is being cloned.
+        /// Being cloned.
         Creating = "creating",
-        /// It is there.
+        /// Cloned.
         Created = "created",
-        /// It is being deleted.
+        /// Being deleted.
         Deleting = "deleting",
-        /// It is gone.
+        /// Deleted.
         Deleted = "deleted",
     }
 }
 
-/// A group as it is returned.
+/// A group in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct GroupView {
@@ -170,19 +170,19 @@ pub struct GroupView {
     pub replica_group_id: String,
     /// The status.
     pub status: ReplicationStatus,
-    /// From which side the answer speaks.
+    /// The site from which the answer describes it.
     pub site: SiteView,
     /// The name.
     pub group_name: Option<String>,
     /// The description.
     pub description: Option<String>,
-    /// The region that is replicated from.
+    /// The region that replication reads from.
     pub source_region_id: Option<String>,
-    /// The zone that is replicated from.
+    /// The zone that replication reads from.
     pub source_zone_id: Option<String>,
-    /// The region that is replicated to.
+    /// The region that replication writes to.
     pub destination_region_id: Option<String>,
-    /// The zone that is replicated to.
+    /// The zone that replication writes to.
     pub destination_zone_id: Option<String>,
     /// The initial source's region.
     pub primary_region: Option<String>,
@@ -203,7 +203,7 @@ pub struct GroupView {
     /// The pairs.
     #[serde(deserialize_with = "list")]
     pub pair_ids: Vec<String>,
-    /// How many pairs there are.
+    /// The number of pairs.
     #[serde(deserialize_with = "maybe_number")]
     pub pair_number: Option<i64>,
     /// The tags.
@@ -211,7 +211,7 @@ pub struct GroupView {
     pub tags: Vec<Tag>,
 }
 
-/// A pair as it is returned.
+/// A pair in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct PairView {
@@ -219,27 +219,27 @@ pub struct PairView {
     pub replica_pair_id: String,
     /// The status.
     pub status: ReplicationStatus,
-    /// What is wrong with it, such as `DeviceRemoved`.
+    /// The reason for a bad status, such as `DeviceRemoved`.
     pub status_message: Option<String>,
-    /// From which side the answer speaks.
+    /// The site from which the answer describes it.
     pub site: SiteView,
     /// The name.
     pub pair_name: Option<String>,
     /// The description.
     pub description: Option<String>,
-    /// The group that it belongs to, if any.
+    /// The pair's group, if any.
     pub replica_group_id: Option<String>,
-    /// The disk that is replicated from.
+    /// The disk that replication reads from.
     pub source_disk_id: Option<String>,
-    /// The region that is replicated from.
+    /// The region that replication reads from.
     pub source_region: Option<String>,
-    /// The zone that is replicated from.
+    /// The zone that replication reads from.
     pub source_zone_id: Option<String>,
-    /// The disk that is replicated to.
+    /// The disk that replication writes to.
     pub destination_disk_id: Option<String>,
-    /// The region that is replicated to.
+    /// The region that replication writes to.
     pub destination_region: Option<String>,
-    /// The zone that is replicated to.
+    /// The zone that replication writes to.
     pub destination_zone_id: Option<String>,
     /// The initial source's region.
     pub primary_region: Option<String>,
@@ -260,7 +260,7 @@ pub struct PairView {
     pub tags: Vec<Tag>,
 }
 
-/// What a drill made of one pair.
+/// A drill's clone of one pair.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DrillPair {
@@ -272,7 +272,7 @@ pub struct DrillPair {
     pub drill_disk_status: DrillDiskStatus,
 }
 
-/// A drill as it is returned.
+/// A drill in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DrillView {
@@ -282,12 +282,12 @@ pub struct DrillView {
     pub group_id: Option<String>,
     /// The status.
     pub status: DrillStatus,
-    /// What went wrong, if anything.
+    /// The reason for a failure, if any.
     pub status_message: Option<String>,
-    /// The recovery point that was cloned, in seconds since 1970 UTC.
+    /// The cloned recovery point, in seconds since 1970 UTC.
     #[serde(deserialize_with = "maybe_number")]
     pub recover_point: Option<i64>,
-    /// When it began, in seconds since 1970 UTC.
+    /// Start time, in seconds since 1970 UTC.
     #[serde(deserialize_with = "maybe_number")]
     pub start_at: Option<i64>,
     /// The pairs.

@@ -1,34 +1,35 @@
-//! The client token, by which EBS knows a repeated call from a new one.
+//! The client token, by which EBS distinguishes a repeated call from a new one.
 
 use std::fmt;
 
 use super::super::sign::payload_hash;
 
-/// The longest token that EBS takes, in characters (help page of ReprotectDiskReplicaGroup).
-const LONGEST: usize = 64;
+/// Maximum length of a token in characters (help page of ReprotectDiskReplicaGroup).
+const MAX_LENGTH: usize = 64;
 
-/// A client token: the same one with the same parameters gets the result of the first call, with others the code
-/// `IdempotentParameterMismatch` (help page 25693).
+/// A client token. A repeat with the same token and parameters returns the result of the first call; with other
+/// parameters it fails with the code `IdempotentParameterMismatch` (help page 25693).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientToken(String);
 
-/// A text is no client token.
+/// The error for a text that is no client token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a client token has 1 to 64 printable ASCII characters")]
 pub struct NoClientToken;
 
 impl ClientToken {
-    /// Takes a text of 1 to 64 printable ASCII characters; upper and lower case differ.
+    /// Accepts a text of 1 to 64 printable ASCII characters; upper and lower case differ.
     pub fn new(text: impl Into<String>) -> Result<Self, NoClientToken> {
         let text = text.into();
-        let fits = !text.is_empty() && text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let fits = !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if fits { Ok(Self(text)) } else { Err(NoClientToken) }
     }
 
-    /// The token of one operation of one object, always the same: `uid` is the object's UID, `operation` says what is done
-    /// (with the pair's name where there are several), and `sequence` is the generation, or how often this was done before.
+    /// The token of one operation of one object, always the same: `uid` is the object's UID, `operation` names the
+    /// operation (with the pair's name if there are several), and `sequence` is the generation or the number of earlier
+    /// calls.
     ///
-    /// What does not fit into a token is hashed.
+    /// A text that does not fit into a token is hashed.
     pub fn of(uid: &str, operation: &str, sequence: i64) -> Self {
         let text = format!("{uid}-{operation}-{sequence}");
         let hash = Self(payload_hash(text.as_bytes()));
@@ -54,7 +55,7 @@ mod tests {
     const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
     #[test]
-    fn only_what_the_service_takes_is_a_token() {
+    fn texts_that_ebs_refuses_are_no_tokens() {
         for text in [String::new(), "a".repeat(65), "tök".into(), "a\nb".into()] {
             assert_eq!(ClientToken::new(text.clone()), Err(NoClientToken), "{text}");
         }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_follows_from_what_is_done() {
+    fn token_follows_from_object_operation_and_sequence() {
         let token = |operation, sequence| ClientToken::of(UID, operation, sequence).to_string();
         assert_eq!(token("failover", 3), format!("{UID}-failover-3"));
         let long = "create-pair-with-a-name-that-is-long";

@@ -1,9 +1,9 @@
-//! Which endpoints an account may name. Calls carry signatures, and those of STS a token of a service account, so that who
-//! writes an account must not be able to send them anywhere.
+//! The rule for endpoints that an account may name. Calls contain signatures, and calls of STS a token of a service
+//! account, so the author of an account must not be able to send them to any host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{EndpointError, is_loopback};
+use super::error::EndpointError;
 
 /// The installation's rule for endpoints that an account names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,12 +15,12 @@ pub struct Allowed {
 /// One entry of the installation's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    /// Any scheme, where there is none.
+    /// The scheme; any if absent.
     scheme: Option<Scheme>,
     host: String,
-    /// Whether it is any host below `host`, and not `host` itself.
+    /// Whether the entry covers the hosts below `host` instead of `host` itself.
     below: bool,
-    /// Any port, where there is none.
+    /// The port; any if absent.
     port: Option<u16>,
 }
 
@@ -30,11 +30,11 @@ enum Scheme {
     Https,
 }
 
-/// An endpoint, read.
+/// A parsed endpoint.
 struct Endpoint<'a> {
     scheme: Scheme,
     host: String,
-    /// As written.
+    /// The port as written.
     port: Option<&'a str>,
     number: u16,
 }
@@ -49,9 +49,9 @@ impl Scheme {
 }
 
 impl Allowed {
-    /// Reads the installation's list. An entry is a host (`sts.internal.example`, every port), a host with a port, any host
-    /// below another (`*.example.com`, with or without a port), or a URL, which allows exactly its scheme, host and port.
-    /// Plain http is used with a URL that says so, or where `allow_insecure` says that the network is safe.
+    /// Parses the installation's list. An entry is a host (`sts.internal.example`, every port), a host with a port, any
+    /// host below another (`*.example.com`, with or without a port), or a URL, which allows exactly its scheme, host
+    /// and port. Plain http is allowed by an http URL, or by `allow_insecure` for every entry.
     pub fn new(entries: &[String], allow_insecure: bool) -> Result<Self, EndpointError> {
         let read = |text: &String| entry(text.trim()).ok_or_else(|| EndpointError::NotAnEntry(text.clone()));
         Ok(Self { entries: entries.iter().map(read).collect::<Result<_, _>>()?, allow_insecure })
@@ -59,10 +59,11 @@ impl Allowed {
 
     /// Checks an endpoint that an account names for a product, and returns its scheme and authority, in lower case.
     ///
-    /// Without an entry, it is https at the product's own host under aliyuncs.com, or at this machine, where plain http is
-    /// taken too. A product's own host has its name, or its name and a dash, at the beginning of the first label, and at most
-    /// a region behind it: other hosts under aliyuncs.com can be a customer's, such as `sts-x.oss-cn-hangzhou.aliyuncs.com`,
-    /// and calls carry tokens and passwords of Secrets that whoever writes the account may not be able to read.
+    /// Two kinds of hosts need no entry: the product's own hosts under aliyuncs.com, over https, and this machine, also
+    /// over plain http. The first label of a product's own host is the product's name, or begins with the name and a
+    /// dash; at most a region follows. Other hosts under aliyuncs.com can be a customer's, such as
+    /// `sts-x.oss-cn-hangzhou.aliyuncs.com`, and calls contain tokens and passwords of Secrets that the author of the
+    /// account may not be able to read.
     pub fn check(&self, product: &str, text: &str) -> Result<String, EndpointError> {
         let endpoint = endpoint(text).ok_or_else(|| EndpointError::NotAUrl(text.into()))?;
         let Endpoint { scheme, host, port, .. } = &endpoint;
@@ -98,7 +99,7 @@ impl Entry {
     }
 }
 
-/// Whether a host is a product's own, by the names that the official SDK builds.
+/// Whether a host is a product's own, by the naming of the official SDK.
 fn is_own(product: &str, host: &str) -> bool {
     let Some(labels) = host.strip_suffix(".aliyuncs.com") else { return false };
     let (first, region) = labels.split_once('.').map_or((labels, None), |(first, rest)| (first, Some(rest)));
@@ -117,7 +118,7 @@ fn entry(text: &str) -> Option<Entry> {
     }
     let (below, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
     let (host, port) = authority(rest)?;
-    // There is nothing below an address.
+    // No host is below an address.
     if below && (host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()) {
         return None;
     }
@@ -128,7 +129,7 @@ fn entry(text: &str) -> Option<Entry> {
     Some(Entry { scheme: None, host, below, port })
 }
 
-/// Reads scheme, host and port; one slash behind them is passed over. Nothing else is an endpoint.
+/// Parses scheme, host and port, and ignores one trailing slash. Nothing else is an endpoint.
 fn endpoint(text: &str) -> Option<Endpoint<'_>> {
     let (scheme, rest) = text.split_once("://")?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -144,8 +145,9 @@ fn endpoint(text: &str) -> Option<Endpoint<'_>> {
     Some(Endpoint { scheme, host, port, number })
 }
 
-/// Splits host and port. The host is returned in lower case and is a name or an address that every reader of URLs takes for
-/// the same: no number that would be read as an address, no trailing dot, nothing that is not ASCII or is encoded.
+/// Splits host and port. The host is returned in lower case. It is a name or an address that every URL parser
+/// understands in the same way: no number that a parser could read as an address, no trailing dot, only ASCII, nothing
+/// encoded.
 fn authority(text: &str) -> Option<(String, Option<&str>)> {
     let text_end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at(text_end);
@@ -162,6 +164,12 @@ fn authority(text: &str) -> Option<(String, Option<&str>)> {
     fits.then_some((host, port))
 }
 
+/// Whether a host is this machine: `localhost`, or a loopback address in its usual spelling.
+pub(in crate::cloud) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 fn is_name(host: &str) -> bool {
     let fits = |label: &str| {
         (1..=63).contains(&label.len())
@@ -169,7 +177,7 @@ fn is_name(host: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_'))
     };
-    // What ends in a number is an address for some readers: 2130706433 and 0x7f.1 are 127.0.0.1.
+    // Some parsers read a host whose last label begins with a digit as an address: 2130706433 and 0x7f.1 are 127.0.0.1.
     let last = host.rsplit('.').next().unwrap_or_default();
     host.len() <= 253 && host.split('.').all(fits) && !last.starts_with(|c: char| c.is_ascii_digit())
 }
@@ -190,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clouds_own_hosts_are_taken() {
+    fn own_hosts_of_the_cloud_are_allowed() {
         let rule = allowed(&[], false);
         for (product, text, read) in [
             ("ebs", "https://ebs.cn-shanghai.aliyuncs.com", "https://ebs.cn-shanghai.aliyuncs.com"),
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_are_not() {
+    fn other_hosts_are_refused() {
         for text in [
             "https://aliyuncs.com",
             "https://evil-aliyuncs.com",
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_go_to_the_products_own_hosts_only() {
+    fn hosts_of_other_products_are_refused() {
         for host in ["ebs.cn-shanghai.aliyuncs.com", "rocketmqx.aliyuncs.com", "rocketmq.oss-cn-hangzhou.aliyuncs.com"]
         {
             assert!(allowed(&[], true).check("rocketmq", &format!("https://{host}")).is_err(), "{host}");
@@ -266,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_could_take_for_different_hosts_is_no_endpoint() {
+    fn ambiguous_hosts_are_no_endpoints() {
         for text in [
             "",
             "ebs.aliyuncs.com",
@@ -325,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_allow_what_they_name_and_no_more() {
+    fn entries_allow_only_what_they_name() {
         let rule = allowed(
             &["sts.internal.example", "port.example:8443", "*.wide.example", "http://plain.example", "10.0.0.5"],
             false,
@@ -368,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_told() {
+    fn invalid_entries_are_reported() {
         for text in
             ["", "*", "*.", "*.*.example", "a.*.example", "example.com.", "https://a/b", "https://*.a", "*.1.2.3.4"]
         {

@@ -1,14 +1,17 @@
-//! Where a region's API is.
+//! Endpoints of the APIs.
 
 use http::Uri;
 
 mod allowed;
+mod error;
 
 pub use allowed::Allowed;
+pub(super) use allowed::is_loopback;
+pub use error::EndpointError;
 
 /// The endpoint of ApsaraMQ for RocketMQ in a region, over TLS.
 ///
-/// Source: OpenAPI metadata. The name is built here, since the published table has a trailing tab for cn-guangzhou.
+/// Source: OpenAPI metadata. The code builds the name, since the published table has a trailing tab for cn-guangzhou.
 pub fn rocketmq(region: &str) -> String {
     format!("https://rocketmq.{region}.aliyuncs.com")
 }
@@ -20,15 +23,15 @@ pub fn ebs(region: &str) -> String {
     format!("https://ebs.{region}.aliyuncs.com")
 }
 
-/// The region whose STS is asked, optional: a variable of the official SDKs.
+/// Variable of the official SDKs: the region whose STS is called, optional.
 pub const STS_REGION: &str = "ALIBABA_CLOUD_STS_REGION";
-/// `true` where STS is asked from inside of a VPC: a variable of the official SDKs.
+/// Variable of the official SDKs: `true` if STS is called from inside a VPC.
 pub const VPC_ENDPOINT_ENABLED: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
-/// The endpoint of Security Token Service (STS), over TLS: the one for all regions, or that of a region, which `vpc` makes
-/// the one inside of its VPCs. Without a region, `vpc` changes nothing.
+/// The endpoint of Security Token Service (STS), over TLS: the global one, or that of a region. With `vpc` it is the
+/// region's endpoint inside VPCs. Without a region, `vpc` changes nothing.
 ///
-/// Source: the official SDK; OpenAPI metadata for the two regions that have none of their own.
+/// Source: the official SDK; OpenAPI metadata for the two regions without an endpoint of their own.
 pub fn sts(region: Option<&str>, vpc: bool) -> String {
     match region {
         None | Some("" | "cn-hangzhou-finance" | "cn-shenzhen-finance-1") => "https://sts.aliyuncs.com".into(),
@@ -37,46 +40,8 @@ pub fn sts(region: Option<&str>, vpc: bool) -> String {
     }
 }
 
-/// Why an endpoint is not used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
-    /// It is no absolute http or https URL without path.
-    #[error(
-        "endpoint {0:?} is not a URL of scheme, host and port: write it like https://rocketmq.cn-hangzhou.aliyuncs.com"
-    )]
-    NotAUrl(String),
-    /// It is plain http to a host that is not this machine.
-    #[error(
-        "endpoint {0:?} is not encrypted: use https, or start with --allow-insecure-endpoints if the network is yours alone"
-    )]
-    Insecure(String),
-    /// It is none that this installation sends calls to.
-    #[error(
-        "endpoint {endpoint:?} is not used for {product}: calls go to {expected}; whoever runs the operator can allow another host with --allowed-endpoints"
-    )]
-    NotAllowed {
-        /// What was asked for.
-        endpoint: String,
-        /// The product, such as `sts`.
-        product: String,
-        /// What is used without being allowed.
-        expected: String,
-    },
-    /// An entry of the installation's list says nothing.
-    #[error(
-        "{0:?} in --allowed-endpoints is no host: write it like api.example.com, api.example.com:8443, *.example.com or https://api.example.com"
-    )]
-    NotAnEntry(String),
-}
-
-/// Whether a host is this machine: `localhost`, or an address of loopback in its usual spelling.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Checks an endpoint that the user gave and returns it without a trailing slash. Plain http is accepted for loopback
-/// only, or where `allow_insecure` says so.
+/// Checks an endpoint from the user and returns it without a trailing slash. Plain http is accepted only for loopback
+/// or with `allow_insecure`.
 pub fn parse(text: &str, allow_insecure: bool) -> Result<String, EndpointError> {
     let refuse = || EndpointError::NotAUrl(text.into());
     let uri: Uri = text.trim_end_matches('/').parse().map_err(|_| refuse())?;
@@ -109,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused() {
+    fn texts_without_endpoint_are_refused() {
         for text in ["", "example.com", "ftp://example.com", "https://user@example.com", "https://a/b", "https://a?b"] {
             assert!(matches!(parse(text, true), Err(EndpointError::NotAUrl(_))), "{text}");
         }
     }
 
     #[test]
-    fn sts_has_an_endpoint_for_all_and_some_of_regions() {
+    fn sts_has_global_and_regional_endpoints() {
         assert_eq!(sts(None, true), "https://sts.aliyuncs.com");
         assert_eq!(sts(Some("cn-beijing"), false), "https://sts.cn-beijing.aliyuncs.com");
         assert_eq!(sts(Some("cn-beijing"), true), "https://sts-vpc.cn-beijing.aliyuncs.com");
@@ -124,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn region_names_are_taken_as_they_are() {
+    fn region_names_stay_unchanged() {
         assert_eq!(rocketmq("cn-guangzhou"), "https://rocketmq.cn-guangzhou.aliyuncs.com");
         assert_eq!(ebs("cn-shanghai"), "https://ebs.cn-shanghai.aliyuncs.com");
     }

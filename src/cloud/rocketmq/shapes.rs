@@ -1,7 +1,7 @@
-//! What the operations send and return, in the API's own names.
+//! Parameters and results of the operations, in the API's names.
 //!
-//! Answers are read tolerantly: unknown fields are passed over, numbers may come as text, lists may be null, and a status
-//! that nobody documented is kept by its name.
+//! Reading is tolerant: unknown fields are ignored, numbers may come as text, lists may be null, and an undocumented
+//! status keeps its name.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::wire::{list, maybe_number, number, status};
 
-/// A password on the wire: serialized for the service, never printed.
+/// A password on the wire: serialized for the service, redacted in debug output.
 #[derive(Clone)]
 pub struct Password(SecretString);
 
@@ -20,14 +20,14 @@ impl Password {
         self.0.expose_secret()
     }
 
-    /// Whether this is not the password but what the service shows in its place: nothing, three or more signs such as
-    /// `*` in a row, or one and the same character only.
+    /// Whether this is not the password but a mask that the service shows in its place: an empty text, three or more
+    /// signs such as `*` in a row, or only one repeated character.
     pub fn is_mask(&self) -> bool {
         is_mask(self.expose())
     }
 }
 
-/// Whether a text stands for a secret that the service does not show.
+/// Whether a text is a mask in place of a secret that the service does not show.
 pub fn is_mask(text: &str) -> bool {
     let signs: Vec<char> = text.chars().collect();
     let hidden = |run: &[char]| run.iter().all(|sign| *sign == run[0] && !sign.is_alphanumeric());
@@ -64,19 +64,19 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
-/// An attribute that is stamped on replicated messages.
+/// An attribute that the replicator adds to replicated messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MessageProperty {
-    /// Its key.
+    /// The attribute's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property_key: Option<String>,
-    /// Its value.
+    /// The attribute's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub property_value: Option<String>,
 }
 
-/// An instance of a plan, as it is sent and as it is returned.
+/// An instance of a plan, sent and returned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Instance {
@@ -124,7 +124,7 @@ pub struct Instance {
     pub consumer_group_id: Option<String>,
 }
 
-/// A plan as it is sent: absent fields are left as they are by an update.
+/// A plan in a request. An update leaves absent fields unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -137,7 +137,7 @@ pub struct Plan {
     /// `ACTIVE_PASSIVE` or `ACTIVE_ACTIVE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_type: Option<String>,
-    /// The full list of instances, or none: whether an update merges or replaces is not documented.
+    /// The full list of instances, or none: it is not documented whether an update merges or replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<Vec<Instance>>,
     /// Whether consumer progress is synchronized automatically.
@@ -151,11 +151,11 @@ pub struct Plan {
 status! {
     /// The status of a plan (official SDK).
     PlanStatus {
-        /// It was made and nothing runs.
+        /// Created; nothing runs.
         Created = "CREATED",
-        /// It replicates.
+        /// Replicating.
         Running = "RUNNING",
-        /// It is gone.
+        /// Deleted.
         Deleted = "DELETED",
     }
 }
@@ -163,20 +163,20 @@ status! {
 status! {
     /// The status of an item (official SDK).
     ItemStatus {
-        /// It is being made.
+        /// Being created.
         Creating = "CREATING",
-        /// It is being changed.
+        /// Being changed.
         Changing = "CHANGING",
-        /// It replicates.
+        /// Replicating.
         Running = "RUNNING",
-        /// Somebody stopped it.
+        /// Stopped by a call.
         ManualStopped = "MANUAL_STOPPED",
-        /// An overdue payment stopped it.
+        /// Stopped by an overdue payment.
         OverdueStopped = "OVERDUE_STOPPED",
     }
 }
 
-/// A plan as it is returned.
+/// A plan in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
@@ -206,7 +206,7 @@ pub struct PlanView {
     pub sync_checkpoint_enabled: Option<bool>,
 }
 
-/// One side of an item, as it is sent and as it is returned.
+/// One side of an item, sent and returned.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ItemTopic {
@@ -222,7 +222,7 @@ pub struct ItemTopic {
     /// The topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_name: Option<String>,
-    /// The consumer group; deprecated in the schema, asked for by older pages in ACTIVE_ACTIVE plans.
+    /// The consumer group; deprecated in the schema, required by older help pages in ACTIVE_ACTIVE plans.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer_group_id: Option<String>,
     /// `Concurrently` or `Orderly`.
@@ -230,7 +230,7 @@ pub struct ItemTopic {
     pub delivery_order_type: Option<String>,
 }
 
-/// An item as it is returned.
+/// An item in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemView {
@@ -240,16 +240,16 @@ pub struct ItemView {
     /// The status.
     #[serde(default)]
     pub item_status: ItemStatus,
-    /// The topics, one a side.
+    /// The topics, one per side.
     #[serde(default, deserialize_with = "list")]
     pub topics: Vec<ItemTopic>,
 }
 
-/// How far consumers are.
+/// The progress of consumers.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProgressData {
-    /// The time of the message that was consumed last, in ms since 1970 UTC.
+    /// Time of the message that was consumed last, in ms since 1970 UTC.
     #[serde(deserialize_with = "maybe_number")]
     pub consume_timestamp: Option<i64>,
 }
@@ -264,7 +264,7 @@ pub struct Progress {
     pub consumer_group_id: Option<String>,
     /// The topic.
     pub topic_name: Option<String>,
-    /// How far it is.
+    /// The progress.
     pub progress_data: Option<ProgressData>,
 }
 
@@ -275,7 +275,7 @@ pub struct Checkpoint {
     /// The ID.
     #[serde(deserialize_with = "number")]
     pub checkpoint_id: i64,
-    /// When it was last synchronized, in ms since 1970 UTC.
+    /// Time of the last synchronization, in ms since 1970 UTC.
     #[serde(default, deserialize_with = "maybe_number")]
     pub last_sync_time: Option<i64>,
     /// The source's side.
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_checkpoint_is_read() {
+    fn published_checkpoint_is_read() {
         let checkpoint: Checkpoint = serde_json::from_value(json!({
             "planId": 0, "itemId": 0, "checkpointId": 7, "lastSyncTime": 1740724080343_i64,
             "sourceProgress": {"consumerGroupId": "GID_TEST", "progressData": {"consumeTimestamp": "1740724080343"}},
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_known() {
+    fn masks_differ_from_passwords() {
         for mask in ["", "******", "h***2", "xxxx", "••••••"] {
             assert!(is_mask(mask), "{mask}");
         }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_undocumented_status_keeps_its_name() {
+    fn undocumented_status_keeps_its_name() {
         let item: ItemView =
             serde_json::from_value(json!({"itemId": "5", "itemStatus": "MIGRATING", "topics": null})).expect("reads");
         assert_eq!((item.item_id, item.item_status.as_str()), (5, "MIGRATING"));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_sent_and_never_printed() {
+    fn password_is_sent_and_never_printed() {
         let instance = Instance { password: Some(Password(String::from("hunter22").into())), ..Instance::default() };
         assert_eq!(json!(instance).to_string(), r#"{"password":"hunter22"}"#);
         assert!(!format!("{instance:?}").contains("hunter22"));

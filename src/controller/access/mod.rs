@@ -22,7 +22,8 @@ use super::Settings;
 use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountSpec};
 use crate::cloud;
 use crate::cloud::client::Target;
-use crate::cloud::credentials::cache::{CredentialsCache, OnChange, Signer};
+use crate::cloud::credentials::cache::{CredentialsCache, OnChange};
+use crate::cloud::credentials::signer::Signer;
 use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
@@ -259,10 +260,14 @@ impl Accounts {
         let ebs = endpoint(ebs::PRODUCT, given.and_then(|it| it.ebs.as_ref()), &settings.ebs_endpoint)?;
         let sts = endpoint(sts::PRODUCT, given.and_then(|it| it.sts.as_ref()), &settings.sts_endpoint)?;
         let budget = match &spec.budget {
-            None => self.cloud.rate_limit().anew(&full),
+            None => self.cloud.rate_limit().for_owner(&full),
             Some(budget) => {
                 let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
-                self.cloud.rate_limit().anew(&full).at(rate).with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
+                self.cloud
+                    .rate_limit()
+                    .for_owner(&full)
+                    .with_single_rate(rate)
+                    .with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
             }
         };
         let client = self.cloud.clone().with_rate_limit(Arc::new(budget));

@@ -11,7 +11,8 @@ use super::AccountError;
 use crate::api::account::{AlibabaCloudAccountSpec, CredentialsSource, OidcCredentials};
 use crate::cloud;
 use crate::cloud::credentials::cache::{CredentialsCache, OnChange};
-use crate::cloud::credentials::chain::{self, Places};
+use crate::cloud::credentials::chain;
+use crate::cloud::credentials::services::Services;
 use crate::cloud::credentials::{CredentialsError, ecs_role, environment, oidc, profile};
 use crate::cloud::endpoint;
 use crate::cloud::sts::Sts;
@@ -145,7 +146,7 @@ pub(super) fn own(installation: &Installation<'_>) -> CredentialsCache {
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         return CredentialsCache::read_each_time(secrets::access_key((*kubernetes).clone(), namespace, name), quiet);
     }
-    let places = Places {
+    let places = Services {
         client: (*cloud).clone(),
         http: cloud.http(),
         sts: settings.sts_endpoint.clone(),

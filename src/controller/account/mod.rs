@@ -96,7 +96,7 @@ async fn find(session: &ObjectHandle<'_, AlibabaCloudAccount>, key: &Key) -> Res
     let issued = account.identity.credentials(Timestamp::now()).await;
     let full = format!("{}/{}", key.0, key.1);
     let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
-    let key_health = account.identity.key_health(Some(&issued.credentials), Timestamp::now());
+    let key_health = account.identity.health(Some(&issued.credentials), Timestamp::now());
     // What a person has to mend goes before what passes.
     let failing = missing.filter(|it| !it.passing()).or(key_health.failing);
     let key_health = KeyHealth { failing, ..key_health };

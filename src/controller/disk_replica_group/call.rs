@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, PendingCall};
+use crate::cloud::operation::ApiOperation;
 
 /// A call that changes a group, its pairs or its drills.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +42,21 @@ pub enum Call {
 
 impl Call {
     /// The operation of the API.
-    pub fn operation(&self) -> &'static str {
+    pub fn operation(&self) -> ApiOperation {
         match self {
-            Self::CreateGroup => "CreateDiskReplicaGroup",
-            Self::CreatePair(_) => "CreateDiskReplicaPair",
-            Self::AddPair(_) => "AddDiskReplicaPair",
-            Self::RemovePair(_) => "RemoveDiskReplicaPair",
-            Self::DeletePair(_) => "DeleteDiskReplicaPair",
-            Self::ModifyGroup(_) => "ModifyDiskReplicaGroup",
-            Self::StartGroup | Self::Synchronize => "StartDiskReplicaGroup",
-            Self::StopGroup => "StopDiskReplicaGroup",
-            Self::FailoverGroup => "FailoverDiskReplicaGroup",
-            Self::Reverse | Self::Cancel => "ReprotectDiskReplicaGroup",
-            Self::DeleteGroup => "DeleteDiskReplicaGroup",
-            Self::StartDrill => "StartReplicaGroupDrill",
-            Self::ClearDrill(_) => "ClearReplicaGroupDrill",
+            Self::CreateGroup => ApiOperation::CreateDiskReplicaGroup,
+            Self::CreatePair(_) => ApiOperation::CreateDiskReplicaPair,
+            Self::AddPair(_) => ApiOperation::AddDiskReplicaPair,
+            Self::RemovePair(_) => ApiOperation::RemoveDiskReplicaPair,
+            Self::DeletePair(_) => ApiOperation::DeleteDiskReplicaPair,
+            Self::ModifyGroup(_) => ApiOperation::ModifyDiskReplicaGroup,
+            Self::StartGroup | Self::Synchronize => ApiOperation::StartDiskReplicaGroup,
+            Self::StopGroup => ApiOperation::StopDiskReplicaGroup,
+            Self::FailoverGroup => ApiOperation::FailoverDiskReplicaGroup,
+            Self::Reverse | Self::Cancel => ApiOperation::ReprotectDiskReplicaGroup,
+            Self::DeleteGroup => ApiOperation::DeleteDiskReplicaGroup,
+            Self::StartDrill => ApiOperation::StartReplicaGroupDrill,
+            Self::ClearDrill(_) => ApiOperation::ClearReplicaGroupDrill,
         }
     }
 
@@ -116,7 +117,7 @@ impl Call {
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.operation())?;
+        write!(f, "{}", self.operation())?;
         self.subject().map_or(Ok(()), |subject| write!(f, "/{subject}"))
     }
 }

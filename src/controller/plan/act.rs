@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::decide::Step;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::RocketMq;
 use crate::controller::steps::{self, STEPS_TIMEOUT};
 
@@ -91,8 +92,8 @@ async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Eff
             failed = checkpoints.len() - done;
             let message =
                 format!("{failed} of {} were not asked for within {} s", checkpoints.len(), STEPS_TIMEOUT.as_secs());
-            let (class, action) = (Class::Unavailable, "SyncDisasterRecoveryCheckpoint");
-            first.get_or_insert(Error { class, action, code: TOO_SLOW.into(), message, request_id: None });
+            let (class, operation) = (Class::Unavailable, ApiOperation::SyncDisasterRecoveryCheckpoint);
+            first.get_or_insert(Error { class, operation, code: TOO_SLOW.into(), message, request_id: None });
             break;
         }
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {

@@ -11,6 +11,7 @@ use crate::api::PLAN_ID_ANNOTATION;
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, InstanceType, TopicMapping};
 use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::{self, Checkpoint, ItemStatus, ItemTopic, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
 use crate::controller::ownership::{self, Owner};
@@ -262,10 +263,10 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
     plans.sort_by_key(|plan| plan.plan_id);
     if let Some(plan) = plans.iter().find(|plan| ids.contains(&plan.plan_id)) {
         let message = format!("plan {} is listed and yet cannot be read", plan.plan_id);
-        let action = "GetDisasterRecoveryPlan";
+        let operation = ApiOperation::GetDisasterRecoveryPlan;
         return Err(Error {
             class: Class::Unavailable,
-            action,
+            operation,
             code: "Inconsistent".into(),
             message,
             request_id: None,

@@ -66,8 +66,8 @@ impl Cloud {
     }
 
     pub(super) fn requested(&self, finished: &Finished<'_>) {
-        let Finished { product, action, code, duration } = finished;
-        let (product, action) = ((*product).to_owned(), (*action).to_owned());
+        let Finished { product, operation, code, duration } = finished;
+        let (product, action) = ((*product).to_owned(), operation.as_str().to_owned());
         // Codes are the other side's words: it must not be able to make up any number of series.
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = codes.contains(*code) || (codes.len() < MOST_CODES && codes.insert((*code).to_owned()));

@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
 use crate::cloud::client::Finished;
-use crate::cloud::rate_limit::{Priority, RateLimit, Share};
+use crate::cloud::operation::ApiOperation;
+use crate::cloud::rate_limit::{BucketKey, Priority, RateLimit};
 use crate::controller::plan::lag::GroupLag;
 
 /// A table of every family in Markdown: name, type, unit, labels and help.
@@ -45,8 +46,14 @@ fn everything() -> Metrics {
     let (metrics, budget) = (Metrics::new(), Arc::new(RateLimit::new(1)));
     let duration = Duration::from_millis(10);
     metrics.leading(true);
-    metrics.requested(&Finished { product: "rocketmq", action: "ListDisasterRecoveryPlans", code: "OK", duration });
-    budget.succeeded(Share { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
+    metrics.requested(&Finished {
+        product: "rocketmq",
+        operation: ApiOperation::ListDisasterRecoveryPlans,
+        code: "OK",
+        duration,
+    });
+    budget
+        .succeeded(BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
     metrics.budget(budget);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);

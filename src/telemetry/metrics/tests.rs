@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::cloud::MOST_CODES;
 use super::*;
+use crate::cloud::operation::ApiOperation;
 
 fn lag(group: &str, lag_ms: Option<i64>) -> GroupLag {
     let (mapping, source_instance, topic) = ("orders".into(), "rmq-a".into(), "orders".into());
@@ -46,8 +47,8 @@ fn objects_of_two_kinds_with_one_name_keep_apart() {
 fn the_other_side_cannot_make_up_series_without_end() {
     let metrics = Metrics::new();
     for number in 0..1000 {
-        let (product, action, code) = ("rocketmq", "GetDisasterRecoveryPlan", format!("Code{number}"));
-        metrics.requested(&Finished { product, action, code: &code, duration: Duration::ZERO });
+        let (product, operation, code) = ("rocketmq", ApiOperation::GetDisasterRecoveryPlan, format!("Code{number}"));
+        metrics.requested(&Finished { product, operation, code: &code, duration: Duration::ZERO });
     }
     let text = metrics.text();
     let series = text.lines().filter(|line| line.starts_with("disaster_recovery_cloud_requests_total{")).count();

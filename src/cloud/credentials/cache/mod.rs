@@ -1,5 +1,6 @@
-//! The credentials of one account, for all who use it: temporary ones are kept and renewed early by one caller at a time, and
-//! are used until they expire while renewing fails. Whether the cloud takes them is remembered as the calls tell.
+//! The credentials cache of one account. It keeps temporary credentials, lets one caller at a time renew them early,
+//! and uses them until they expire while renewal fails. It also keeps the key health that the calls report: whether the
+//! cloud accepts the credentials.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,36 +8,33 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use signer::{Replaced, Signer};
-
 use super::{Credentials, CredentialsError, Issued, Provider};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 
-mod signer;
-
-/// Temporary credentials are renewed so long before they end, or in the last third of a shorter life.
+/// Time before the expiry at which temporary credentials are renewed; at most a third of their lifetime.
 /// (The official SDK for Python renews 15 minutes before.)
-const EARLY: SignedDuration = SignedDuration::from_mins(15);
-/// The longest pause between two attempts to renew.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// No source takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
-/// Nor longer than this where what is kept is still good: whoever renews is in the middle of its own work.
-const SHORT_DEADLINE: Duration = Duration::from_secs(10);
-/// What the cloud said of a key counts for so long: whoever uses it asks again sooner.
-const REFUSAL_COUNTS: SignedDuration = SignedDuration::from_mins(10);
+const RENEWAL_LEAD: SignedDuration = SignedDuration::from_mins(15);
+/// Maximum pause between two attempts to renew.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Timeout of a source.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of a source while the kept credentials are valid: the caller that renews them has work of its own.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which a refusal of a key expires. The key's users make another call sooner.
+const REFUSAL_EXPIRY: SignedDuration = SignedDuration::from_mins(10);
 
-/// Who is told that what [`CredentialsCache::key_health`] says has changed.
+/// Callback for changes of [`CredentialsCache::health`].
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
-/// The one keeper of an account's credentials.
+/// The credentials of one account, shared by all its users.
 pub struct CredentialsCache {
     provider: Provider,
-    /// The first pause after an attempt to renew failed; none for what is read anew each time.
+    /// The first pause after a failed renewal; none for credentials that are read each time.
     pause: Option<Duration>,
     on_change: OnChange,
     state: Mutex<State>,
-    turn: tokio::sync::Mutex<()>,
+    renewal: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -44,20 +42,21 @@ struct State {
     kept: Option<Kept>,
     failure: Option<Failure>,
     refusal: Option<Refusal>,
-    /// Whether the cloud has taken or refused a call for these credentials yet.
+    /// Whether the cloud has accepted or refused any call with these credentials.
     judged: bool,
-    /// When credentials ended that could not be renewed in time.
+    /// The expiry of credentials that were not renewed in time.
     ended: Option<Timestamp>,
 }
 
 struct Refusal {
     of: Credentials,
-    /// Where the call went: another service may take the key all the same.
-    place: String,
+    /// The endpoint of the call: another service may accept the key.
+    endpoint: String,
     error: Error,
     at: Timestamp,
-    /// Whether others before were refused in the same way: then the next are no better before a call is taken.
-    again: bool,
+    /// Whether the cloud refused former credentials in the same way. Then the next ones count as refused until a call
+    /// is accepted.
+    repeated: bool,
 }
 
 #[derive(Clone)]
@@ -65,9 +64,9 @@ struct Kept {
     issued: Issued,
     expires: Timestamp,
     since: Timestamp,
-    /// Whether there should be others as soon as can be.
-    unwanted: bool,
-    /// Whether the cloud refused them.
+    /// Whether a renewal is requested before its time.
+    renewal_requested: bool,
+    /// Whether the cloud refused the credentials.
     refused: bool,
 }
 
@@ -79,36 +78,37 @@ struct Failure {
 }
 
 impl Failure {
-    /// Whether the source is left alone. A clock that was set back since must not make that any longer; whoever waited for
-    /// the one that failed read it a little earlier.
+    /// Whether the source is not asked at `now`. A clock that was set back must not prolong the pause. A caller that
+    /// waited for the failed attempt passes a slightly earlier `now`.
     fn pauses(&self, now: Timestamp) -> bool {
-        now < self.until && self.at.duration_since(now) <= SignedDuration::try_from(DEADLINE).unwrap_or_default()
+        now < self.until && self.at.duration_since(now) <= SignedDuration::try_from(SOURCE_TIMEOUT).unwrap_or_default()
     }
 }
 
-/// What is known of an identity without asking anybody.
+/// The key health: what the cache knows without a call.
 #[derive(Clone, Debug, Default)]
 pub struct KeyHealth {
-    /// What the cloud said of the key when it refused the last call for it; nothing since a call was taken.
+    /// The cloud's error when it refused the key; none since it accepted a call.
     pub refused: Option<Error>,
-    /// Why the last attempt to renew failed; nothing since one worked.
+    /// The error of the last renewal; none since a renewal succeeded.
     pub failing: Option<CredentialsError>,
-    /// Whether the cloud has taken or refused any call yet since this process began.
+    /// Whether the cloud has accepted or refused any call since this process began.
     pub judged: bool,
 }
 
-/// What to do for a caller.
-enum Turn {
+/// The next step for a caller.
+enum Next {
     Use(Issued),
     Fail(CredentialsError),
-    /// Ask the source; what is kept is still good for others meanwhile.
+    /// Ask the source. Other callers use the kept credentials meanwhile.
     Renew(Option<Issued>),
-    /// Ask the source, or wait for who does: what is kept was refused, and is used only where there is nothing else.
+    /// Ask the source, or wait for the caller that does: the cloud refused the kept credentials, and they are used only
+    /// if there are no others.
     Replace,
 }
 
 impl State {
-    fn turn(&mut self, now: Timestamp, pause: Duration) -> Turn {
+    fn next(&mut self, now: Timestamp, pause: Duration) -> Next {
         if let Some(kept) = &self.kept
             && kept.expires <= now
         {
@@ -117,18 +117,18 @@ impl State {
         }
         let paused = self.failure.as_ref().filter(|failure| failure.pauses(now));
         match (&self.kept, paused) {
-            (Some(kept), _) if !kept.due(now, pause) => Turn::Use(kept.issued.clone()),
-            (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Turn::Use(kept.issued.clone()),
-            (Some(_), Some(failure)) => Turn::Fail(failure.error.clone()),
-            (Some(kept), None) if kept.refused => Turn::Replace,
-            (Some(kept), None) => Turn::Renew(Some(kept.issued.clone())),
-            (None, Some(failure)) => Turn::Fail(self.named(failure.error.clone())),
-            (None, None) => Turn::Renew(None),
+            (Some(kept), _) if !kept.is_due(now, pause) => Next::Use(kept.issued.clone()),
+            (Some(kept), Some(failure)) if !kept.useless(&failure.error) => Next::Use(kept.issued.clone()),
+            (Some(_), Some(failure)) => Next::Fail(failure.error.clone()),
+            (Some(kept), None) if kept.refused => Next::Replace,
+            (Some(kept), None) => Next::Renew(Some(kept.issued.clone())),
+            (None, Some(failure)) => Next::Fail(self.naming_the_expiry(failure.error.clone())),
+            (None, None) => Next::Renew(None),
         }
     }
 
-    /// What has ended is told as that.
-    fn named(&self, error: CredentialsError) -> CredentialsError {
+    /// Turns a temporary failure after an expiry into an error that names the expiry.
+    fn naming_the_expiry(&self, error: CredentialsError) -> CredentialsError {
         match self.ended {
             Some(at) if error.passing() => CredentialsError::Expired { at, why: Box::new(error) },
             Some(_) | None => error,
@@ -137,47 +137,49 @@ impl State {
 }
 
 impl Kept {
-    /// Whether the cloud refuses them and nobody gives others until a person acts. While others may come by themselves, they
-    /// are used on: one refusal of many calls may be a mistake.
+    /// Whether the cloud refuses the credentials and a person must act before the source gives others. After a
+    /// temporary failure they stay in use: one refusal among many calls may be a mistake.
     fn useless(&self, error: &CredentialsError) -> bool {
         self.refused && !error.passing()
     }
 
-    /// How long before their end they are renewed.
-    fn early(&self) -> SignedDuration {
-        EARLY.min(self.expires.duration_since(self.since) / 3)
+    /// Time before the expiry at which the credentials are renewed.
+    fn renewal_lead(&self) -> SignedDuration {
+        RENEWAL_LEAD.min(self.expires.duration_since(self.since) / 3)
     }
 
-    /// A source that gives what ends at once is not asked again without a pause.
-    fn due(&self, now: Timestamp, pause: Duration) -> bool {
+    /// Whether renewal is due. Right after they were issued it is not, so that a source of short-lived credentials is
+    /// not asked without a pause.
+    fn is_due(&self, now: Timestamp, pause: Duration) -> bool {
         let pause = SignedDuration::try_from(pause).unwrap_or_default();
-        // Whoever waited for them read the time a little earlier.
-        let earliest = -SignedDuration::try_from(DEADLINE).unwrap_or_default();
+        // A caller that waited for the credentials passes a slightly earlier time.
+        let earliest = -SignedDuration::try_from(SOURCE_TIMEOUT).unwrap_or_default();
         let fresh = (earliest..pause).contains(&now.duration_since(self.since));
-        !fresh && (self.unwanted || self.expires.duration_since(now) <= self.early())
+        !fresh && (self.renewal_requested || self.expires.duration_since(now) <= self.renewal_lead())
     }
 }
 
 impl CredentialsCache {
-    /// Credentials that are read anew each time: a rotated key is used for the next call.
+    /// A cache that reads the credentials each time: a rotated key is used for the next call.
     pub fn read_each_time(provider: Provider, on_change: OnChange) -> Self {
-        Self { provider, pause: None, on_change, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { provider, pause: None, on_change, state: Mutex::default(), renewal: tokio::sync::Mutex::default() }
     }
 
-    /// Credentials that are kept until shortly before they end. After a failure, the source is left alone for `pause`,
-    /// doubling up to a minute.
+    /// A cache that keeps credentials until shortly before they expire. After a failure it does not ask the source for
+    /// `pause`, which doubles up to a minute.
     pub fn renewed(provider: Provider, pause: Duration, on_change: OnChange) -> Self {
-        Self { pause: Some(pause.min(LONGEST_PAUSE)), ..Self::read_each_time(provider, on_change) }
+        Self { pause: Some(pause.min(MAX_PAUSE)), ..Self::read_each_time(provider, on_change) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Credentials that are good at `now`. Of many callers one renews; the others use what is kept, or wait where nothing is.
+    /// Credentials that are valid at `now`. Of many callers one renews; the others use the kept ones, or wait if there
+    /// are none.
     pub async fn credentials(&self, now: Timestamp) -> Result<Issued, CredentialsError> {
         let Some(pause) = self.pause else {
-            let outcome = self.ask(now, DEADLINE).await;
+            let outcome = self.ask(now, SOURCE_TIMEOUT).await;
             let failure =
                 outcome.as_ref().err().map(|error| Failure { error: error.clone(), at: now, until: now, times: 1 });
             let mut state = self.state();
@@ -189,35 +191,35 @@ impl CredentialsCache {
             }
             return outcome;
         };
-        let next = self.state().turn(now, pause);
+        let next = self.state().next(now, pause);
         let started = Instant::now();
-        let (turn, deadline) = match next {
-            Turn::Use(issued) => return Ok(issued),
-            Turn::Fail(error) => return Err(error),
-            Turn::Renew(Some(issued)) => match self.turn.try_lock() {
-                Ok(turn) => (turn, SHORT_DEADLINE),
+        let (permit, deadline) = match next {
+            Next::Use(issued) => return Ok(issued),
+            Next::Fail(error) => return Err(error),
+            Next::Renew(Some(issued)) => match self.renewal.try_lock() {
+                Ok(permit) => (permit, RENEWAL_TIMEOUT),
                 Err(_) => return Ok(issued),
             },
-            Turn::Replace => (self.turn.lock().await, SHORT_DEADLINE),
-            Turn::Renew(None) => (self.turn.lock().await, DEADLINE),
+            Next::Replace => (self.renewal.lock().await, RENEWAL_TIMEOUT),
+            Next::Renew(None) => (self.renewal.lock().await, SOURCE_TIMEOUT),
         };
         let later = |now: Timestamp| now.saturating_add(started.elapsed()).unwrap_or(now);
-        // Whoever had the turn before may have done it.
-        match self.state().turn(later(now), pause) {
-            Turn::Use(issued) => return Ok(issued),
-            Turn::Fail(error) => return Err(error),
-            Turn::Renew(_) | Turn::Replace => {}
+        // The former holder of the permit may have renewed them.
+        match self.state().next(later(now), pause) {
+            Next::Use(issued) => return Ok(issued),
+            Next::Fail(error) => return Err(error),
+            Next::Renew(_) | Next::Replace => {}
         }
         let outcome = self.ask(later(now), deadline).await;
-        // A pause that began before the attempt could be over when it ends.
+        // The pause begins after the attempt: otherwise it could be over when the attempt ends.
         let answer = self.keep(outcome, later(now));
-        drop(turn);
+        drop(permit);
         answer
     }
 
     async fn ask(&self, now: Timestamp, deadline: Duration) -> Result<Issued, CredentialsError> {
         match tokio::time::timeout(deadline, (self.provider)()).await {
-            // Kept, they would be asked for again with every call.
+            // Every call would ask the source again if these were kept.
             Ok(Ok(Issued { expires: Some(expires), .. })) if expires <= now => {
                 Err(CredentialsError::EndedWhenIssued { expires, now })
             }
@@ -225,13 +227,14 @@ impl CredentialsCache {
             Err(_) => {
                 let message = format!("no credentials came within {} s", deadline.as_secs());
                 let (class, code) = (Class::Unavailable, "Timeout".into());
-                let error = Error { class, action: "credentials", code, message, request_id: None };
+                let error =
+                    Error { class, operation: ApiOperation::CredentialsSource, code, message, request_id: None };
                 Err(CredentialsError::Unreachable(error))
             }
         }
     }
 
-    /// Remembers what the source said, and answers the caller.
+    /// Keeps the outcome of the source and answers the caller.
     fn keep(&self, outcome: Result<Issued, CredentialsError>, now: Timestamp) -> Result<Issued, CredentialsError> {
         let mut state = self.state();
         let mut failure = None;
@@ -242,19 +245,19 @@ impl CredentialsCache {
                     issued: issued.clone(),
                     expires,
                     since: now,
-                    unwanted: false,
+                    renewal_requested: false,
                     refused: false,
                 });
                 Ok(issued)
             }
             Err(error) => {
                 let times = state.failure.as_ref().map_or(0, |failure| failure.times) + 1;
-                let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(LONGEST_PAUSE);
+                let pause = self.pause.unwrap_or_default().saturating_mul(1 << (times - 1).min(16)).min(MAX_PAUSE);
                 let until = now.saturating_add(pause).unwrap_or(now);
                 tracing::warn!(%error, times, kept = state.kept.is_some(), "credentials are not renewed");
                 let mut new = Failure { error, at: now, until, times };
-                // The same once more is told in the same words.
-                if let Some(old) = state.failure.as_ref().filter(|old| sort(old) == sort(&new)) {
+                // A repeated failure keeps its text.
+                if let Some(old) = state.failure.as_ref().filter(|old| cause(old) == cause(&new)) {
                     new.error = old.error.clone();
                 }
                 let error = new.error.clone();
@@ -262,7 +265,7 @@ impl CredentialsCache {
                 match &state.kept {
                     Some(kept) if !kept.useless(&error) => Ok(kept.issued.clone()),
                     Some(_) => Err(error),
-                    None => Err(state.named(error)),
+                    None => Err(state.naming_the_expiry(error)),
                 }
             }
         };
@@ -275,16 +278,16 @@ impl CredentialsCache {
         answer
     }
 
-    /// The cloud refused a call to `place` for these credentials: gives others, where there are any. What the source gave a
-    /// moment ago is no better than what it would give now.
-    pub async fn instead_of(
+    /// Reports that the cloud refused the credentials of a call to `endpoint`, and returns others if there are any. If
+    /// the source issued the refused credentials a moment ago, it is not asked again.
+    pub async fn replacement_for(
         &self,
         refused: &Credentials,
-        place: &str,
+        endpoint: &str,
         error: &Error,
         now: Timestamp,
     ) -> Option<Issued> {
-        self.refused(refused, place, error, now);
+        self.report_refused(refused, endpoint, error, now);
         if !renewable(error) {
             return None;
         }
@@ -292,50 +295,51 @@ impl CredentialsCache {
         (!issued.credentials.same(refused)).then_some(issued)
     }
 
-    /// The cloud refused a call to `place` for these credentials, and nothing is to be done about it now.
-    pub fn refused(&self, refused: &Credentials, place: &str, told: &Error, now: Timestamp) {
+    /// Reports that the cloud refused the credentials of a call to `endpoint`.
+    pub fn report_refused(&self, refused: &Credentials, endpoint: &str, told: &Error, now: Timestamp) {
         let mut state = self.state();
         state.judged = true;
         if let Some(kept) = state.kept.as_mut().filter(|kept| kept.issued.credentials.same(refused)) {
             kept.refused |= renewable(told);
-            kept.unwanted |= kept.refused;
+            kept.renewal_requested |= kept.refused;
         }
         let old = state.refusal.take().filter(|old| old.error.code == told.code);
         let known = old.as_ref().is_some_and(|old| old.of.same(refused));
-        let again = old.as_ref().is_some_and(|old| old.again || (old.place == place && !old.of.same(refused)));
-        // The same once more is told in the same words: its request ID is in the log.
+        let repeated =
+            old.as_ref().is_some_and(|old| old.repeated || (old.endpoint == endpoint && !old.of.same(refused)));
+        // A repeated refusal keeps its text. The log has the request ID.
         let error = old.map_or_else(|| Error { request_id: None, ..told.clone() }, |old| old.error);
-        state.refusal = Some(Refusal { of: refused.clone(), place: place.to_owned(), error, at: now, again });
+        state.refusal = Some(Refusal { of: refused.clone(), endpoint: endpoint.to_owned(), error, at: now, repeated });
         drop(state);
         if !known {
             (self.on_change)();
         }
     }
 
-    /// The cloud took a call to `place`.
-    pub fn accepted(&self, place: &str) {
+    /// Reports that the cloud accepted the credentials of a call to `endpoint`.
+    pub fn report_accepted(&self, endpoint: &str) {
         let mut state = self.state();
         let first = !std::mem::replace(&mut state.judged, true);
-        let cleared = state.refusal.take_if(|refusal| refusal.place == place).is_some();
+        let cleared = state.refusal.take_if(|refusal| refusal.endpoint == endpoint).is_some();
         drop(state);
         if cleared || first {
             (self.on_change)();
         }
     }
 
-    /// There should be others as soon as can be: what they rest on has changed.
+    /// Requests a renewal before its time, after the credentials that the source signs with changed.
     pub fn renew(&self) {
         if let Some(kept) = self.state().kept.as_mut() {
-            kept.unwanted = true;
+            kept.renewal_requested = true;
         }
     }
 
-    /// What is known of it at `now`. `current` are the credentials in use: what was said of others no longer counts.
-    pub fn key_health(&self, current: Option<&Credentials>, now: Timestamp) -> KeyHealth {
+    /// The key health at `now`. `current` are the credentials in use: refusals of others do not count.
+    pub fn health(&self, current: Option<&Credentials>, now: Timestamp) -> KeyHealth {
         let state = self.state();
-        let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_COUNTS);
+        let refusal = state.refusal.as_ref().filter(|refusal| now.duration_since(refusal.at) < REFUSAL_EXPIRY);
         let refused = refusal
-            .filter(|it| it.again || !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
+            .filter(|it| it.repeated || !renewable(&it.error) || current.is_none_or(|current| current.same(&it.of)));
         KeyHealth {
             refused: refused.map(|refusal| refusal.error.clone()),
             failing: state.failure.as_ref().map(|failure| failure.error.clone()),
@@ -343,17 +347,17 @@ impl CredentialsCache {
         }
     }
 
-    /// When the kept credentials are to be renewed: not before a failed attempt may be made again.
+    /// The time of the next renewal of the kept credentials, not before the pause after a failure ends.
     pub fn due(&self) -> Option<Timestamp> {
         let state = self.state();
         let kept = state.kept.as_ref()?;
-        let due = kept.expires.checked_sub(kept.early()).ok()?;
+        let due = kept.expires.checked_sub(kept.renewal_lead()).ok()?;
         Some(state.failure.as_ref().map_or(due, |failure| due.max(failure.until)))
     }
 }
 
-/// What people see a difference in: the other words of the same refusal are none.
-fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String) {
+/// The cause of a failure, for comparison. Another text of the same refusal is the same cause.
+fn cause(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String) {
     let words = match &failure.error {
         CredentialsError::Refused(error) | CredentialsError::Unreachable(error) => error.code.clone(),
         CredentialsError::EndedWhenIssued { .. } => String::new(),
@@ -363,7 +367,7 @@ fn sort(failure: &Failure) -> (std::mem::Discriminant<CredentialsError>, String)
 }
 
 fn differs(before: &Option<Failure>, after: &Option<Failure>) -> bool {
-    before.as_ref().map(sort) != after.as_ref().map(sort)
+    before.as_ref().map(cause) != after.as_ref().map(cause)
 }
 
 impl fmt::Debug for CredentialsCache {
@@ -372,7 +376,7 @@ impl fmt::Debug for CredentialsCache {
     }
 }
 
-/// Whether other credentials may help against a refusal: not where the caller's clock is wrong.
+/// Whether other credentials may help against a refusal. They do not if the caller's clock is wrong.
 pub fn renewable(error: &Error) -> bool {
     [
         "InvalidAccessKeyId",
@@ -385,7 +389,7 @@ pub fn renewable(error: &Error) -> bool {
     .any(|code| error.code.starts_with(code))
 }
 
-/// Whether a refusal is about the key, its token, its signature or the clock, and not about what it may do.
+/// Whether a refusal is about the key, its token, its signature or the clock, and not about permissions.
 pub fn about_the_key(error: &Error) -> bool {
     renewable(error) || ["InvalidTimeStamp", "IncompleteSignature"].iter().any(|code| error.code.starts_with(code))
 }

@@ -1,10 +1,11 @@
 use super::*;
 use crate::cloud::endpoint::EndpointError;
 use crate::cloud::error::Class;
+use crate::cloud::operation::ApiOperation;
 
 fn refused(code: &str) -> Error {
-    let (class, action) = (Class::Denied, "AssumeRole");
-    Error { class, action, code: code.into(), message: "m".into(), request_id: None }
+    let (class, operation) = (Class::Denied, ApiOperation::AssumeRole);
+    Error { class, operation, code: code.into(), message: "m".into(), request_id: None }
 }
 
 fn found(key_health: KeyHealth) -> Result<Found, AccountError> {

@@ -203,7 +203,7 @@ fn continue_drill(
     let found = match &observed.drills {
         Some(Ok(found)) => found,
         Some(Err(error)) => {
-            run.message = format!("{} failed: {}", error.action, error.code);
+            run.message = format!("{} failed: {}", error.operation, error.code);
             if run.drill_id.is_some() && age >= kept {
                 clear_step(scope, &run, decision);
             }

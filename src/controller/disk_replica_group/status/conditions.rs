@@ -7,6 +7,7 @@ use crate::api::condition::{protected, ready, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::controller::conditions::{ConditionState, listed};
 
 /// Whether a failover now would lose no more than the objective.
@@ -156,7 +157,7 @@ pub(super) fn attached(scope: &Scope<'_>, observed: &Observed, decision: &Decisi
     let explained = ["InvalidStatus", "NoPair", "OperateNotAllowed", "LastToken"];
     let (at, what) = if error.code.contains("DeviceAttached") {
         (direction.standby(), "replication cannot be started")
-    } else if error.action == "ReprotectDiskReplicaGroup"
+    } else if error.operation == ApiOperation::ReprotectDiskReplicaGroup
         && error.class == Class::Conflict
         && failed_over
         && !explained.iter().any(|code| error.code.contains(code))

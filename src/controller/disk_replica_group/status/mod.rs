@@ -14,6 +14,7 @@ use crate::api::condition::{condition_type, drill, synced};
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::operation::ApiOperation;
 use crate::controller::Requeue;
 use crate::controller::conditions::{ConditionState, failure, remove};
 use crate::controller::resource::Report;
@@ -93,7 +94,7 @@ fn not_cleared(ran: &Ran<'_>) -> Option<String> {
 /// Whether a refusal lasts: disks have to be detached, or half of the recovery point objective has to pass between two single
 /// synchronizations.
 fn lasts(error: &Error) -> bool {
-    error.action == "ReprotectDiskReplicaGroup"
+    error.operation == ApiOperation::ReprotectDiskReplicaGroup
         || ["DeviceAttached", "ManualSyncLimit"].iter().any(|code| error.code.contains(code))
 }
 
