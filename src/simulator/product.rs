@@ -1,8 +1,9 @@
 //! Which of the products a request is for.
 
+use super::config::Config;
 use super::http::{Incoming, is_loopback, region_of};
 use super::model::Failure;
-use super::{Config, ebs, metadata, rocketmq, sts};
+use super::{ebs, metadata, rocketmq, sts};
 
 /// A simulated product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

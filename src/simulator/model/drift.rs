@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    CheckpointTimes, Failure, Instance, ItemInput, ItemStatus, Model, Plan, PlanInput, PlanType, item::checked,
-};
+use super::account::Model;
+use super::checkpoint::CheckpointTimes;
+use super::failure::Failure;
+use super::instance::Instance;
+use super::item::{ItemInput, ItemStatus, checked};
+use super::plan::{Plan, PlanInput};
+use super::plan_type::PlanType;
 
 /// A plan that somebody else made.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

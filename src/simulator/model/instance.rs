@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, PasswordEcho, PlanType, Rules, given};
+use super::failure::Failure;
+use super::plan_type::PlanType;
+use super::rules::{PasswordEcho, Rules};
+use super::text::given;
 
 /// The type of an instance that Alibaba Cloud runs.
 pub(super) const ALIYUN: &str = "ALIYUN_ROCKETMQ";

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Checkpoint, CheckpointView, Failure, Instance, Model, Page, Paging, Plan, Rules, given, instance::allow, wall_time,
-};
+use super::checkpoint::{Checkpoint, CheckpointView, Place};
+use super::failure::Failure;
+use super::instance::{Instance, allow};
+use super::rules::Rules;
+use super::text::{given, wall_time};
 
 /// The status of an item. The names are the API's; no document has the transitions (all inferred).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ impl ItemStatus {
         matches!(self, ItemStatus::Creating | ItemStatus::Changing)
     }
 
-    fn is_stopped(self) -> bool {
+    pub(super) fn is_stopped(self) -> bool {
         matches!(self, ItemStatus::ManualStopped | ItemStatus::OverdueStopped)
     }
 }
@@ -159,15 +161,90 @@ impl Item {
         self.running_since = (status == ItemStatus::Running).then_some(at);
     }
 
-    fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
+    pub(super) fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
         self.status = ItemStatus::Changing;
         self.change = Some(Change { to, at: now.saturating_add(delay_ms) });
         self.running_since = None;
         self.updated_at = now;
     }
 
-    fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
         self.topics.iter().any(|topic| wanted(topic.topic_name.as_deref().unwrap_or_default()))
+    }
+}
+
+impl Item {
+    /// Makes the checkpoints that are missing and drops those of topics that the item no longer has.
+    pub(super) fn cover(
+        &mut self,
+        instances: &[Instance],
+        directions: &[(usize, usize)],
+        rules: &Rules,
+        next_id: &mut i64,
+        now: i64,
+    ) {
+        let place = |index: usize| {
+            let instance = instances.get(index)?;
+            let topic = self.topics.iter().find(|topic| topic.instance_id == instance.instance_id)?;
+            Some(Place {
+                region_id: instance.region_id.clone(),
+                instance_id: instance.id().to_owned(),
+                instance_type: instance.instance_type.clone().unwrap_or_default(),
+                topic_name: topic.topic_name.clone().unwrap_or_default(),
+            })
+        };
+        let mut covered = Vec::new();
+        for (from, to) in directions {
+            let (Some(source), Some(target)) = (place(*from), place(*to)) else { continue };
+            for group in &rules.consumer_groups {
+                let same =
+                    |old: &&Checkpoint| old.consumer_group_id == *group && old.source == source && old.target == target;
+                let checkpoint = self.checkpoints.iter().find(same).cloned().unwrap_or_else(|| {
+                    let checkpoint_id = *next_id;
+                    *next_id += 1;
+                    Checkpoint {
+                        checkpoint_id,
+                        consumer_group_id: group.clone(),
+                        source: source.clone(),
+                        target: target.clone(),
+                        last_sync_time: None,
+                        source_time: now,
+                        target_time: None,
+                        held: false,
+                    }
+                });
+                covered.push(checkpoint);
+            }
+        }
+        self.checkpoints = covered;
+    }
+
+    /// Lets the groups that consume at the source come to `now`, whether the item runs or not.
+    pub(super) fn consume(&mut self, now: i64, rules: &Rules) {
+        for checkpoint in &mut self.checkpoints {
+            if !checkpoint.held && !rules.idle_groups.contains(&checkpoint.consumer_group_id) {
+                checkpoint.source_time = now;
+            }
+        }
+    }
+
+    /// Does the automatic synchronisations that fall in `before..=now`. Only the last one shows, so that only it is done.
+    pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
+        let Some(since) = self.running_since else { return };
+        let interval = rules.sync_interval_ms.max(1);
+        let last = since + (now - since) / interval * interval;
+        if last <= since || last <= before {
+            return;
+        }
+        for checkpoint in &mut self.checkpoints {
+            let group = &checkpoint.consumer_group_id;
+            if !checkpoint.held && automatic(group) {
+                let live = !rules.idle_groups.contains(group);
+                checkpoint.sync(last, live);
+            }
+        }
+        // What was consumed after the last synchronisation is the lag.
+        self.consume(now, rules);
     }
 }
 
@@ -199,115 +276,4 @@ pub(super) fn checked(input: ItemInput, instances: &[Instance], rules: &Rules) -
     }
     let both = instances.iter().all(|instance| topics.iter().any(|topic| topic.instance_id == instance.instance_id));
     if both { Ok(topics) } else { Err(Failure::invalid("topics", "there must be one for each instance of the plan")) }
-}
-
-impl Model {
-    /// AddDisasterRecoveryItem: the new item's id. The same pair of topics may be added twice (inferred).
-    pub fn add_item(&mut self, region: &str, plan_id: i64, input: ItemInput, now: i64) -> Result<i64, Failure> {
-        self.advance(now);
-        let rules = self.rules.clone();
-        let item_id = self.next_item;
-        let plan = self.find_mut(region, plan_id)?;
-        let topics = checked(input, &plan.instances, &rules)?;
-        let item = Item {
-            item_id,
-            status: ItemStatus::Creating,
-            change: Some(Change { to: ItemStatus::Running, at: now.saturating_add(rules.delay_ms) }),
-            topics,
-            created_at: now,
-            updated_at: now,
-            visible_at: now.saturating_add(rules.visibility_delay_ms),
-            running_since: None,
-            checkpoints: Vec::new(),
-        };
-        plan.items.insert(item_id, item);
-        self.next_item += 1;
-        Ok(item_id)
-    }
-
-    /// UpdateDisasterRecoveryItem: CHANGING, then what it was before.
-    pub fn update_item(&mut self, region: &str, ids: (i64, i64), input: ItemInput, now: i64) -> Result<(), Failure> {
-        self.advance(now);
-        let rules = self.rules.clone();
-        let plan = self.find_mut(region, ids.0)?;
-        let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        let topics = checked(input, &plan.instances, &rules)?;
-        if item.status.is_passing() {
-            return Err(Failure::item_status());
-        }
-        item.topics = topics;
-        item.begin(item.status, now, rules.delay_ms);
-        Ok(())
-    }
-
-    /// StartDisasterRecoveryItem: only from MANUAL_STOPPED.
-    pub fn start_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.switch(region, ids, ItemStatus::ManualStopped, ItemStatus::Running, now)
-    }
-
-    /// StopDisasterRecoveryItem: only from RUNNING.
-    pub fn stop_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.switch(region, ids, ItemStatus::Running, ItemStatus::ManualStopped, now)
-    }
-
-    fn switch(
-        &mut self,
-        region: &str,
-        ids: (i64, i64),
-        from: ItemStatus,
-        to: ItemStatus,
-        now: i64,
-    ) -> Result<(), Failure> {
-        self.advance(now);
-        let delay_ms = self.rules.delay_ms;
-        let item = self.find_mut(region, ids.0)?.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        if item.status != from {
-            return Err(Failure::item_status());
-        }
-        item.begin(to, now, delay_ms);
-        Ok(())
-    }
-
-    /// DeleteDisasterRecoveryItem: only a stopped one.
-    pub fn delete_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.advance(now);
-        let plan = self.find_mut(region, ids.0)?;
-        if !plan.items.get(&ids.1).ok_or_else(Failure::item_not_found)?.status.is_stopped() {
-            return Err(Failure::item_status());
-        }
-        plan.items.remove(&ids.1);
-        Ok(())
-    }
-
-    /// GetDisasterRecoveryItem.
-    pub fn get_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<ItemView, Failure> {
-        self.advance(now);
-        Ok(self.visible_item(region, ids, now)?.1.view(ids.0))
-    }
-
-    /// ListDisasterRecoveryItems: of one topic name exactly, or of names that contain `filter`.
-    pub fn list_items(
-        &mut self,
-        region: &str,
-        plan_id: i64,
-        (topic_name, filter): (Option<&String>, Option<&String>),
-        paging: Paging,
-        now: i64,
-    ) -> Result<Page<ItemView>, Failure> {
-        self.advance(now);
-        let (exact, part) = (given(topic_name), given(filter).unwrap_or_default());
-        let wanted = |item: &&Item| {
-            item.visible_at <= now
-                && exact.is_none_or(|exact| item.names_topic(|name| name == exact))
-                && item.names_topic(|name| name.contains(part))
-        };
-        let plan = self.find_visible(region, plan_id, now)?;
-        Ok(paging.cut(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
-    }
-
-    pub(super) fn visible_item(&self, region: &str, ids: (i64, i64), now: i64) -> Result<(&Plan, &Item), Failure> {
-        let plan = self.find_visible(region, ids.0, now)?;
-        let item = plan.items.get(&ids.1).filter(|item| item.visible_at <= now).ok_or_else(Failure::item_not_found)?;
-        Ok((plan, item))
-    }
 }

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
-use super::super::Failure;
-use super::{Disks, DrillStatus, ReplicaStatus};
+use super::super::failure::Failure;
+use super::disks::Disks;
+use super::drill::DrillStatus;
+use super::status::ReplicaStatus;
 
 /// An edit of a group; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! What EBS answers instead of doing what was asked: always the gateway's body, and 403 for conflicts of state.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
 impl Failure {
     /// A conflict of state, HTTP 403: `OperationDenied.{code}`.

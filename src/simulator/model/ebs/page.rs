@@ -1,6 +1,6 @@
 //! Both paging styles of EBS: by token and by number.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

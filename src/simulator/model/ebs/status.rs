@@ -178,3 +178,10 @@ impl GroupOperation {
         }
     }
 }
+
+/// A status that ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub(super) to: ReplicaStatus,
+    pub(super) due: i64,
+}

@@ -2,6 +2,7 @@ mod edges;
 
 use serde_json::json;
 
+use super::super::Failure;
 use super::GroupOperation as O;
 use super::ReplicaStatus as S;
 use super::*;

@@ -1,7 +1,10 @@
 //! AssumeRole and AssumeRoleWithOIDC. In which order the cloud finds faults with one request is not documented.
 
-use super::super::Failure;
-use super::{Claims, Issued, Sts, parts_of_role};
+use super::super::failure::Failure;
+use super::claims::Claims;
+use super::issued::Issued;
+use super::rules::parts_of_role;
+use super::service::Sts;
 
 /// The shortest session, s.
 const LEAST_SECONDS: i64 = 900;

@@ -1,6 +1,6 @@
 //! What the token service answers instead of a key: always the gateway's body.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
 impl Failure {
     /// There is no such role.

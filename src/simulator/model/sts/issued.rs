@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::parts_of_role;
+use super::rules::parts_of_role;
 
 /// A temporary key. Neither its `Debug` nor its JSON shows the secret or the token.
 #[derive(Clone, Serialize)]

@@ -1,6 +1,7 @@
 //! The metadata of an ECS instance with a role: tokens (IMDSv2 only) and the keys of the role.
 
-use super::{Issued, Sts, parts_of_role};
+use super::issued::Issued;
+use super::service::Sts;
 
 /// How long a key of the metadata lives, s.
 const KEY_SECONDS: i64 = 6 * 3600;
@@ -8,13 +9,6 @@ const KEY_SECONDS: i64 = 6 * 3600;
 const MOST_TOKEN_SECONDS: i64 = 21_600;
 /// The session that the instance's keys belong to.
 const SESSION: &str = "vm-ram-i-sim00000001";
-
-/// What the metadata say; by default the instance has no role.
-#[derive(Debug, Clone, Default)]
-pub struct MetadataRules {
-    /// The ARN of the role that is attached to the instance. It need not be one of those that can be assumed.
-    pub role_arn: Option<String>,
-}
 
 /// Why the metadata are not told. They have no codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +29,6 @@ impl MetadataRefusal {
             MetadataRefusal::WrongToken => 403,
             MetadataRefusal::NoSuchRole => 404,
         }
-    }
-}
-
-impl MetadataRules {
-    /// The name of the role that is attached.
-    pub fn role_name(&self) -> Option<&str> {
-        self.role_arn.as_deref().and_then(parts_of_role).map(|(_, name)| name)
     }
 }
 

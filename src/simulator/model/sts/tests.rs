@@ -1,9 +1,12 @@
 //! The rules of roles and keys.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::super::Failure;
 use super::*;
 
 const NOW: i64 = 1_800_000_000_123;

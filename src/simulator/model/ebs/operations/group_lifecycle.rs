@@ -1,7 +1,9 @@
 //! Starting, stopping, failing over and turning round.
 
-use super::super::{Disks, GroupOperation, ReplicaStatus};
-use super::{DiskGroup, Failure};
+use super::super::super::failure::Failure;
+use super::super::disks::Disks;
+use super::super::group::DiskGroup;
+use super::super::status::{GroupOperation, ReplicaStatus};
 
 impl Disks {
     /// A group that has pairs, if the call is in the right place and its status allows it.

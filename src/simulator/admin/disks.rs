@@ -9,9 +9,9 @@ use axum::routing::{delete, get, patch, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Simulator;
-use super::admin::{Answer, done, model_answer, read};
-use super::model::ebs::{DiskGroupEdit, DrillEdit};
+use super::super::handle::Simulator;
+use super::super::model::ebs::{DiskGroupEdit, DrillEdit};
+use super::answer::{Answer, done, model_answer, read};
 
 /// The routes; each handler says what body it takes.
 pub(super) fn router() -> Router<Simulator> {

@@ -9,10 +9,11 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Answer, Refused, done, model_answer, read};
-use super::model::Failure;
-use super::model::sts::{OidcProvider, Role};
-use super::{AccessKey, Simulator};
+use super::super::config::AccessKey;
+use super::super::handle::Simulator;
+use super::super::model::Failure;
+use super::super::model::sts::{OidcProvider, Role};
+use super::answer::{Answer, Refused, done, model_answer, read};
 
 /// The routes; each handler says what body it takes.
 pub(super) fn router() -> Router<Simulator> {

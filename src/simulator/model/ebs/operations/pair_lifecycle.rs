@@ -1,28 +1,9 @@
 //! Starting and stopping a pair that is in no group; in one, it does what its group does.
 
-use super::super::{DiskRules, Disks, GroupOperation, ReplicaStatus, Transition};
-use super::{DiskPair, Failure};
-
-impl DiskPair {
-    /// Whether it is still there.
-    pub(in super::super) fn advance(&mut self, now: i64, rules: &DiskRules, frozen: bool) -> bool {
-        if let Some(Transition { to, due }) = self.transition.filter(|transition| transition.due <= now) {
-            let from = std::mem::replace(&mut self.status, to);
-            self.transition = None;
-            if to == ReplicaStatus::Deleted {
-                return false;
-            }
-            if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
-                (self.normal_since, self.last_recover_point, self.synced) = (due, Some(due), true);
-            }
-        }
-        if self.status == ReplicaStatus::Normal && self.group.is_none() && !frozen {
-            let behind = now.saturating_sub(self.normal_since).max(0) % rules.cycle_ms.max(1);
-            self.last_recover_point = self.last_recover_point.max(Some(now - behind));
-        }
-        true
-    }
-}
+use super::super::super::failure::Failure;
+use super::super::disks::Disks;
+use super::super::pair::DiskPair;
+use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
 impl Disks {
     /// A pair that is in no group, if its status allows the operation. Either disk's region will do.
