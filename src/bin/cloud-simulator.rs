@@ -64,7 +64,7 @@ impl Arguments {
         StsRules {
             roles: self.role.iter().map(|arn| Role::open(arn, &self.oidc_provider)).collect(),
             providers: self.oidc_provider.iter().map(|arn| OidcProvider::new(arn)).collect(),
-            life_ms: self.token_life,
+            max_key_lifetime_ms: self.token_life,
         }
     }
 

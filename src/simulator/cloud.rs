@@ -15,7 +15,7 @@ use super::signature::Nonces;
 use super::{signature, sts};
 
 /// How many requests are remembered; the oldest are forgotten first.
-const RECORDS: usize = 20_000;
+const MAX_RECORDS: usize = 20_000;
 
 /// What is behind the lock.
 pub(super) struct Cloud {
@@ -85,7 +85,7 @@ impl Cloud {
             fault,
             at_ms: now,
         };
-        if self.requests.len() == RECORDS {
+        if self.requests.len() == MAX_RECORDS {
             self.requests.pop_front();
         }
         self.requests.push_back(record);
@@ -115,7 +115,7 @@ impl Cloud {
             }
             None => {
                 let key_id = signature::verify(incoming, |id| self.key(id), now)?;
-                self.nonces.use_up(&incoming.header("x-acs-signature-nonce").unwrap_or_default(), now)?;
+                self.nonces.consume(&incoming.header("x-acs-signature-nonce").unwrap_or_default(), now)?;
                 let says = |name: &str, value: &str| incoming.header(name).as_deref() == Some(value);
                 let fits =
                     |it: &&Operation| says("x-acs-action", it.action()) && says("x-acs-version", product.version());

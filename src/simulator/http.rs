@@ -16,7 +16,7 @@ use super::model::Failure;
 pub(super) const BODY_LIMIT: usize = 1 << 20;
 
 /// The parameters whose values are secret.
-const SECRET: [&str; 2] = ["OIDCToken", "SecurityToken"];
+const SECRET_PARAMETERS: [&str; 2] = ["OIDCToken", "SecurityToken"];
 
 /// A request in the parts that the signature and the operations look at.
 pub(super) struct Incoming {
@@ -67,7 +67,7 @@ impl Incoming {
 
     /// The query for the record of requests: the values of parameters that are secret are left out.
     pub(super) fn query_without_tokens(&self) -> Vec<(String, String)> {
-        let is_secret = |name: &str| SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name));
+        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| secret.eq_ignore_ascii_case(name));
         let shown = |(name, value): &(String, String)| {
             (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
         };

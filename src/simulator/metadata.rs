@@ -9,7 +9,7 @@ use super::model::sts::{MetadataRefusal, Sts};
 /// The address that every instance finds it at.
 const HOST: &str = "100.100.100.200";
 /// What all its paths begin with.
-const ROOM: &str = "/latest/";
+const PATH_PREFIX: &str = "/latest/";
 const TOKEN: &str = "/latest/api/token";
 const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials";
 
@@ -23,9 +23,9 @@ pub(super) enum Operation {
 }
 
 /// Whether a request is for the metadata: by their address, on loopback by the path.
-pub(super) fn is_meant(incoming: &Incoming) -> bool {
+pub(super) fn is_addressed(incoming: &Incoming) -> bool {
     let name = incoming.host.rsplit_once(':').map_or(incoming.host.as_str(), |(name, _)| name);
-    name == HOST || (is_loopback(&incoming.host) && incoming.path.starts_with(ROOM))
+    name == HOST || (is_loopback(&incoming.host) && incoming.path.starts_with(PATH_PREFIX))
 }
 
 impl Operation {
@@ -55,8 +55,8 @@ impl Operation {
         let token = incoming.header("x-aliyun-ecs-metadata-token");
         let answer = match self {
             Operation::PutToken => {
-                let life = incoming.header("x-aliyun-ecs-metadata-token-ttl-seconds");
-                sts.put_metadata_token(life.and_then(|life| life.parse().ok()), now).map(Answer::text)
+                let ttl = incoming.header("x-aliyun-ecs-metadata-token-ttl-seconds");
+                sts.put_metadata_token(ttl.and_then(|ttl| ttl.parse().ok()), now).map(Answer::text)
             }
             Operation::GetRole => sts.metadata_role(token.as_deref(), now).map(Answer::text),
             Operation::GetCredentials(role) => sts.metadata_key(role, token.as_deref(), now).map(|key| {

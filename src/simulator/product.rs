@@ -26,12 +26,12 @@ impl Product {
     /// The product that a host means; on loopback the path decides, and the action between the RPC products, which have
     /// none.
     pub(super) fn of(incoming: &Incoming) -> Option<Product> {
-        if metadata::is_meant(incoming) {
+        if metadata::is_addressed(incoming) {
             return Some(Product::Metadata);
         }
         if is_loopback(&incoming.host) {
             return Some(match incoming.path == "/" {
-                true if sts::is_meant(incoming) => Product::Sts,
+                true if sts::is_addressed(incoming) => Product::Sts,
                 true => Product::Ebs,
                 false => Product::RocketMq,
             });

@@ -132,19 +132,19 @@ fn check_signed_headers(incoming: &Incoming, authorization: &Authorization) -> R
 /// The nonces that were used, as long as a request with one of them could still be within the window.
 #[derive(Debug, Default)]
 pub(super) struct Nonces {
-    seen: HashSet<String>,
+    used: HashSet<String>,
     order: VecDeque<(i64, String)>,
 }
 
 impl Nonces {
     /// Uses a nonce up; refuses one that was used.
-    pub(super) fn use_up(&mut self, nonce: &str, now: i64) -> Result<(), Failure> {
+    pub(super) fn consume(&mut self, nonce: &str, now: i64) -> Result<(), Failure> {
         while self.order.front().is_some_and(|(at, _)| now - at > 2 * WINDOW_MS) {
             if let Some((_, old)) = self.order.pop_front() {
-                self.seen.remove(&old);
+                self.used.remove(&old);
             }
         }
-        if !self.seen.insert(nonce.to_owned()) {
+        if !self.used.insert(nonce.to_owned()) {
             let message = "Specified signature nonce was used already.";
             return Err(Failure::gateway(400, "SignatureNonceUsed", message));
         }

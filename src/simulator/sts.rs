@@ -13,7 +13,7 @@ pub(super) const PRODUCT: &str = "sts";
 /// The API's version.
 pub(super) const VERSION: &str = "2015-04-01";
 /// The endpoint that names no region.
-const CENTRAL: &str = "sts.aliyuncs.com";
+const CENTRAL_ENDPOINT: &str = "sts.aliyuncs.com";
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,14 +30,14 @@ pub(super) fn named_action(incoming: &Incoming) -> Option<String> {
 /// The region of an endpoint; the central one stands for the default.
 pub(super) fn region(host: &str, default_region: &str) -> Option<String> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    match name == CENTRAL {
+    match name == CENTRAL_ENDPOINT {
         true => Some(default_region.to_owned()),
         false => region_of(host, PRODUCT, default_region),
     }
 }
 
 /// Whether a request to a loopback address is meant for this product and not for another one that has no paths.
-pub(super) fn is_meant(incoming: &Incoming) -> bool {
+pub(super) fn is_addressed(incoming: &Incoming) -> bool {
     is_loopback(&incoming.host) && Operation::route(incoming).is_some()
 }
 

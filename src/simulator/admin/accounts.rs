@@ -23,7 +23,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/keys", post(keys))
         .route("/issued-keys", get(issued_keys))
         .route("/revoke", post(revoke))
-        .route("/token-life", post(token_life))
+        .route("/token-life", post(key_lifetime))
         .route("/ecs-role", post(ecs_role))
 }
 
@@ -115,14 +115,15 @@ async fn revoke(State(simulator): State<Simulator>, body: Bytes) -> Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Life {
-    life_ms: Option<i64>,
+struct KeyLifetime {
+    #[serde(rename = "lifeMs")]
+    max_key_lifetime_ms: Option<i64>,
 }
 
 /// Body: `{"lifeMs": 5000}` cuts the lives of keys that are issued from now on; `null` ends it.
-async fn token_life(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let Life { life_ms } = read(&body)?;
-    simulator.with_sts(|sts, _| sts.rules.life_ms = life_ms);
+async fn key_lifetime(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let KeyLifetime { max_key_lifetime_ms } = read(&body)?;
+    simulator.with_sts(|sts, _| sts.rules.max_key_lifetime_ms = max_key_lifetime_ms);
     done()
 }
 

@@ -28,7 +28,7 @@ pub enum ItemStatus {
 
 impl ItemStatus {
     /// Whether it ends by itself; every change of the item is refused until then.
-    pub fn is_passing(self) -> bool {
+    pub fn is_transitional(self) -> bool {
         matches!(self, ItemStatus::Creating | ItemStatus::Changing)
     }
 

@@ -35,7 +35,7 @@ impl Paging {
     }
 
     /// Cuts the page out of all that there is; a page past the end is empty.
-    pub(super) fn cut<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
+    pub(super) fn page<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
         let total_count = i64::try_from(all.len()).unwrap_or(i64::MAX);
         let skip = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);

@@ -141,7 +141,7 @@ impl Plan {
 
     /// Whether an item runs or is about to do something.
     pub(super) fn is_busy(&self) -> bool {
-        self.items.values().any(|item| item.status == ItemStatus::Running || item.status.is_passing())
+        self.items.values().any(|item| item.status == ItemStatus::Running || item.status.is_transitional())
     }
 
     /// The ways that messages go, each from the index of its source to that of its destination.

@@ -107,21 +107,21 @@ impl Disks {
     }
 
     /// The group, if it can be seen in that region.
-    pub(super) fn seen_group(&self, region: &str, id: &str) -> Result<DiskGroup, Failure> {
-        let group = self.groups.get(id).filter(|group| group.seen_in(region));
+    pub(super) fn find_group(&self, region: &str, id: &str) -> Result<DiskGroup, Failure> {
+        let group = self.groups.get(id).filter(|group| group.is_visible_in(region));
         group.cloned().ok_or_else(Failure::no_such_resource)
     }
 
-    pub(super) fn seen_pair(&self, region: &str, id: &str) -> Result<DiskPair, Failure> {
-        let pair = self.pairs.get(id).filter(|pair| pair.seen_in(region));
+    pub(super) fn find_pair(&self, region: &str, id: &str) -> Result<DiskPair, Failure> {
+        let pair = self.pairs.get(id).filter(|pair| pair.is_visible_in(region));
         pair.cloned().ok_or_else(Failure::no_such_resource)
     }
 
     pub(super) fn group_view(&self, group: &DiskGroup, region: &str) -> DiskGroupView {
-        let pair_ids: Vec<_> = group.members(&self.pairs).map(|pair| pair.id.clone()).collect();
+        let pair_ids: Vec<_> = group.pairs_in(&self.pairs).map(|pair| pair.id.clone()).collect();
         let group = group.clone();
         let site = if group.production(&self.rules) == region { "production" } else { "backup" };
-        let (source, destination) = match self.rules.names_stay {
+        let (source, destination) = match self.rules.site_names_fixed {
             true => (group.primary.clone(), group.standby.clone()),
             false => (group.source, group.destination),
         };
@@ -154,7 +154,7 @@ impl Disks {
         let site = if pair.production(&self.rules) == region { "production" } else { "backup" };
         let mut pair = pair.clone();
         let group = pair.group.as_ref().and_then(|group| self.groups.get(group));
-        if self.rules.names_stay && pair.source != pair.primary {
+        if self.rules.site_names_fixed && pair.source != pair.primary {
             std::mem::swap(&mut pair.source, &mut pair.destination);
             std::mem::swap(&mut pair.source_disk, &mut pair.destination_disk);
         }

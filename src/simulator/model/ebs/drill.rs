@@ -66,7 +66,7 @@ pub struct DrillView {
 }
 
 impl Drill {
-    pub(super) fn seen_in(&self, region: &str, rules: &DiskRules) -> bool {
+    pub(super) fn is_visible_in(&self, region: &str, rules: &DiskRules) -> bool {
         rules.drills_in_both_regions || self.region == region
     }
 

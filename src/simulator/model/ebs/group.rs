@@ -128,17 +128,17 @@ impl DiskGroup {
         }
     }
 
-    pub(super) fn seen_in(&self, region: &str) -> bool {
+    pub(super) fn is_visible_in(&self, region: &str) -> bool {
         self.source.region == region || self.destination.region == region
     }
 
     /// Must be called in the production region; either will do where both sites are in one region.
-    pub(super) fn on_production(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
+    pub(super) fn check_production_region(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
         if self.production(rules) == region { Ok(()) } else { Err(Failure::not_on_standby()) }
     }
 
     /// Must be called in the region of the secondary site.
-    pub(super) fn on_secondary(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
+    pub(super) fn check_secondary_region(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
         if self.secondary(rules) == region { Ok(()) } else { Err(Failure::not_on_primary()) }
     }
 
@@ -149,7 +149,7 @@ impl DiskGroup {
         Err(Failure::gateway(403, operation.refusal(), "The operation is not allowed in current status."))
     }
 
-    pub(super) fn members<'a>(&self, pairs: &'a BTreeMap<String, DiskPair>) -> impl Iterator<Item = &'a DiskPair> {
+    pub(super) fn pairs_in<'a>(&self, pairs: &'a BTreeMap<String, DiskPair>) -> impl Iterator<Item = &'a DiskPair> {
         pairs.values().filter(move |pair| pair.group.as_deref() == Some(&self.id))
     }
 
@@ -199,7 +199,7 @@ impl DiskGroup {
                 return false;
             }
             if from == ReplicaStatus::Reprotecting {
-                self.turn_round(pairs);
+                self.reverse(pairs);
             }
             self.set_status(to, pairs);
             if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
@@ -215,7 +215,7 @@ impl DiskGroup {
     }
 
     /// Turns the direction round: data flows the other way, the sites stay. Nothing was copied that way yet.
-    fn turn_round(&mut self, pairs: &mut BTreeMap<String, DiskPair>) {
+    fn reverse(&mut self, pairs: &mut BTreeMap<String, DiskPair>) {
         std::mem::swap(&mut self.source, &mut self.destination);
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
             std::mem::swap(&mut pair.source, &mut pair.destination);

@@ -61,7 +61,7 @@ impl EbsPaging {
     }
 
     /// Cuts the part out of all that there is, in ascending order of ids.
-    pub(super) fn cut<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
+    pub(super) fn page<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
         let total = all.len();
         let skip = if self.by_token {
             all.iter().filter(|(id, _)| self.after.as_ref().is_some_and(|after| id <= after)).count()

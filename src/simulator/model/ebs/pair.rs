@@ -115,7 +115,7 @@ pub struct DiskPairView {
 }
 
 impl DiskPair {
-    pub(super) fn seen_in(&self, region: &str) -> bool {
+    pub(super) fn is_visible_in(&self, region: &str) -> bool {
         self.source.region == region || self.destination.region == region
     }
 

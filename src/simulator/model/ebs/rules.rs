@@ -27,16 +27,16 @@ pub struct DiskRules {
     pub production: Production,
     /// The most groups that a region has as their first production: `OperationDenied.QuotaExceed` beyond. None given: no
     /// limit (the cloud's is not documented; what counts is inferred).
-    pub most_groups: Option<usize>,
+    pub max_groups: Option<usize>,
     /// The most of those that may be without pairs: `OperationDenied.TooMuchEmptyGroup` beyond. None given: no limit (the
     /// cloud's is not documented; what counts is inferred).
-    pub most_empty_groups: Option<usize>,
+    pub max_empty_groups: Option<usize>,
     /// Whether drills are shown and cleared in both regions of their group. The documents name the secondary site for
     /// starting one and do not say more (inferred: only where it was started, where its disks are).
     pub drills_in_both_regions: bool,
     /// Whether Source* and Destination* name what they named at creation, also after a reversal. The documents do not say
     /// (that they change round is inferred).
-    pub names_stay: bool,
+    pub site_names_fixed: bool,
 }
 
 impl Default for DiskRules {
@@ -47,10 +47,10 @@ impl Default for DiskRules {
             cycle_ms: 10_000,
             one_shot_interval_ms: 450_000,
             production: Production::Source,
-            most_groups: None,
-            most_empty_groups: None,
+            max_groups: None,
+            max_empty_groups: None,
             drills_in_both_regions: false,
-            names_stay: false,
+            site_names_fixed: false,
         }
     }
 }

@@ -176,8 +176,8 @@ fn a_group_lives_through_failover_and_back() {
     disks.reprotect_group(THERE, &group, true, T0 + 62_000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 62_500), S::Reprotecting);
     assert_eq!(status(&mut disks, &group, T0 + 63_000), S::Stopped);
-    let turned = disks.group(&group).unwrap().clone();
-    assert_eq!((turned.source.region.as_str(), turned.primary.region.as_str()), (THERE, HERE));
+    let reversed = disks.group(&group).unwrap().clone();
+    assert_eq!((reversed.source.region.as_str(), reversed.primary.region.as_str()), (THERE, HERE));
     assert_eq!(disks.pair(&pair).unwrap().source_disk, "d-destination-0");
 
     // The way back: the other region is production now, and nothing was copied this way yet.
@@ -307,19 +307,19 @@ fn both_paging_styles_show_everything_once() {
         disks.create_group(HERE, group_input(), T0).unwrap();
     }
     let filter = GroupFilter::default();
-    let (mut token, mut seen) = (None, Vec::new());
+    let (mut token, mut listed) = (None, Vec::new());
     loop {
         let paging = EbsPaging::new(Some(2), token.as_deref(), None, None).unwrap();
         let page = disks.describe_groups(THERE, &filter, &paging, T0);
         assert!(page.list.len() <= 2 && page.numbers.is_none());
-        seen.extend(page.list.into_iter().map(|group| (group.replica_group_id, group.site)));
+        listed.extend(page.list.into_iter().map(|group| (group.replica_group_id, group.site)));
         token = page.next_token;
         if token.is_none() {
             break;
         }
     }
-    assert_eq!(seen.len(), 5);
-    assert!(seen.iter().all(|(_, site)| *site == "backup"));
+    assert_eq!(listed.len(), 5);
+    assert!(listed.iter().all(|(_, site)| *site == "backup"));
     let page = |number| EbsPaging::new(None, None, Some(number), Some(2)).unwrap();
     let numbered: Vec<_> = (1..4).flat_map(|n| disks.describe_groups(THERE, &filter, &page(n), T0).list).collect();
     assert_eq!(numbered.len(), 5);
@@ -338,7 +338,7 @@ fn what_was_to_be_turned_round_deleted_or_created_can_fail_too() {
     disks.edit_group(&group, failovered).unwrap();
     disks.reprotect_group(THERE, &group, true, T0 + 2000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 3000), S::ReprotectFailed);
-    assert_eq!(disks.group(&group).unwrap().source.region, HERE, "it was not turned round");
+    assert_eq!(disks.group(&group).unwrap().source.region, HERE, "it was not reversed");
     disks.edit_group(&group, DiskGroupEdit { status: Some(S::Stopped), ..fail() }).unwrap();
     disks.remove_pair(HERE, (&group, &pair), T0 + 3000).unwrap();
     disks.delete_group(HERE, &group, T0 + 3000).unwrap();

@@ -30,7 +30,7 @@ impl Model {
                 && (checkpoint.consumer_group_id.contains(text) || topics.iter().any(|topic| topic.contains(text)))
         };
         let view = |checkpoint: &Checkpoint| checkpoint.view(ids.0, ids.1, &self.rules, now);
-        Ok(paging.cut(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
+        Ok(paging.page(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
     }
 
     /// SyncDisasterRecoveryCheckpoint: once, whether the group is online at the destination or not.

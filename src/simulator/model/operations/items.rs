@@ -37,7 +37,7 @@ impl Model {
         let plan = self.find_mut(region, ids.0)?;
         let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
         let topics = checked(input, &plan.instances, &rules)?;
-        if item.status.is_passing() {
+        if item.status.is_transitional() {
             return Err(Failure::item_status());
         }
         item.topics = topics;
@@ -107,6 +107,6 @@ impl Model {
                 && item.names_topic(|name| name.contains(part))
         };
         let plan = self.find_visible(region, plan_id, now)?;
-        Ok(paging.cut(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
+        Ok(paging.page(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
     }
 }

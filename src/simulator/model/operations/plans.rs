@@ -93,7 +93,7 @@ impl Model {
                 && instance.is_none_or(|id| plan.instances.iter().any(|instance| instance.id() == id))
         };
         let plans = self.plans.values().filter(wanted).map(|plan| plan.view(self.rules.password_echo)).collect();
-        paging.cut(plans, true)
+        paging.page(plans, true)
     }
 
     /// DeleteDisasterRecoveryPlan: with all its items, once none of them runs or changes.

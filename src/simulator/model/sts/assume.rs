@@ -7,9 +7,9 @@ use super::rules::parts_of_role;
 use super::service::Sts;
 
 /// The shortest session, s.
-const LEAST_SECONDS: i64 = 900;
+const MIN_SESSION_SECONDS: i64 = 900;
 /// The session when none is asked for, s.
-const USUAL_SECONDS: i64 = 3600;
+const DEFAULT_SESSION_SECONDS: i64 = 3600;
 
 /// Who calls AssumeRole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Sts {
         if !role.trusts_caller(caller) || !external {
             return Err(Failure::sts_no_permission());
         }
-        check_longest(seconds, role.max_session_seconds)?;
+        check_max_session(seconds, role.max_session_seconds)?;
         Ok(self.issue(arn, session, seconds, now))
     }
 
@@ -94,7 +94,7 @@ impl Sts {
         if !role.trusts_subject(provider_arn, &claims.subject) {
             return Err(Failure::oidc_no_permission());
         }
-        check_longest(seconds, role.max_session_seconds)?;
+        check_max_session(seconds, role.max_session_seconds)?;
         Ok((self.issue(arn, session, seconds, now), claims))
     }
 }
@@ -118,15 +118,15 @@ fn checked<'a>(
         let why = "it must be 2 to 64 letters, digits and characters of .@_-";
         return Err(Failure::invalid_sts("RoleSessionName", why));
     }
-    let seconds = duration.unwrap_or(USUAL_SECONDS);
-    if seconds < LEAST_SECONDS {
+    let seconds = duration.unwrap_or(DEFAULT_SESSION_SECONDS);
+    if seconds < MIN_SESSION_SECONDS {
         return Err(Failure::invalid_sts("DurationSeconds", "900 is the least"));
     }
     Ok((arn, session, seconds))
 }
 
 /// A role whose sessions must be shorter than the usual one is so also for who asked for nothing (inferred).
-fn check_longest(seconds: i64, most: u32) -> Result<(), Failure> {
+fn check_max_session(seconds: i64, most: u32) -> Result<(), Failure> {
     if seconds > i64::from(most) {
         return Err(Failure::invalid_sts("DurationSeconds", "it is longer than the role's MaxSessionDuration"));
     }

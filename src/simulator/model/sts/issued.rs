@@ -75,7 +75,7 @@ impl Issued {
     }
 
     /// Whether more than half of its life is over, or all of it by a revocation.
-    pub(super) fn is_past_its_half(&self, now: i64) -> bool {
+    pub(super) fn is_past_half_lifetime(&self, now: i64) -> bool {
         let half = (self.expires_at_ms - self.issued_at_ms) / 2;
         self.revoked || now >= self.issued_at_ms + half
     }

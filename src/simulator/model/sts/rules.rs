@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 /// What stands for every caller or every subject of a role.
-const ANYONE: &str = "*";
+const WILDCARD: &str = "*";
 
 /// A RAM role and whom it trusts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Role {
     /// `acs:ram::<account>:role/<name>`.
     pub arn: String,
     /// The longest session, s.
-    #[serde(default = "Role::usual_session")]
+    #[serde(default = "Role::default_max_session_seconds")]
     pub max_session_seconds: u32,
     /// Who may assume it: ids of permanent keys and ARNs of roles; `*` is everyone.
     #[serde(default)]
@@ -32,7 +32,7 @@ impl Role {
     pub fn new(arn: &str) -> Role {
         Role {
             arn: arn.to_owned(),
-            max_session_seconds: Role::usual_session(),
+            max_session_seconds: Role::default_max_session_seconds(),
             trusted_callers: BTreeSet::new(),
             external_id: None,
             trusted_subjects: BTreeMap::new(),
@@ -41,9 +41,9 @@ impl Role {
 
     /// A role that every key, every role and every subject of these providers may assume.
     pub fn open(arn: &str, providers: &[String]) -> Role {
-        let subjects = providers.iter().map(|provider| (provider.clone(), vec![ANYONE.to_owned()]));
+        let subjects = providers.iter().map(|provider| (provider.clone(), vec![WILDCARD.to_owned()]));
         Role {
-            trusted_callers: BTreeSet::from([ANYONE.to_owned()]),
+            trusted_callers: BTreeSet::from([WILDCARD.to_owned()]),
             trusted_subjects: subjects.collect(),
             ..Role::new(arn)
         }
@@ -54,12 +54,12 @@ impl Role {
         parts_of_role(text).is_some()
     }
 
-    fn usual_session() -> u32 {
+    fn default_max_session_seconds() -> u32 {
         3600
     }
 
     pub(super) fn trusts_caller(&self, caller: &str) -> bool {
-        self.trusted_callers.contains(ANYONE) || self.trusted_callers.contains(caller)
+        self.trusted_callers.contains(WILDCARD) || self.trusted_callers.contains(caller)
     }
 
     pub(super) fn trusts_subject(&self, provider: &str, subject: &str) -> bool {
@@ -81,17 +81,17 @@ pub struct OidcProvider {
     #[serde(default)]
     pub issuer: Option<String>,
     /// What `aud` of a token must have one of.
-    #[serde(default = "OidcProvider::usual_clients")]
+    #[serde(default = "OidcProvider::default_client_ids")]
     pub client_ids: Vec<String>,
 }
 
 impl OidcProvider {
     /// A provider of any issuer, with the client ID that RRSA of ACK has.
     pub fn new(arn: &str) -> OidcProvider {
-        OidcProvider { arn: arn.to_owned(), issuer: None, client_ids: OidcProvider::usual_clients() }
+        OidcProvider { arn: arn.to_owned(), issuer: None, client_ids: OidcProvider::default_client_ids() }
     }
 
-    fn usual_clients() -> Vec<String> {
+    fn default_client_ids() -> Vec<String> {
         vec!["sts.aliyuncs.com".to_owned()]
     }
 }
@@ -105,7 +105,7 @@ pub struct StsRules {
     pub providers: Vec<OidcProvider>,
     /// The longest life of a key in ms, however long a session was asked for; Expiration tells the short one. None given:
     /// the session's.
-    pub life_ms: Option<i64>,
+    pub max_key_lifetime_ms: Option<i64>,
 }
 
 /// What the metadata say; by default the instance has no role.

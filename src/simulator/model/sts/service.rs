@@ -80,11 +80,11 @@ impl Sts {
         self.rules.roles.iter().find(|role| role.arn == arn).ok_or_else(|| Failure::role_not_found(arn))
     }
 
-    /// Issues a key. Its life ends with a whole second, as Expiration says it, and is never longer than was asked for.
+    /// Issues a key. Its life ends with a whole second, as Expiration says it, and is never longer than was requested for.
     pub(super) fn issue(&mut self, role_arn: &str, session: &str, seconds: i64, now: i64) -> Issued {
-        let asked = seconds.saturating_mul(1000);
-        let life = self.rules.life_ms.map_or(asked, |most| most.min(asked));
-        let end = now.saturating_add(life);
+        let requested = seconds.saturating_mul(1000);
+        let lifetime = self.rules.max_key_lifetime_ms.map_or(requested, |max| max.min(requested));
+        let end = now.saturating_add(lifetime);
         let key = Issued::new(self.count(), (role_arn, session), now, end - end.rem_euclid(1000));
         self.issued.insert(key.access_key_id.clone(), key.clone());
         key

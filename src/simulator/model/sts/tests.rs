@@ -21,7 +21,7 @@ fn sts(change: impl FnOnce(&mut Role)) -> Sts {
     role.trusted_subjects.insert(PROVIDER.to_owned(), vec![SUBJECT.to_owned()]);
     change(&mut role);
     let providers = vec![OidcProvider { issuer: Some("https://issuer".to_owned()), ..OidcProvider::new(PROVIDER) }];
-    Sts::new(StsRules { roles: vec![role], providers, life_ms: None }, MetadataRules::default())
+    Sts::new(StsRules { roles: vec![role], providers, max_key_lifetime_ms: None }, MetadataRules::default())
 }
 
 fn input() -> AssumeRoleInput {
@@ -71,7 +71,7 @@ fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
     let second = sts.assume_role(&key(), &longest, NOW).unwrap();
     assert_eq!(second.expires_at_ms, (NOW / 1000 + 7200) * 1000);
     assert!(second.access_key_id != issued.access_key_id && second.security_token != issued.security_token);
-    sts.rules.life_ms = Some(5_000);
+    sts.rules.max_key_lifetime_ms = Some(5_000);
     assert_eq!(sts.assume_role(&key(), &longest, NOW).unwrap().expires_at_ms, (NOW / 1000 + 5) * 1000);
     assert_eq!(sts.issued().count(), 3);
     let shown = format!("{:?} {}", issued, json!(issued));
@@ -208,8 +208,8 @@ fn a_revocation_ends_the_keys_of_one_role_that_there_are() {
 #[test]
 fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
     let mut sts = sts(|_| ());
-    for life in [None, Some(0), Some(21_601)] {
-        assert_eq!(sts.put_metadata_token(life, NOW), Err(MetadataRefusal::WrongLife), "{life:?}");
+    for ttl in [None, Some(0), Some(21_601)] {
+        assert_eq!(sts.put_metadata_token(ttl, NOW), Err(MetadataRefusal::InvalidTtl), "{ttl:?}");
     }
     let token = sts.put_metadata_token(Some(21_600), NOW).unwrap();
     let brief = sts.put_metadata_token(Some(1), NOW).unwrap();
@@ -217,10 +217,10 @@ fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
     sts.metadata.role_arn = Some(ROLE.to_owned());
     assert_eq!(sts.metadata_role(Some(&token), NOW).unwrap(), "dr-team.a");
     for wrong in [None, Some("other")] {
-        assert_eq!(sts.metadata_role(wrong, NOW), Err(MetadataRefusal::WrongToken));
+        assert_eq!(sts.metadata_role(wrong, NOW), Err(MetadataRefusal::InvalidToken));
     }
     assert!(sts.metadata_role(Some(&brief), NOW + 999).is_ok());
-    assert_eq!(sts.metadata_role(Some(&brief), NOW + 1000), Err(MetadataRefusal::WrongToken));
+    assert_eq!(sts.metadata_role(Some(&brief), NOW + 1000), Err(MetadataRefusal::InvalidToken));
     assert_eq!(sts.metadata_key("other", Some(&token), NOW).err(), Some(MetadataRefusal::NoSuchRole));
 
     let mut get = |now: i64, change: &dyn Fn(&mut Sts)| {

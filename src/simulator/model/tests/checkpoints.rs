@@ -18,13 +18,13 @@ fn times(view: &CheckpointView) -> (Option<i64>, Option<i64>, Option<i64>) {
 fn checkpoints_are_synchronised_every_ten_seconds_counted_from_the_start_of_the_item() {
     let (mut model, _, _) = cloud();
     model.rules.idle_groups = ["GID_BILLING".to_owned()].into();
-    let mut seen = |at: i64, group: &str| times(&checkpoint(&mut model, "rmq-a", group, T0 + at));
-    assert_eq!(seen(5000, "GID_ORDERS"), (None, Some(5000), None));
-    let idle = seen(5000, "GID_BILLING").1;
-    assert_eq!(seen(10_099, "GID_ORDERS"), (None, Some(10_099), None));
-    assert_eq!(seen(10_100, "GID_ORDERS"), (Some(10_100), Some(10_100), Some(10_100)));
-    assert_eq!(seen(37_000, "GID_ORDERS"), (Some(30_100), Some(37_000), Some(30_100)));
-    assert_eq!(seen(37_000, "GID_BILLING"), (Some(30_100), idle, idle));
+    let mut observed = |at: i64, group: &str| times(&checkpoint(&mut model, "rmq-a", group, T0 + at));
+    assert_eq!(observed(5000, "GID_ORDERS"), (None, Some(5000), None));
+    let idle = observed(5000, "GID_BILLING").1;
+    assert_eq!(observed(10_099, "GID_ORDERS"), (None, Some(10_099), None));
+    assert_eq!(observed(10_100, "GID_ORDERS"), (Some(10_100), Some(10_100), Some(10_100)));
+    assert_eq!(observed(37_000, "GID_ORDERS"), (Some(30_100), Some(37_000), Some(30_100)));
+    assert_eq!(observed(37_000, "GID_BILLING"), (Some(30_100), idle, idle));
 }
 
 #[test]

@@ -336,8 +336,8 @@ fn a_console_can_change_everything_behind_the_operators_back() {
         assert_eq!(code(model.edit_plan(plan, &wrong, T0)), "InvalidParameter", "{wrong}");
     }
     model.set_item_topics(plan, ids.1, topics(("rmq-a", "x"), ("rmq-b", "y")), T0 + 100).unwrap();
-    let seen = model.inspect(T0 + 100).remove(0).items.remove(0).checkpoints.remove(0);
-    assert_eq!(seen.source_progress.topic_name, "x");
+    let checkpoint = model.inspect(T0 + 100).remove(0).items.remove(0).checkpoints.remove(0);
+    assert_eq!(checkpoint.source_progress.topic_name, "x");
     model.remove_item(plan, ids.1).unwrap();
     assert_eq!(code(model.get_item(REGION, ids, T0)), "DisasterRecoveryItem.NotFound");
     model.remove_plan(plan).unwrap();

@@ -10,12 +10,12 @@ impl Disks {
     /// StartReplicaGroupDrill, in the region of the secondary site: the drill's id.
     pub fn start_drill(&mut self, region: &str, group: &str, now: i64) -> Result<String, Failure> {
         self.advance(now);
-        let group = self.seen_group(region, group)?;
-        if group.on_secondary(region, &self.rules).is_err() {
+        let group = self.find_group(region, group)?;
+        if group.check_secondary_region(region, &self.rules).is_err() {
             let message = "The drill must be started in the destination region.";
             return Err(Failure::operation_denied("StartDrillShouldOnDestRegion", message));
         }
-        let members: Vec<_> = group.members(&self.pairs).map(|pair| pair.id.clone()).collect();
+        let members: Vec<_> = group.pairs_in(&self.pairs).map(|pair| pair.id.clone()).collect();
         if members.is_empty() {
             return Err(Failure::no_pair_in_group());
         }
@@ -49,21 +49,21 @@ impl Disks {
         now: i64,
     ) -> Result<EbsPage<DrillView>, Failure> {
         self.advance(now);
-        self.seen_group(region, group)?;
+        self.find_group(region, group)?;
         let wanted = |found: &&Drill| {
-            found.group == group && found.seen_in(region, &self.rules) && drill.is_none_or(|id| id == found.id)
+            found.group == group && found.is_visible_in(region, &self.rules) && drill.is_none_or(|id| id == found.id)
         };
         let drills = self.drills.values().filter(wanted);
-        Ok(paging.cut(drills.map(|drill| (drill.id.clone(), drill.view())).collect()))
+        Ok(paging.page(drills.map(|drill| (drill.id.clone(), drill.view())).collect()))
     }
 
     /// ClearReplicaGroupDrill, where the drill can be seen; refused while it is being made.
     pub fn clear_drill(&mut self, region: &str, (group, drill): (&str, &str), now: i64) -> Result<(), Failure> {
         self.advance(now);
-        self.seen_group(region, group)?;
+        self.find_group(region, group)?;
         let due = now + self.rules.delay_ms;
         let found = self.drills.get_mut(drill);
-        let found = found.filter(|found| found.group == group && found.seen_in(region, &self.rules));
+        let found = found.filter(|found| found.group == group && found.is_visible_in(region, &self.rules));
         let found = found.ok_or_else(Failure::no_such_resource)?;
         match found.status {
             DrillStatus::Executing => return Err(Failure::invalid_status()),

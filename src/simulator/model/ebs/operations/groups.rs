@@ -22,7 +22,7 @@ impl Disks {
         check_rpo(input.rpo)?;
         check_length("GroupName", input.name.as_ref(), 128)?;
         check_length("Description", input.description.as_ref(), 256)?;
-        self.has_room_for_a_group(region)?;
+        self.check_group_quota(region)?;
         let id = self.new_id("pg");
         let mut group = DiskGroup {
             id: id.clone(),
@@ -48,14 +48,14 @@ impl Disks {
         Ok(id)
     }
 
-    fn has_room_for_a_group(&self, region: &str) -> Result<(), Failure> {
-        let made_here = || self.groups.values().filter(|group| group.primary.region == region);
-        if self.rules.most_groups.is_some_and(|most| made_here().count() >= most) {
+    fn check_group_quota(&self, region: &str) -> Result<(), Failure> {
+        let created_here = || self.groups.values().filter(|group| group.primary.region == region);
+        if self.rules.max_groups.is_some_and(|most| created_here().count() >= most) {
             let message = "The quota of groups of this region is used up.";
             return Err(Failure::operation_denied("QuotaExceed", message));
         }
-        let empty = made_here().filter(|group| group.members(&self.pairs).next().is_none());
-        if self.rules.most_empty_groups.is_some_and(|most| empty.count() >= most) {
+        let empty = created_here().filter(|group| group.pairs_in(&self.pairs).next().is_none());
+        if self.rules.max_empty_groups.is_some_and(|most| empty.count() >= most) {
             let message = "There are too many groups without pairs.";
             return Err(Failure::operation_denied("TooMuchEmptyGroup", message));
         }
@@ -73,7 +73,7 @@ impl Disks {
         self.advance(now);
         let wanted = |group: &&DiskGroup| {
             let site = if group.production(&self.rules) == region { "production" } else { "backup" };
-            group.seen_in(region)
+            group.is_visible_in(region)
                 && filter.ids.as_ref().is_none_or(|ids| ids.contains(&group.id))
                 && filter.name.as_ref().is_none_or(|part| group.name.as_ref().is_some_and(|name| name.contains(part)))
                 && filter.site.as_deref().is_none_or(|wanted| wanted == site)
@@ -81,14 +81,14 @@ impl Disks {
                 && filter.tags.iter().all(|(key, value)| group.tags.get(key) == Some(value))
         };
         let groups = self.groups.values().filter(wanted);
-        paging.cut(groups.map(|group| (group.id.clone(), self.group_view(group, region))).collect())
+        paging.page(groups.map(|group| (group.id.clone(), self.group_view(group, region))).collect())
     }
 
     /// ModifyDiskReplicaGroup.
     pub fn modify_group(&mut self, region: &str, id: &str, input: DiskGroupInput, now: i64) -> Result<(), Failure> {
         self.advance(now);
-        let mut group = self.seen_group(region, id)?;
-        group.on_production(region, &self.rules)?;
+        let mut group = self.find_group(region, id)?;
+        group.check_production_region(region, &self.rules)?;
         check_rpo(input.rpo)?;
         check_length("GroupName", input.name.as_ref(), 128)?;
         check_length("Description", input.description.as_ref(), 256)?;
@@ -103,10 +103,10 @@ impl Disks {
     /// DeleteDiskReplicaGroup.
     pub fn delete_group(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
         self.advance(now);
-        let mut group = self.seen_group(region, id)?;
-        group.on_production(region, &self.rules)?;
+        let mut group = self.find_group(region, id)?;
+        group.check_production_region(region, &self.rules)?;
         group.allows(GroupOperation::Delete)?;
-        if group.members(&self.pairs).next().is_some() {
+        if group.pairs_in(&self.pairs).next().is_some() {
             let message = "The operation is not allowed because the group has pairs.";
             return Err(Failure::operation_denied("GroupHasPair", message));
         }

@@ -14,7 +14,7 @@ impl Disks {
         now: i64,
     ) -> Result<DiskPair, Failure> {
         self.advance(now);
-        let pair = self.seen_pair(region, id)?;
+        let pair = self.find_pair(region, id)?;
         if pair.group.is_some() {
             // The documents refuse it; the code is inferred.
             return Err(Failure::operation_refused("A pair of a group is started and stopped with its group."));

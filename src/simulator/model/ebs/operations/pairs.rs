@@ -8,7 +8,7 @@ use super::super::parameters::{Place, check_length, check_rpo, required};
 use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
 /// The most pairs that a group may have.
-const MOST_PAIRS: usize = 17;
+const MAX_PAIRS: usize = 17;
 
 impl Disks {
     /// CreateDiskReplicaPair: the pair's id.
@@ -78,7 +78,7 @@ impl Disks {
     ) -> EbsPage<DiskPairView> {
         self.advance(now);
         let wanted = |pair: &&DiskPair| {
-            pair.seen_in(region)
+            pair.is_visible_in(region)
                 && filter.ids.as_ref().is_none_or(|ids| ids.contains(&pair.id))
                 && filter.group.as_deref().is_none_or(|group| pair.group.as_deref().unwrap_or("-") == group)
                 && filter.name.as_ref().is_none_or(|part| pair.name.as_ref().is_some_and(|name| name.contains(part)))
@@ -86,14 +86,14 @@ impl Disks {
         let pairs = self.pairs.values().filter(wanted);
         let views = pairs.map(|pair| (pair.id.clone(), self.pair_view(pair, region)));
         let wanted_site = |view: &DiskPairView| filter.site.as_deref().is_none_or(|site| site == view.site);
-        paging.cut(views.filter(|(_, view)| wanted_site(view)).collect())
+        paging.page(views.filter(|(_, view)| wanted_site(view)).collect())
     }
 
     /// DeleteDiskReplicaPair, in the region of the primary disk. A pair in a group is refused (code inferred), the
     /// statuses are those of groups (inferred).
     pub fn delete_pair(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
         self.advance(now);
-        let mut pair = self.seen_pair(region, id)?;
+        let mut pair = self.find_pair(region, id)?;
         if pair.production(&self.rules) != region {
             return Err(Failure::not_on_standby());
         }
@@ -114,15 +114,15 @@ impl Disks {
     /// AddDiskReplicaPair.
     pub fn add_pair(&mut self, region: &str, (group, pair): (&str, &str), now: i64) -> Result<(), Failure> {
         self.advance(now);
-        let group = self.seen_group(region, group)?;
-        group.on_production(region, &self.rules)?;
-        let mut pair = self.seen_pair(region, pair)?;
+        let group = self.find_group(region, group)?;
+        group.check_production_region(region, &self.rules)?;
+        let mut pair = self.find_pair(region, pair)?;
         group.allows(GroupOperation::AddPair)?;
         let denied = |code: &str, message: &str| Err(Failure::operation_denied(code, message));
         if pair.group.is_some() {
             return denied("PairInAnotherGroup", "The pair is in a group already.");
         }
-        if group.members(&self.pairs).count() >= MOST_PAIRS {
+        if group.pairs_in(&self.pairs).count() >= MAX_PAIRS {
             return denied("PairsExceedInGroup", "The group has as many pairs as a group may have.");
         }
         if (&pair.source, &pair.destination) != (&group.source, &group.destination) {
@@ -141,11 +141,11 @@ impl Disks {
     /// RemoveDiskReplicaPair.
     pub fn remove_pair(&mut self, region: &str, (group, pair): (&str, &str), now: i64) -> Result<(), Failure> {
         self.advance(now);
-        let group = self.seen_group(region, group)?;
-        group.on_production(region, &self.rules)?;
-        let mut pair = self.seen_pair(region, pair)?;
+        let group = self.find_group(region, group)?;
+        group.check_production_region(region, &self.rules)?;
+        let mut pair = self.find_pair(region, pair)?;
         group.allows(GroupOperation::RemovePair)?;
-        if group.members(&self.pairs).next().is_none() {
+        if group.pairs_in(&self.pairs).next().is_none() {
             return Err(Failure::no_pair_in_group());
         }
         let denied = |code: &str, message: &str| Err(Failure::operation_denied(code, message));

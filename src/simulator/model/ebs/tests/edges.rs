@@ -22,7 +22,7 @@ fn normal() -> (Disks, String, String) {
 }
 
 /// Turns a normal group round: stopped and reversed at T0 + 4000.
-fn turn_round(disks: &mut Disks, group: &str) {
+fn reverse(disks: &mut Disks, group: &str) {
     disks.failover_group(THERE, group, T0 + 2000).unwrap();
     disks.reprotect_group(THERE, group, true, T0 + 3000).unwrap();
     assert_eq!(status(disks, group, T0 + 4000), S::Stopped);
@@ -31,11 +31,11 @@ fn turn_round(disks: &mut Disks, group: &str) {
 #[test]
 fn groups_are_limited_by_region_where_a_rule_says_so() {
     let (mut disks, ..) = group();
-    disks.rules.most_empty_groups = Some(1);
+    disks.rules.max_empty_groups = Some(1);
     let empty = disks.create_group(HERE, group_input(), T0 + 1000).unwrap();
     assert_eq!(code(disks.create_group(HERE, group_input(), T0 + 1000)), denied("TooMuchEmptyGroup"));
     disks.create_group("cn-beijing", group_input(), T0 + 1000).unwrap();
-    disks.rules.most_groups = Some(2);
+    disks.rules.max_groups = Some(2);
     assert_eq!(code(disks.create_group(HERE, group_input(), T0 + 1000)), denied("QuotaExceed"));
     disks.drop_group(&empty).unwrap();
     disks.create_group(HERE, group_input(), T0 + 1000).unwrap();
@@ -59,7 +59,7 @@ fn a_token_is_one_of_its_region_and_action() {
 
 #[test]
 fn both_regions_say_which_site_they_are() {
-    for (production, turned) in
+    for (production, reversed) in
         [(Production::Source, ("backup", "backup")), (Production::Primary, ("production", "production"))]
     {
         let (mut disks, group, _) = normal();
@@ -68,9 +68,9 @@ fn both_regions_say_which_site_they_are() {
         assert_eq!(sites(&mut disks, THERE, T0 + 2000), ("backup", "backup"));
         assert_eq!(code(disks.failover_group(HERE, &group, T0 + 2000)), denied("OperateNotAllowedForPrimary"));
         assert_eq!(code(disks.failover_group("cn-beijing", &group, T0 + 2000)), (404, "NoSuchResource".to_owned()));
-        turn_round(&mut disks, &group);
-        assert_eq!(sites(&mut disks, HERE, T0 + 4000), turned, "{production:?}");
-        assert_ne!(sites(&mut disks, THERE, T0 + 4000), turned, "{production:?}");
+        reverse(&mut disks, &group);
+        assert_eq!(sites(&mut disks, HERE, T0 + 4000), reversed, "{production:?}");
+        assert_ne!(sites(&mut disks, THERE, T0 + 4000), reversed, "{production:?}");
         let primary = if production == Production::Source { THERE } else { HERE };
         assert_eq!(code(disks.failover_group(primary, &group, T0 + 4000)), denied("OperateNotAllowedForPrimary"));
     }
@@ -80,7 +80,7 @@ fn both_regions_say_which_site_they_are() {
 fn a_drill_goes_on_where_it_was_started_when_its_group_turns_round() {
     let (mut disks, group, _) = normal();
     let drill = disks.start_drill(THERE, &group, T0 + 2000).unwrap();
-    turn_round(&mut disks, &group);
+    reverse(&mut disks, &group);
     let now = T0 + 4000;
     let shown = |disks: &mut Disks, region| {
         let page = disks.describe_drills(region, (&group, None), &all(), now).unwrap();
