@@ -137,7 +137,7 @@ impl Election {
         } else if seconds == Some(RELEASED_LEASE_SECONDS) {
             now
         } else {
-            // The holder did not release it: another actor removed the holder, who may not know yet.
+            // The holder did not release it: another actor cleared the holder, and that process may not know yet.
             self.observed.as_ref().map_or(now, |observed| observed.expires_at)
         };
         self.observed = Some(ObservedRecord { lease, exists: true, expires_at });

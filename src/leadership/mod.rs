@@ -86,7 +86,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate with its own client, whose requests time out after a few seconds and are not retried, see
+    /// A candidate with its own client. The client's requests time out after a few seconds and are not retried, see
     /// [`client_config`]. The candidate opens `fence` while it holds the lease. It calls `on_change` with true when it
     /// becomes the leader and with false when it stops.
     pub fn new(

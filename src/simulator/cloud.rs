@@ -1,4 +1,4 @@
-//! The state of a simulated cloud, and how it answers a request.
+//! The state of a simulated cloud, and its answers to requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,10 +14,10 @@ use super::record::RequestRecord;
 use super::signature::Nonces;
 use super::{signature, sts};
 
-/// How many requests are remembered; the oldest are forgotten first.
+/// Maximum number of recorded requests; the oldest are dropped first.
 const MAX_RECORDS: usize = 20_000;
 
-/// What is behind the lock.
+/// The state behind the lock of a [`Simulator`](super::Simulator).
 pub(super) struct Cloud {
     pub(super) config: Config,
     pub(super) model: Model,
@@ -25,7 +25,7 @@ pub(super) struct Cloud {
     pub(super) sts: Sts,
     pub(super) faults: Faults,
     nonces: Nonces,
-    /// By region, action and key: when the current second began, and the calls in it.
+    /// By region, action and key: the begin of the current second, ms since the epoch, and the calls in it.
     calls: HashMap<(String, &'static str, String), (i64, u32)>,
     pub(super) requests: VecDeque<RequestRecord>,
     pub(super) clock_offset_ms: i64,
@@ -45,13 +45,13 @@ impl Cloud {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(self.clock_offset_ms)
     }
 
-    /// A key by its id: one of those that were there from the beginning, or one that was issued.
+    /// The configured or issued key with this id.
     fn key(&self, id: &str) -> Option<AccessKey> {
         let known = self.config.keys.iter().find(|key| key.id == id).cloned();
         known.or_else(|| self.sts.issued_key(id).map(AccessKey::issued))
     }
 
-    /// Who a key stands for.
+    /// The identity behind a key.
     fn caller(&self, key_id: &str) -> Caller {
         match self.sts.issued_key(key_id) {
             Some(issued) => Caller::Role(issued.role_arn.clone()),

@@ -10,9 +10,9 @@ use super::http::Incoming;
 use super::model::Failure;
 use super::model::ebs::{DiskGroupInput, DiskPairInput, Disks, EbsPage, EbsPaging, GroupFilter, PairFilter};
 
-/// The product, as it starts the host name.
+/// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "ebs";
-/// The API's version, as `x-acs-version` must say it.
+/// The API version, the required value of `x-acs-version`.
 pub(super) const VERSION: &str = "2021-07-30";
 
 /// An operation.
@@ -40,7 +40,7 @@ pub(super) enum Operation {
 
 use Operation as O;
 
-/// Each operation by its action's name.
+/// Operations by action name.
 const ACTIONS: [(&str, Operation); 18] = [
     ("CreateDiskReplicaGroup", O::CreateGroup),
     ("DescribeDiskReplicaGroups", O::DescribeGroups),
@@ -62,7 +62,7 @@ const ACTIONS: [(&str, Operation); 18] = [
     ("ClearReplicaGroupDrill", O::ClearDrill),
 ];
 
-/// The parameters of a request, from its query and its form.
+/// Parameters of a request, from query and form.
 struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
@@ -83,13 +83,13 @@ impl Parameters {
         parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be an integer"))
     }
 
-    /// The SDK for Python says `True`, others say `true`.
+    /// The SDK for Python sends `True`, others send `true`.
     fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
         let parsed = self.text(name).map(|text| text.to_ascii_lowercase().parse());
         parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be true or false"))
     }
 
-    /// At most 100, with commas between.
+    /// A comma-separated list of at most 100 ids.
     fn ids(&self, name: &str) -> Result<Option<Vec<String>>, Failure> {
         let ids = self.text(name).map(|text| text.split(',').map(|id| id.trim().to_owned()).collect::<Vec<_>>());
         match ids {
@@ -152,7 +152,7 @@ impl Parameters {
 }
 
 impl Operation {
-    /// The operation that `x-acs-action` says, by POST or GET of `/`.
+    /// The operation that `x-acs-action` names, by POST or GET of `/`.
     pub(super) fn route(incoming: &Incoming) -> Option<Operation> {
         let rpc = incoming.path == "/" && [Method::POST, Method::GET].contains(&incoming.method);
         let action = incoming.header("x-acs-action").filter(|_| rpc)?;
@@ -164,13 +164,13 @@ impl Operation {
         ACTIONS.iter().find(|(_, operation)| *operation == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether it changes anything in the cloud.
+    /// Whether it can change the cloud.
     pub(super) fn is_changing(self) -> bool {
         !matches!(self, O::DescribeGroups | O::DescribePairs | O::DescribeDrills)
     }
 
-    /// Carries it out: the fields of the reply. What changes something is done once for each ClientToken, but for
-    /// ClearReplicaGroupDrill, which takes none.
+    /// Executes the operation and returns the fields of the reply. A changing operation is executed once for each
+    /// ClientToken, except ClearReplicaGroupDrill, which has no token.
     pub(super) fn perform(
         self,
         incoming: &Incoming,

@@ -20,34 +20,35 @@ impl Simulator {
         Simulator(Arc::new(Mutex::new(Cloud::new(config))))
     }
 
-    /// Adds a rule of misbehaviour behind those that there are.
+    /// Adds a fault behind the existing ones.
     pub fn add_fault(&self, fault: Fault) {
         self.lock().faults.add(fault);
     }
 
-    /// Ends all misbehaviour.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.lock().faults.clear();
     }
 
-    /// Every request that arrived since the start or the last [`Simulator::clear_requests`], in order; the admin API's
-    /// own are not among them. At most the last 20,000.
+    /// All requests since the start or the last [`Simulator::clear_requests`], in order, without those of the admin
+    /// API. At most the last 20,000.
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.lock().requests.iter().cloned().collect()
     }
 
-    /// Forgets the requests.
+    /// Deletes the records of all requests.
     pub fn clear_requests(&self) {
         self.lock().requests.clear();
     }
 
-    /// All plans of all regions as they are now, with items, checkpoints and clear passwords, for assertions; also
-    /// those that are not visible yet.
+    /// All plans of all regions with items, checkpoints and clear passwords, for assertions; includes plans that are
+    /// not visible yet.
     pub fn plans(&self) -> Vec<PlanView> {
         self.with_model(Model::inspect)
     }
 
-    /// Calls `f` with the model, which was moved to now, and now in ms since the epoch. No request is served meanwhile.
+    /// Advances the model to now and calls `f` with it and now, ms since the epoch. The simulator serves no request
+    /// meanwhile.
     pub fn with_model<R>(&self, f: impl FnOnce(&mut Model, i64) -> R) -> R {
         let mut cloud = self.lock();
         let now = cloud.now();
@@ -55,7 +56,8 @@ impl Simulator {
         f(&mut cloud.model, now)
     }
 
-    /// Calls `f` with the disks, which were moved to now, and now in ms since the epoch. No request is served meanwhile.
+    /// Advances the disks to now and calls `f` with them and now, ms since the epoch. The simulator serves no request
+    /// meanwhile.
     pub fn with_disks<R>(&self, f: impl FnOnce(&mut Disks, i64) -> R) -> R {
         let mut cloud = self.lock();
         let now = cloud.now();
@@ -63,52 +65,51 @@ impl Simulator {
         f(&mut cloud.disks, now)
     }
 
-    /// Calls `f` with the roles and the keys that were issued for them, and now in ms since the epoch. No request is served
-    /// meanwhile.
+    /// Calls `f` with the token service and now, ms since the epoch. The simulator serves no request meanwhile.
     pub fn with_sts<R>(&self, f: impl FnOnce(&mut Sts, i64) -> R) -> R {
         let mut cloud = self.lock();
         let now = cloud.now();
         f(&mut cloud.sts, now)
     }
 
-    /// Puts the simulator's clock `ms` ahead of (or, negative, behind) the machine's.
+    /// Sets the simulator's clock `ms` ahead of the machine's, or behind when negative.
     pub fn set_clock_offset_ms(&self, ms: i64) {
         self.lock().clock_offset_ms = ms;
     }
 
-    /// The simulator's clock, ms since the epoch.
+    /// Current time of the simulator's clock, ms since the epoch.
     pub fn now_ms(&self) -> i64 {
         self.lock().now()
     }
 
-    /// Replaces the access keys, as a rotation or the end of a token does. Those that were issued for roles stay.
+    /// Replaces the permanent access keys, as a rotation does. Keys that STS issued stay valid.
     pub fn set_keys(&self, keys: Vec<AccessKey>) {
         self.lock().config.keys = keys;
     }
 
-    /// Replaces the set of actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` is all that are signed.
+    /// Replaces the set of actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` means all signed actions.
     pub fn set_denied_actions<T: Into<String>>(&self, actions: impl IntoIterator<Item = T>) {
         self.lock().config.denied_actions = actions.into_iter().map(Into::into).collect();
     }
 
-    /// Changes the calls a second that are let through for each region, action and key, of RocketMQ and EBS.
+    /// Sets the allowed calls a second of RocketMQ and EBS for each region, action and key.
     pub fn set_rate_limit(&self, per_second: u32) {
         let config = &mut self.lock().config;
         (config.rate_limit_per_second, config.ebs_rate_limit_per_second) = (per_second, per_second);
     }
 
-    /// Changes the calls of STS a second that are let through for each region, action and key.
+    /// Sets the allowed calls a second of STS for each region, action and key.
     pub fn set_sts_rate_limit(&self, per_second: u32) {
         self.lock().config.sts_rate_limit_per_second = per_second;
     }
 
-    /// The region that requests to a loopback address are meant for.
+    /// The region of requests to a loopback address.
     pub fn default_region(&self) -> String {
         self.lock().config.default_region.clone()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Cloud> {
-        // A test that failed inside with_model must not hide its own message behind a poisoned lock.
+        // A test that fails inside with_model must show its own message, not that of a poisoned lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

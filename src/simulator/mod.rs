@@ -1,5 +1,5 @@
-//! The disaster-recovery side of Alibaba Cloud on loopback or in process: a pure model and an HTTP face that checks
-//! signatures. For the demo and the tests; it is never part of the operator's image.
+//! The disaster-recovery APIs of Alibaba Cloud on loopback or in process: a pure model behind an HTTP interface that
+//! checks signatures. For the demo and the tests; the operator's image does not contain it.
 
 mod admin;
 mod cloud;

@@ -2,33 +2,33 @@
 
 use serde::Serialize;
 
-/// One request that arrived, whether it was good or not. Neither headers nor bodies are kept, nor what is secret in a
-/// query, hence no secret.
+/// A request that arrived, accepted or refused. It holds no secret: headers and bodies are not kept, and secret query
+/// parameters are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
-    /// The action that method and path mean; else what `x-acs-action` or the parameter `Action` said; else nothing.
+    /// The action of method and path; else that of `x-acs-action` or the parameter `Action`; else empty.
     pub action: String,
-    /// The id of the key that it claimed.
+    /// The access key id that the request claims.
     pub access_key_id: Option<String>,
-    /// The ARN of the role that this key was issued for, if it was.
+    /// The ARN of the role that STS issued this key for, if it did.
     pub role: Option<String>,
-    /// The region that its host means.
+    /// The region of the host.
     pub region: Option<String>,
     /// The HTTP method.
     pub method: String,
     /// The path as sent.
     pub path: String,
-    /// The query, decoded; tokens in it are left out.
+    /// The decoded query; tokens are masked.
     pub query: Vec<(String, String)>,
-    /// The HTTP status of the answer, of one that a fault then lost too.
+    /// The HTTP status of the answer, also when a fault lost the answer.
     pub status: u16,
-    /// The code of the answer, `200` when all went well; empty for what has none.
+    /// The code of the answer: `200` on success, empty if the answer has none.
     pub code: String,
-    /// Whether the action changes anything in the cloud.
+    /// Whether the action can change the cloud.
     pub changing: bool,
-    /// The name of the fault that struck it.
+    /// The name of the fault that applied to it.
     pub fault: Option<String>,
-    /// When it arrived by the simulator's clock, ms since the epoch.
+    /// Arrival by the simulator's clock, ms since the epoch.
     pub at_ms: i64,
 }

@@ -10,14 +10,14 @@ use super::http::{Answer, BODY_LIMIT, Incoming};
 use super::model::Failure;
 
 impl Simulator {
-    /// The cloud as an HTTP service, to be called in process or served on a loopback address. Under `/_simulator` it
-    /// has the admin API, which asks for no signature.
+    /// An HTTP service, to call in process or to serve on a loopback address. `/_simulator` is the admin API, which
+    /// needs no signature.
     pub fn router(&self) -> Router {
         Router::new().nest("/_simulator", admin::router()).fallback(answer).with_state(self.clone())
     }
 }
 
-/// The one way in for the products' requests.
+/// Answers every request to a product.
 async fn answer(State(simulator): State<Simulator>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let answer = match axum::body::to_bytes(body, BODY_LIMIT).await {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::model::Failure;
 
-/// Why an admin call was not carried out.
+/// The refusal of an admin call.
 pub(super) struct Refused(StatusCode, String);
 
 impl Refused {
@@ -40,7 +40,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
-/// Turns a result of the model into an answer; `shown` turns its value into JSON.
+/// The answer for a result of the model; `shown` converts its value to JSON.
 pub(super) fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
     let refused = |failure: Failure| {
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);

@@ -47,7 +47,7 @@ struct Denied {
     actions: Vec<String>,
 }
 
-/// Body: `{"actions": ["…"]}`, all the actions that answer `NoPermission` from now on; `*` is every one, `[]` none.
+/// Body: `{"actions": ["…"]}`, all actions that answer `NoPermission` from now on; `*` means every action, `[]` none.
 async fn denied(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Denied { actions } = read(&body)?;
     simulator.set_denied_actions(actions);
@@ -60,7 +60,7 @@ struct Clock {
     offset_ms: i64,
 }
 
-/// Body: `{"offsetMs": 60000}` puts the simulator's clock ahead of the machine's.
+/// Body: `{"offsetMs": 60000}` sets the simulator's clock ahead of the machine's.
 async fn clock(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Clock { offset_ms } = read(&body)?;
     simulator.set_clock_offset_ms(offset_ms);

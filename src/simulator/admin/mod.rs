@@ -1,5 +1,5 @@
-//! The admin API under `/_simulator`: what tests and the demo do to the cloud behind the operator's back. JSON in and
-//! out, no signature; a refusal is `{"error": …}` with 400 or 404.
+//! The admin API under `/_simulator`: changes of the cloud behind the operator's back, for tests and the demo. JSON in
+//! and out, no signature; a refusal is `{"error": …}` with 400 or 404.
 
 mod accounts;
 mod answer;

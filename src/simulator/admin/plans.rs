@@ -37,7 +37,7 @@ async fn plans(State(simulator): State<Simulator>) -> Response {
     Json(simulator.plans()).into_response()
 }
 
-/// Body: that of CreateDisasterRecoveryPlan, all but `planName` optional, plus `regionId` and `items: [{topics}]`.
+/// Body: that of CreateDisasterRecoveryPlan plus `regionId` and `items: [{topics}]`; all but `planName` optional.
 async fn add_plan(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let foreign: ForeignPlan = read(&body)?;
     let region = simulator.default_region();
@@ -73,7 +73,7 @@ struct ItemEdit {
     topics: Option<Vec<Topic>>,
 }
 
-/// Body: `itemStatus` (OVERDUE_STOPPED is what arrears do) and/or `topics`, which replace those that there are.
+/// Body: `itemStatus` (arrears set OVERDUE_STOPPED) and/or `topics`, which replace the existing ones.
 async fn edit_item(State(simulator): State<Simulator>, Path(ids): Path<(String, String)>, body: Bytes) -> Answer {
     let ((plan, item), edit) = (numbers(&ids)?, read::<ItemEdit>(&body)?);
     let result = simulator.with_model(|model, now| {
@@ -93,8 +93,8 @@ async fn remove_item(State(simulator): State<Simulator>, Path(ids): Path<(String
     model_answer(simulator.with_model(|model, _| model.remove_item(plan, item)), |()| json!({"done": true}))
 }
 
-/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. It then stays so until it is
-/// synchronised by hand.
+/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. The times then stay until
+/// SyncDisasterRecoveryCheckpoint.
 async fn set_checkpoint(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
     let (id, times) = (number(&id)?, read::<CheckpointTimes>(&body)?);
     model_answer(simulator.with_model(|model, _| model.set_checkpoint(id, times)), |()| json!({"done": true}))

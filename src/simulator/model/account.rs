@@ -7,13 +7,12 @@ use super::item::Item;
 use super::plan::Plan;
 use super::rules::Rules;
 
-/// The whole state of the disaster-recovery side of one account, in all regions.
+/// The disaster-recovery state of one account in all regions.
 ///
-/// Every operation moves the state to its `now` first, so that what a caller sees depends on the calls and their times
-/// alone.
+/// Every operation first advances the state to its `now`, so that results depend only on the calls and their times.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// The rules; a test may change them at any time.
+    /// The rules, which a test may change at any time.
     pub rules: Rules,
     now: i64,
     pub(super) plans: BTreeMap<i64, Plan>,
@@ -25,7 +24,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// An empty account. Ids start where the documents' examples do: plans at 1300000016, items at 100070284.
+    /// An empty account. Ids start with the examples of the documentation: plans at 1300000016, items at 100070284.
     pub fn new(rules: Rules) -> Model {
         Model {
             rules,
@@ -39,9 +38,9 @@ impl Model {
         }
     }
 
-    /// Moves everything to `now`: finishes the changes that are due, consumes at the sources, synchronises checkpoints.
+    /// Advances the state to `now`: ends the changes that are due, consumes at the sources, synchronises checkpoints.
     ///
-    /// A clock that was set back finishes nothing early and synchronises nothing twice.
+    /// After the clock was set back, no change ends early and no checkpoint is synchronised twice.
     pub fn advance(&mut self, now: i64) {
         let before = self.now.min(now);
         self.now = now;
@@ -52,22 +51,22 @@ impl Model {
         }
     }
 
-    /// All plans of all regions, whatever Get and List would show.
+    /// All plans of all regions, also those that Get and List do not show.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
         self.plans.values()
     }
 
-    /// A plan by its id, in whatever region.
+    /// The plan with this id in any region.
     pub fn plan(&self, plan_id: i64) -> Option<&Plan> {
         self.plans.get(&plan_id)
     }
 
-    /// A plan by its id, to be changed without any rule applied.
+    /// The plan with this id, for changes without any rule.
     pub fn plan_mut(&mut self, plan_id: i64) -> Option<&mut Plan> {
         self.plans.get_mut(&plan_id)
     }
 
-    /// The plan of that id and region, or the cloud's answer when there is none.
+    /// The plan with this id in the region, or the cloud's refusal.
     pub(super) fn find(&self, region: &str, plan_id: i64) -> Result<&Plan, Failure> {
         self.plans.get(&plan_id).filter(|plan| plan.region_id == region).ok_or_else(Failure::plan_not_found)
     }
@@ -76,7 +75,7 @@ impl Model {
         self.plans.get_mut(&plan_id).filter(|plan| plan.region_id == region).ok_or_else(Failure::plan_not_found)
     }
 
-    /// As [`Model::find`], for the operations that only read: a plan that is still becoming visible is not there.
+    /// As [`Model::find`], for operations that only read: a plan that is not visible yet does not exist for them.
     pub(super) fn find_visible(&self, region: &str, plan_id: i64, now: i64) -> Result<&Plan, Failure> {
         Some(self.find(region, plan_id)?).filter(|plan| plan.visible_at <= now).ok_or_else(Failure::plan_not_found)
     }

@@ -1,4 +1,4 @@
-//! Checkpoints: how far one consumer group has come on either side of an item.
+//! Checkpoints: the progress of a consumer group at source and target of an item.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,38 +20,38 @@ pub struct Place {
 /// The progress of one consumer group in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub checkpoint_id: i64,
     /// The consumer group, of the same name on both sides.
     pub consumer_group_id: String,
-    /// Where the progress is taken from.
+    /// The source of the progress.
     pub source: Place,
-    /// Where it is brought to.
+    /// The target of the progress.
     pub target: Place,
-    /// When it was last synchronised, ms.
+    /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// How far the group has come at the source: the time of the message consumed last, ms.
+    /// Progress at the source: the time of the message consumed last, ms.
     pub source_time: i64,
-    /// How far it has come at the destination, ms; unknown before the first synchronisation.
+    /// Progress at the target, ms; unknown before the first synchronisation.
     pub target_time: Option<i64>,
-    /// Whether neither time nor the automatic synchronisation moves it: set with [`Model::set_checkpoint`], ended by
-    /// SyncCheckpoint.
+    /// Whether time and automatic synchronisation leave it alone.
+    /// [`Model::set_checkpoint`](super::Model::set_checkpoint) sets it, SyncCheckpoint clears it.
     pub held: bool,
 }
 
-/// Times to put in a checkpoint; what is absent stays.
+/// New times of a checkpoint; absent ones stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CheckpointTimes {
-    /// When it was last synchronised, ms.
+    /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// How far the source has come, ms.
+    /// Progress at the source, ms.
     pub source_time: Option<i64>,
-    /// How far the destination has come, ms.
+    /// Progress at the target, ms.
     pub target_time: Option<i64>,
 }
 
-/// A checkpoint as List shows it.
+/// A checkpoint as List returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointView {
@@ -61,12 +61,12 @@ pub struct CheckpointView {
     pub item_id: i64,
     /// The checkpoint's id.
     pub checkpoint_id: i64,
-    /// When it was last synchronised, ms; absent or 0 before the first time.
+    /// Time of the last synchronisation, ms; absent or 0 before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<i64>,
-    /// How far the source has come.
+    /// Progress at the source.
     pub source_progress: Progress,
-    /// How far the destination has come.
+    /// Progress at the target.
     pub target_progress: Progress,
 }
 
@@ -85,14 +85,14 @@ pub struct Progress {
     pub consumer_group_id: String,
     /// The topic.
     pub topic_name: String,
-    /// When the cloud last looked, ms: the time of the call (inferred).
+    /// Time of the cloud's last observation, ms: the time of the call (inferred).
     pub last_fetch_time: i64,
-    /// What it saw; absent at the destination before the first synchronisation (inferred).
+    /// The observed progress; absent at the target before the first synchronisation (inferred).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_data: Option<ProgressData>,
 }
 
-/// How far a group has come.
+/// Progress of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressData {
@@ -109,7 +109,7 @@ impl Checkpoint {
         self.last_sync_time = Some(at);
     }
 
-    /// The checkpoint as List shows it at `now`.
+    /// The checkpoint as List returns it at `now`.
     pub(super) fn view(&self, plan_id: i64, item_id: i64, rules: &Rules, now: i64) -> CheckpointView {
         let progress = |place: &Place, time: Option<i64>| Progress {
             region_id: place.region_id.clone(),

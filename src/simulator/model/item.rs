@@ -1,4 +1,4 @@
-//! Items: one mapping of a topic on one side to a topic on the other.
+//! Items: mappings of a topic on one instance to a topic on the other.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use super::instance::{Instance, allow};
 use super::rules::Rules;
 use super::text::{given, wall_time};
 
-/// The status of an item. The names are the API's; no document has the transitions (all inferred).
+/// The status of an item. The names are the API's; the transitions are not documented (all inferred).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ItemStatus {
-    /// Just added; becomes RUNNING by itself.
+    /// Just added; changes to RUNNING by itself.
     Creating,
     /// Being started, stopped or updated.
     Changing,
@@ -22,12 +22,12 @@ pub enum ItemStatus {
     Running,
     /// Stopped by StopItem.
     ManualStopped,
-    /// Stopped by the cloud because of arrears; cannot be started until they are settled.
+    /// Stopped by the cloud because of arrears; cannot be started until they are paid.
     OverdueStopped,
 }
 
 impl ItemStatus {
-    /// Whether it ends by itself; every change of the item is refused until then.
+    /// Whether it ends by itself; the cloud refuses every change of the item until then.
     pub fn is_transitional(self) -> bool {
         matches!(self, ItemStatus::Creating | ItemStatus::Changing)
     }
@@ -41,19 +41,19 @@ impl ItemStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Topic {
-    /// The instance's region; filled in when absent.
+    /// The instance's region; the cloud adds it when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// The instance's type; filled in when absent.
+    /// The instance's type; the cloud adds it when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    /// Which of the plan's two instances; required.
+    /// The id of one of the plan's two instances; required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
     /// The topic; required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_name: Option<String>,
-    /// Deprecated by the schema, still in the prose: taken and shown, without effect.
+    /// Deprecated in the schema, but documented: accepted and returned, without effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer_group_id: Option<String>,
     /// `Concurrently` or `Orderly`.
@@ -69,39 +69,39 @@ pub struct ItemInput {
     pub topics: Option<Vec<Topic>>,
 }
 
-/// A change of status that is under way.
+/// A change of status in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// The status that it ends in.
+    /// The status after the change.
     pub to: ItemStatus,
-    /// When it ends, ms.
+    /// End of the change, ms.
     pub at: i64,
 }
 
 /// One stored item.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub item_id: i64,
     /// The status now.
     pub status: ItemStatus,
-    /// What is under way, while the status is CREATING or CHANGING.
+    /// The change in progress, while the status is CREATING or CHANGING.
     pub change: Option<Change>,
     /// The two topics.
     pub topics: Vec<Topic>,
-    /// When it was added, ms.
+    /// Time of creation, ms.
     pub created_at: i64,
-    /// When it was last changed, ms.
+    /// Time of the last change, ms.
     pub updated_at: i64,
-    /// When Get and List begin to show it, ms.
+    /// Time from which Get and List return it, ms.
     pub visible_at: i64,
-    /// Since when it runs, ms; the automatic synchronisations are counted from here.
+    /// Time since which it runs, ms; automatic synchronisations count from it.
     pub running_since: Option<i64>,
     /// Its consumer progress.
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// An item as Get and List show it.
+/// An item as Get and List return it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemView {
@@ -113,19 +113,19 @@ pub struct ItemView {
     pub item_status: ItemStatus,
     /// The two topics.
     pub topics: Vec<Topic>,
-    /// Always empty; the cloud does not say what it holds.
+    /// Always empty; its content in the cloud is not documented.
     pub ext_info: BTreeMap<String, String>,
     /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
     pub create_time: String,
     /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
     pub update_time: String,
-    /// The checkpoints of all directions; only what [`Model::inspect`] returns has them.
+    /// The checkpoints of all directions; only [`Model::inspect`](super::Model::inspect) returns them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<CheckpointView>,
 }
 
 impl Item {
-    /// The item as Get and List show it.
+    /// The item as Get and List return it.
     pub fn view(&self, plan_id: i64) -> ItemView {
         ItemView {
             plan_id,
@@ -144,7 +144,7 @@ impl Item {
         ItemView { checkpoints: self.checkpoints.iter().map(view).collect(), ..self.view(plan_id) }
     }
 
-    /// Ends the change under way if it is due, and says whether the item runs because of it.
+    /// Ends a change that is due. True if the item runs because of it.
     pub(super) fn settle(&mut self, now: i64) -> bool {
         let Some(change) = self.change.filter(|change| change.at <= now) else {
             return false;
@@ -154,7 +154,7 @@ impl Item {
         change.to == ItemStatus::Running
     }
 
-    /// Puts the item in a status, whatever it was in.
+    /// Sets the status, whatever it was.
     pub(super) fn set_status(&mut self, status: ItemStatus, at: i64) {
         self.status = status;
         self.updated_at = at;
@@ -174,7 +174,7 @@ impl Item {
 }
 
 impl Item {
-    /// Makes the checkpoints that are missing and drops those of topics that the item no longer has.
+    /// Creates missing checkpoints and deletes those of topics that the item no longer has.
     pub(super) fn cover(
         &mut self,
         instances: &[Instance],
@@ -219,7 +219,7 @@ impl Item {
         self.checkpoints = covered;
     }
 
-    /// Lets the groups that consume at the source come to `now`, whether the item runs or not.
+    /// Advances the progress of consuming groups at the source to `now`, whether the item runs or not.
     pub(super) fn consume(&mut self, now: i64, rules: &Rules) {
         for checkpoint in &mut self.checkpoints {
             if !checkpoint.held && !rules.idle_groups.contains(&checkpoint.consumer_group_id) {
@@ -228,7 +228,8 @@ impl Item {
         }
     }
 
-    /// Does the automatic synchronisations that fall in `before..=now`. Only the last one shows, so that only it is done.
+    /// Executes the automatic synchronisations in `before..=now`. Only the last one has an effect, so only that one is
+    /// executed.
     pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
         let Some(since) = self.running_since else { return };
         let interval = rules.sync_interval_ms.max(1);
@@ -243,12 +244,12 @@ impl Item {
                 checkpoint.sync(last, live);
             }
         }
-        // What was consumed after the last synchronisation is the lag.
+        // Messages consumed after the last synchronisation are the lag.
         self.consume(now, rules);
     }
 }
 
-/// The two topics of an item, checked against the plan's instances, with what they leave out filled in.
+/// Checks the two topics of an item against the plan's instances and adds omitted fields.
 pub(super) fn checked(input: ItemInput, instances: &[Instance], rules: &Rules) -> Result<Vec<Topic>, Failure> {
     let mut topics = input.topics.ok_or_else(|| Failure::missing("topics"))?;
     if topics.len() != instances.len() {

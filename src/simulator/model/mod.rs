@@ -1,8 +1,8 @@
-//! What the simulated cloud remembers and how it moves: plain data, no clock (every time is an argument, in milliseconds
+//! The state of the simulated cloud and its changes: plain data, no clock (every time is an argument, in milliseconds
 //! since the epoch), no IO.
 //!
-//! Sources: help pages and SDK 5.1.0 of ApsaraMQ for RocketMQ, API version 2022-08-01. What those leave open is marked
-//! "inferred": a test must not take it for a promise of the cloud.
+//! Sources: help pages and SDK 5.1.0 of ApsaraMQ for RocketMQ, API version 2022-08-01. Behaviour that those do not
+//! document is marked "inferred": a test must not take it for a promise of the cloud.
 
 mod account;
 mod checkpoint;

@@ -10,7 +10,7 @@ use super::plan_type::PlanType;
 use super::rules::{PasswordEcho, Rules};
 use super::text::wall_time;
 
-/// The status of a plan. The API's third one, DELETED, is never seen: a deleted plan is not found (inferred).
+/// The status of a plan. The API's third status, DELETED, does not occur: a deleted plan is not found (inferred).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PlanStatus {
@@ -20,7 +20,7 @@ pub enum PlanStatus {
     Running,
 }
 
-/// The body of Create- and UpdatePlan. Absent fields are left as they are by an update.
+/// The body of Create- and UpdatePlan. An update leaves absent fields alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PlanInput {
@@ -34,22 +34,22 @@ pub struct PlanInput {
     pub instances: Option<Vec<Instance>>,
     /// Effective only together with `syncCheckpointEnabled`, and only one way.
     pub auto_sync_checkpoint: Option<bool>,
-    /// Whether consumer progress can be synchronised at all.
+    /// Whether consumer progress can be synchronised.
     pub sync_checkpoint_enabled: Option<bool>,
 }
 
 /// One stored plan.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub plan_id: i64,
-    /// The region whose endpoint created it, the only one that shows it (inferred).
+    /// The region of the endpoint that created it; other regions do not show it (inferred).
     pub region_id: String,
     /// The name.
     pub plan_name: String,
     /// The description.
     pub plan_desc: Option<String>,
-    /// One way or both.
+    /// The directions of replication.
     pub plan_type: PlanType,
     /// The two instances, passwords in clear.
     pub instances: Vec<Instance>,
@@ -57,30 +57,30 @@ pub struct Plan {
     pub auto_sync_checkpoint: bool,
     /// As in [`PlanInput`].
     pub sync_checkpoint_enabled: bool,
-    /// Shown as it is; the cloud does not say what it holds.
+    /// Returned unchanged; its content in the cloud is not documented.
     pub ext_info: BTreeMap<String, String>,
-    /// When it was created, ms.
+    /// Time of creation, ms.
     pub created_at: i64,
-    /// When it was last changed, ms.
+    /// Time of the last change, ms.
     pub updated_at: i64,
-    /// When Get and List begin to show it, ms.
+    /// Time from which Get and List return it, ms.
     pub visible_at: i64,
     /// Its items by id.
     pub items: BTreeMap<i64, Item>,
 }
 
-/// A plan as Get and List show it.
+/// A plan as Get and List return it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub plan_id: i64,
     /// The name.
     pub plan_name: String,
     /// The description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_desc: Option<String>,
-    /// One way or both.
+    /// The directions of replication.
     pub plan_type: PlanType,
     /// Whether any item runs.
     pub plan_status: PlanStatus,
@@ -96,20 +96,20 @@ pub struct PlanView {
     pub create_time: String,
     /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
     pub update_time: String,
-    /// The region that shows the plan; only what [`Model::inspect`] returns has it.
+    /// The region of the plan; only [`Model::inspect`](super::Model::inspect) returns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// The items; only what [`Model::inspect`] returns has them.
+    /// The items; only [`Model::inspect`](super::Model::inspect) returns them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemView>,
 }
 
-/// Which plans List returns.
+/// The filter of List.
 #[derive(Debug, Clone, Default)]
 pub struct PlanFilter {
-    /// Only plans that involve this instance.
+    /// Only plans with this instance.
     pub instance_id: Option<String>,
-    /// Only plans whose name or description contains this.
+    /// Only plans with this text in name or description.
     pub filter: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Plan {
         if runs { PlanStatus::Running } else { PlanStatus::Created }
     }
 
-    /// The plan as Get and List show it.
+    /// The plan as Get and List return it.
     pub fn view(&self, echo: PasswordEcho) -> PlanView {
         PlanView {
             plan_id: self.plan_id,
@@ -139,12 +139,12 @@ impl Plan {
         }
     }
 
-    /// Whether an item runs or is about to do something.
+    /// Whether an item runs or changes.
     pub(super) fn is_busy(&self) -> bool {
         self.items.values().any(|item| item.status == ItemStatus::Running || item.status.is_transitional())
     }
 
-    /// The ways that messages go, each from the index of its source to that of its destination.
+    /// The directions of replication, each from the index of its source to that of its target.
     pub(super) fn directions(&self) -> Vec<(usize, usize)> {
         match self.plan_type {
             PlanType::ActiveActive => vec![(0, 1), (1, 0)],

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
-/// Which way messages go.
+/// The directions of replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PlanType {
     /// One way, from the ACTIVE instance to the PASSIVE one.
     ActivePassive,
-    /// Both ways; consumer progress is then never synchronised by itself.
+    /// Both ways; the cloud never synchronises consumer progress automatically.
     ActiveActive,
 }
 

@@ -1,10 +1,10 @@
-//! The rules by which one simulated cloud behaves.
+//! Rules of one simulated cloud.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// How a stored password comes back in Get and List; the SDK's response type has the field, no page says what is in it
+/// How Get and List return a stored password. The SDK's response type has the field; no page documents its content
 /// (inferred, hence all three).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -12,34 +12,35 @@ pub enum PasswordEcho {
     /// As `******`.
     #[default]
     Masked,
-    /// As it was given.
+    /// In clear.
     Clear,
-    /// Not at all.
+    /// Absent.
     Omitted,
 }
 
-/// The rules by which one simulated cloud behaves.
+/// Rules of one simulated cloud.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// How long an item stays CREATING or CHANGING, in ms.
+    /// Time that an item stays CREATING or CHANGING, ms.
     pub delay_ms: i64,
-    /// How long a created plan or item stays unseen by Get and List, in ms.
+    /// Time until Get and List show a created plan or item, ms.
     pub visibility_delay_ms: i64,
-    /// The time between two automatic synchronisations of a running item, in ms (the cloud: 10 s).
+    /// Time between two automatic synchronisations of a running item, ms (the cloud: 10 s).
     pub sync_interval_ms: i64,
-    /// The ALIYUN_ROCKETMQ instances that exist; none given: all do. An unknown one is `Instance.NotFound`.
+    /// The ALIYUN_ROCKETMQ instances that exist; all when absent. An unknown one is `Instance.NotFound`.
     pub instances: Option<BTreeSet<String>>,
-    /// The topics that exist on ALIYUN_ROCKETMQ instances; none given: all do. An unknown one is `Topic.NotFound`.
+    /// The topics that exist on ALIYUN_ROCKETMQ instances; all when absent. An unknown one is `Topic.NotFound`.
     pub topics: Option<BTreeSet<String>>,
-    /// The consumer groups that subscribe to every topic on both sides; each gives a checkpoint an item and direction.
+    /// The consumer groups that subscribe to every topic on both sides; each has a checkpoint for each item and
+    /// direction.
     pub consumer_groups: Vec<String>,
-    /// The groups that do not consume at the source: their timestamp stays where it was.
+    /// The groups that do not consume at the source: their timestamp does not change.
     pub idle_groups: BTreeSet<String>,
-    /// Whether UpdatePlan is allowed while an item runs; the documents do not say (inferred: no).
+    /// Whether UpdatePlan is allowed while an item runs; the documentation does not say (inferred: no).
     pub update_while_running: bool,
-    /// How passwords come back.
+    /// How Get and List return passwords.
     pub password_echo: PasswordEcho,
-    /// Whether a checkpoint that was never synchronised says `lastSyncTime: 0` instead of nothing.
+    /// Whether a checkpoint without a synchronisation has `lastSyncTime: 0` instead of no such field.
     pub never_synced_as_zero: bool,
 }
 

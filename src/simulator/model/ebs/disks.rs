@@ -1,4 +1,4 @@
-//! The disks' side of one account.
+//! The state of the disks of one account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use super::pair::{DiskPair, DiskPairView};
 use super::parameters::{RPO, tags};
 use super::rules::DiskRules;
 
-/// The disks' side of one account, in all regions.
+/// The disks of one account in all regions.
 #[derive(Debug, Clone)]
 pub struct Disks {
-    /// The rules; a test may change them at any time.
+    /// The rules, which a test may change at any time.
     pub rules: DiskRules,
     pub(super) now: i64,
     pub(super) groups: BTreeMap<String, DiskGroup>,
@@ -24,12 +24,12 @@ pub struct Disks {
     pub(super) drills: BTreeMap<String, Drill>,
     pub(super) attached: BTreeSet<String>,
     pub(super) frozen: bool,
-    /// By region, action and token: the request and its result.
+    /// By region, action and token: the first request and its result.
     tokens: BTreeMap<(String, String, String), (String, Value)>,
     next_id: u32,
 }
 
-/// Everything as it is, for assertions and the admin API.
+/// The complete state, for assertions and the admin API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DiskInspection {
@@ -37,9 +37,9 @@ pub struct DiskInspection {
     pub groups: Vec<DiskGroupView>,
     /// All pairs.
     pub pairs: Vec<DiskPairView>,
-    /// All drills, those too whose group is gone.
+    /// All drills, also those of deleted groups.
     pub drills: Vec<DrillView>,
-    /// The disks that are attached to an instance.
+    /// The disks attached to an instance.
     pub attached_disks: BTreeSet<String>,
 }
 
@@ -50,7 +50,7 @@ impl Disks {
         Disks { rules, now: 0, groups, pairs, drills, attached, frozen: false, tokens, next_id: 1 }
     }
 
-    /// Moves everything to `now`: ends the transitions that are due and makes recovery points.
+    /// Advances the state to `now`: ends the transitions that are due and creates recovery points.
     pub fn advance(&mut self, now: i64) {
         self.now = now;
         let Disks { rules, groups, pairs, drills, frozen, .. } = self;
@@ -59,17 +59,17 @@ impl Disks {
         drills.retain(|_, drill| drill.advance(now));
     }
 
-    /// A group by its id, in whatever region.
+    /// The group with this id in any region.
     pub fn group(&self, id: &str) -> Option<&DiskGroup> {
         self.groups.get(id)
     }
 
-    /// A pair by its id, in whatever region.
+    /// The pair with this id in any region.
     pub fn pair(&self, id: &str) -> Option<&DiskPair> {
         self.pairs.get(id)
     }
 
-    /// Everything as it is.
+    /// The complete state.
     pub fn inspect(&self) -> DiskInspection {
         let production = |group: &DiskGroup| group.production(&self.rules).to_owned();
         DiskInspection {
@@ -80,9 +80,9 @@ impl Disks {
         }
     }
 
-    /// Does `call` once for each ClientToken of a region and action: the same request again has the first result again,
-    /// another one with the same token is refused. `request` is everything else that the call consists of. A call that
-    /// is refused uses no token up (inferred).
+    /// Executes `call` once for each ClientToken of a region and action. The same request again has the first result; a
+    /// different request with the same token is refused. `request` is everything else in the call. A refused call does
+    /// not use its token (inferred).
     pub fn once(
         &mut self,
         (region, action, token): (&str, &str, Option<&str>),
@@ -106,7 +106,7 @@ impl Disks {
         Ok(result)
     }
 
-    /// The group, if it can be seen in that region.
+    /// The group, if it is visible in that region.
     pub(super) fn find_group(&self, region: &str, id: &str) -> Result<DiskGroup, Failure> {
         let group = self.groups.get(id).filter(|group| group.is_visible_in(region));
         group.cloned().ok_or_else(Failure::no_such_resource)

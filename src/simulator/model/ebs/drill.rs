@@ -1,4 +1,4 @@
-//! Drills: copies of the secondary disks at the last recovery point, while replication goes on.
+//! Drills: copies of the secondary disks at the last recovery point, while replication continues.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use super::rules::DiskRules;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillStatus {
-    /// Its disks are being made.
+    /// Its disks are being created.
     Executing,
-    /// Its disks are there.
+    /// Its disks exist.
     Executed,
-    /// Its disks could not be made.
+    /// Creating its disks failed.
     ExecuteFailed,
     /// Its disks are being deleted.
     Clearing,
-    /// Its disks could not be deleted.
+    /// Deleting its disks failed.
     ClearFailed,
 }
 
@@ -27,21 +27,21 @@ pub struct Drill {
     pub id: String,
     /// The group.
     pub group: String,
-    /// Where it was started and its disks are, whichever way the group replicates since.
+    /// The region where it was started and its disks are, also after the group was reversed.
     pub region: String,
     /// Its status.
     pub status: DrillStatus,
-    /// The recovery point that its disks have, ms since the epoch.
+    /// The recovery point of its disks, ms since the epoch.
     pub recover_point: i64,
-    /// When it began, ms since the epoch.
+    /// Start, ms since the epoch.
     pub started_at: i64,
-    /// Whether what it does next fails.
+    /// Whether its next transition fails.
     pub fail_next: bool,
     pub(super) pairs: Vec<(String, String)>,
     pub(super) due: Option<i64>,
 }
 
-/// A pair of a drill as it is sent.
+/// A pair of a drill in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the API's own names")]
@@ -51,7 +51,7 @@ pub struct DrillPair {
     pub drill_disk_status: &'static str,
 }
 
-/// A drill as it is sent.
+/// A drill in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the API's own names")]
@@ -70,7 +70,7 @@ impl Drill {
         rules.drills_in_both_regions || self.region == region
     }
 
-    /// Whether it is still there.
+    /// Ends a transition that is due. False when the drill is cleared.
     pub(super) fn advance(&mut self, now: i64) -> bool {
         if self.due.is_none_or(|due| due > now) {
             return true;

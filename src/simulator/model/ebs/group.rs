@@ -21,30 +21,30 @@ pub struct DiskGroup {
     pub description: Option<String>,
     /// Whether recovery time control is on.
     pub enable_rtc: bool,
-    /// The resource group that it is in.
+    /// Its resource group.
     pub resource_group_id: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its status.
     pub status: ReplicaStatus,
-    /// Where data comes from now.
+    /// The present source of replication.
     pub source: Place,
-    /// Where data goes to now.
+    /// The present destination of replication.
     pub destination: Place,
-    /// The source at creation; stays when replication is turned round.
+    /// The source at creation; stays when replication is reversed.
     pub primary: Place,
     /// The destination at creation.
     pub standby: Place,
     /// The last recovery point on the secondary site, ms since the epoch.
     pub last_recover_point: Option<i64>,
-    /// Whether the next transition that can fail does.
+    /// Whether the next transition that can fail fails.
     pub fail_next: bool,
     pub(super) transition: Option<Transition>,
     pub(super) normal_since: i64,
     pub(super) last_one_shot: Option<i64>,
 }
 
-/// What CreateDiskReplicaGroup and ModifyDiskReplicaGroup are given; Modify takes the first four.
+/// Parameters of CreateDiskReplicaGroup and ModifyDiskReplicaGroup; Modify uses the first four.
 #[derive(Debug, Clone, Default)]
 pub struct DiskGroupInput {
     /// `GroupName`.
@@ -67,10 +67,10 @@ pub struct DiskGroupInput {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What DescribeDiskReplicaGroups picks by.
+/// The filter of DescribeDiskReplicaGroups.
 #[derive(Debug, Clone, Default)]
 pub struct GroupFilter {
-    /// Ids; none given: all.
+    /// Ids; all groups when absent.
     pub ids: Option<Vec<String>>,
     /// A part of the name.
     pub name: Option<String>,
@@ -78,11 +78,11 @@ pub struct GroupFilter {
     pub site: Option<String>,
     /// The resource group.
     pub resource_group_id: Option<String>,
-    /// Tags that it must have.
+    /// Required tags.
     pub tags: BTreeMap<String, String>,
 }
 
-/// A group as it is sent.
+/// A group in an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the API's own names")]
@@ -113,7 +113,7 @@ pub struct DiskGroupView {
 }
 
 impl DiskGroup {
-    /// The region that counts as the production site.
+    /// The region of the production site.
     pub fn production(&self, rules: &DiskRules) -> &str {
         match rules.production {
             Production::Source => &self.source.region,
@@ -132,12 +132,12 @@ impl DiskGroup {
         self.source.region == region || self.destination.region == region
     }
 
-    /// Must be called in the production region; either will do where both sites are in one region.
+    /// Refuses a call outside the production region. With both sites in one region that region accepts every call.
     pub(super) fn check_production_region(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
         if self.production(rules) == region { Ok(()) } else { Err(Failure::not_on_standby()) }
     }
 
-    /// Must be called in the region of the secondary site.
+    /// Refuses a call outside the region of the secondary site.
     pub(super) fn check_secondary_region(&self, region: &str, rules: &DiskRules) -> Result<(), Failure> {
         if self.secondary(rules) == region { Ok(()) } else { Err(Failure::not_on_primary()) }
     }
@@ -164,7 +164,7 @@ impl DiskGroup {
         self.set_status(status, pairs);
     }
 
-    /// Sets its status and that of its pairs; ends no transition.
+    /// Sets the status of the group and its pairs; keeps the transition.
     pub(super) fn set_status(&mut self, status: ReplicaStatus, pairs: &mut BTreeMap<String, DiskPair>) {
         self.status = status;
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
@@ -179,7 +179,7 @@ impl DiskGroup {
         }
     }
 
-    /// Whether it is still there.
+    /// Ends a transition that is due and creates recovery points. False when the group is deleted.
     pub(super) fn advance(
         &mut self,
         now: i64,
@@ -214,7 +214,7 @@ impl DiskGroup {
         true
     }
 
-    /// Turns the direction round: data flows the other way, the sites stay. Nothing was copied that way yet.
+    /// Swaps source and destination; the sites stay. No full copy in the new direction exists yet.
     fn reverse(&mut self, pairs: &mut BTreeMap<String, DiskPair>) {
         std::mem::swap(&mut self.source, &mut self.destination);
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {

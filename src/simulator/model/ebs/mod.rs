@@ -1,7 +1,7 @@
-//! The replication groups, pairs and drills of disks as EBS 2021-07-30 has them: plain data, every time an argument.
+//! Replication groups, pairs and drills of disks as in EBS 2021-07-30: plain data, every time an argument.
 //!
-//! Sources: help pages, SDK 5.0.1 and the API's metadata. What those leave open is marked "inferred": a test must not
-//! take it for a promise of the cloud.
+//! Sources: help pages, SDK 5.0.1 and the API's metadata. Behaviour that those do not document is marked "inferred": a
+//! test must not take it for a promise of the cloud.
 
 mod disks;
 mod drift;

@@ -1,8 +1,8 @@
-//! Both paging styles of EBS: by token and by number.
+//! The two paging styles of EBS: by token and by number.
 
 use super::super::failure::Failure;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EbsPaging {
     by_token: bool,
@@ -11,23 +11,23 @@ pub struct EbsPaging {
     size: usize,
 }
 
-/// One part of a list.
+/// A part of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EbsPage<T> {
     /// The entries, by ascending id (order inferred).
     pub list: Vec<T>,
-    /// What asks for the rest, if there is any.
+    /// The token for the rest, if there is any.
     pub next_token: Option<String>,
-    /// How many there are, the page's number and its size; not with the token style, whose TotalCount is invalid.
+    /// Total, page number and page size; absent in the token style, whose TotalCount is invalid.
     pub numbers: Option<(usize, usize, usize)>,
 }
 
-/// What a token starts with; the rest is the last id seen.
+/// The prefix of a token; the rest is the last id on the page.
 const TOKEN: &str = "after:";
 
 impl EbsPaging {
     /// `MaxResults` (1 to 500, default 10) and `NextToken`, or `PageNumber` (from 1) and `PageSize` (1 to 100, default
-    /// 10). With neither style the first page comes with a token too.
+    /// 10). Without either style the first page has a token too.
     pub fn new(
         max_results: Option<i64>,
         next_token: Option<&str>,
@@ -60,7 +60,7 @@ impl EbsPaging {
         Ok(EbsPaging { by_token, after, number, size })
     }
 
-    /// Cuts the part out of all that there is, in ascending order of ids.
+    /// The part of a complete list, which is in ascending order of ids.
     pub(super) fn page<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
         let total = all.len();
         let skip = if self.by_token {

@@ -17,27 +17,27 @@ pub struct DiskPair {
     pub name: Option<String>,
     /// Its description.
     pub description: Option<String>,
-    /// The group that it is in.
+    /// Its group.
     pub group: Option<String>,
-    /// The disk that data comes from now.
+    /// The present source disk.
     pub source_disk: String,
-    /// The disk that data goes to now.
+    /// The present destination disk.
     pub destination_disk: String,
-    /// Where data comes from now.
+    /// The present source of replication.
     pub source: Place,
-    /// Where data goes to now.
+    /// The present destination of replication.
     pub destination: Place,
-    /// Where it came from at creation.
+    /// The source at creation.
     pub primary: Place,
-    /// Where it went to at creation.
+    /// The destination at creation.
     pub standby: Place,
-    /// Its status; its group's, once that does anything.
+    /// Its status; that of its group after the first operation on the group.
     pub status: ReplicaStatus,
-    /// Why it is `invalid`, such as `DeviceRemoved`.
+    /// The reason of status `invalid`, such as `DeviceRemoved`.
     pub status_message: Option<String>,
     /// Its last recovery point, ms since the epoch.
     pub last_recover_point: Option<i64>,
-    /// Whether a full copy was made in the direction that it has now.
+    /// Whether a full copy in the present direction completed.
     pub synced: bool,
     pub(super) charge_type: String,
     pub(super) enable_rtc: bool,
@@ -49,7 +49,7 @@ pub struct DiskPair {
     pub(super) last_one_shot: Option<i64>,
 }
 
-/// What CreateDiskReplicaPair is given.
+/// Parameters of CreateDiskReplicaPair.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "the API's own names")]
 pub struct DiskPairInput {
@@ -67,12 +67,12 @@ pub struct DiskPairInput {
     pub tags: BTreeMap<String, String>,
 }
 
-/// What DescribeDiskReplicaPairs picks by.
+/// The filter of DescribeDiskReplicaPairs.
 #[derive(Debug, Clone, Default)]
 pub struct PairFilter {
-    /// Ids; none given: all.
+    /// Ids; all pairs when absent.
     pub ids: Option<Vec<String>>,
-    /// The group; `-` is none.
+    /// The group; `-` means none.
     pub group: Option<String>,
     /// A part of the name.
     pub name: Option<String>,
@@ -80,7 +80,7 @@ pub struct PairFilter {
     pub site: Option<String>,
 }
 
-/// A pair as it is sent.
+/// A pair in an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the API's own names")]
@@ -123,7 +123,7 @@ impl DiskPair {
         self.source_disk == disk || self.destination_disk == disk
     }
 
-    /// The region that counts as the production site; as that of its group.
+    /// The region of the production site, as for its group.
     pub(super) fn production(&self, rules: &DiskRules) -> &str {
         match rules.production {
             Production::Source => &self.source.region,
@@ -131,7 +131,7 @@ impl DiskPair {
         }
     }
 
-    /// Whether it is still there.
+    /// Ends a transition that is due and creates recovery points. False when the pair is deleted.
     pub(super) fn advance(&mut self, now: i64, rules: &DiskRules, frozen: bool) -> bool {
         if let Some(Transition { to, due }) = self.transition.filter(|transition| transition.due <= now) {
             let from = std::mem::replace(&mut self.status, to);

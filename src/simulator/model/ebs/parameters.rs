@@ -15,7 +15,7 @@ pub struct Place {
     pub zone: String,
 }
 
-/// A tag as it is sent.
+/// A tag in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tag {
@@ -29,7 +29,7 @@ pub(super) fn tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect()
 }
 
-/// The only recovery point objective that there is, s.
+/// The only allowed recovery point objective, s.
 pub(super) const RPO: i64 = 900;
 
 pub(super) fn check_rpo(rpo: Option<i64>) -> Result<(), Failure> {

@@ -1,41 +1,41 @@
-//! The rules by which the simulated disks behave.
+//! Rules of the simulated disks.
 
-/// Which region counts as the production site once replication runs the other way round. The documents say that the
-/// sites "remain unchanged" and that data then flows from the secondary to the primary one; which region then takes
-/// which operation they do not say.
+/// The production site after replication was reversed. The documentation says that the sites "remain unchanged" and
+/// that data then flows from the secondary to the primary site. It does not say which region then accepts which
+/// operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Production {
-    /// The region that data comes from (inferred).
+    /// The region of the source (inferred).
     #[default]
     Source,
     /// The region that was production when the group was created.
     Primary,
 }
 
-/// The rules by which the simulated disks behave.
+/// Rules of the simulated disks.
 #[derive(Debug, Clone)]
 pub struct DiskRules {
-    /// How long every status lasts that passes by itself, in ms.
+    /// Duration of every transitional status, ms.
     pub delay_ms: i64,
-    /// How long the first full copy takes, in ms; the delay where nothing is given.
+    /// Duration of the first full copy, ms; `delay_ms` when absent.
     pub initial_sync_ms: Option<i64>,
-    /// The time between two recovery points while replication is normal, in ms (the cloud: up to 15 minutes).
+    /// Time between two recovery points while replication is normal, ms (the cloud: up to 15 minutes).
     pub cycle_ms: i64,
-    /// The least time between two one-shot synchronisations, in ms (the cloud: half of the RPO of 900 s).
+    /// Minimum time between two one-shot synchronisations, ms (the cloud: half of the RPO of 900 s).
     pub one_shot_interval_ms: i64,
-    /// Which region counts as production after a reversal.
+    /// The production site after a reversal.
     pub production: Production,
-    /// The most groups that a region has as their first production: `OperationDenied.QuotaExceed` beyond. None given: no
-    /// limit (the cloud's is not documented; what counts is inferred).
+    /// Maximum number of groups with their first production site in a region: `OperationDenied.QuotaExceed` beyond. No
+    /// limit when absent (the cloud's limit is not documented; the groups that count are inferred).
     pub max_groups: Option<usize>,
-    /// The most of those that may be without pairs: `OperationDenied.TooMuchEmptyGroup` beyond. None given: no limit (the
-    /// cloud's is not documented; what counts is inferred).
+    /// Maximum number of those groups without pairs: `OperationDenied.TooMuchEmptyGroup` beyond. No limit when absent
+    /// (the cloud's limit is not documented; the groups that count are inferred).
     pub max_empty_groups: Option<usize>,
-    /// Whether drills are shown and cleared in both regions of their group. The documents name the secondary site for
-    /// starting one and do not say more (inferred: only where it was started, where its disks are).
+    /// Whether both regions of a group show and clear its drills. The documentation names the secondary site for
+    /// starting a drill and says no more (inferred: only the region where it was started and its disks are).
     pub drills_in_both_regions: bool,
-    /// Whether Source* and Destination* name what they named at creation, also after a reversal. The documents do not say
-    /// (that they change round is inferred).
+    /// Whether Source* and Destination* keep their values from creation after a reversal. The documentation does not
+    /// say (inferred: they swap).
     pub site_names_fixed: bool,
 }
 

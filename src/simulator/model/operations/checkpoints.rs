@@ -7,7 +7,8 @@ use super::super::page::{Page, Paging};
 use super::super::text::given;
 
 impl Model {
-    /// ListDisasterRecoveryCheckpoints: those whose source is `instance_id`; none unless the plan synchronises.
+    /// ListDisasterRecoveryCheckpoints: those with the source `instance_id`; none unless synchronisation is enabled for
+    /// the plan.
     pub fn list_checkpoints(
         &mut self,
         region: &str,
@@ -33,7 +34,7 @@ impl Model {
         Ok(paging.page(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
     }
 
-    /// SyncDisasterRecoveryCheckpoint: once, whether the group is online at the destination or not.
+    /// SyncDisasterRecoveryCheckpoint: synchronises once, also if the group is offline at the target.
     pub fn sync_checkpoint(
         &mut self,
         region: &str,

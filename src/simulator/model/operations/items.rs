@@ -30,7 +30,7 @@ impl Model {
         Ok(item_id)
     }
 
-    /// UpdateDisasterRecoveryItem: CHANGING, then what it was before.
+    /// UpdateDisasterRecoveryItem: CHANGING, then the former status.
     pub fn update_item(&mut self, region: &str, ids: (i64, i64), input: ItemInput, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let rules = self.rules.clone();
@@ -73,7 +73,7 @@ impl Model {
         Ok(())
     }
 
-    /// DeleteDisasterRecoveryItem: only a stopped one.
+    /// DeleteDisasterRecoveryItem: only a stopped item.
     pub fn delete_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
         self.advance(now);
         let plan = self.find_mut(region, ids.0)?;
@@ -90,7 +90,7 @@ impl Model {
         Ok(self.visible_item(region, ids, now)?.1.view(ids.0))
     }
 
-    /// ListDisasterRecoveryItems: of one topic name exactly, or of names that contain `filter`.
+    /// ListDisasterRecoveryItems: with exactly this topic name, or with `filter` in a topic name.
     pub fn list_items(
         &mut self,
         region: &str,

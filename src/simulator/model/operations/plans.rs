@@ -14,7 +14,7 @@ use super::super::text::given;
 impl Model {
     /// CreateDisasterRecoveryPlan: the new plan's id.
     ///
-    /// No client token and no unique name: a request that is sent twice creates two plans.
+    /// There is no client token and no unique name: a repeated request creates a second plan.
     pub fn create_plan(&mut self, region: &str, input: PlanInput, now: i64) -> Result<i64, Failure> {
         self.advance(now);
         let plan_name = given(input.plan_name.as_ref()).ok_or_else(|| Failure::missing("planName"))?.to_owned();
@@ -43,7 +43,7 @@ impl Model {
         Ok(plan_id)
     }
 
-    /// UpdateDisasterRecoveryPlan: all of it or nothing.
+    /// UpdateDisasterRecoveryPlan: changes every given field or, on a refusal, none.
     pub fn update_plan(&mut self, region: &str, plan_id: i64, input: PlanInput, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let rules = self.rules.clone();
@@ -96,7 +96,7 @@ impl Model {
         paging.page(plans, true)
     }
 
-    /// DeleteDisasterRecoveryPlan: with all its items, once none of them runs or changes.
+    /// DeleteDisasterRecoveryPlan: deletes a plan and its items when no item runs or changes.
     pub fn delete_plan(&mut self, region: &str, plan_id: i64, now: i64) -> Result<(), Failure> {
         self.advance(now);
         if self.find(region, plan_id)?.is_busy() {
@@ -106,7 +106,7 @@ impl Model {
         Ok(())
     }
 
-    /// All plans of all regions with their items and checkpoints, passwords in clear: for assertions, not for the wire.
+    /// All plans of all regions with items, checkpoints and clear passwords, for assertions only.
     pub fn inspect(&mut self, now: i64) -> Vec<PlanView> {
         self.advance(now);
         let plan_view = |plan: &Plan| PlanView {

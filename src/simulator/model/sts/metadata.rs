@@ -3,21 +3,21 @@
 use super::issued::Issued;
 use super::service::Sts;
 
-/// How long a key of the metadata lives, s.
+/// Lifetime of a key of the metadata service, s.
 const KEY_SECONDS: i64 = 6 * 3600;
-/// The longest life of a token, s.
+/// Maximum lifetime of a metadata token, s.
 const MAX_TOKEN_SECONDS: i64 = 21_600;
-/// The session that the instance's keys belong to.
+/// The session name of the instance's keys.
 const SESSION: &str = "vm-ram-i-sim00000001";
 
-/// Why the metadata are not told. They have no codes.
+/// A refusal of the metadata service, which has no codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataRefusal {
-    /// The life that was asked for is none: HTTP 400.
+    /// The requested lifetime is invalid: HTTP 400.
     InvalidTtl,
-    /// The token is missing, unknown or over: HTTP 403. The documents do not say what is answered (inferred).
+    /// The token is missing, unknown or expired: HTTP 403. The answer is not documented (inferred).
     InvalidToken,
-    /// No role is attached, or another one: HTTP 404.
+    /// No role or another role is attached: HTTP 404.
     NoSuchRole,
 }
 
@@ -33,7 +33,7 @@ impl MetadataRefusal {
 }
 
 impl Sts {
-    /// A token that opens the metadata for so many seconds.
+    /// Issues a metadata token that is valid for `seconds`.
     pub fn put_metadata_token(&mut self, seconds: Option<i64>, now: i64) -> Result<String, MetadataRefusal> {
         let seconds = seconds.filter(|seconds| (1..=MAX_TOKEN_SECONDS).contains(seconds));
         let seconds = seconds.ok_or(MetadataRefusal::InvalidTtl)?;
@@ -43,7 +43,7 @@ impl Sts {
         Ok(token)
     }
 
-    /// The name of the role that is attached.
+    /// The name of the attached role.
     pub fn metadata_role(&self, token: Option<&str>, now: i64) -> Result<String, MetadataRefusal> {
         let good = token.and_then(|token| self.metadata_tokens.get(token)).is_some_and(|end| *end > now);
         if !good {
@@ -52,8 +52,8 @@ impl Sts {
         self.metadata.role_name().map(str::to_owned).ok_or(MetadataRefusal::NoSuchRole)
     }
 
-    /// A key of the role that is attached: the one that was given last, until half of its life is over, it was revoked or
-    /// another role is attached.
+    /// A key of the attached role: the last one, until half of its lifetime is over, it is revoked or another role is
+    /// attached.
     pub fn metadata_key(&mut self, role: &str, token: Option<&str>, now: i64) -> Result<Issued, MetadataRefusal> {
         if self.metadata_role(token, now)? != role {
             return Err(MetadataRefusal::NoSuchRole);

@@ -1,8 +1,9 @@
-//! The Security Token Service 2015-04-01 and the metadata of an ECS instance: who may assume which role, and the keys that
-//! were issued. Plain data, every time an argument; ids and secrets derive from a counter, the time and what was asked.
+//! The Security Token Service 2015-04-01 and the metadata of an ECS instance: roles, the callers that may assume them,
+//! and issued keys. Plain data, every time an argument; ids and secrets derive from a counter, the time and the
+//! request.
 //!
-//! Sources: help pages, SDKs and the API's metadata. What those leave open is marked "inferred": a test must not take it
-//! for a promise of the cloud.
+//! Sources: help pages, SDKs and the API's metadata. Behaviour that those do not document is marked "inferred": a test
+//! must not take it for a promise of the cloud.
 
 mod assume;
 mod claims;

@@ -1,34 +1,34 @@
-//! Roles, OIDC providers and the rules by which the simulated token service behaves.
+//! Roles, OIDC providers and rules of the simulated token service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What stands for every caller or every subject of a role.
+/// Matches every caller or every subject of a role.
 const WILDCARD: &str = "*";
 
-/// A RAM role and whom it trusts.
+/// A RAM role and its trust policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Role {
     /// `acs:ram::<account>:role/<name>`.
     pub arn: String,
-    /// The longest session, s.
+    /// Maximum session duration, s.
     #[serde(default = "Role::default_max_session_seconds")]
     pub max_session_seconds: u32,
-    /// Who may assume it: ids of permanent keys and ARNs of roles; `*` is everyone.
+    /// Callers that may assume it: ids of permanent keys and ARNs of roles; `*` means every caller.
     #[serde(default)]
     pub trusted_callers: BTreeSet<String>,
-    /// What a caller must give as ExternalId; nothing is asked when absent.
+    /// The required ExternalId; none when absent.
     #[serde(default)]
     pub external_id: Option<String>,
-    /// By the ARN of an OIDC provider, which of its subjects may assume it: as they are, or the beginning with a `*`.
+    /// By the ARN of an OIDC provider: subjects that may assume the role, complete or as a prefix with a trailing `*`.
     #[serde(default)]
     pub trusted_subjects: BTreeMap<String, Vec<String>>,
 }
 
 impl Role {
-    /// A role that trusts nobody yet, with sessions of an hour at most.
+    /// A role without trusted callers, with sessions of an hour at most.
     pub fn new(arn: &str) -> Role {
         Role {
             arn: arn.to_owned(),
@@ -71,22 +71,22 @@ impl Role {
     }
 }
 
-/// An identity provider of OIDC.
+/// An OIDC identity provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OidcProvider {
     /// `acs:ram::<account>:oidc-provider/<name>`.
     pub arn: String,
-    /// What `iss` of a token must be; anything when absent.
+    /// The required `iss` of a token; any when absent.
     #[serde(default)]
     pub issuer: Option<String>,
-    /// What `aud` of a token must have one of.
+    /// Accepted values of `aud`; a token needs one.
     #[serde(default = "OidcProvider::default_client_ids")]
     pub client_ids: Vec<String>,
 }
 
 impl OidcProvider {
-    /// A provider of any issuer, with the client ID that RRSA of ACK has.
+    /// A provider for any issuer, with the client ID of RRSA in ACK.
     pub fn new(arn: &str) -> OidcProvider {
         OidcProvider { arn: arn.to_owned(), issuer: None, client_ids: OidcProvider::default_client_ids() }
     }
@@ -96,33 +96,32 @@ impl OidcProvider {
     }
 }
 
-/// The rules by which the simulated token service behaves; by default it knows no role.
+/// Rules of the simulated token service; without roles by default.
 #[derive(Debug, Clone, Default)]
 pub struct StsRules {
-    /// The roles that there are.
+    /// The existing roles.
     pub roles: Vec<Role>,
-    /// The OIDC providers that there are.
+    /// The existing OIDC providers.
     pub providers: Vec<OidcProvider>,
-    /// The longest life of a key in ms, however long a session was asked for; Expiration tells the short one. None given:
-    /// the session's.
+    /// Maximum lifetime of a key, ms; Expiration reports it. The session's duration when absent.
     pub max_key_lifetime_ms: Option<i64>,
 }
 
-/// What the metadata say; by default the instance has no role.
+/// The metadata of the instance; without a role by default.
 #[derive(Debug, Clone, Default)]
 pub struct MetadataRules {
-    /// The ARN of the role that is attached to the instance. It need not be one of those that can be assumed.
+    /// The ARN of the role attached to the instance. The role need not be in [`StsRules`].
     pub role_arn: Option<String>,
 }
 
 impl MetadataRules {
-    /// The name of the role that is attached.
+    /// The name of the attached role.
     pub fn role_name(&self) -> Option<&str> {
         self.role_arn.as_deref().and_then(parts_of_role).map(|(_, name)| name)
     }
 }
 
-/// Account and name of a role's ARN.
+/// The account and name in a role's ARN.
 pub(super) fn parts_of_role(arn: &str) -> Option<(&str, &str)> {
     let (account, name) = arn.strip_prefix("acs:ram::")?.split_once(":role/")?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -6,60 +6,60 @@ use super::super::failure::Failure;
 use super::issued::Issued;
 use super::rules::{MetadataRules, OidcProvider, Role, StsRules};
 
-/// The token service's side of one account, which is not regional.
+/// The token service of one account; it is not regional.
 #[derive(Clone)]
 pub struct Sts {
-    /// The rules; a test may change them at any time.
+    /// The rules, which a test may change at any time.
     pub rules: StsRules,
-    /// What the instance's metadata say; a test may change it at any time.
+    /// The instance's metadata, which a test may change at any time.
     pub metadata: MetadataRules,
     issued: BTreeMap<String, Issued>,
-    /// When each token of the metadata ends.
+    /// Expiry of each metadata token.
     pub(super) metadata_tokens: BTreeMap<String, i64>,
-    /// The id of the key that the metadata gave last.
+    /// The id of the key that the metadata service returned last.
     pub(super) metadata_key: Option<String>,
     next: u64,
 }
 
 impl Sts {
-    /// A service that has issued nothing.
+    /// A service without issued keys.
     pub fn new(rules: StsRules, metadata: MetadataRules) -> Sts {
         let (issued, metadata_tokens) = Default::default();
         Sts { rules, metadata, issued, metadata_tokens, metadata_key: None, next: 1 }
     }
 
-    /// Adds a role, or puts it in the place of the one with its ARN.
+    /// Adds a role or replaces the one with its ARN.
     pub fn set_role(&mut self, role: Role) {
         self.rules.roles.retain(|known| known.arn != role.arn);
         self.rules.roles.push(role);
     }
 
-    /// Takes a role away; says whether it was there. Keys that were issued for it stay good (inferred).
+    /// Removes a role; false if it does not exist. Its issued keys stay valid (inferred).
     pub fn remove_role(&mut self, arn: &str) -> bool {
         let before = self.rules.roles.len();
         self.rules.roles.retain(|role| role.arn != arn);
         self.rules.roles.len() < before
     }
 
-    /// A role by its ARN, to be changed.
+    /// The role with this ARN, for changes.
     pub fn role_mut(&mut self, arn: &str) -> Option<&mut Role> {
         self.rules.roles.iter_mut().find(|role| role.arn == arn)
     }
 
-    /// Adds an OIDC provider, or puts it in the place of the one with its ARN.
+    /// Adds an OIDC provider or replaces the one with its ARN.
     pub fn set_provider(&mut self, provider: OidcProvider) {
         self.rules.providers.retain(|known| known.arn != provider.arn);
         self.rules.providers.push(provider);
     }
 
-    /// Takes an OIDC provider away; says whether it was there.
+    /// Removes an OIDC provider; false if it does not exist.
     pub fn remove_provider(&mut self, arn: &str) -> bool {
         let before = self.rules.providers.len();
         self.rules.providers.retain(|provider| provider.arn != arn);
         self.rules.providers.len() < before
     }
 
-    /// Every key that was ever issued, in the order of their ids.
+    /// All issued keys, in the order of their ids.
     pub fn issued(&self) -> impl Iterator<Item = &Issued> {
         self.issued.values()
     }
@@ -69,8 +69,8 @@ impl Sts {
         self.issued.get(access_key_id)
     }
 
-    /// Ends all keys of a role at once, whatever the clock says, and returns how many were not revoked before. Keys that
-    /// are issued later are good.
+    /// Revokes all issued keys of a role at once and returns the number of newly revoked keys. Keys issued later are
+    /// valid.
     pub fn revoke(&mut self, role_arn: &str) -> usize {
         let good = self.issued.values_mut().filter(|key| key.role_arn == role_arn && !key.revoked);
         good.map(|key| key.revoked = true).count()
@@ -80,7 +80,7 @@ impl Sts {
         self.rules.roles.iter().find(|role| role.arn == arn).ok_or_else(|| Failure::role_not_found(arn))
     }
 
-    /// Issues a key. Its life ends with a whole second, as Expiration says it, and is never longer than was requested for.
+    /// Issues a key. It expires at a whole second, as in Expiration, and never later than requested.
     pub(super) fn issue(&mut self, role_arn: &str, session: &str, seconds: i64, now: i64) -> Issued {
         let requested = seconds.saturating_mul(1000);
         let lifetime = self.rules.max_key_lifetime_ms.map_or(requested, |max| max.min(requested));

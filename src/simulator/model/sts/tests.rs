@@ -1,4 +1,4 @@
-//! The rules of roles and keys.
+//! Roles, issued keys and metadata.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn code<T>(result: Result<T, Failure>) -> (u16, String) {
 }
 
 #[test]
-fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
+fn issued_key_expires_with_session() {
     let mut sts = sts(|role| role.max_session_seconds = 7200);
     let issued = sts.assume_role(&key(), &input(), NOW).unwrap();
     assert_eq!(issued.expires_at_ms, (NOW / 1000 + 3600) * 1000);
@@ -79,7 +79,7 @@ fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_in_a_request_is_named() {
+fn invalid_request_names_parameter() {
     let text = |text: &str| Some(text.to_owned());
     let cases = [
         (AssumeRoleInput { role_arn: None, ..input() }, "MissingRoleArn"),
@@ -102,7 +102,7 @@ fn what_is_missing_or_wrong_in_a_request_is_named() {
 }
 
 #[test]
-fn a_role_trusts_keys_and_roles_that_it_names_if_they_know_its_external_id() {
+fn role_trusts_named_callers_with_external_id() {
     let no_permission = (403, "NoPermission".to_owned());
     let mut plain = sts(|_| ());
     for caller in [Caller::Root, Caller::Key("key-2".to_owned()), Caller::Role(OTHER.to_owned())] {
@@ -119,14 +119,14 @@ fn a_role_trusts_keys_and_roles_that_it_names_if_they_know_its_external_id() {
     assert_eq!(code(external.assume_role(&key(), &input(), NOW)), no_permission);
     assert_eq!(code(external.assume_role(&key(), &with("tenant-b"), NOW)), no_permission);
     assert!(external.assume_role(&key(), &with("tenant-a"), NOW).is_ok());
-    // A role that asks for none takes any.
+    // A role without an external id accepts any.
     external.role_mut(ROLE).unwrap().external_id = None;
     assert!(external.assume_role(&key(), &with("tenant-b"), NOW).is_ok());
     assert!(external.remove_role(ROLE) && !external.remove_role(ROLE));
 }
 
 #[test]
-fn an_oidc_token_is_looked_at_before_the_role_is() {
+fn oidc_token_is_checked_before_role() {
     let with = |name: &str, value: Value| {
         let mut claims = claims();
         claims[name] = value;
@@ -174,7 +174,7 @@ fn an_oidc_token_is_looked_at_before_the_role_is() {
 }
 
 #[test]
-fn a_pattern_of_subjects_may_end_with_a_star() {
+fn subject_pattern_may_end_with_star() {
     for (pattern, trusted) in [
         ("system:serviceaccount:team-a:*", true),
         ("*", true),
@@ -193,7 +193,7 @@ fn a_pattern_of_subjects_may_end_with_a_star() {
 }
 
 #[test]
-fn a_revocation_ends_the_keys_of_one_role_that_there_are() {
+fn revocation_ends_existing_keys_of_one_role() {
     let mut sts = sts(|_| ());
     sts.set_role(Role::open(OTHER, &[]));
     let first = sts.assume_role(&key(), &input(), NOW).unwrap();
@@ -206,7 +206,7 @@ fn a_revocation_ends_the_keys_of_one_role_that_there_are() {
 }
 
 #[test]
-fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
+fn metadata_key_rotates_at_half_lifetime() {
     let mut sts = sts(|_| ());
     for ttl in [None, Some(0), Some(21_601)] {
         assert_eq!(sts.put_metadata_token(ttl, NOW), Err(MetadataRefusal::InvalidTtl), "{ttl:?}");

@@ -40,7 +40,7 @@ impl Disks {
         Ok(id)
     }
 
-    /// DescribeReplicaGroupDrills: the drills of a group that can be seen in that region.
+    /// DescribeReplicaGroupDrills: the drills of a group that are visible in that region.
     pub fn describe_drills(
         &mut self,
         region: &str,
@@ -57,7 +57,7 @@ impl Disks {
         Ok(paging.page(drills.map(|drill| (drill.id.clone(), drill.view())).collect()))
     }
 
-    /// ClearReplicaGroupDrill, where the drill can be seen; refused while it is being made.
+    /// ClearReplicaGroupDrill, in a region where the drill is visible; refused while its disks are being created.
     pub fn clear_drill(&mut self, region: &str, (group, drill): (&str, &str), now: i64) -> Result<(), Failure> {
         self.advance(now);
         self.find_group(region, group)?;

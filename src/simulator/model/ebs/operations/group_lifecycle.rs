@@ -1,4 +1,4 @@
-//! Starting, stopping, failing over and turning round.
+//! Start, Stop, Failover and Reprotect of groups.
 
 use super::super::super::failure::Failure;
 use super::super::disks::Disks;
@@ -6,7 +6,8 @@ use super::super::group::DiskGroup;
 use super::super::status::{GroupOperation, ReplicaStatus};
 
 impl Disks {
-    /// A group that has pairs, if the call is in the right place and its status allows it.
+    /// The group, if the call is in the right region, the status allows it and the group has the pairs that the
+    /// operation needs.
     fn group_for_operation(
         &mut self,
         (region, id): (&str, &str),
@@ -33,7 +34,7 @@ impl Disks {
         self.groups.insert(group.id.clone(), group);
     }
 
-    /// StartDiskReplicaGroup; once only with `one_shot`.
+    /// StartDiskReplicaGroup; one synchronisation with `one_shot`.
     pub fn start_group(&mut self, region: &str, id: &str, one_shot: bool, now: i64) -> Result<(), Failure> {
         let operation = if one_shot { GroupOperation::StartOneShot } else { GroupOperation::Start };
         let mut group = self.group_for_operation((region, id), operation, now)?;
@@ -67,11 +68,11 @@ impl Disks {
         Ok(())
     }
 
-    /// FailoverDiskReplicaGroup, in the region of the secondary site. The last recovery point stays what it is.
+    /// FailoverDiskReplicaGroup, in the region of the secondary site. Keeps the last recovery point.
     pub fn failover_group(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
         let group = self.group_for_operation((region, id), GroupOperation::Failover, now)?;
         if group.pairs_in(&self.pairs).any(|pair| !pair.synced) {
-            // The documents demand the first full copy; the code is inferred.
+            // The documentation requires the first full copy; the code is inferred.
             return Err(Failure::invalid_status());
         }
         if !matches!(group.status, ReplicaStatus::Failovering | ReplicaStatus::Failovered) {
@@ -80,7 +81,7 @@ impl Disks {
         Ok(())
     }
 
-    /// ReprotectDiskReplicaGroup: turns replication round, or (`reverse` false) takes the failover back at once.
+    /// ReprotectDiskReplicaGroup: reverses replication, or cancels the failover at once (`reverse` false).
     pub fn reprotect_group(&mut self, region: &str, id: &str, reverse: bool, now: i64) -> Result<(), Failure> {
         let mut group = self.group_for_operation((region, id), GroupOperation::Reprotect, now)?;
         if !reverse {
@@ -90,7 +91,7 @@ impl Disks {
             return Ok(());
         }
         if let Some(pair) = group.pairs_in(&self.pairs).find(|pair| self.attached.contains(&pair.source_disk)) {
-            // The documents demand that the primary disks are unattached; the code is inferred.
+            // The documentation requires detached primary disks; the code is inferred.
             let message = format!("The disk {} must be detached from its instance first.", pair.source_disk);
             return Err(Failure::operation_refused(message));
         }

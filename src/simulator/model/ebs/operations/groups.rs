@@ -62,7 +62,7 @@ impl Disks {
         Ok(())
     }
 
-    /// DescribeDiskReplicaGroups: what can be seen in that region.
+    /// DescribeDiskReplicaGroups: the groups that are visible in that region.
     pub fn describe_groups(
         &mut self,
         region: &str,

@@ -1,4 +1,4 @@
-//! Starting and stopping a pair that is in no group; in one, it does what its group does.
+//! Start and Stop of pairs without a group; a pair in a group follows its group.
 
 use super::super::super::failure::Failure;
 use super::super::disks::Disks;
@@ -6,7 +6,7 @@ use super::super::pair::DiskPair;
 use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
 impl Disks {
-    /// A pair that is in no group, if its status allows the operation. Either disk's region will do.
+    /// The pair, if it is in no group and its status allows the operation. Both disks' regions accept the call.
     fn single_pair(
         &mut self,
         (region, id): (&str, &str),
@@ -16,7 +16,7 @@ impl Disks {
         self.advance(now);
         let pair = self.find_pair(region, id)?;
         if pair.group.is_some() {
-            // The documents refuse it; the code is inferred.
+            // The documentation refuses it; the code is inferred.
             return Err(Failure::operation_refused("A pair of a group is started and stopped with its group."));
         }
         if operation.allowed(pair.status) { Ok(pair) } else { Err(Failure::invalid_status()) }
@@ -27,7 +27,7 @@ impl Disks {
         self.pairs.insert(pair.id.clone(), pair);
     }
 
-    /// StartDiskReplicaPair; once only with `one_shot`.
+    /// StartDiskReplicaPair; one synchronisation with `one_shot`.
     pub fn start_pair(&mut self, region: &str, id: &str, one_shot: bool, now: i64) -> Result<(), Failure> {
         let operation = if one_shot { GroupOperation::StartOneShot } else { GroupOperation::Start };
         let mut pair = self.single_pair((region, id), operation, now)?;

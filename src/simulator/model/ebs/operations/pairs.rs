@@ -7,7 +7,7 @@ use super::super::pair::{DiskPair, DiskPairInput, DiskPairView, PairFilter};
 use super::super::parameters::{Place, check_length, check_rpo, required};
 use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
-/// The most pairs that a group may have.
+/// Maximum number of pairs in a group.
 const MAX_PAIRS: usize = 17;
 
 impl Disks {
@@ -36,7 +36,7 @@ impl Disks {
         }
         let taken = |disk: &String| self.pairs.values().any(|pair| pair.uses(disk));
         if let Some(disk) = [&source_disk, &destination_disk].into_iter().find(|disk| taken(disk)) {
-            // One pair a disk; the code is inferred.
+            // A disk can be in one pair; the code is inferred.
             return Err(Failure::operation_refused(format!("The disk {disk} is in a replication pair already.")));
         }
         let id = self.new_id("pair");
@@ -68,7 +68,7 @@ impl Disks {
         Ok(id)
     }
 
-    /// DescribeDiskReplicaPairs: what can be seen in that region.
+    /// DescribeDiskReplicaPairs: the pairs that are visible in that region.
     pub fn describe_pairs(
         &mut self,
         region: &str,
