@@ -99,10 +99,8 @@ impl Cloud {
         now: i64,
         fault: &mut Option<String>,
     ) -> Result<Answer, Failure> {
-        let unknown =
-            || Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.");
-        let product = product.ok_or_else(unknown)?;
-        let region = product.region(incoming, &self.config.default_region).ok_or_else(unknown)?;
+        let product = product.ok_or_else(unknown_product)?;
+        let region = product.region(incoming, &self.config.default_region).ok_or_else(unknown_product)?;
         if product == Product::Metadata && operation.is_none() {
             return Ok(Answer::page(404));
         }
@@ -116,16 +114,14 @@ impl Cloud {
             None => {
                 let key_id = signature::verify(incoming, |id| self.key(id), now)?;
                 self.nonces.consume(&incoming.header("x-acs-signature-nonce").unwrap_or_default(), now)?;
-                let says = |name: &str, value: &str| incoming.header(name).as_deref() == Some(value);
-                let fits =
-                    |it: &&Operation| says("x-acs-action", it.action()) && says("x-acs-version", product.version());
-                (operation.filter(fits).ok_or_else(Failure::api_not_found)?, Some(key_id))
+                let operation = operation.filter(|operation| matches_headers(product, operation, incoming));
+                (operation.ok_or_else(Failure::api_not_found)?, Some(key_id))
             }
         };
-        let struck = self.faults.strike(operation.action(), product.named_region(incoming).as_deref());
-        *fault = struck.as_ref().map(|kind| kind.name().to_owned());
+        let effect = self.faults.apply(operation.action(), product.named_region(incoming).as_deref());
+        *fault = effect.as_ref().map(|kind| kind.name().to_owned());
         let perform = || self.perform(incoming, operation, &region, key_id, now);
-        Ok(match struck {
+        Ok(match effect {
             Some(kind) => Answer::faulty(&kind, &incoming.host, product.is_plain(), perform),
             None => perform(),
         })
@@ -144,10 +140,10 @@ impl Cloud {
         }
         let action = operation.action();
         let caller = self.caller(key_id.as_deref().unwrap_or_default());
-        let counted = (region.to_owned(), action, key_id.unwrap_or_default());
-        let (began, calls) = self.calls.entry(counted).or_insert((now, 0));
-        if (now - *began).abs() >= 1000 {
-            (*began, *calls) = (now, 0);
+        let caller_of_action = (region.to_owned(), action, key_id.unwrap_or_default());
+        let (second_began, calls) = self.calls.entry(caller_of_action).or_insert((now, 0));
+        if (now - *second_began).abs() >= 1000 {
+            (*second_began, *calls) = (now, 0);
         }
         *calls = calls.saturating_add(1);
         let (limit, code) = operation.limit(&self.config);
@@ -173,4 +169,14 @@ impl Cloud {
             Err(failure) => Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200),
         }
     }
+}
+
+fn unknown_product() -> Failure {
+    Failure::gateway(404, "InvalidProduct.NotFound", "The host names no product and region that are known.")
+}
+
+/// Whether the signed headers name this operation and the product's API version.
+fn matches_headers(product: Product, operation: &Operation, incoming: &Incoming) -> bool {
+    incoming.header("x-acs-action").as_deref() == Some(operation.action())
+        && incoming.header("x-acs-version").as_deref() == Some(product.version())
 }

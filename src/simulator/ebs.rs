@@ -78,6 +78,14 @@ impl Parameters {
         self.text(name).ok_or_else(|| Failure::missing(name))
     }
 
+    fn group_id(&self) -> Result<String, Failure> {
+        self.required("ReplicaGroupId")
+    }
+
+    fn pair_id(&self) -> Result<String, Failure> {
+        self.required("ReplicaPairId")
+    }
+
     fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
         let parsed = self.text(name).map(|text| text.parse());
         parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be an integer"))
@@ -188,9 +196,6 @@ impl Operation {
     }
 
     fn call(self, parameters: &Parameters, disks: &mut Disks, region: &str, now: i64) -> Result<Value, Failure> {
-        let group = || parameters.required("ReplicaGroupId");
-        let pair = || parameters.required("ReplicaPairId");
-        let drills_group = || parameters.required("GroupId");
         match self {
             O::CreateGroup => {
                 Ok(json!({"ReplicaGroupId": disks.create_group(region, parameters.group_input()?, now)?}))
@@ -205,20 +210,20 @@ impl Operation {
                 };
                 page("ReplicaGroups", &disks.describe_groups(region, &filter, &parameters.paging()?, now))
             }
-            O::ModifyGroup => done(disks.modify_group(region, &group()?, parameters.group_input()?, now)),
-            O::DeleteGroup => done(disks.delete_group(region, &group()?, now)),
+            O::ModifyGroup => done(disks.modify_group(region, &parameters.group_id()?, parameters.group_input()?, now)),
+            O::DeleteGroup => done(disks.delete_group(region, &parameters.group_id()?, now)),
             O::StartGroup => {
                 let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
-                done(disks.start_group(region, &group()?, one_shot, now))
+                done(disks.start_group(region, &parameters.group_id()?, one_shot, now))
             }
-            O::StopGroup => done(disks.stop_group(region, &group()?, now)),
-            O::FailoverGroup => done(disks.failover_group(region, &group()?, now)),
+            O::StopGroup => done(disks.stop_group(region, &parameters.group_id()?, now)),
+            O::FailoverGroup => done(disks.failover_group(region, &parameters.group_id()?, now)),
             O::ReprotectGroup => {
                 let reverse = parameters.flag("ReverseReplicate")?.unwrap_or(true);
-                done(disks.reprotect_group(region, &group()?, reverse, now))
+                done(disks.reprotect_group(region, &parameters.group_id()?, reverse, now))
             }
-            O::AddPair => done(disks.add_pair(region, (&group()?, &pair()?), now)),
-            O::RemovePair => done(disks.remove_pair(region, (&group()?, &pair()?), now)),
+            O::AddPair => done(disks.add_pair(region, (&parameters.group_id()?, &parameters.pair_id()?), now)),
+            O::RemovePair => done(disks.remove_pair(region, (&parameters.group_id()?, &parameters.pair_id()?), now)),
             O::CreatePair => {
                 let id = disks.create_pair(region, parameters.pair_input()?, now)?;
                 Ok(json!({"ReplicaPairId": id, "OrderId": ""}))
@@ -232,23 +237,23 @@ impl Operation {
                 };
                 page("ReplicaPairs", &disks.describe_pairs(region, &filter, &parameters.paging()?, now))
             }
-            O::DeletePair => done(disks.delete_pair(region, &pair()?, now)),
+            O::DeletePair => done(disks.delete_pair(region, &parameters.pair_id()?, now)),
             O::StartPair => {
                 let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
-                done(disks.start_pair(region, &pair()?, one_shot, now))
+                done(disks.start_pair(region, &parameters.pair_id()?, one_shot, now))
             }
-            O::StopPair => done(disks.stop_pair(region, &pair()?, now)),
-            O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &drills_group()?, now)?})),
+            O::StopPair => done(disks.stop_pair(region, &parameters.pair_id()?, now)),
+            O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &parameters.required("GroupId")?, now)?})),
             O::DescribeDrills => {
                 let drill = parameters.text("DrillId");
-                let wanted = (drills_group()?, drill);
+                let wanted = (parameters.required("GroupId")?, drill);
                 let paging = parameters.paging()?;
                 let wanted = (wanted.0.as_str(), wanted.1.as_deref());
                 page("Drills", &disks.describe_drills(region, wanted, &paging, now)?)
             }
             O::ClearDrill => {
                 let drill = parameters.required("DrillId")?;
-                done(disks.clear_drill(region, (&drills_group()?, &drill), now))
+                done(disks.clear_drill(region, (&parameters.required("GroupId")?, &drill), now))
             }
         }
     }

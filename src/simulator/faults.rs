@@ -116,10 +116,10 @@ impl Faults {
 
     /// Returns the effect on this request: that of the first fault that matches and is not used up. A fault that lets
     /// the request through counts it.
-    pub(super) fn strike(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
+    pub(super) fn apply(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
         for fault in &mut self.0 {
             let elsewhere = fault.region.is_some() && fault.region.as_deref() != region;
-            if fault.action.as_deref().is_some_and(|only| only != action) || elsewhere || fault.times == Some(0) {
+            if fault.action.as_deref().is_some_and(|wanted| wanted != action) || elsewhere || fault.times == Some(0) {
                 continue;
             }
             if fault.after > 0 {
@@ -146,16 +146,20 @@ mod tests {
         let kind = FaultKind::Lost;
         let fault = |action, region| Fault { action, region, after: 0, times: None, kind: kind.clone() };
         faults.add(Fault { after: 1, times: Some(2), ..fault(Some("A".to_owned()), None) });
-        let struck: Vec<_> =
-            ["B", "A", "A", "B", "A", "A"].map(|action| faults.strike(action, None).is_some()).to_vec();
-        assert_eq!(struck, [false, false, true, false, true, false]);
+        let affected: Vec<_> =
+            ["B", "A", "A", "B", "A", "A"].map(|action| faults.apply(action, None).is_some()).to_vec();
+        assert_eq!(affected, [false, false, true, false, true, false]);
         faults.add(fault(None, None));
-        assert!(faults.strike("B", None).is_some() && faults.strike("A", Some("cn-hangzhou")).is_some());
+        assert!(faults.apply("B", None).is_some() && faults.apply("A", Some("cn-hangzhou")).is_some());
         faults.clear();
-        assert_eq!(faults.strike("A", None), None);
+        assert_eq!(faults.apply("A", None), None);
         faults.add(fault(Some("A".to_owned()), Some("cn-hangzhou".to_owned())));
-        let struck = [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
-        assert_eq!(struck.map(|(action, region)| faults.strike(action, region).is_some()), [true, false, false, false]);
+        let affected =
+            [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
+        assert_eq!(
+            affected.map(|(action, region)| faults.apply(action, region).is_some()),
+            [true, false, false, false]
+        );
     }
 
     #[test]

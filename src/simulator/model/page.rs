@@ -23,13 +23,13 @@ impl Paging {
         Paging::checked(number, size, 1, i64::MAX)
     }
 
-    fn checked(number: Option<i64>, size: Option<i64>, least: i64, most: i64) -> Result<Paging, Failure> {
+    fn checked(number: Option<i64>, size: Option<i64>, min: i64, max: i64) -> Result<Paging, Failure> {
         let paging = Paging { number: number.unwrap_or(1), size: size.unwrap_or(10) };
         if !(1..=100_000_000).contains(&paging.number) {
             return Err(Failure::invalid("pageNumber", "it must be between 1 and 100000000"));
         }
-        if !(least..=most).contains(&paging.size) {
-            return Err(Failure::invalid("pageSize", &format!("it must be between {least} and {most}")));
+        if !(min..=max).contains(&paging.size) {
+            return Err(Failure::invalid("pageSize", &format!("it must be between {min} and {max}")));
         }
         Ok(paging)
     }

@@ -42,7 +42,7 @@ pub struct DrillEdit {
 impl Disks {
     /// Edits a group without any rule.
     pub fn edit_group(&mut self, id: &str, edit: DiskGroupEdit) -> Result<(), Failure> {
-        let members: Vec<_> = self.pairs.values().filter(|pair| pair.group.as_deref() == Some(id)).cloned().collect();
+        let pairs: Vec<_> = self.pairs.values().filter(|pair| pair.group.as_deref() == Some(id)).cloned().collect();
         let group = self.groups.get_mut(id).ok_or_else(Failure::no_such_resource)?;
         if let Some(status) = edit.status {
             group.transition = None;
@@ -60,7 +60,7 @@ impl Disks {
                 pair.last_recover_point = Some(point);
             }
         }
-        for pair in members {
+        for pair in pairs {
             if let Some(attached) = edit.attached {
                 self.attach(&pair.source_disk, attached);
             }

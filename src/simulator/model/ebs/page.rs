@@ -34,10 +34,10 @@ impl EbsPaging {
         page_number: Option<i64>,
         page_size: Option<i64>,
     ) -> Result<EbsPaging, Failure> {
-        let checked = |name: &str, value: Option<i64>, default: usize, most: i64| match value {
+        let checked = |name: &str, value: Option<i64>, default: usize, max: i64| match value {
             None => Ok(default),
-            Some(value) if (1..=most).contains(&value) => Ok(usize::try_from(value).unwrap_or(default)),
-            Some(_) => Err(Failure::invalid_ebs(name, &format!("it must be between 1 and {most}"))),
+            Some(value) if (1..=max).contains(&value) => Ok(usize::try_from(value).unwrap_or(default)),
+            Some(_) => Err(Failure::invalid_ebs(name, &format!("it must be between 1 and {max}"))),
         };
         let by_token = max_results.is_some() || next_token.is_some();
         if by_token && (page_number.is_some() || page_size.is_some()) {

@@ -39,10 +39,10 @@ pub(super) fn check_rpo(rpo: Option<i64>) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn check_length(name: &str, text: Option<&String>, most: usize) -> Result<(), Failure> {
+pub(super) fn check_length(name: &str, text: Option<&String>, max: usize) -> Result<(), Failure> {
     match text {
-        Some(text) if !(2..=most).contains(&text.chars().count()) => {
-            Err(Failure::invalid_ebs(name, &format!("it must be 2 to {most} characters long")))
+        Some(text) if !(2..=max).contains(&text.chars().count()) => {
+            Err(Failure::invalid_ebs(name, &format!("it must be 2 to {max} characters long")))
         }
         Some(_) | None => Ok(()),
     }

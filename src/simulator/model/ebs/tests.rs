@@ -206,7 +206,7 @@ fn fail_next_fails_one_transition() {
         };
         call(T0 + 2000).unwrap();
         call(T0 + 3000).unwrap();
-        assert_eq!(status(&mut disks, &group, T0 + 3000), through, "it goes on from {failed:?}");
+        assert_eq!(status(&mut disks, &group, T0 + 3000), through, "it continues from {failed:?}");
         assert!([S::Stopped, S::Failovered].contains(&status(&mut disks, &group, T0 + 4000)));
     }
 }

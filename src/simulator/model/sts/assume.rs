@@ -126,8 +126,8 @@ fn checked<'a>(
 }
 
 /// Refuses a session longer than the role's maximum, also when the request has the default duration (inferred).
-fn check_max_session(seconds: i64, most: u32) -> Result<(), Failure> {
-    if seconds > i64::from(most) {
+fn check_max_session(seconds: i64, max: u32) -> Result<(), Failure> {
+    if seconds > i64::from(max) {
         return Err(Failure::invalid_sts("DurationSeconds", "it is longer than the role's MaxSessionDuration"));
     }
     Ok(())

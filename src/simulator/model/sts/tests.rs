@@ -48,6 +48,10 @@ fn oidc(claims: &Value) -> OidcInput {
     }
 }
 
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
 fn key() -> Caller {
     Caller::Key("key-1".to_owned())
 }
@@ -80,7 +84,6 @@ fn issued_key_expires_with_session() {
 
 #[test]
 fn invalid_request_names_parameter() {
-    let text = |text: &str| Some(text.to_owned());
     let cases = [
         (AssumeRoleInput { role_arn: None, ..input() }, "MissingRoleArn"),
         (AssumeRoleInput { session: None, ..input() }, "MissingRoleSessionName"),
@@ -132,7 +135,6 @@ fn oidc_token_is_checked_before_role() {
         claims[name] = value;
         oidc(&claims)
     };
-    let text = |text: &str| Some(text.to_owned());
     let good = || oidc(&claims());
     let cases = [
         (OidcInput { provider_arn: None, ..good() }, 400, "MissingOIDCProviderArn"),

@@ -298,7 +298,7 @@ fn item_needs_one_topic_per_instance() {
     }
     let doubled = model.add_item(REGION, plan, orders(), T0).unwrap();
     let view = model.get_item(REGION, (plan, doubled), T0).unwrap();
-    assert_eq!(view.topics[0].region_id.as_deref(), Some(REGION), "what is left out is filled in");
+    assert_eq!(view.topics[0].region_id.as_deref(), Some(REGION), "omitted fields are added");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn created_resource_is_visible_after_delay() {
     assert_eq!(code(model.get_item(REGION, (plan, item), T0 + 1000)), "DisasterRecoveryItem.NotFound");
     assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1000).unwrap().total_count, 0);
     assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1500).unwrap().total_count, 1);
-    assert_eq!(model.inspect(T0).len(), 1, "assertions see it at once");
+    assert_eq!(model.inspect(T0).len(), 1, "assertions include it at once");
 }
 
 #[test]

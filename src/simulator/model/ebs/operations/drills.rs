@@ -15,8 +15,8 @@ impl Disks {
             let message = "The drill must be started in the destination region.";
             return Err(Failure::operation_denied("StartDrillShouldOnDestRegion", message));
         }
-        let members: Vec<_> = group.pairs_in(&self.pairs).map(|pair| pair.id.clone()).collect();
-        if members.is_empty() {
+        let pair_ids: Vec<_> = group.pairs_in(&self.pairs).map(|pair| pair.id.clone()).collect();
+        if pair_ids.is_empty() {
             return Err(Failure::no_pair_in_group());
         }
         let recover_point = group.last_recover_point.ok_or_else(|| {
@@ -24,7 +24,7 @@ impl Disks {
         })?;
         group.allows(GroupOperation::StartDrill)?;
         let id = self.new_id("drill");
-        let pairs = members.into_iter().map(|pair| (pair, self.new_id("d-drill"))).collect();
+        let pairs = pair_ids.into_iter().map(|pair_id| (pair_id, self.new_id("d-drill"))).collect();
         let drill = Drill {
             id: id.clone(),
             group: group.id,

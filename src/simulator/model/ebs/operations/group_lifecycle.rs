@@ -18,7 +18,7 @@ impl Disks {
         let group = self.find_group(region, id)?;
         match operation {
             GroupOperation::Failover | GroupOperation::Reprotect => {
-                group.check_secondary_region(region, &self.rules)?
+                group.check_secondary_region(region, &self.rules)?;
             }
             _ => group.check_production_region(region, &self.rules)?,
         }

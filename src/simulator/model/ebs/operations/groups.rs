@@ -50,12 +50,12 @@ impl Disks {
 
     fn check_group_quota(&self, region: &str) -> Result<(), Failure> {
         let created_here = || self.groups.values().filter(|group| group.primary.region == region);
-        if self.rules.max_groups.is_some_and(|most| created_here().count() >= most) {
+        if self.rules.max_groups.is_some_and(|max| created_here().count() >= max) {
             let message = "The quota of groups of this region is used up.";
             return Err(Failure::operation_denied("QuotaExceed", message));
         }
         let empty = created_here().filter(|group| group.pairs_in(&self.pairs).next().is_none());
-        if self.rules.max_empty_groups.is_some_and(|most| empty.count() >= most) {
+        if self.rules.max_empty_groups.is_some_and(|max| empty.count() >= max) {
             let message = "There are too many groups without pairs.";
             return Err(Failure::operation_denied("TooMuchEmptyGroup", message));
         }
