@@ -15,7 +15,7 @@ use disaster_recovery_operator::cloud::{client, ebs, endpoint};
 use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::election::Timing;
-use disaster_recovery_operator::leadership::{self, Candidate, Leading};
+use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
 use disaster_recovery_operator::telemetry::logging::{self, Format};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
@@ -152,7 +152,7 @@ struct Run {
 }
 
 impl Run {
-    /// For which lease this process stands, if for any.
+    /// Settings of leader election, if it is enabled.
     fn election(&self, own_namespace: &str) -> anyhow::Result<Option<leadership::Settings>> {
         let timing = Timing {
             lease_duration: self.leader_elect_lease_duration,
@@ -169,6 +169,55 @@ impl Run {
             timing,
         }))
     }
+
+    /// Settings of the controllers.
+    fn settings(&self, own_namespace: &str) -> anyhow::Result<Settings> {
+        let rocketmq_endpoint = self.parse_endpoint("--rocketmq-endpoint", self.rocketmq_endpoint.as_deref())?;
+        let ebs_endpoint = self.parse_endpoint("--ebs-endpoint", self.ebs_endpoint.as_deref())?;
+        let sts_endpoint = self.parse_endpoint("--sts-endpoint", self.sts_endpoint.as_deref())?;
+        let metadata_endpoint = self.parse_endpoint("--metadata-endpoint", self.metadata_endpoint.as_deref())?;
+        let allowed_endpoints = Allowed::new(&non_empty(&self.allowed_endpoints), self.allow_insecure_endpoints)
+            .context("--allowed-endpoints is refused")?;
+        let mut default_account_namespaces = non_empty(&self.default_account_namespaces);
+        if default_account_namespaces.is_empty() {
+            default_account_namespaces.push(own_namespace.to_owned());
+        }
+        Ok(Settings {
+            namespaces: non_empty(&self.namespaces),
+            selector: self.label_selector.clone(),
+            workers: self.workers,
+            poll_interval: self.poll_interval,
+            transition_interval: self.transition_interval,
+            retry_interval: self.retry_interval,
+            visibility_window: self.create_visibility_window,
+            rocketmq_endpoint,
+            ebs_endpoint,
+            sts_endpoint,
+            metadata_endpoint,
+            allowed_endpoints,
+            credentials_secret: self.credentials_secret.as_deref().map(|text| secret_name(text, own_namespace)),
+            variables: Variables::of_this_process(),
+            default_account_namespaces,
+            cluster_id: self.cluster_id.clone(),
+        })
+    }
+
+    /// Parses the endpoint of a flag, if it is set.
+    fn parse_endpoint(&self, flag: &str, text: Option<&str>) -> anyhow::Result<Option<String>> {
+        let parsed = text.map(|text| endpoint::parse(text, self.allow_insecure_endpoints));
+        parsed.transpose().with_context(|| format!("{flag} is refused"))
+    }
+}
+
+/// The values that are not empty.
+fn non_empty(values: &[String]) -> Vec<String> {
+    values.iter().filter(|value| !value.is_empty()).cloned().collect()
+}
+
+/// Parses NAME, in the operator's own namespace, or NAMESPACE/NAME.
+fn secret_name(text: &str, own_namespace: &str) -> SecretName {
+    let (namespace, name) = text.split_once('/').unwrap_or((own_namespace, text));
+    SecretName { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -180,8 +229,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn cluster_id(text: &str) -> Result<String, String> {
-    let fits = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if fits { Ok(text.to_owned()) } else { Err("write 1 to 32 letters, digits and dashes".into()) }
+    let is_valid = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if is_valid { Ok(text.to_owned()) } else { Err("write 1 to 32 letters, digits and dashes".into()) }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -192,7 +241,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Ends with `work`, whatever else goes on: a process that lost its lease must not wait for what it began.
+/// Runs `work` and ends with it. Other tasks are dropped: a process that lost its lease must not wait for them.
 fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime can be started")?;
     let outcome = runtime.block_on(work);
@@ -213,8 +262,12 @@ fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn kubernetes_client(config: kube::Config) -> anyhow::Result<kube::Client> {
+    kube::Client::try_from(config).context("the cluster's configuration cannot be used")
+}
+
 async fn run(arguments: Run) -> anyhow::Result<()> {
-    // As the first process of a container, what is not listened for is ignored.
+    // The kernel ignores signals without a handler for the first process of a container.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     logging::start(arguments.log_format, &arguments.log_level).context("--log-level is not understood")?;
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -225,46 +278,9 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         .context("no cluster is known: set KUBECONFIG, or run in a cluster with a service account")?;
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
     let election = arguments.election(&own_namespace)?;
-    let usable = |config| kube::Client::try_from(config).context("the cluster's configuration cannot be used");
-    let (leases, kubernetes) = (usable(leadership::config(kubernetes.clone()))?, usable(kubernetes)?);
-
-    let checked = |flag: &str, given: &Option<String>| {
-        let parsed = given.as_deref().map(|text| endpoint::parse(text, arguments.allow_insecure_endpoints));
-        parsed.transpose().with_context(|| format!("{flag} is refused"))
-    };
-    let rocketmq_endpoint = checked("--rocketmq-endpoint", &arguments.rocketmq_endpoint)?;
-    let ebs_endpoint = checked("--ebs-endpoint", &arguments.ebs_endpoint)?;
-    let sts_endpoint = checked("--sts-endpoint", &arguments.sts_endpoint)?;
-    let metadata_endpoint = checked("--metadata-endpoint", &arguments.metadata_endpoint)?;
-    let filled = |all: Vec<String>| all.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>();
-    let allowed_endpoints = Allowed::new(&filled(arguments.allowed_endpoints), arguments.allow_insecure_endpoints)
-        .context("--allowed-endpoints is refused")?;
-    let mut default_account_namespaces = filled(arguments.default_account_namespaces);
-    if default_account_namespaces.is_empty() {
-        default_account_namespaces.push(own_namespace.clone());
-    }
-    let credentials_secret = arguments.credentials_secret.map(|text| match text.split_once('/') {
-        Some((namespace, name)) => SecretName { namespace: namespace.into(), name: name.into() },
-        None => SecretName { namespace: own_namespace, name: text },
-    });
-    let settings = Settings {
-        namespaces: filled(arguments.namespaces),
-        selector: arguments.label_selector,
-        workers: arguments.workers,
-        poll_interval: arguments.poll_interval,
-        transition_interval: arguments.transition_interval,
-        retry_interval: arguments.retry_interval,
-        visibility_window: arguments.create_visibility_window,
-        rocketmq_endpoint,
-        ebs_endpoint,
-        sts_endpoint,
-        metadata_endpoint,
-        allowed_endpoints,
-        credentials_secret,
-        variables: Variables::of_this_process(),
-        default_account_namespaces,
-        cluster_id: arguments.cluster_id,
-    };
+    let leases = kubernetes_client(leadership::client_config(kubernetes.clone()))?;
+    let kubernetes = kubernetes_client(kubernetes)?;
+    let settings = arguments.settings(&own_namespace)?;
 
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let listener = TcpListener::bind(arguments.metrics_address)
@@ -275,15 +291,15 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = tokio::spawn(probes.into_future());
 
     let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
-    let budget = Arc::new(
+    let rate_limit = Arc::new(
         RateLimit::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
     );
-    metrics.budget(budget.clone());
-    let counted = metrics.clone();
-    let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
+    metrics.budget(rate_limit.clone());
+    let request_metrics = metrics.clone();
+    let listener: client::Listener = Arc::new(move |finished| request_metrics.requested(finished));
     let fence = if election.is_some() { Fence::closed() } else { Fence::open() };
-    let cloud = client::Client::new(connector, budget, arguments.cloud_timeout, listener).with_fence(fence.clone());
-    let told = metrics.clone();
+    let cloud = client::Client::new(connector, rate_limit, arguments.cloud_timeout, listener).with_fence(fence.clone());
+    let leader_metrics = metrics.clone();
     let context = Context::new(kubernetes, cloud, settings, metrics).await.context("the operator cannot start")?;
     tracing::info!(cluster_id = context.cluster_id, "operator started");
 
@@ -293,22 +309,22 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         ending.set(false);
         tracing::info!("ending: passes in hand are finished");
     });
-    let (filled, is_filled) = tokio::sync::oneshot::channel::<()>();
+    let (caches_filled, caches_are_filled) = tokio::sync::oneshot::channel::<()>();
     let ready = move || {
         readiness.set(true);
-        filled.send(()).unwrap_or_default();
+        caches_filled.send(()).unwrap_or_default();
     };
-    let controllers = |leading| controller::run(Arc::new(context), leading, shutdown, ready);
+    let context = Arc::new(context);
     match election {
         None => {
-            told.leading(true);
-            controllers(Leading::always()).await;
+            leader_metrics.leading(true);
+            controller::run(context, Leadership::without_election(), shutdown, ready).await;
         }
         Some(election) => {
-            let candidate = Candidate::new(leases, election, fence, move |leading| told.leading(leading));
-            let work = controllers(candidate.leading());
-            // Who cannot see the objects is no use as a leader.
-            candidate.during(work, async move { is_filled.await.is_ok() }).await?;
+            let candidate = Candidate::new(leases, election, fence, move |is_leader| leader_metrics.leading(is_leader));
+            let work = controller::run(context, candidate.leadership(), shutdown, ready);
+            // A process that cannot list the objects must not become the leader.
+            candidate.run(work, async move { caches_are_filled.await.is_ok() }).await?;
         }
     }
     probes.abort();

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use disaster_recovery_operator::leadership::election::{Election, Move, Standing, Timing};
+use disaster_recovery_operator::leadership::election::{Election, LeaseState, LeaseWrite, Timing};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use proptest::prelude::*;
@@ -28,15 +28,15 @@ struct Server {
 }
 
 impl Server {
-    fn write(&mut self, made: &Move) -> Option<Lease> {
+    fn write(&mut self, made: &LeaseWrite) -> Option<Lease> {
         let lease = match (made, &self.lease) {
-            (Move::Create(lease), None) => lease,
-            (Move::Replace(lease), Some(there))
+            (LeaseWrite::Create(lease), None) => lease,
+            (LeaseWrite::Replace(lease), Some(there))
                 if lease.metadata.resource_version == there.metadata.resource_version =>
             {
                 lease
             }
-            (Move::Create(_) | Move::Replace(_) | Move::Wait, _) => return None,
+            (LeaseWrite::Create(_) | LeaseWrite::Replace(_) | LeaseWrite::Wait, _) => return None,
         };
         self.version += 1;
         let mut lease = (**lease).clone();
@@ -52,15 +52,15 @@ impl Server {
 
 /// One attempt without any delay.
 fn attempt(candidate: &mut Election, server: &mut Server, now: Instant) {
-    candidate.saw(server.lease.clone(), now);
-    let made = candidate.next(now, Timestamp::UNIX_EPOCH);
+    candidate.observe(server.lease.clone(), now);
+    let made = candidate.next_write(now, Timestamp::UNIX_EPOCH);
     if let Some(lease) = server.write(&made) {
-        candidate.wrote(lease, now, now);
+        candidate.record_write(lease, now, now);
     }
 }
 
 fn leads(candidate: &Election, now: Instant) -> bool {
-    matches!(candidate.standing(now), Standing::Leading { .. })
+    matches!(candidate.state(now), LeaseState::Holder { .. })
 }
 
 #[test]
@@ -68,13 +68,13 @@ fn the_first_leads_and_the_other_waits_from_when_it_saw_a_change_last() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, start);
-    assert_eq!(a.standing(start), Standing::Leading { until: start + seconds(10) });
+    assert_eq!(a.state(start), LeaseState::Holder { renew_deadline: start + seconds(10) });
     assert_eq!(server.spec().holder_identity.as_deref(), Some("a"));
     assert_eq!((server.spec().lease_transitions, server.spec().lease_duration_seconds), (Some(0), Some(15)));
     // Seen late: it counts from then, whatever time is written in it.
     let seen = start + seconds(4);
     attempt(&mut b, &mut server, seen);
-    assert_eq!((b.standing(seen), b.holder().as_deref()), (Standing::Following, Some("a")));
+    assert_eq!((b.state(seen), b.holder().as_deref()), (LeaseState::Candidate, Some("a")));
     // Seen again without a change, it is no younger.
     attempt(&mut b, &mut server, seen + seconds(14));
     assert!(!leads(&b, seen + seconds(14)));
@@ -82,7 +82,7 @@ fn the_first_leads_and_the_other_waits_from_when_it_saw_a_change_last() {
     assert!(leads(&b, seen + seconds(15)));
     assert_eq!((server.spec().holder_identity.as_deref(), server.spec().lease_transitions), (Some("b"), Some(1)));
     // Who led ended by himself long before.
-    assert_eq!(a.standing(start + seconds(10)), Standing::Lost);
+    assert_eq!(a.state(start + seconds(10)), LeaseState::Lost);
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn a_renewal_keeps_when_it_was_acquired_and_puts_the_end_off_from_when_it_was_be
     let acquired = server.spec().acquire_time;
     attempt(&mut b, &mut server, start);
     let (begun, now) = (start + seconds(8), start + seconds(9));
-    let made = a.next(begun, Timestamp::from_second(8).expect("a time"));
+    let made = a.next_write(begun, Timestamp::from_second(8).expect("a time"));
     let lease = server.write(&made).expect("it is taken");
-    a.wrote(lease, begun, now);
-    assert_eq!(a.standing(now), Standing::Leading { until: start + seconds(18) });
+    a.record_write(lease, begun, now);
+    assert_eq!(a.state(now), LeaseState::Holder { renew_deadline: start + seconds(18) });
     assert_eq!((server.spec().acquire_time, server.spec().lease_transitions), (acquired, Some(0)));
     for second in 9..24 {
         attempt(&mut b, &mut server, start + seconds(second));
@@ -112,9 +112,9 @@ fn what_is_given_back_is_free_at_once_and_only_its_holder_gives_it_back() {
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, now);
     attempt(&mut b, &mut server, now);
-    assert_eq!(b.given_back(Timestamp::UNIX_EPOCH), None);
-    let free = a.given_back(Timestamp::UNIX_EPOCH).expect("it is its own");
-    server.write(&Move::Replace(Box::new(free))).expect("it is taken");
+    assert_eq!(b.released(Timestamp::UNIX_EPOCH), None);
+    let free = a.released(Timestamp::UNIX_EPOCH).expect("it is its own");
+    server.write(&LeaseWrite::Replace(Box::new(free))).expect("it is taken");
     assert_eq!(server.spec().holder_identity.as_deref(), Some(""));
     attempt(&mut b, &mut server, now + seconds(1));
     assert!(leads(&b, now + seconds(1)));
@@ -149,7 +149,7 @@ fn a_holder_that_somebody_takes_away_is_waited_out() {
     assert!(!leads(&b, start + seconds(1)), "its holder may not know yet");
     attempt(&mut b, &mut server, start + seconds(15));
     assert!(leads(&b, start + seconds(15)));
-    assert_eq!(a.standing(start + seconds(10)), Standing::Lost);
+    assert_eq!(a.state(start + seconds(10)), LeaseState::Lost);
 }
 
 #[test]
@@ -160,17 +160,17 @@ fn who_finds_another_in_its_lease_is_done_at_once() {
     let lease = server.lease.as_mut().expect("there is a lease");
     lease.spec.as_mut().expect("it has a spec").holder_identity = Some("b".into());
     attempt(&mut a, &mut server, now + seconds(2));
-    assert_eq!(a.standing(now + seconds(2)), Standing::Lost);
+    assert_eq!(a.state(now + seconds(2)), LeaseState::Lost);
 }
 
 #[test]
 fn an_answer_that_was_lost_is_found_at_the_next_attempt() {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut a = Election::new("lease", "a", TIMING);
-    server.write(&a.next(now, Timestamp::UNIX_EPOCH)).expect("it is made");
-    assert_eq!(a.standing(now), Standing::Following);
+    server.write(&a.next_write(now, Timestamp::UNIX_EPOCH)).expect("it is made");
+    assert_eq!(a.state(now), LeaseState::Candidate);
     attempt(&mut a, &mut server, now + seconds(2));
-    assert_eq!(a.standing(now + seconds(2)), Standing::Leading { until: now + seconds(12) });
+    assert_eq!(a.state(now + seconds(2)), LeaseState::Holder { renew_deadline: now + seconds(12) });
     assert_eq!(server.spec().lease_transitions, Some(0));
 }
 
@@ -178,15 +178,15 @@ fn an_answer_that_was_lost_is_found_at_the_next_attempt() {
 fn pauses_end_when_the_lease_does_and_are_never_nothing_while_it_is_waited_for() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
-    assert_eq!(b.pause(start, 0.0), seconds(2));
-    assert_eq!(b.pause(start, 1.0), Duration::from_millis(2400));
+    assert_eq!(b.retry_delay(start, 0.0), seconds(2));
+    assert_eq!(b.retry_delay(start, 1.0), Duration::from_millis(2400));
     attempt(&mut a, &mut server, start);
     attempt(&mut b, &mut server, start);
-    assert_eq!(a.pause(start, 1.0), seconds(2));
-    assert_eq!(a.pause(start + seconds(9), 1.0), seconds(1), "no longer than it leads");
-    assert_eq!(b.pause(start + seconds(14), 1.0), seconds(1));
-    assert_eq!(b.pause(start + Duration::from_millis(14_999), 1.0), Duration::from_millis(200));
-    assert_eq!(b.pause(start + seconds(15), 0.0), seconds(2), "and it is free: the API server fails");
+    assert_eq!(a.retry_delay(start, 1.0), seconds(2));
+    assert_eq!(a.retry_delay(start + seconds(9), 1.0), seconds(1), "no longer than it leads");
+    assert_eq!(b.retry_delay(start + seconds(14), 1.0), seconds(1));
+    assert_eq!(b.retry_delay(start + Duration::from_millis(14_999), 1.0), Duration::from_millis(200));
+    assert_eq!(b.retry_delay(start + seconds(15), 0.0), seconds(2), "and it is free: the API server fails");
 }
 
 #[test]
@@ -232,7 +232,7 @@ struct Process {
 /// A write on its way to the server.
 struct Sent {
     arrives: u64,
-    made: Move,
+    made: LeaseWrite,
     by: usize,
     ticket: usize,
     begun: Instant,
@@ -284,10 +284,10 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
                 continue;
             }
             // Who leads waits for nothing beyond the renew deadline.
-            let lead_ends = match process.election.standing(at(now)) {
-                Standing::Leading { until } => (until - start).as_millis() as u64,
-                Standing::Following => u64::MAX,
-                Standing::Lost => {
+            let lead_ends = match process.election.state(at(now)) {
+                LeaseState::Holder { renew_deadline } => (renew_deadline - start).as_millis() as u64,
+                LeaseState::Candidate => u64::MAX,
+                LeaseState::Lost => {
                     // It ends, and another begins.
                     epochs[number] += 1;
                     *process = new(number, epochs[number], now + 1);
@@ -306,7 +306,7 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
                     }
                 }
                 Waiting::Read(lease) => {
-                    process.election.saw(lease, at(now));
+                    process.election.observe(lease, at(now));
                     write = true;
                 }
                 // Somebody wrote it meanwhile: who leads looks once more, at once.
@@ -316,11 +316,11 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
                     process.until = (now + delay(&mut random)).min(lead_ends);
                     continue;
                 }
-                Waiting::Wrote(Some(lease), begun) => process.election.wrote(lease, begun, at(now)),
+                Waiting::Wrote(Some(lease), begun) => process.election.record_write(lease, begun, at(now)),
                 Waiting::Wrote(None, _) | Waiting::Write => {}
             }
-            let made = process.election.next(at(now), Timestamp::from_millisecond(now as i64).expect("a time"));
-            if write && made != Move::Wait {
+            let made = process.election.next_write(at(now), Timestamp::from_millisecond(now as i64).expect("a time"));
+            if write && made != LeaseWrite::Wait {
                 tickets += 1;
                 let (arrives, answer) = (now + delay(&mut random), delay(&mut random));
                 sent.push(Sent { arrives, made, by: number, ticket: tickets, begun: at(now), answer });
@@ -328,11 +328,11 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
                 process.until = (now + CALL_DEADLINE).min(lead_ends);
                 continue;
             }
-            if let Standing::Leading { until } = process.election.standing(at(now)) {
+            if let LeaseState::Holder { renew_deadline } = process.election.state(at(now)) {
                 process.leading = true;
-                worked.push((format!("{number}/{}", epochs[number]), at(now), until));
+                worked.push((format!("{number}/{}", epochs[number]), at(now), renew_deadline));
             }
-            process.until = now + 1 + process.election.pause(at(now), random.random()).as_millis() as u64;
+            process.until = now + 1 + process.election.retry_delay(at(now), random.random()).as_millis() as u64;
         }
     }
     (worked, at(2 * TROUBLE))

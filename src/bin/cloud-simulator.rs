@@ -64,7 +64,7 @@ impl Arguments {
         StsRules {
             roles: self.role.iter().map(|arn| Role::open(arn, &self.oidc_provider)).collect(),
             providers: self.oidc_provider.iter().map(|arn| OidcProvider::new(arn)).collect(),
-            life_ms: self.token_life,
+            max_key_lifetime_ms: self.token_life,
         }
     }
 
@@ -104,7 +104,7 @@ fn milliseconds(text: &str) -> Result<i64, String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    // Anyone who reaches the admin API owns the cloud.
+    // The admin API needs no signature: it must not be reachable from other hosts.
     ensure!(arguments.listen.ip().is_loopback(), "--listen must be a loopback address, not {}", arguments.listen);
     let password_echo = match arguments.password_echo {
         Echo::Masked => PasswordEcho::Masked,

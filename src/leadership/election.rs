@@ -1,7 +1,7 @@
-//! Whose the lease is: values in, value out. Times are arguments.
+//! The decisions of leader election: values in, value out. Times are arguments.
 //!
-//! Clocks of two machines are never compared. When a lease ends is judged by when this process saw it change last, on its own
-//! monotonic clock; the times that are written into it are for people.
+//! Clocks of two machines are never compared. A lease expires one lease duration after this process observed its last
+//! change, on its own monotonic clock. The times in the record are for people.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// How long a lease lasts and how it is kept.
+/// Lease duration, renew deadline and retry period, as in client-go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long others wait after they saw the lease change last. Written into it in whole seconds.
+    /// How long candidates wait after they observed the last change of the lease. The record has it in whole seconds.
     pub lease_duration: Duration,
-    /// How long the holder goes on after the last renewal that it began and that succeeded.
+    /// How long the holder keeps the lease after the begin of its last successful renewal.
     pub renew_deadline: Duration,
-    /// How long there is between two attempts.
+    /// Time between two attempts to acquire or renew the lease.
     pub retry_period: Duration,
 }
 
 impl Timing {
-    /// How much longer than the retry period a pause may be, so that those who wait do not come all at once.
+    /// Largest extra share of the retry period that a candidate waits, so that candidates do not retry all at once.
     const JITTER: f64 = 0.2;
 
-    /// What is wrong with it, if anything: whoever holds the lease has to give up well before others take it.
+    /// Checks that the holder gives the lease up well before a candidate can acquire it.
     pub fn check(&self) -> Result<(), &'static str> {
         let Self { lease_duration, renew_deadline, retry_period } = *self;
         if retry_period.is_zero() {
@@ -43,50 +43,51 @@ impl Timing {
     }
 }
 
-/// What a lease without a holder lasts that its holder gave back, s: as the components of Kubernetes write it.
-const GIVEN_BACK: u64 = 1;
+/// Lease duration of a released lease, s, as client-go writes it.
+const RELEASED_LEASE_SECONDS: u64 = 1;
 
-/// What cannot be added up is very late.
+/// `now` plus `time`; very late when the sum overflows.
 fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
 }
 
-/// What is to be done about the lease now.
+/// The next write of a candidate or holder.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Move {
-    /// Make it.
+pub enum LeaseWrite {
+    /// Create the lease.
     Create(Box<Lease>),
-    /// Replace the one that was seen, which the API server refuses when it changed since.
+    /// Replace the observed lease; the API server refuses the write if the lease has changed since.
     Replace(Box<Lease>),
-    /// It is somebody else's.
+    /// None: another process holds the lease.
     Wait,
 }
 
-/// Whose the lease is, as far as this process may rely on it.
+/// Whether this process may act as the holder of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Not this process's.
-    Following,
-    /// This process's, until then at least.
-    Leading {
-        /// When it ends without a renewal, for its holder.
-        until: Instant,
+pub enum LeaseState {
+    /// This process has not acquired the lease.
+    Candidate,
+    /// This process holds the lease.
+    Holder {
+        /// The end of the lease for its holder unless it renews the lease.
+        renew_deadline: Instant,
     },
-    /// It was this process's and is no more, or nobody knows: for good, since what was begun must not go on.
+    /// This process held the lease, and another may hold it now. Final, since work that this process began must not
+    /// continue.
     Lost,
 }
 
-/// The lease as it was seen last.
+/// The lease as this process observed it last.
 #[derive(Clone, Debug)]
-struct Seen {
+struct ObservedRecord {
     lease: Lease,
-    /// Whether it is there: one that was deleted still counts until it would have ended.
-    there: bool,
-    /// When it is free for others than its holder.
-    free: Instant,
+    /// Whether the API server still has it. A deleted lease counts until it would have expired.
+    exists: bool,
+    /// When processes other than the holder may acquire it.
+    expires_at: Instant,
 }
 
-impl Seen {
+impl ObservedRecord {
     fn spec(&self) -> LeaseSpec {
         self.lease.spec.clone().unwrap_or_default()
     }
@@ -102,128 +103,135 @@ pub struct Election {
     name: String,
     identity: String,
     timing: Timing,
-    seen: Option<Seen>,
-    /// When the last renewal that succeeded was begun.
-    renewed: Option<Instant>,
+    observed: Option<ObservedRecord>,
+    /// The begin of the last successful renewal.
+    renewed_at: Option<Instant>,
 }
 
 impl Election {
-    /// A candidate of an identity that no other process has, for the lease of a name.
+    /// A candidate for the lease `name`. No other process may have the same `identity`.
     pub fn new(name: &str, identity: &str, timing: Timing) -> Self {
-        Self { name: name.into(), identity: identity.into(), timing, seen: None, renewed: None }
+        Self { name: name.into(), identity: identity.into(), timing, observed: None, renewed_at: None }
     }
 
-    /// Takes in what the API server has. A lease that did not change was seen before, however often it is read; one that was
-    /// deleted is waited out.
-    pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
-        match (lease, &mut self.seen) {
-            (None, seen) => seen.iter_mut().for_each(|seen| seen.there = false),
-            (Some(lease), Some(seen)) if lease.spec == seen.lease.spec => {
-                (seen.lease, seen.there) = (lease, true);
+    /// Records the lease that the API server returned. An unchanged record keeps its expiry, however often this process
+    /// reads it. A deleted lease still has to expire.
+    pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
+        let Some(lease) = lease else {
+            if let Some(observed) = &mut self.observed {
+                observed.exists = false;
             }
-            (Some(lease), seen) => {
-                let spec = lease.spec.clone().unwrap_or_default();
-                let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
-                let lasts = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-                let before = seen.as_ref().map(|seen| seen.free);
-                let free = match (held, before) {
-                    (true, _) => after(now, lasts.map_or(self.timing.lease_duration, Duration::from_secs)),
-                    // As its holder gives it back. What somebody else took from him, he may not know yet.
-                    (false, _) if lasts == Some(GIVEN_BACK) => now,
-                    (false, before) => before.unwrap_or(now),
-                };
-                *seen = Some(Seen { lease, there: true, free });
-            }
+            return;
+        };
+        if let Some(observed) = &mut self.observed
+            && observed.lease.spec == lease.spec
+        {
+            (observed.lease, observed.exists) = (lease, true);
+            return;
+        }
+        let spec = lease.spec.clone().unwrap_or_default();
+        let held = spec.holder_identity.is_some_and(|holder| !holder.is_empty());
+        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let expires_at = if held {
+            after(now, seconds.map_or(self.timing.lease_duration, Duration::from_secs))
+        } else if seconds == Some(RELEASED_LEASE_SECONDS) {
+            now
+        } else {
+            // The holder did not release it: another actor cleared the holder, and that process may not know yet.
+            self.observed.as_ref().map_or(now, |observed| observed.expires_at)
+        };
+        self.observed = Some(ObservedRecord { lease, exists: true, expires_at });
+    }
+
+    /// Records a successful write that began at `begun`, with the lease that the API server returned.
+    pub fn record_write(&mut self, lease: Lease, begun: Instant, now: Instant) {
+        self.observe(Some(lease), now);
+        if self.is_holder() {
+            self.renewed_at = Some(begun);
         }
     }
 
-    /// Takes in that a [`Move`] succeeded that was begun at `begun`, and what the API server made of it.
-    pub fn wrote(&mut self, lease: Lease, begun: Instant, now: Instant) {
-        self.saw(Some(lease), now);
-        if self.is_mine() {
-            self.renewed = Some(begun);
+    fn is_holder(&self) -> bool {
+        self.observed.as_ref().and_then(ObservedRecord::holder).is_some_and(|holder| holder == self.identity)
+    }
+
+    /// Expiry of a lease that another process holds, by this process's clock.
+    fn expiry_of_other_holder(&self) -> Option<Instant> {
+        self.observed.as_ref().filter(|_| !self.is_holder()).map(|observed| observed.expires_at)
+    }
+
+    /// The next write. `wall` is the time that the record gets.
+    pub fn next_write(&self, now: Instant, wall: Timestamp) -> LeaseWrite {
+        if self.expiry_of_other_holder().is_some_and(|expiry| now < expiry) {
+            return LeaseWrite::Wait;
         }
-    }
-
-    fn is_mine(&self) -> bool {
-        self.seen.as_ref().and_then(Seen::holder).is_some_and(|holder| holder == self.identity)
-    }
-
-    /// When somebody else's lease ends, as far as this process can tell.
-    fn ends(&self) -> Option<Instant> {
-        self.seen.as_ref().filter(|_| !self.is_mine()).map(|seen| seen.free)
-    }
-
-    /// What to do about the lease. `wall` is the time that is written into it.
-    pub fn next(&self, now: Instant, wall: Timestamp) -> Move {
-        if self.ends().is_some_and(|end| now < end) {
-            return Move::Wait;
-        }
-        let before = self.seen.as_ref().map(Seen::spec).unwrap_or_default();
+        let before = self.observed.as_ref().map(ObservedRecord::spec).unwrap_or_default();
         let wall = MicroTime(wall);
-        let mine = self.is_mine();
+        let is_holder = self.is_holder();
         let spec = LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.timing.lease_duration.as_secs()).ok(),
-            acquire_time: if mine { before.acquire_time } else { Some(wall.clone()) },
+            acquire_time: if is_holder { before.acquire_time } else { Some(wall.clone()) },
             renew_time: Some(wall),
-            lease_transitions: match &self.seen {
+            lease_transitions: match &self.observed {
                 None => Some(0),
-                Some(_) if mine => before.lease_transitions,
+                Some(_) if is_holder => before.lease_transitions,
                 Some(_) => Some(before.lease_transitions.unwrap_or(0).saturating_add(1)),
             },
             preferred_holder: before.preferred_holder,
             strategy: before.strategy,
         };
-        match &self.seen {
-            Some(Seen { lease, there: true, .. }) => {
-                Move::Replace(Box::new(Lease { spec: Some(spec), ..lease.clone() }))
+        match &self.observed {
+            Some(ObservedRecord { lease, exists: true, .. }) => {
+                LeaseWrite::Replace(Box::new(Lease { spec: Some(spec), ..lease.clone() }))
             }
             Some(_) | None => {
                 let mut lease = Lease { spec: Some(spec), ..Lease::default() };
                 lease.metadata.name = Some(self.name.clone());
-                Move::Create(Box::new(lease))
+                LeaseWrite::Create(Box::new(lease))
             }
         }
     }
 
-    /// The lease without a holder, if it is this process's to give back. It ends at once for everybody.
-    pub fn given_back(&self, wall: Timestamp) -> Option<Lease> {
-        let seen = self.seen.as_ref().filter(|seen| seen.there && self.is_mine())?;
+    /// The lease without a holder, if this process holds it. Every candidate may acquire it at once.
+    pub fn released(&self, wall: Timestamp) -> Option<Lease> {
+        let observed = self.observed.as_ref().filter(|observed| observed.exists && self.is_holder())?;
         let spec = LeaseSpec {
             holder_identity: Some(String::new()),
-            lease_duration_seconds: i32::try_from(GIVEN_BACK).ok(),
+            lease_duration_seconds: i32::try_from(RELEASED_LEASE_SECONDS).ok(),
             renew_time: Some(MicroTime(wall)),
-            ..seen.spec()
+            ..observed.spec()
         };
-        Some(Lease { spec: Some(spec), ..seen.lease.clone() })
+        Some(Lease { spec: Some(spec), ..observed.lease.clone() })
     }
 
-    /// Whose the lease is.
-    pub fn standing(&self, now: Instant) -> Standing {
-        let Some(renewed) = self.renewed else { return Standing::Following };
-        let until = renewed + self.timing.renew_deadline;
-        if self.is_mine() && now < until { Standing::Leading { until } } else { Standing::Lost }
+    /// Whether this process holds the lease at `now`.
+    pub fn state(&self, now: Instant) -> LeaseState {
+        let Some(renewed_at) = self.renewed_at else { return LeaseState::Candidate };
+        let renew_deadline = renewed_at + self.timing.renew_deadline;
+        if self.is_holder() && now < renew_deadline { LeaseState::Holder { renew_deadline } } else { LeaseState::Lost }
     }
 
-    /// How long to wait for the next attempt. `share` is from 0 to 1 and sets those apart who wait for the same.
-    pub fn pause(&self, now: Instant, share: f64) -> Duration {
+    /// Time until the next attempt. `jitter` is from 0 to 1 and spreads the attempts of several candidates.
+    pub fn retry_delay(&self, now: Instant, jitter: f64) -> Duration {
         let period = self.timing.retry_period;
-        let left = |end: Instant| end.saturating_duration_since(now);
-        match self.standing(now) {
-            Standing::Leading { until } => period.min(left(until)),
-            Standing::Lost => Duration::ZERO,
-            Standing::Following => {
-                let pause = period.mul_f64(1.0 + Timing::JITTER * share.clamp(0.0, 1.0));
-                // Who holds it no more is followed at once, but not in a hot loop when the API server fails.
-                let shortest = period / 10;
-                self.ends().filter(|end| *end > now).map_or(pause, |end| pause.min(left(end).max(shortest)))
+        match self.state(now) {
+            LeaseState::Holder { renew_deadline } => period.min(renew_deadline.saturating_duration_since(now)),
+            LeaseState::Lost => Duration::ZERO,
+            LeaseState::Candidate => {
+                let delay = period.mul_f64(1.0 + Timing::JITTER * jitter.clamp(0.0, 1.0));
+                // A candidate acquires an expired lease at once, but not in a hot loop while the API server fails.
+                let min_delay = period / 10;
+                match self.expiry_of_other_holder() {
+                    Some(expiry) if expiry > now => delay.min(expiry.saturating_duration_since(now).max(min_delay)),
+                    Some(_) | None => delay,
+                }
             }
         }
     }
 
-    /// Who holds the lease, as it was seen last; for people.
+    /// The observed holder, for logs and errors.
     pub fn holder(&self) -> Option<String> {
-        self.seen.as_ref().filter(|seen| seen.there).and_then(Seen::holder)
+        self.observed.as_ref().filter(|observed| observed.exists).and_then(ObservedRecord::holder)
     }
 }

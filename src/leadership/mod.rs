@@ -1,8 +1,8 @@
-//! Which of several processes works: leader election by a Lease, as the components of Kubernetes do it.
+//! Leader election by a Lease, as in client-go.
 //!
-//! Every write is made against the version that was read, so that of two who write one is refused. The holder renews the lease;
-//! if it cannot, it ends itself well before others may take the lease over, and its [`Fence`] is closed by then. The others keep
-//! their caches warm and do nothing.
+//! Every write names the version that this process read, so that the API server refuses one of two concurrent writes. The
+//! holder renews the lease. If it cannot, it ends well before a candidate can acquire the lease, and its [`Fence`] is
+//! closed by then. Candidates keep their caches warm and change nothing.
 
 pub mod election;
 
@@ -15,29 +15,29 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::sync::{oneshot, watch};
 
-use self::election::{Election, Move, Standing, Timing};
+use self::election::{Election, LeaseState, LeaseWrite, Timing};
 use crate::cloud::fence::Fence;
 
-/// No call about the lease takes longer.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the lease is given back where that fails: others only have to wait longer.
-const RELEASE_ATTEMPTS: u32 = 3;
-const RELEASE_PAUSE: Duration = Duration::from_millis(200);
+/// Maximum time for one read or write of the lease.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts to release the lease. If all fail, candidates wait until the lease expires.
+const MAX_RELEASE_ATTEMPTS: u32 = 3;
+const RELEASE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Which lease, as whom.
+/// The lease, and the identity and timing of this candidate.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The namespace of the lease.
     pub namespace: String,
-    /// Its name.
+    /// The name of the lease.
     pub name: String,
-    /// What no other process has: what it is in the lease.
+    /// The holder identity of this process, different from that of every other process.
     pub identity: String,
-    /// How long the lease lasts and how it is kept.
+    /// Lease duration, renew deadline and retry period.
     pub timing: Timing,
 }
 
-/// The lease was lost: what this process began must not go on.
+/// The lease was lost: work that this process began must not continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the lease {namespace}/{name} could not be renewed in time{}: another process may be working by now",
@@ -49,24 +49,24 @@ pub struct Lost {
     holder: Option<String>,
 }
 
-/// Whether this process is the one that works. A clone is a handle to the same.
+/// Whether this process is the leader. A clone shares the state.
 #[derive(Clone, Debug)]
-pub struct Leading(watch::Receiver<bool>, Fence);
+pub struct Leadership(watch::Receiver<bool>, Fence);
 
-impl Leading {
-    /// There is nobody else.
-    pub fn always() -> Self {
+impl Leadership {
+    /// The leadership of a process that runs without leader election.
+    pub fn without_election() -> Self {
         Self(watch::channel(true).1, Fence::open())
     }
 
-    /// Whether it is now.
-    pub fn now(&self) -> bool {
+    /// Whether this process is the leader now.
+    pub fn is_leader(&self) -> bool {
         *self.0.borrow() && self.1.is_open()
     }
 
-    /// Ends once it is; never, where the lease is not obtained.
-    pub async fn begun(mut self) {
-        // Who decided it and went: what it said last stays.
+    /// Waits until this process is the leader; forever if it never acquires the lease.
+    pub async fn started(mut self) {
+        // The candidate is gone: its last value stays.
         if self.0.wait_for(|leading| *leading).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -79,16 +79,22 @@ pub struct Candidate {
     settings: Settings,
     election: Election,
     fence: Fence,
-    leading: watch::Sender<bool>,
-    told: Box<dyn Fn(bool) + Send + Sync>,
-    /// Whether a write was begun whose answer is not known.
-    writing: bool,
+    is_leader: watch::Sender<bool>,
+    on_change: Box<dyn Fn(bool) + Send + Sync>,
+    /// Whether the result of the last write is unknown.
+    write_unconfirmed: bool,
 }
 
 impl Candidate {
-    /// A candidate over a client of its own: one that waits for no answer longer than a few seconds and repeats nothing by
-    /// itself, see [`config`]. `fence` is opened while the lease is its own. `told` is called with every beginning and end.
-    pub fn new(client: Client, settings: Settings, fence: Fence, told: impl Fn(bool) + Send + Sync + 'static) -> Self {
+    /// A candidate with its own client. The client's requests time out after a few seconds and are not retried, see
+    /// [`client_config`]. The candidate opens `fence` while it holds the lease. It calls `on_change` with true when it
+    /// becomes the leader and with false when it stops.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        fence: Fence,
+        on_change: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
         let election = Election::new(&settings.name, &settings.identity, settings.timing);
         Self {
@@ -96,36 +102,36 @@ impl Candidate {
             settings,
             election,
             fence,
-            leading: watch::Sender::new(false),
-            told: Box::new(told),
-            writing: false,
+            is_leader: watch::Sender::new(false),
+            on_change: Box::new(on_change),
+            write_unconfirmed: false,
         }
     }
 
-    /// Whether it leads.
-    pub fn leading(&self) -> Leading {
-        Leading(self.leading.subscribe(), self.fence.clone())
+    /// The leadership of this candidate.
+    pub fn leadership(&self) -> Leadership {
+        Leadership(self.is_leader.subscribe(), self.fence.clone())
     }
 
-    /// Does `work`, and from when it is `ready` waits for the lease and keeps it until the work has ended; then gives it back.
-    /// Work that never gets ready is done without.
+    /// Runs `work`. Once `ready` is true, acquires the lease, renews it until the work has ended and releases it. If
+    /// `ready` is false, runs the work without the lease.
     ///
     /// # Errors
-    /// When the lease was lost: the work was dropped, wherever it was.
+    /// When the lease was lost: the work was dropped at its current await point.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn during(
+    pub async fn run(
         self,
         work: impl Future<Output = ()>,
         ready: impl Future<Output = bool> + Send + 'static,
     ) -> Result<(), Lost> {
         let (finished, finish) = oneshot::channel::<()>();
         let finish = async move { drop(finish.await) };
-        // A task of its own: work that keeps its thread for long must not hold up a renewal.
+        // A separate task: work that blocks its thread must not delay a renewal.
         let mut lease = tokio::spawn(async move {
             match ready.await {
-                true => self.run(finish).await,
+                true => self.acquire_and_renew(finish).await,
                 false => Ok(()),
             }
         });
@@ -135,7 +141,7 @@ impl Candidate {
             () = &mut work => None,
         };
         let ended = match ended {
-            // It stands for nothing, and the work goes to its end.
+            // `ready` was false: the work runs to its end without the lease.
             Some(Ok(Ok(()))) => {
                 work.await;
                 return Ok(());
@@ -149,60 +155,63 @@ impl Candidate {
         ended.unwrap_or_else(|broken| std::panic::resume_unwind(broken.into_panic()))
     }
 
-    /// Waits for the lease and keeps it until `end`, then gives it back.
+    /// Acquires the lease, renews it until `end` and releases it.
     ///
     /// # Errors
     /// When the lease was lost. The fence is closed by then.
-    async fn run(mut self, end: impl Future<Output = ()>) -> Result<(), Lost> {
+    async fn acquire_and_renew(mut self, end: impl Future<Output = ()>) -> Result<(), Lost> {
         let lost = tokio::select! {
-            lost = self.hold() => Some(lost),
+            lost = self.renew_until_lost() => Some(lost),
             () = end => None,
         };
         self.fence.close();
-        let led = self.leading.send_replace(false);
-        (self.told)(false);
+        let was_leader = self.is_leader.send_replace(false);
+        (self.on_change)(false);
         match lost {
             Some(lost) => {
                 tracing::error!(error = %lost, "the lease is lost: ending");
                 Err(lost)
             }
             None => {
-                if led || self.writing {
-                    self.give_back().await;
+                if was_leader || self.write_unconfirmed {
+                    self.release().await;
                 }
                 Ok(())
             }
         }
     }
 
-    async fn hold(&mut self) -> Lost {
+    async fn renew_until_lost(&mut self) -> Lost {
         loop {
-            // However long this process was stopped: what it may do now is decided now.
-            let outcome = match self.election.standing(Instant::now()) {
-                Standing::Lost => return self.lost(),
-                Standing::Following => self.attempt().await,
-                // Whoever leads ends in time, whatever it waits for.
-                Standing::Leading { until } => tokio::time::timeout_at(until.into(), self.attempt())
-                    .await
-                    .unwrap_or_else(|_| Err("no answer until the renew deadline".into())),
+            // This process may have been suspended: the state is that of this moment.
+            let outcome = match self.election.state(Instant::now()) {
+                LeaseState::Lost => return self.lost(),
+                LeaseState::Candidate => self.try_acquire_or_renew().await,
+                // The holder ends at the renew deadline, even during a request.
+                LeaseState::Holder { renew_deadline } => {
+                    tokio::time::timeout_at(renew_deadline.into(), self.try_acquire_or_renew())
+                        .await
+                        .unwrap_or_else(|_| Err("no answer until the renew deadline".into()))
+                }
             };
             if let Err(error) = outcome {
-                let (name, leading) = (&self.settings.name, self.leading.borrow().to_owned());
+                let (name, leading) = (&self.settings.name, self.is_leader.borrow().to_owned());
                 tracing::warn!(lease = name, leading, error, "the lease was not read or written");
             }
             let now = Instant::now();
-            match self.election.standing(now) {
-                Standing::Lost => return self.lost(),
-                Standing::Following => {}
-                Standing::Leading { until } => {
-                    self.fence.open_until(until);
-                    if !self.leading.send_replace(true) {
+            match self.election.state(now) {
+                LeaseState::Lost => return self.lost(),
+                LeaseState::Candidate => {}
+                LeaseState::Holder { renew_deadline } => {
+                    self.fence.open_until(renew_deadline);
+                    if !self.is_leader.send_replace(true) {
                         tracing::info!(lease = self.settings.name, identity = self.settings.identity, "leading");
-                        (self.told)(true);
+                        (self.on_change)(true);
                     }
                 }
             }
-            tokio::time::sleep_until((now + self.election.pause(now, rand::random())).into()).await;
+            let delay = self.election.retry_delay(now, rand::random());
+            tokio::time::sleep_until((now + delay).into()).await;
         }
     }
 
@@ -212,14 +221,14 @@ impl Candidate {
         Lost { namespace: namespace.clone(), name: name.clone(), holder }
     }
 
-    /// Renews the lease, or takes it if it is free.
-    async fn attempt(&mut self) -> Result<(), String> {
-        let leads = *self.leading.borrow();
-        // Who leads has seen the newest version: it is read again only where that turns out to be wrong.
-        if !leads {
+    /// Renews the lease, or acquires it if it has expired.
+    async fn try_acquire_or_renew(&mut self) -> Result<(), String> {
+        let is_leader = *self.is_leader.borrow();
+        // The holder wrote the newest version. It reads the lease only after the API server refused that version.
+        if !is_leader {
             self.read().await?;
         }
-        if self.write().await? || !leads {
+        if self.write().await? || !is_leader {
             return Ok(());
         }
         self.read().await?;
@@ -229,77 +238,78 @@ impl Candidate {
 
     async fn read(&mut self) -> Result<(), String> {
         let holder = self.election.holder();
-        let lease = self.within(self.api.get_opt(&self.settings.name)).await?.map_err(|error| error.to_string())?;
-        self.election.saw(lease, Instant::now());
+        let lease =
+            self.with_timeout(self.api.get_opt(&self.settings.name)).await?.map_err(|error| error.to_string())?;
+        self.election.observe(lease, Instant::now());
         let now = self.election.holder();
-        if now.is_some() && holder != now && !*self.leading.borrow() {
+        if now.is_some() && holder != now && !*self.is_leader.borrow() {
             tracing::info!(lease = self.settings.name, holder = now, "waiting for the lease");
         }
         Ok(())
     }
 
-    /// Makes the next move. False, if the lease is another than the one that was seen.
+    /// Writes the lease if it is due. False if the lease differs from the observed record.
     async fn write(&mut self) -> Result<bool, String> {
         let (begun, params) = (Instant::now(), PostParams::default());
-        let (name, written) = (&self.settings.name, self.election.next(begun, Timestamp::now()));
-        let there = matches!(written, Move::Replace(_));
-        self.writing = written != Move::Wait;
-        let written = match written {
-            Move::Wait => return Ok(true),
-            Move::Create(lease) => self.within(self.api.create(&params, &lease)).await?,
-            Move::Replace(lease) => self.within(self.api.replace(name, &params, &lease)).await?,
+        let (name, write) = (&self.settings.name, self.election.next_write(begun, Timestamp::now()));
+        let replaces = matches!(write, LeaseWrite::Replace(_));
+        self.write_unconfirmed = write != LeaseWrite::Wait;
+        let written = match write {
+            LeaseWrite::Wait => return Ok(true),
+            LeaseWrite::Create(lease) => self.with_timeout(self.api.create(&params, &lease)).await?,
+            LeaseWrite::Replace(lease) => self.with_timeout(self.api.replace(name, &params, &lease)).await?,
         };
         match written {
             Ok(lease) => {
-                self.writing = false;
-                self.election.wrote(lease, begun, Instant::now());
+                self.write_unconfirmed = false;
+                self.election.record_write(lease, begun, Instant::now());
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 || (there && status.code == 404) => {
-                self.writing = false;
+            Err(kube::Error::Api(status)) if status.code == 409 || (replaces && status.code == 404) => {
+                self.write_unconfirmed = false;
                 Ok(false)
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
-    async fn give_back(&mut self) {
-        for attempt in 0..RELEASE_ATTEMPTS {
+    async fn release(&mut self) {
+        for attempt in 0..MAX_RELEASE_ATTEMPTS {
             if attempt > 0 {
-                tokio::time::sleep(RELEASE_PAUSE).await;
+                tokio::time::sleep(RELEASE_RETRY_INTERVAL).await;
             }
-            // A write that was given up may have been carried out.
-            if self.writing && self.read().await.is_err() {
+            // The API server may have executed a write that timed out.
+            if self.write_unconfirmed && self.read().await.is_err() {
                 continue;
             }
-            let Some(lease) = self.election.given_back(Timestamp::now()) else { return };
-            match self.within(self.api.replace(&self.settings.name, &PostParams::default(), &lease)).await {
+            let Some(lease) = self.election.released(Timestamp::now()) else { return };
+            match self.with_timeout(self.api.replace(&self.settings.name, &PostParams::default(), &lease)).await {
                 Ok(Ok(_)) => {
                     tracing::info!(lease = self.settings.name, "the lease is given back");
                     return;
                 }
-                Ok(Err(_)) | Err(_) => self.writing = true,
+                Ok(Err(_)) | Err(_) => self.write_unconfirmed = true,
             }
         }
         tracing::warn!(lease = self.settings.name, "the lease was not given back: others wait until it ends");
     }
 
-    async fn within<T>(&self, call: impl Future<Output = T>) -> Result<T, String> {
-        let most = CALL_DEADLINE.min(self.settings.timing.renew_deadline / 2);
-        tokio::time::timeout(most, call).await.map_err(|_| format!("no answer within {most:?}"))
+    async fn with_timeout<T>(&self, call: impl Future<Output = T>) -> Result<T, String> {
+        let timeout = CALL_TIMEOUT.min(self.settings.timing.renew_deadline / 2);
+        tokio::time::timeout(timeout, call).await.map_err(|_| format!("no answer within {timeout:?}"))
     }
 }
 
-/// The configuration of a client for leases: whoever waits for an answer loses the lease meanwhile.
-pub fn config(mut kubernetes: kube::Config) -> kube::Config {
-    kubernetes.connect_timeout = Some(CALL_DEADLINE);
-    kubernetes.read_timeout = Some(CALL_DEADLINE);
-    kubernetes.write_timeout = Some(CALL_DEADLINE);
+/// Client configuration for the lease: short timeouts and no retries, because the holder loses the lease while it waits.
+pub fn client_config(mut kubernetes: kube::Config) -> kube::Config {
+    kubernetes.connect_timeout = Some(CALL_TIMEOUT);
+    kubernetes.read_timeout = Some(CALL_TIMEOUT);
+    kubernetes.write_timeout = Some(CALL_TIMEOUT);
     kubernetes.default_retry = false;
     kubernetes
 }
 
-/// What no other process is called: `name`, by which people find it, and a random part.
+/// A unique identity: `name`, for people, and a random part.
 pub fn identity(name: &str) -> String {
     format!("{name}_{}", uuid::Uuid::new_v4())
 }

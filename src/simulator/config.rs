@@ -1,4 +1,4 @@
-//! What a simulator is told when it starts.
+//! The configuration of a simulator.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +6,20 @@ use super::model::Rules;
 use super::model::ebs::DiskRules;
 use super::model::sts::{Issued, MetadataRules, StsRules};
 
-/// One access key that the simulator knows. Its `Debug` shows no secret.
+/// An access key. Its `Debug` shows no secret.
 #[derive(Clone)]
 pub struct AccessKey {
-    /// The id, as it is sent.
+    /// The id, which requests contain.
     pub id: String,
-    /// The secret, never sent.
+    /// The secret, which requests never contain.
     pub secret: String,
-    /// The STS token that must come with a temporary key.
+    /// The STS token that requests with a temporary key must contain.
     pub security_token: Option<String>,
-    /// When the STS token ends, ms since the epoch: `InvalidSecurityToken.Expired` from then on.
+    /// Expiry of the STS token, ms since the epoch: `InvalidSecurityToken.Expired` from then on.
     pub expires_at_ms: Option<i64>,
-    /// Whether it was switched off: `InvalidAccessKeyId.Inactive`.
+    /// Whether the key is disabled: `InvalidAccessKeyId.Inactive`.
     pub inactive: bool,
-    /// Whether it is the account's own key and not a RAM user's: it can assume no role.
+    /// Whether the key is the account's own, not a RAM user's: it can assume no role.
     pub root: bool,
 }
 
@@ -30,7 +30,7 @@ impl AccessKey {
         AccessKey { id, secret, security_token: None, expires_at_ms: None, inactive: false, root: false }
     }
 
-    /// A temporary key that was issued for a role. One that was revoked ended before any time that a clock says.
+    /// A temporary key that STS issued for a role. A revoked key has always expired.
     pub(super) fn issued(issued: &Issued) -> AccessKey {
         AccessKey {
             security_token: Some(issued.security_token.clone()),
@@ -46,34 +46,36 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
-/// What a simulator is told when it starts; the default is a permissive cloud without delays.
+/// The configuration of a simulator; the default is a permissive cloud without delays.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The keys that sign, besides those that were issued for roles; `simulator-key-id` / `simulator-key-secret` by default.
+    /// Permanent access keys; `simulator-key-id` / `simulator-key-secret` by default. Keys that STS issues are valid
+    /// too.
     pub keys: Vec<AccessKey>,
-    /// The region that requests to a loopback address are meant for; `cn-hangzhou` by default.
+    /// The region of requests to a loopback address; `cn-hangzhou` by default.
     pub default_region: String,
-    /// Calls of RocketMQ a second, for each region, action and key (the cloud's quota page: 150).
+    /// Allowed calls of RocketMQ a second, for each region, action and key (the cloud's quota page: 150).
     pub rate_limit_per_second: u32,
-    /// Calls of EBS a second, for each region, action and key (the cloud's quota page: mostly 40).
+    /// Allowed calls of EBS a second, for each region, action and key (the cloud's quota page: mostly 40).
     pub ebs_rate_limit_per_second: u32,
-    /// Calls of STS a second, for each region, action and key (the cloud's quota page: 100); those beyond are
+    /// Allowed calls of STS a second, for each region, action and key (the cloud's quota page: 100); further calls get
     /// `Throttling.Api`. All calls of AssumeRoleWithOIDC count together: they have no key.
     pub sts_rate_limit_per_second: u32,
-    /// Whether a throttled reply names a time to wait in `x-acs-retry-after`, and which, in ms.
+    /// The value of `x-acs-retry-after` in a throttled reply, ms; no such header when absent.
     pub retry_after_ms: Option<u64>,
-    /// Actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` is all that are signed. The metadata of the
-    /// instance know no permissions.
+    /// Actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` means all signed actions. The metadata service
+    /// checks no permissions.
     pub denied_actions: BTreeSet<String>,
-    /// Whether RocketMQ's own refusals come as HTTP 200 with `success: false` (unconfirmed whether the cloud ever does).
+    /// Whether RocketMQ's own refusals are HTTP 200 with `success: false` (unconfirmed whether the cloud ever does
+    /// this).
     pub errors_as_http_200: bool,
-    /// How its plans, items and checkpoints behave.
+    /// Rules of plans, items and checkpoints.
     pub rules: Rules,
-    /// How its disks behave.
+    /// Rules of disks.
     pub disk_rules: DiskRules,
-    /// Which roles there are, and who may assume them.
+    /// Roles and OIDC providers.
     pub sts: StsRules,
-    /// Which role the metadata of the instance give keys of.
+    /// The role of the ECS instance.
     pub metadata: MetadataRules,
 }
 

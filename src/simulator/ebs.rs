@@ -10,9 +10,9 @@ use super::http::Incoming;
 use super::model::Failure;
 use super::model::ebs::{DiskGroupInput, DiskPairInput, Disks, EbsPage, EbsPaging, GroupFilter, PairFilter};
 
-/// The product, as it starts the host name.
+/// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "ebs";
-/// The API's version, as `x-acs-version` must say it.
+/// The API version, the required value of `x-acs-version`.
 pub(super) const VERSION: &str = "2021-07-30";
 
 /// An operation.
@@ -40,7 +40,7 @@ pub(super) enum Operation {
 
 use Operation as O;
 
-/// Each operation by its action's name.
+/// Operations by action name.
 const ACTIONS: [(&str, Operation); 18] = [
     ("CreateDiskReplicaGroup", O::CreateGroup),
     ("DescribeDiskReplicaGroups", O::DescribeGroups),
@@ -62,7 +62,7 @@ const ACTIONS: [(&str, Operation); 18] = [
     ("ClearReplicaGroupDrill", O::ClearDrill),
 ];
 
-/// The parameters of a request, from its query and its form.
+/// Parameters of a request, from query and form.
 struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
@@ -78,18 +78,26 @@ impl Parameters {
         self.text(name).ok_or_else(|| Failure::missing(name))
     }
 
+    fn group_id(&self) -> Result<String, Failure> {
+        self.required("ReplicaGroupId")
+    }
+
+    fn pair_id(&self) -> Result<String, Failure> {
+        self.required("ReplicaPairId")
+    }
+
     fn number(&self, name: &str) -> Result<Option<i64>, Failure> {
         let parsed = self.text(name).map(|text| text.parse());
         parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be an integer"))
     }
 
-    /// The SDK for Python says `True`, others say `true`.
+    /// The SDK for Python sends `True`, others send `true`.
     fn flag(&self, name: &str) -> Result<Option<bool>, Failure> {
         let parsed = self.text(name).map(|text| text.to_ascii_lowercase().parse());
         parsed.transpose().map_err(|_| Failure::invalid_ebs(name, "it must be true or false"))
     }
 
-    /// At most 100, with commas between.
+    /// A comma-separated list of at most 100 ids.
     fn ids(&self, name: &str) -> Result<Option<Vec<String>>, Failure> {
         let ids = self.text(name).map(|text| text.split(',').map(|id| id.trim().to_owned()).collect::<Vec<_>>());
         match ids {
@@ -152,7 +160,7 @@ impl Parameters {
 }
 
 impl Operation {
-    /// The operation that `x-acs-action` says, by POST or GET of `/`.
+    /// The operation that `x-acs-action` names, by POST or GET of `/`.
     pub(super) fn route(incoming: &Incoming) -> Option<Operation> {
         let rpc = incoming.path == "/" && [Method::POST, Method::GET].contains(&incoming.method);
         let action = incoming.header("x-acs-action").filter(|_| rpc)?;
@@ -164,13 +172,13 @@ impl Operation {
         ACTIONS.iter().find(|(_, operation)| *operation == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether it changes anything in the cloud.
+    /// Whether it can change the cloud.
     pub(super) fn is_changing(self) -> bool {
         !matches!(self, O::DescribeGroups | O::DescribePairs | O::DescribeDrills)
     }
 
-    /// Carries it out: the fields of the reply. What changes something is done once for each ClientToken, but for
-    /// ClearReplicaGroupDrill, which takes none.
+    /// Executes the operation and returns the fields of the reply. A changing operation is executed once for each
+    /// ClientToken, except ClearReplicaGroupDrill, which has no token.
     pub(super) fn perform(
         self,
         incoming: &Incoming,
@@ -188,9 +196,6 @@ impl Operation {
     }
 
     fn call(self, parameters: &Parameters, disks: &mut Disks, region: &str, now: i64) -> Result<Value, Failure> {
-        let group = || parameters.required("ReplicaGroupId");
-        let pair = || parameters.required("ReplicaPairId");
-        let drills_group = || parameters.required("GroupId");
         match self {
             O::CreateGroup => {
                 Ok(json!({"ReplicaGroupId": disks.create_group(region, parameters.group_input()?, now)?}))
@@ -205,20 +210,20 @@ impl Operation {
                 };
                 page("ReplicaGroups", &disks.describe_groups(region, &filter, &parameters.paging()?, now))
             }
-            O::ModifyGroup => done(disks.modify_group(region, &group()?, parameters.group_input()?, now)),
-            O::DeleteGroup => done(disks.delete_group(region, &group()?, now)),
+            O::ModifyGroup => done(disks.modify_group(region, &parameters.group_id()?, parameters.group_input()?, now)),
+            O::DeleteGroup => done(disks.delete_group(region, &parameters.group_id()?, now)),
             O::StartGroup => {
                 let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
-                done(disks.start_group(region, &group()?, one_shot, now))
+                done(disks.start_group(region, &parameters.group_id()?, one_shot, now))
             }
-            O::StopGroup => done(disks.stop_group(region, &group()?, now)),
-            O::FailoverGroup => done(disks.failover_group(region, &group()?, now)),
+            O::StopGroup => done(disks.stop_group(region, &parameters.group_id()?, now)),
+            O::FailoverGroup => done(disks.failover_group(region, &parameters.group_id()?, now)),
             O::ReprotectGroup => {
                 let reverse = parameters.flag("ReverseReplicate")?.unwrap_or(true);
-                done(disks.reprotect_group(region, &group()?, reverse, now))
+                done(disks.reprotect_group(region, &parameters.group_id()?, reverse, now))
             }
-            O::AddPair => done(disks.add_pair(region, (&group()?, &pair()?), now)),
-            O::RemovePair => done(disks.remove_pair(region, (&group()?, &pair()?), now)),
+            O::AddPair => done(disks.add_pair(region, (&parameters.group_id()?, &parameters.pair_id()?), now)),
+            O::RemovePair => done(disks.remove_pair(region, (&parameters.group_id()?, &parameters.pair_id()?), now)),
             O::CreatePair => {
                 let id = disks.create_pair(region, parameters.pair_input()?, now)?;
                 Ok(json!({"ReplicaPairId": id, "OrderId": ""}))
@@ -232,23 +237,23 @@ impl Operation {
                 };
                 page("ReplicaPairs", &disks.describe_pairs(region, &filter, &parameters.paging()?, now))
             }
-            O::DeletePair => done(disks.delete_pair(region, &pair()?, now)),
+            O::DeletePair => done(disks.delete_pair(region, &parameters.pair_id()?, now)),
             O::StartPair => {
                 let one_shot = parameters.flag("OneShot")?.unwrap_or(false);
-                done(disks.start_pair(region, &pair()?, one_shot, now))
+                done(disks.start_pair(region, &parameters.pair_id()?, one_shot, now))
             }
-            O::StopPair => done(disks.stop_pair(region, &pair()?, now)),
-            O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &drills_group()?, now)?})),
+            O::StopPair => done(disks.stop_pair(region, &parameters.pair_id()?, now)),
+            O::StartDrill => Ok(json!({"DrillId": disks.start_drill(region, &parameters.required("GroupId")?, now)?})),
             O::DescribeDrills => {
                 let drill = parameters.text("DrillId");
-                let wanted = (drills_group()?, drill);
+                let wanted = (parameters.required("GroupId")?, drill);
                 let paging = parameters.paging()?;
                 let wanted = (wanted.0.as_str(), wanted.1.as_deref());
                 page("Drills", &disks.describe_drills(region, wanted, &paging, now)?)
             }
             O::ClearDrill => {
                 let drill = parameters.required("DrillId")?;
-                done(disks.clear_drill(region, (&drills_group()?, &drill), now))
+                done(disks.clear_drill(region, (&parameters.required("GroupId")?, &drill), now))
             }
         }
     }

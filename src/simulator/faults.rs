@@ -1,90 +1,91 @@
-//! Misbehaviour on demand.
+//! Faults that the simulator injects.
 
 use serde::{Deserialize, Serialize};
 
-/// One rule of misbehaviour. Requests that are refused for their signature, date, nonce or route do not count.
+/// A fault. Requests that the simulator refuses for their signature, date, nonce or route do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// The action that it strikes, such as `CreateDisasterRecoveryPlan`; any when absent.
+    /// The affected action, such as `CreateDisasterRecoveryPlan`; any when absent.
     #[serde(default)]
     pub action: Option<String>,
-    /// The region that it strikes, as the request itself names it (`RegionId` of EBS, else the host); any when absent. So
-    /// a region is down: `Lost`, for that region. A request of RocketMQ or STS to a loopback address names
-    /// none, nor does one to the central endpoint of STS.
+    /// The affected region, as the request itself names it (`RegionId` of EBS, else the host); any when absent. `Lost`
+    /// for a region simulates its outage. A request of RocketMQ or STS to a loopback address names no region, nor does
+    /// one to the central endpoint of STS.
     #[serde(default)]
     pub region: Option<String>,
-    /// How many matching requests pass first.
+    /// The number of matching requests that the simulator serves normally first.
     #[serde(default)]
     pub after: u32,
-    /// How many it then strikes; all when absent.
+    /// The number of requests that the fault then affects; all when absent.
     #[serde(default)]
     pub times: Option<u32>,
-    /// What happens.
+    /// The effect.
     pub kind: FaultKind,
 }
 
-/// What a fault does to a request.
+/// The effect of a fault on a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum FaultKind {
-    /// An error; nothing is done.
+    /// An error; the simulator does not execute the request.
     Error {
         /// The HTTP status.
         status: u16,
         /// The code.
         code: String,
-        /// The text.
+        /// The message.
         message: String,
         /// Whether the body is the gateway's (PascalCase) or RocketMQ's own.
         #[serde(default)]
         pascal_case: bool,
     },
-    /// An error although everything was done, as a gateway's timeout is.
+    /// An error after the simulator executed the request, like a gateway timeout.
     ErrorAfter {
         /// The HTTP status.
         status: u16,
         /// The code.
         code: String,
-        /// The text.
+        /// The message.
         message: String,
         /// Whether the body is the gateway's (PascalCase) or RocketMQ's own.
         #[serde(default)]
         pascal_case: bool,
     },
-    /// `Throttling.User`, HTTP 400; nothing is done.
+    /// `Throttling.User`, HTTP 400; the simulator does not execute the request.
     Throttle {
-        /// What `x-acs-retry-after` says, ms.
+        /// The value of `x-acs-retry-after`, ms.
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
-    /// Everything is done at once, but the reply comes late, so that a caller that gives up does not know.
+    /// The simulator executes the request at once and answers late, so that a caller that times out does not know the
+    /// result.
     Slow {
-        /// How late, ms.
+        /// The delay of the answer, ms.
         ms: u64,
     },
-    /// Everything is done, then the connection breaks.
+    /// The simulator executes the request, then breaks the connection.
     ReplyLost,
-    /// The connection breaks before anything is done; the nonce is used up all the same.
+    /// The connection breaks before the simulator executes the request; the nonce counts as used.
     Lost,
-    /// A page of HTML, as a proxy on the way sends it; nothing is done.
+    /// A page of HTML, as from a proxy; the simulator does not execute the request.
     Html {
         /// The HTTP status.
         status: u16,
     },
-    /// HTTP 200 with JSON that breaks off; nothing is done.
+    /// HTTP 200 with truncated JSON; the simulator does not execute the request.
     Garbage,
-    /// HTTP 200 with `success: false`; nothing is done.
+    /// HTTP 200 with `success: false`; the simulator does not execute the request.
     SuccessFalse {
         /// The code.
         code: String,
-        /// The text.
+        /// The message.
         message: String,
     },
 }
 
 impl FaultKind {
-    /// The name that [`RequestRecord::fault`](super::RequestRecord::fault) has.
+    /// The value of [`RequestRecord::fault`](super::RequestRecord::fault).
     pub fn name(&self) -> &'static str {
         match self {
             FaultKind::Error { .. } => "Error",
@@ -100,7 +101,7 @@ impl FaultKind {
     }
 }
 
-/// The rules in force, in the order in which they were added.
+/// The active faults, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Fault>);
 
@@ -113,12 +114,12 @@ impl Faults {
         self.0.clear();
     }
 
-    /// What strikes this request: the first rule that matches and has something left. A rule that only lets it pass
-    /// counts it.
-    pub(super) fn strike(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
+    /// Returns the effect on this request: that of the first fault that matches and is not used up. A fault that lets
+    /// the request through counts it.
+    pub(super) fn apply(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
         for fault in &mut self.0 {
             let elsewhere = fault.region.is_some() && fault.region.as_deref() != region;
-            if fault.action.as_deref().is_some_and(|only| only != action) || elsewhere || fault.times == Some(0) {
+            if fault.action.as_deref().is_some_and(|wanted| wanted != action) || elsewhere || fault.times == Some(0) {
                 continue;
             }
             if fault.after > 0 {
@@ -140,25 +141,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_lets_the_first_requests_pass_and_strikes_so_often_as_it_says() {
+    fn fault_skips_after_and_applies_times() {
         let mut faults = Faults::default();
         let kind = FaultKind::Lost;
         let fault = |action, region| Fault { action, region, after: 0, times: None, kind: kind.clone() };
         faults.add(Fault { after: 1, times: Some(2), ..fault(Some("A".to_owned()), None) });
-        let struck: Vec<_> =
-            ["B", "A", "A", "B", "A", "A"].map(|action| faults.strike(action, None).is_some()).to_vec();
-        assert_eq!(struck, [false, false, true, false, true, false]);
+        let affected: Vec<_> =
+            ["B", "A", "A", "B", "A", "A"].map(|action| faults.apply(action, None).is_some()).to_vec();
+        assert_eq!(affected, [false, false, true, false, true, false]);
         faults.add(fault(None, None));
-        assert!(faults.strike("B", None).is_some() && faults.strike("A", Some("cn-hangzhou")).is_some());
+        assert!(faults.apply("B", None).is_some() && faults.apply("A", Some("cn-hangzhou")).is_some());
         faults.clear();
-        assert_eq!(faults.strike("A", None), None);
+        assert_eq!(faults.apply("A", None), None);
         faults.add(fault(Some("A".to_owned()), Some("cn-hangzhou".to_owned())));
-        let struck = [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
-        assert_eq!(struck.map(|(action, region)| faults.strike(action, region).is_some()), [true, false, false, false]);
+        let affected =
+            [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
+        assert_eq!(
+            affected.map(|(action, region)| faults.apply(action, region).is_some()),
+            [true, false, false, false]
+        );
     }
 
     #[test]
-    fn a_rule_is_read_from_the_json_that_the_admin_api_documents() {
+    fn fault_json_parses_as_documented() {
         let text = r#"{"action":"X","region":"cn-hangzhou","times":1,"kind":{"type":"Throttle","retry_after_ms":250}}"#;
         let fault: Fault = serde_json::from_str(text).unwrap();
         assert_eq!(fault.region.as_deref(), Some("cn-hangzhou"));

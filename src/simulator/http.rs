@@ -1,4 +1,4 @@
-//! What all of the simulated products share: how a request is read and how an answer is sent.
+//! Requests and answers of the simulated products.
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -12,21 +12,21 @@ use uuid::Uuid;
 use super::faults::FaultKind;
 use super::model::Failure;
 
-/// The longest body that is read, bytes; no call of the API comes near.
+/// Maximum body size, bytes; far above any call of the API.
 pub(super) const BODY_LIMIT: usize = 1 << 20;
 
-/// The parameters whose values are secret.
-const SECRET: [&str; 2] = ["OIDCToken", "SecurityToken"];
+/// Query parameters that the record of a request masks.
+const SECRET_PARAMETERS: [&str; 2] = ["OIDCToken", "SecurityToken"];
 
-/// A request in the parts that the signature and the operations look at.
+/// The parts of a request that signature and operations need.
 pub(super) struct Incoming {
     pub(super) method: Method,
-    /// As sent: still encoded.
+    /// As sent, percent-encoded.
     pub(super) path: String,
-    /// Decoded; the SDK sends `+` for a space, which it signs as `%20`.
+    /// Decoded. The SDK sends `+` for a space and signs it as `%20`.
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
-    /// The Host header, or the URI's authority when a request comes in process and has none.
+    /// The Host header, or the authority of the URI for a request in process without that header.
     pub(super) host: String,
     pub(super) body: Bytes,
 }
@@ -65,35 +65,35 @@ impl Incoming {
         values
     }
 
-    /// The query for the record of requests: the values of parameters that are secret are left out.
+    /// The query for the record of requests, with secret values masked.
     pub(super) fn query_without_tokens(&self) -> Vec<(String, String)> {
-        let is_secret = |name: &str| SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name));
+        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| secret.eq_ignore_ascii_case(name));
         let shown = |(name, value): &(String, String)| {
             (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
         };
         self.query.iter().map(shown).collect()
     }
 
-    /// The parameters of an RPC product: those of a form and those of the query; the latter win.
+    /// Parameters of an RPC request, from form and query; the query wins.
     pub(super) fn rpc_parameters(&self) -> Vec<(String, String)> {
         let form = self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-url"));
         let body = if form { String::from_utf8_lossy(&self.body).into_owned() } else { String::new() };
         decoded_query(&body).into_iter().chain(self.query.iter().cloned()).collect()
     }
 
-    /// A parameter of an RPC product that is not empty.
+    /// A non-empty parameter of an RPC request.
     pub(super) fn rpc_parameter(&self, name: &str) -> Option<String> {
         let last = self.rpc_parameters().into_iter().rev().find(|(key, _)| key == name);
         last.map(|(_, value)| value).filter(|value| !value.is_empty())
     }
 
-    /// The first query parameter of that name.
+    /// The first query parameter with this name.
     pub(super) fn parameter(&self, name: &str) -> Option<&String> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 }
 
-/// The pairs of a query or a form, decoded.
+/// Decodes the pairs of a query or a form.
 pub(super) fn decoded_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -104,19 +104,19 @@ pub(super) fn decoded_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Percent-decoded text.
+/// Decodes percent-encoding.
 pub(super) fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether a host is this machine.
+/// Whether a host is a loopback address.
 pub(super) fn is_loopback(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     ["127.0.0.1", "localhost", "[::1]"].contains(&name)
 }
 
-/// The region that a host means for a product: `{product}.{region}.aliyuncs.com` (or `{product}-vpc.…`) in process, a
-/// loopback address for the default region.
+/// The region of a host for a product: `{product}.{region}.aliyuncs.com` (or `{product}-vpc.…`) in process; a loopback
+/// address is in the default region.
 pub(super) fn region_of(host: &str, product: &str, default_region: &str) -> Option<String> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if is_loopback(host) {
@@ -131,17 +131,17 @@ const JSON: &str = "application/json;charset=utf-8";
 const HTML: &str = "text/html";
 const TEXT: &str = "text/plain";
 
-/// What is sent back, and how.
+/// An answer and its delivery.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// The business or gateway code; `200` when all went well.
+    /// The business or gateway code; `200` on success.
     pub(super) code: String,
     body: String,
     content_type: &'static str,
     retry_after_ms: Option<u64>,
-    /// Whether the connection breaks instead of the body arriving.
+    /// Whether the connection breaks before the body arrives.
     broken: bool,
-    /// How late it is sent, ms.
+    /// Delay of the answer, ms.
     late_ms: u64,
 }
 
@@ -151,7 +151,7 @@ impl Answer {
         Answer { status, code, body, content_type: JSON, retry_after_ms: None, broken: false, late_ms: 0 }
     }
 
-    /// JSON with nothing added.
+    /// JSON without an envelope.
     pub(super) fn bare_json(body: &Value) -> Answer {
         Answer::json(200, "200", body)
     }
@@ -161,13 +161,13 @@ impl Answer {
         Answer { body, content_type: TEXT, ..Answer::json(200, "200", &Value::Null) }
     }
 
-    /// A refusal without a code, as a web server says it.
+    /// A refusal without a code, as a web server sends it.
     pub(super) fn page(status: u16) -> Answer {
         let body = format!("<html><head><title>{status}</title></head><body>{status}</body></html>");
         Answer { body, content_type: HTML, ..Answer::json(status, "", &Value::Null) }
     }
 
-    /// RocketMQ's envelope around a result.
+    /// A result in RocketMQ's envelope.
     pub(super) fn success(data: &Value) -> Answer {
         let body = json!({
             "requestId": request_id(), "success": true, "data": data, "code": "200", "message": "success",
@@ -176,13 +176,13 @@ impl Answer {
         Answer::json(200, "200", &body)
     }
 
-    /// The PascalCase fields of a result with the request's id beside them, as RPC products send them.
+    /// The PascalCase fields of a result plus the request id, as RPC products send them.
     pub(super) fn plain_success(mut data: Value) -> Answer {
         data["RequestId"] = json!(request_id());
         Answer::json(200, "200", &data)
     }
 
-    /// The body for a refusal: the gateway's, or RocketMQ's envelope, on request under HTTP 200.
+    /// A refusal: the gateway's body, or RocketMQ's envelope, with HTTP 200 if `errors_as_http_200` is set.
     pub(super) fn failure(failure: &Failure, host: &str, errors_as_http_200: bool) -> Answer {
         let Failure { status, code, message, gateway } = failure;
         let denied = json!({"AuthPrincipalDisplayName": "simulator", "NoPermissionType": "ImplicitDeny"});
@@ -205,13 +205,13 @@ impl Answer {
         Answer::json(if errors_as_http_200 { 200 } else { *status }, code, &body)
     }
 
-    /// `Throttling.User`, or what else a product says of too many calls.
+    /// A throttled request, with `Throttling.User` or the product's own code.
     pub(super) fn throttled(code: &str, host: &str, retry_after_ms: Option<u64>) -> Answer {
         let failure = Failure::gateway(400, code, "Request was denied due to user flow control.");
         Answer { retry_after_ms, ..Answer::failure(&failure, host, false) }
     }
 
-    /// What a fault answers; `done` carries the request out, and is not called by the kinds that do nothing. With
+    /// The answer under a fault. `done` executes the request; kinds that do not execute it never call `done`. With
     /// `gateway`, errors have the gateway's body whatever the fault says.
     pub(super) fn faulty(fault: &FaultKind, host: &str, gateway: bool, done: impl FnOnce() -> Answer) -> Answer {
         let error = |status: &u16, code: &String, message: &String, pascal_case: &bool| {
@@ -242,7 +242,7 @@ impl Answer {
         }
     }
 
-    /// The response; one that is late waits here.
+    /// Sends the answer, after its delay.
     pub(super) async fn send(self) -> Response {
         if self.late_ms > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(self.late_ms)).await;
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_names_the_region_of_its_product_and_nothing_else() {
+    fn host_has_region_of_its_product_only() {
         let region = |host| region_of(host, "rocketmq", "cn-beijing");
         for (host, expected) in [
             ("rocketmq.cn-hangzhou.aliyuncs.com", Some("cn-hangzhou")),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_decoded_with_plus_as_space() {
+    fn query_plus_is_decoded_as_space() {
         let pairs = decoded_query("a=x+y%2Bz&b=&c&%C3%A4=%E4%BD%A0");
         let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("a", "x y+z"), ("b", ""), ("c", ""), ("ä", "你")]);

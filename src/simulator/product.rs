@@ -1,8 +1,9 @@
-//! Which of the products a request is for.
+//! The product of a request.
 
+use super::config::Config;
 use super::http::{Incoming, is_loopback, region_of};
 use super::model::Failure;
-use super::{Config, ebs, metadata, rocketmq, sts};
+use super::{ebs, metadata, rocketmq, sts};
 
 /// A simulated product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub(super) enum Product {
     Metadata,
 }
 
-/// An operation of one of the products.
+/// An operation of a product.
 pub(super) enum Operation {
     RocketMq(rocketmq::Operation),
     Ebs(ebs::Operation),
@@ -22,15 +23,14 @@ pub(super) enum Operation {
 }
 
 impl Product {
-    /// The product that a host means; on loopback the path decides, and the action between the RPC products, which have
-    /// none.
+    /// The product of a host. On loopback the path decides; between the RPC products, which have no paths, the action.
     pub(super) fn of(incoming: &Incoming) -> Option<Product> {
-        if metadata::is_meant(incoming) {
+        if metadata::is_addressed(incoming) {
             return Some(Product::Metadata);
         }
         if is_loopback(&incoming.host) {
             return Some(match incoming.path == "/" {
-                true if sts::is_meant(incoming) => Product::Sts,
+                true if sts::is_addressed(incoming) => Product::Sts,
                 true => Product::Ebs,
                 false => Product::RocketMq,
             });
@@ -44,12 +44,12 @@ impl Product {
             Product::RocketMq => region_of(host, rocketmq::PRODUCT, default_region),
             Product::Ebs => region_of(host, ebs::PRODUCT, default_region),
             Product::Sts => sts::region(host, default_region),
-            // An instance asks for itself, wherever it is.
+            // An instance reads its own metadata, in any region.
             Product::Metadata => Some(default_region.to_owned()),
         }
     }
 
-    /// The API's version, as `x-acs-version` of a signed request must say it.
+    /// The API version, the required value of `x-acs-version` in a signed request.
     pub(super) fn version(self) -> &'static str {
         match self {
             Product::RocketMq => rocketmq::VERSION,
@@ -59,7 +59,7 @@ impl Product {
         }
     }
 
-    /// The operation that is meant, if there is such a one.
+    /// The operation of a request, if the product has it.
     pub(super) fn route(self, incoming: &Incoming) -> Option<Operation> {
         match self {
             Product::RocketMq => rocketmq::Operation::route(&incoming.method, &incoming.path).map(Operation::RocketMq),
@@ -69,13 +69,13 @@ impl Product {
         }
     }
 
-    /// The region that the request itself names, if any: a loopback address names none, nor does the central endpoint of
-    /// STS.
+    /// The region that the request itself names, if any: a loopback address names none, nor does the central endpoint
+    /// of STS.
     pub(super) fn named_region(self, incoming: &Incoming) -> Option<String> {
         self.region(incoming, "").filter(|region| !region.is_empty())
     }
 
-    /// The region that is meant: EBS is told by a parameter, where there is one.
+    /// The region of a request: the parameter `RegionId` for EBS where present, else that of the host.
     pub(super) fn region(self, incoming: &Incoming, default_region: &str) -> Option<String> {
         let of_host = self.region_of_host(&incoming.host, default_region)?;
         match self {
@@ -84,14 +84,14 @@ impl Product {
         }
     }
 
-    /// Whether its refusals always have the gateway's body.
+    /// Whether all refusals have the gateway's body.
     pub(super) fn is_plain(self) -> bool {
         self != Product::RocketMq
     }
 }
 
 impl Operation {
-    /// The action's name, as `x-acs-action` must say it.
+    /// The action's name, the required value of `x-acs-action`.
     pub(super) fn action(&self) -> &'static str {
         match self {
             Operation::RocketMq(operation) => operation.action(),
@@ -110,7 +110,7 @@ impl Operation {
         }
     }
 
-    /// How many of its calls a second are let through, and what is said of the others.
+    /// Allowed calls a second, and the code for further calls.
     pub(super) fn limit(&self, config: &Config) -> (u32, &'static str) {
         match self {
             Operation::RocketMq(_) => (config.rate_limit_per_second, "Throttling.User"),
@@ -120,7 +120,7 @@ impl Operation {
         }
     }
 
-    /// Whether it changes anything in the cloud; to issue a key is no change.
+    /// Whether it can change the cloud; issuing a key is no change.
     pub(super) fn is_changing(&self) -> bool {
         match self {
             Operation::RocketMq(operation) => operation.is_changing(),
@@ -129,7 +129,7 @@ impl Operation {
         }
     }
 
-    /// What a caller without the right to it is told.
+    /// The refusal for a caller without permission.
     pub(super) fn denied(&self) -> Failure {
         match self {
             Operation::RocketMq(operation) => Failure::no_permission(operation.action()),
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_names_its_region_by_parameter_or_host_but_not_by_a_loopback_address() {
+    fn loopback_address_names_no_region() {
         for (url, expected) in [
             ("https://rocketmq.cn-hangzhou.aliyuncs.com/disaster_recovery", Some("cn-hangzhou")),
             ("http://127.0.0.1:4711/disaster_recovery", None),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_path_and_action_say_which_product_is_meant() {
+    fn loopback_path_and_action_select_product() {
         for (url, expected) in [
             ("http://127.0.0.1:4711/", Product::Ebs),
             ("http://127.0.0.1:4711/?Action=DescribeDiskReplicaGroups", Product::Ebs),

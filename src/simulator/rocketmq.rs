@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::http::{Incoming, decoded};
 use super::model::{Failure, Model, Paging, PlanFilter};
 
-/// The product, as it starts the host name.
+/// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "rocketmq";
-/// The API's version, as `x-acs-version` must say it.
+/// The API version, the required value of `x-acs-version`.
 pub(super) const VERSION: &str = "2022-08-01";
 
-/// An operation with the ids of its path, still as text.
+/// An operation with the ids of its path, not yet parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
     CreatePlan,
@@ -34,7 +34,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// The operation that a method and a path mean.
+    /// The operation of a method and a path.
     pub(super) fn route(method: &Method, path: &str) -> Option<Operation> {
         let parts: Vec<String> = path.strip_prefix('/')?.split('/').map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -63,7 +63,7 @@ impl Operation {
         Some(operation)
     }
 
-    /// The action's name, as `x-acs-action` must say it.
+    /// The action's name, the required value of `x-acs-action`.
     pub(super) fn action(&self) -> &'static str {
         match self {
             Operation::CreatePlan => "CreateDisasterRecoveryPlan",
@@ -83,7 +83,7 @@ impl Operation {
         }
     }
 
-    /// Whether it changes anything in the cloud.
+    /// Whether it can change the cloud.
     pub(super) fn is_changing(&self) -> bool {
         match self {
             Operation::ListPlans
@@ -103,7 +103,7 @@ impl Operation {
         }
     }
 
-    /// Carries it out: the `data` of the reply.
+    /// Executes the operation and returns the `data` of the reply.
     pub(super) fn perform(
         &self,
         incoming: &Incoming,
@@ -160,7 +160,7 @@ fn item_ids(plan: &str, item: &str) -> Result<(i64, i64), Failure> {
     Ok((plan_id(plan)?, item.parse().map_err(|_| Failure::item_not_found())?))
 }
 
-/// The body's fields; no body is one without fields, so that the first mandatory one is named as missing.
+/// Parses the body. An empty body counts as one without fields, so that the error names the first mandatory field.
 fn body<T: DeserializeOwned + Default>(incoming: &Incoming) -> Result<T, Failure> {
     if incoming.body.is_empty() {
         return Ok(T::default());

@@ -1,7 +1,7 @@
-//! Whether a request is signed as ACS3-HMAC-SHA256 demands.
+//! Checks of ACS3-HMAC-SHA256 signatures.
 //!
-//! Source: help page "Request syntax and signature method V3" for what is signed, DOC 48054 for codes. Which of the codes
-//! covers a header that is missing or not signed is inferred.
+//! Source: help page "Request syntax and signature method V3" for the signed parts, DOC 48054 for codes. The code for a
+//! missing or unsigned header is inferred.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use super::http::Incoming;
 use super::model::Failure;
 use crate::cloud::sign;
 
-/// How far `x-acs-date` may be from the server's clock, either way, ms.
+/// Maximum difference between `x-acs-date` and the server's clock, either way, ms.
 const WINDOW_MS: i64 = 15 * 60 * 1000;
 
 /// The parts of the `Authorization` header.
@@ -33,12 +33,12 @@ impl Authorization {
     }
 }
 
-/// The id of the key that a request claims to be signed with.
+/// The key id that a request claims.
 pub(super) fn claimed_key(incoming: &Incoming) -> Option<String> {
     Authorization::parse(incoming).map(|authorization| authorization.key_id)
 }
 
-/// Checks everything but the nonce's freshness, and returns the key's id. `known` finds a key by its id.
+/// Checks the signature, but not whether the nonce is new, and returns the key id. `known` finds a key by its id.
 pub(super) fn verify(
     incoming: &Incoming,
     known: impl FnOnce(&str) -> Option<AccessKey>,
@@ -117,8 +117,8 @@ fn check_token(incoming: &Incoming, key: &AccessKey, now: i64) -> Result<(), Fai
     }
 }
 
-/// Host, content-type and every x-acs-* header that is there must be signed (the help page says so of the common
-/// headers).
+/// Checks that host, content-type and every x-acs-* header of the request are signed (the help page requires it of the
+/// common headers).
 fn check_signed_headers(incoming: &Incoming, authorization: &Authorization) -> Result<(), Failure> {
     let signed: HashSet<_> = authorization.signed_headers.split(';').collect();
     let sent = incoming.headers.keys().map(http::HeaderName::as_str);
@@ -129,22 +129,22 @@ fn check_signed_headers(incoming: &Incoming, authorization: &Authorization) -> R
     }
 }
 
-/// The nonces that were used, as long as a request with one of them could still be within the window.
+/// Used nonces, kept while a request with one of them could still be within the window.
 #[derive(Debug, Default)]
 pub(super) struct Nonces {
-    seen: HashSet<String>,
+    used: HashSet<String>,
     order: VecDeque<(i64, String)>,
 }
 
 impl Nonces {
-    /// Uses a nonce up; refuses one that was used.
-    pub(super) fn use_up(&mut self, nonce: &str, now: i64) -> Result<(), Failure> {
+    /// Records a nonce as used; refuses one that was used before.
+    pub(super) fn consume(&mut self, nonce: &str, now: i64) -> Result<(), Failure> {
         while self.order.front().is_some_and(|(at, _)| now - at > 2 * WINDOW_MS) {
             if let Some((_, old)) = self.order.pop_front() {
-                self.seen.remove(&old);
+                self.used.remove(&old);
             }
         }
-        if !self.seen.insert(nonce.to_owned()) {
+        if !self.used.insert(nonce.to_owned()) {
             let message = "Specified signature nonce was used already.";
             return Err(Failure::gateway(400, "SignatureNonceUsed", message));
         }

@@ -8,12 +8,12 @@ use super::model::Failure;
 use super::model::sts::{AssumeRoleInput, Caller, Claims, Issued, OidcInput, Sts};
 use super::signature;
 
-/// The product, as it starts the host name.
+/// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "sts";
-/// The API's version.
+/// The API version.
 pub(super) const VERSION: &str = "2015-04-01";
-/// The endpoint that names no region.
-const CENTRAL: &str = "sts.aliyuncs.com";
+/// The endpoint without a region.
+const CENTRAL_ENDPOINT: &str = "sts.aliyuncs.com";
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,27 +22,27 @@ pub(super) enum Operation {
     AssumeRoleWithOidc,
 }
 
-/// What says which action is meant: the header, or the parameter where there is no such header.
+/// The action that a request names: in the header, or in the parameter without such a header.
 pub(super) fn named_action(incoming: &Incoming) -> Option<String> {
     incoming.header("x-acs-action").or_else(|| incoming.rpc_parameter("Action"))
 }
 
-/// The region of an endpoint; the central one stands for the default.
+/// The region of an endpoint; the central one is in the default region.
 pub(super) fn region(host: &str, default_region: &str) -> Option<String> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    match name == CENTRAL {
+    match name == CENTRAL_ENDPOINT {
         true => Some(default_region.to_owned()),
         false => region_of(host, PRODUCT, default_region),
     }
 }
 
-/// Whether a request to a loopback address is meant for this product and not for another one that has no paths.
-pub(super) fn is_meant(incoming: &Incoming) -> bool {
+/// Whether a request to a loopback address is for STS and not for another RPC product.
+pub(super) fn is_addressed(incoming: &Incoming) -> bool {
     is_loopback(&incoming.host) && Operation::route(incoming).is_some()
 }
 
 impl Operation {
-    /// The operation that is named, by POST or GET of `/`.
+    /// The operation that a POST or GET of `/` names.
     pub(super) fn route(incoming: &Incoming) -> Option<Operation> {
         let rpc = incoming.path == "/" && [Method::POST, Method::GET].contains(&incoming.method);
         match named_action(incoming).filter(|_| rpc)?.as_str() {
@@ -60,12 +60,12 @@ impl Operation {
         }
     }
 
-    /// Whether its requests are signed; the others prove who they are by a token.
+    /// Whether requests are signed. The others authenticate by a token.
     pub(super) fn is_signed(self) -> bool {
         self == Operation::AssumeRole
     }
 
-    /// What a caller without the right to it is told.
+    /// The refusal for a caller without permission.
     pub(super) fn denied(self) -> Failure {
         match self {
             Operation::AssumeRole => Failure::sts_no_permission(),
@@ -73,7 +73,7 @@ impl Operation {
         }
     }
 
-    /// Carries it out: the fields of the reply. `caller` is whose key signed it.
+    /// Executes the operation and returns the fields of the reply. `caller` is the owner of the signing key.
     pub(super) fn perform(
         self,
         incoming: &Incoming,
@@ -103,7 +103,7 @@ impl Operation {
     }
 }
 
-/// What is asked of a request without a signature: the version, and a time where it says one.
+/// Checks a request without a signature: the version, and the time where it has one.
 pub(super) fn check_unsigned(incoming: &Incoming, now: i64) -> Result<(), Failure> {
     if let Some(date) = incoming.rpc_parameter("Timestamp").or_else(|| incoming.header("x-acs-date")) {
         signature::check_date(&date, now)?;
@@ -128,7 +128,7 @@ fn reply(issued: &Issued) -> Value {
     })
 }
 
-/// The fields are the SDK's; the signature is said to be verified, as the cloud says of every token that it takes.
+/// Fields as in the SDK. `VerificationInfo` is `Success`, as the cloud reports for every token that it accepts.
 fn token_info(claims: &Claims) -> Value {
     json!({
         "Subject": claims.subject,

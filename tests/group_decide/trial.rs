@@ -346,11 +346,13 @@ impl Trial {
 /// they name as the source then.
 pub fn rules() -> impl Strategy<Value = DiskRules> {
     let delays = proptest::sample::select(vec![0, 4_000, 40_000]);
-    (delays, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(delay_ms, slow, stays, names_stay)| DiskRules {
-        names_stay,
-        delay_ms,
-        initial_sync_ms: slow.then_some(150_000),
-        production: if stays { Production::Primary } else { Production::Source },
-        ..DiskRules::default()
+    (delays, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(delay_ms, slow, stays, site_names_fixed)| {
+        DiskRules {
+            site_names_fixed,
+            delay_ms,
+            initial_sync_ms: slow.then_some(150_000),
+            production: if stays { Production::Primary } else { Production::Source },
+            ..DiskRules::default()
+        }
     })
 }

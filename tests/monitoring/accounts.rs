@@ -19,7 +19,8 @@ const KEY: [(&str, &str); 2] = [("accessKeyId", "simulator-key-id"), ("accessKey
 
 /// A cloud whose temporary keys live so long.
 async fn stage(life_ms: i64) -> Accounts {
-    let sts = StsRules { roles: vec![Role::open(ROLE, &[])], life_ms: Some(life_ms), ..StsRules::default() };
+    let sts =
+        StsRules { roles: vec![Role::open(ROLE, &[])], max_key_lifetime_ms: Some(life_ms), ..StsRules::default() };
     Accounts::on(Config { sts, ..config() }).await
 }
 

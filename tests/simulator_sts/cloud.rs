@@ -55,7 +55,8 @@ pub fn cloud() -> Simulator {
     role.trusted_subjects.insert(PROVIDER.to_owned(), vec!["system:serviceaccount:team-a:*".to_owned()]);
     let mut other = Role::new(OTHER);
     other.trusted_callers.insert(ROLE.to_owned());
-    let sts = StsRules { roles: vec![role, other], providers: vec![OidcProvider::new(PROVIDER)], life_ms: None };
+    let sts =
+        StsRules { roles: vec![role, other], providers: vec![OidcProvider::new(PROVIDER)], max_key_lifetime_ms: None };
     Simulator::new(Config { sts, ..Config::default() })
 }
 

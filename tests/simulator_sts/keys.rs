@@ -66,7 +66,7 @@ async fn an_issued_key_is_good_with_its_token_until_it_ends() {
     assert_eq!(uses(&cloud, &key).await, thrice(400, "InvalidSecurityToken.Expired"));
 
     cloud.with_sts(|sts, _| {
-        sts.rules.life_ms = Some(60_000);
+        sts.rules.max_key_lifetime_ms = Some(60_000);
         sts.set_role(Role::open(ROLE, &[]));
     });
     let short = assumed(&cloud, &Key::permanent("next", "next-secret"), ROLE).await;

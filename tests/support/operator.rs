@@ -10,7 +10,7 @@ use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
-use disaster_recovery_operator::leadership::Leading;
+use disaster_recovery_operator::leadership::Leadership;
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use kube::client::{Body, ClientBuilder};
 use tokio::sync::{Notify, oneshot};
@@ -171,7 +171,7 @@ impl Operator {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = controller::shutdown(async move { drop(stopped.await) });
         let context = Context::new(client, cloud, settings, metrics.clone()).await.expect("the operator starts");
-        let task = tokio::spawn(controller::run(Arc::new(context), Leading::always(), shutdown, || {}));
+        let task = tokio::spawn(controller::run(Arc::new(context), Leadership::without_election(), shutdown, || {}));
         Self { stop: Some(stop), task, metrics, writes }
     }
 

@@ -27,7 +27,7 @@ use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
-use crate::leadership::Leading;
+use crate::leadership::Leadership;
 
 /// Time until the next attempt of a reconcile whose namespace had no permit left.
 const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -65,7 +65,7 @@ struct Running {
 #[derive(Clone)]
 struct While {
     /// Passes are made from then on.
-    leading: Leading,
+    leading: Leadership,
     /// None is begun any more.
     shutdown: Shutdown,
 }
@@ -91,7 +91,7 @@ impl Running {
 
 /// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
 /// filled; no pass is made before `leading`.
-pub async fn run(ctx: Arc<Context>, leading: Leading, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
+pub async fn run(ctx: Arc<Context>, leading: Leadership, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
     let when = While { leading, shutdown: shutdown.clone() };
     let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &when);
     let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &when);
@@ -233,13 +233,13 @@ async fn control<K, R>(
     let (seen, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
     let While { leading, shutdown } = when;
     // What was passed over until then is in the cache.
-    let (all, begun) = (store.clone(), leading.clone().begun());
+    let (all, begun) = (store.clone(), leading.clone().started());
     let all = stream::once(begun).flat_map(move |()| {
         let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
         stream::iter(all.collect::<Vec<_>>())
     });
     let pass = move |object: Arc<K>, ctx: Arc<Context>| {
-        let (leads, limit, pass) = (leading.now(), limit.clone(), pass.clone());
+        let (leads, limit, pass) = (leading.is_leader(), limit.clone(), pass.clone());
         async move {
             match leads {
                 true => measured(object, ctx, limit, pass).await,

@@ -1,8 +1,8 @@
-//! Checkpoints: how far one consumer group has come on either side of an item.
+//! Checkpoints: the progress of a consumer group at source and target of an item.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Instance, Item, Model, Page, Paging, Rules, given};
+use super::rules::Rules;
 
 /// A topic on an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,38 +20,38 @@ pub struct Place {
 /// The progress of one consumer group in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub checkpoint_id: i64,
     /// The consumer group, of the same name on both sides.
     pub consumer_group_id: String,
-    /// Where the progress is taken from.
+    /// The source of the progress.
     pub source: Place,
-    /// Where it is brought to.
+    /// The target of the progress.
     pub target: Place,
-    /// When it was last synchronised, ms.
+    /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// How far the group has come at the source: the time of the message consumed last, ms.
+    /// Progress at the source: the time of the message consumed last, ms.
     pub source_time: i64,
-    /// How far it has come at the destination, ms; unknown before the first synchronisation.
+    /// Progress at the target, ms; unknown before the first synchronisation.
     pub target_time: Option<i64>,
-    /// Whether neither time nor the automatic synchronisation moves it: set with [`Model::set_checkpoint`], ended by
-    /// SyncCheckpoint.
+    /// Whether time and automatic synchronisation leave it alone.
+    /// [`Model::set_checkpoint`](super::Model::set_checkpoint) sets it, SyncCheckpoint clears it.
     pub held: bool,
 }
 
-/// Times to put in a checkpoint; what is absent stays.
+/// New times of a checkpoint; absent ones stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CheckpointTimes {
-    /// When it was last synchronised, ms.
+    /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// How far the source has come, ms.
+    /// Progress at the source, ms.
     pub source_time: Option<i64>,
-    /// How far the destination has come, ms.
+    /// Progress at the target, ms.
     pub target_time: Option<i64>,
 }
 
-/// A checkpoint as List shows it.
+/// A checkpoint as List returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointView {
@@ -61,12 +61,12 @@ pub struct CheckpointView {
     pub item_id: i64,
     /// The checkpoint's id.
     pub checkpoint_id: i64,
-    /// When it was last synchronised, ms; absent or 0 before the first time.
+    /// Time of the last synchronisation, ms; absent or 0 before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_time: Option<i64>,
-    /// How far the source has come.
+    /// Progress at the source.
     pub source_progress: Progress,
-    /// How far the destination has come.
+    /// Progress at the target.
     pub target_progress: Progress,
 }
 
@@ -85,14 +85,14 @@ pub struct Progress {
     pub consumer_group_id: String,
     /// The topic.
     pub topic_name: String,
-    /// When the cloud last looked, ms: the time of the call (inferred).
+    /// Time of the cloud's last observation, ms: the time of the call (inferred).
     pub last_fetch_time: i64,
-    /// What it saw; absent at the destination before the first synchronisation (inferred).
+    /// The observed progress; absent at the target before the first synchronisation (inferred).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_data: Option<ProgressData>,
 }
 
-/// How far a group has come.
+/// Progress of a consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressData {
@@ -101,7 +101,7 @@ pub struct ProgressData {
 }
 
 impl Checkpoint {
-    fn sync(&mut self, at: i64, live: bool) {
+    pub(super) fn sync(&mut self, at: i64, live: bool) {
         if live {
             self.source_time = at;
         }
@@ -109,7 +109,7 @@ impl Checkpoint {
         self.last_sync_time = Some(at);
     }
 
-    /// The checkpoint as List shows it at `now`.
+    /// The checkpoint as List returns it at `now`.
     pub(super) fn view(&self, plan_id: i64, item_id: i64, rules: &Rules, now: i64) -> CheckpointView {
         let progress = |place: &Place, time: Option<i64>| Progress {
             region_id: place.region_id.clone(),
@@ -128,129 +128,5 @@ impl Checkpoint {
             source_progress: progress(&self.source, Some(self.source_time)),
             target_progress: progress(&self.target, self.target_time),
         }
-    }
-}
-
-impl Item {
-    /// Makes the checkpoints that are missing and drops those of topics that the item no longer has.
-    pub(super) fn cover(
-        &mut self,
-        instances: &[Instance],
-        directions: &[(usize, usize)],
-        rules: &Rules,
-        next_id: &mut i64,
-        now: i64,
-    ) {
-        let place = |index: usize| {
-            let instance = instances.get(index)?;
-            let topic = self.topics.iter().find(|topic| topic.instance_id == instance.instance_id)?;
-            Some(Place {
-                region_id: instance.region_id.clone(),
-                instance_id: instance.id().to_owned(),
-                instance_type: instance.instance_type.clone().unwrap_or_default(),
-                topic_name: topic.topic_name.clone().unwrap_or_default(),
-            })
-        };
-        let mut covered = Vec::new();
-        for (from, to) in directions {
-            let (Some(source), Some(target)) = (place(*from), place(*to)) else { continue };
-            for group in &rules.consumer_groups {
-                let same =
-                    |old: &&Checkpoint| old.consumer_group_id == *group && old.source == source && old.target == target;
-                let checkpoint = self.checkpoints.iter().find(same).cloned().unwrap_or_else(|| {
-                    let checkpoint_id = *next_id;
-                    *next_id += 1;
-                    Checkpoint {
-                        checkpoint_id,
-                        consumer_group_id: group.clone(),
-                        source: source.clone(),
-                        target: target.clone(),
-                        last_sync_time: None,
-                        source_time: now,
-                        target_time: None,
-                        held: false,
-                    }
-                });
-                covered.push(checkpoint);
-            }
-        }
-        self.checkpoints = covered;
-    }
-
-    /// Lets the groups that consume at the source come to `now`, whether the item runs or not.
-    pub(super) fn consume(&mut self, now: i64, rules: &Rules) {
-        for checkpoint in &mut self.checkpoints {
-            if !checkpoint.held && !rules.idle_groups.contains(&checkpoint.consumer_group_id) {
-                checkpoint.source_time = now;
-            }
-        }
-    }
-
-    /// Does the automatic synchronisations that fall in `before..=now`. Only the last one shows, so that only it is done.
-    pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
-        let Some(since) = self.running_since else { return };
-        let interval = rules.sync_interval_ms.max(1);
-        let last = since + (now - since) / interval * interval;
-        if last <= since || last <= before {
-            return;
-        }
-        for checkpoint in &mut self.checkpoints {
-            let group = &checkpoint.consumer_group_id;
-            if !checkpoint.held && automatic(group) {
-                let live = !rules.idle_groups.contains(group);
-                checkpoint.sync(last, live);
-            }
-        }
-        // What was consumed after the last synchronisation is the lag.
-        self.consume(now, rules);
-    }
-}
-
-impl Model {
-    /// ListDisasterRecoveryCheckpoints: those whose source is `instance_id`; none unless the plan synchronises.
-    pub fn list_checkpoints(
-        &mut self,
-        region: &str,
-        ids: (i64, i64),
-        (instance_id, filter): (Option<&String>, Option<&String>),
-        paging: Paging,
-        now: i64,
-    ) -> Result<Page<CheckpointView>, Failure> {
-        self.advance(now);
-        let (plan, item) = self.visible_item(region, ids, now)?;
-        let instance_id = given(instance_id).ok_or_else(|| Failure::missing("instanceId"))?;
-        if !plan.instances.iter().any(|instance| instance.id() == instance_id) {
-            return Err(Failure::instance_not_found());
-        }
-        let text = given(filter).unwrap_or_default();
-        let wanted = |checkpoint: &&Checkpoint| {
-            let topics = [&checkpoint.source.topic_name, &checkpoint.target.topic_name];
-            plan.sync_checkpoint_enabled
-                && checkpoint.source.instance_id == instance_id
-                && (checkpoint.consumer_group_id.contains(text) || topics.iter().any(|topic| topic.contains(text)))
-        };
-        let view = |checkpoint: &Checkpoint| checkpoint.view(ids.0, ids.1, &self.rules, now);
-        Ok(paging.cut(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
-    }
-
-    /// SyncDisasterRecoveryCheckpoint: once, whether the group is online at the destination or not.
-    pub fn sync_checkpoint(
-        &mut self,
-        region: &str,
-        ids: (i64, i64),
-        checkpoint_id: i64,
-        now: i64,
-    ) -> Result<(), Failure> {
-        self.advance(now);
-        let rules = self.rules.clone();
-        let plan = self.find_mut(region, ids.0)?;
-        let enabled = plan.sync_checkpoint_enabled;
-        let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        let checkpoint = item.checkpoints.iter_mut().find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
-        let checkpoint = checkpoint.filter(|_| enabled).ok_or_else(Failure::checkpoint_not_found)?;
-        let held = std::mem::take(&mut checkpoint.held);
-        let live = !held && !rules.idle_groups.contains(&checkpoint.consumer_group_id);
-        checkpoint.sync(now, live);
-        Ok(())
     }
 }

@@ -1,26 +1,30 @@
-//! What happens behind the operator's back: other people's consoles, arrears, groups that go offline.
+//! Changes behind the operator's back: edits in the console, arrears, groups that go offline.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    CheckpointTimes, Failure, Instance, ItemInput, ItemStatus, Model, Plan, PlanInput, PlanType, item::checked,
-};
+use super::account::Model;
+use super::checkpoint::CheckpointTimes;
+use super::failure::Failure;
+use super::instance::Instance;
+use super::item::{ItemInput, ItemStatus, checked};
+use super::plan::{Plan, PlanInput};
+use super::plan_type::PlanType;
 
-/// A plan that somebody else made.
+/// A plan that another actor created.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ForeignPlan {
-    /// The region that holds it; the simulator's default region when absent.
+    /// The region of the plan; the simulator's default region when absent.
     pub region_id: Option<String>,
-    /// The plan; type and instances are made up when absent.
+    /// The plan; the simulator chooses type and instances when absent.
     #[serde(flatten)]
     pub plan: PlanInput,
     /// Its items.
     pub items: Vec<ItemInput>,
 }
 
-/// What of a plan a console can show differently, in the API's names.
+/// The fields of a plan that the console can edit, in the API's names.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Editable {
@@ -32,7 +36,7 @@ struct Editable {
 }
 
 impl Model {
-    /// Adds a plan that somebody else made, with its items, and returns its id.
+    /// Adds a plan of another actor with its items, and returns its id.
     pub fn add_foreign_plan(&mut self, default_region: &str, foreign: ForeignPlan, now: i64) -> Result<i64, Failure> {
         let region = foreign.region_id.unwrap_or_else(|| default_region.to_owned());
         let mut plan = foreign.plan;
@@ -54,8 +58,8 @@ impl Model {
         Ok(plan_id)
     }
 
-    /// Changes any field of a plan, in whatever status it is, by a JSON merge patch in the API's names: `null` removes;
-    /// each entry of `instances` must name its `instanceId` and is merged into that instance.
+    /// Changes any field of a plan in any status, by a JSON merge patch in the API's names: `null` removes a field.
+    /// Each entry of `instances` must have an `instanceId` and is merged into that instance.
     pub fn edit_plan(&mut self, plan_id: i64, patch: &Value, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let plan = self.plans.get_mut(&plan_id).ok_or_else(Failure::plan_not_found)?;
@@ -84,18 +88,18 @@ impl Model {
         Ok(())
     }
 
-    /// Removes a plan with its items, in whatever status they are.
+    /// Removes a plan with its items in any status.
     pub fn remove_plan(&mut self, plan_id: i64) -> Result<(), Failure> {
         self.plans.remove(&plan_id).map(|_| ()).ok_or_else(Failure::plan_not_found)
     }
 
-    /// Removes an item in whatever status it is.
+    /// Removes an item in any status.
     pub fn remove_item(&mut self, plan_id: i64, item_id: i64) -> Result<(), Failure> {
         let plan = self.plans.get_mut(&plan_id).ok_or_else(Failure::plan_not_found)?;
         plan.items.remove(&item_id).map(|_| ()).ok_or_else(Failure::item_not_found)
     }
 
-    /// Puts an item in a status at once; what was under way is forgotten. OVERDUE_STOPPED is what arrears do.
+    /// Sets an item's status at once and drops a change in progress. Arrears set OVERDUE_STOPPED.
     pub fn set_item_status(&mut self, plan_id: i64, item_id: i64, status: ItemStatus, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let Model { plans, rules, next_checkpoint, .. } = self;
@@ -110,7 +114,7 @@ impl Model {
         Ok(())
     }
 
-    /// Replaces an item's topics at once, in whatever status it is.
+    /// Replaces an item's topics at once in any status.
     pub fn set_item_topics(&mut self, plan_id: i64, item_id: i64, topics: ItemInput, now: i64) -> Result<(), Failure> {
         self.advance(now);
         let Model { plans, rules, next_checkpoint, .. } = self;
@@ -123,8 +127,7 @@ impl Model {
         Ok(())
     }
 
-    /// Says whether a consumer group is online at every destination; the automatic synchronisation skips one that is
-    /// not.
+    /// Sets a consumer group online or offline at every target; the automatic synchronisation skips an offline group.
     pub fn set_group_online(&mut self, group: &str, online: bool) {
         if online {
             self.offline.remove(group);
@@ -133,12 +136,12 @@ impl Model {
         }
     }
 
-    /// Stops or resumes every automatic synchronisation, so that lag grows. SyncCheckpoint goes on working.
+    /// Stops or resumes every automatic synchronisation, so that lag grows. SyncCheckpoint continues to work.
     pub fn freeze_sync(&mut self, frozen: bool) {
         self.frozen = frozen;
     }
 
-    /// Puts times in a checkpoint and holds it there until SyncCheckpoint.
+    /// Sets the times of a checkpoint and holds them until SyncCheckpoint.
     pub fn set_checkpoint(&mut self, checkpoint_id: i64, times: CheckpointTimes) -> Result<(), Failure> {
         let mut all = self.plans.values_mut().flat_map(|plan| plan.items.values_mut()).flat_map(|i| &mut i.checkpoints);
         let checkpoint = all.find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
@@ -163,7 +166,7 @@ fn edited_instances(plan: &Plan, patches: Value) -> Result<Vec<Instance>, Failur
     Ok(instances)
 }
 
-/// RFC 7396, one object deep and into its objects.
+/// A merge patch (RFC 7396) of an object and the objects in it.
 fn merged<T: Serialize + serde::de::DeserializeOwned>(value: &T, patch: Map<String, Value>) -> Result<T, Failure> {
     let wrong = |error: serde_json::Error| Failure::invalid("body", &error.to_string());
     let mut value = serde_json::to_value(value).map_err(wrong)?;

@@ -1,6 +1,6 @@
-//! What the cloud answers instead of doing what was asked.
+//! Refusals of the cloud.
 
-/// One refusal: the HTTP status, the code and the message that the cloud would send.
+/// A refusal: HTTP status, code and message of the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code} (HTTP {status}): {message}")]
 pub struct Failure {
@@ -8,9 +8,9 @@ pub struct Failure {
     pub status: u16,
     /// The code, such as `Topic.NotFound`.
     pub code: String,
-    /// The text for people.
+    /// The message.
     pub message: String,
-    /// Whether the gateway says it (PascalCase body) or RocketMQ itself (camelCase envelope).
+    /// Whether the gateway refuses (PascalCase body) or RocketMQ itself (camelCase envelope).
     pub gateway: bool,
 }
 
@@ -25,7 +25,7 @@ impl Failure {
         Failure { status, code: code.to_owned(), message: message.into(), gateway: true }
     }
 
-    /// Action, version, method and path are of nothing that there is.
+    /// Action, version, method and path match no API.
     pub fn api_not_found() -> Failure {
         let message = "Specified api is not found: action, version, method and path do not go together.";
         Failure::gateway(404, "InvalidApi.NotFound", message)
@@ -38,35 +38,35 @@ impl Failure {
         Failure::gateway(400, &format!("Missing{parameter}"), message)
     }
 
-    /// A parameter has a value that it must not have (code inferred).
+    /// A parameter has an invalid value (code inferred).
     pub fn invalid(parameter: &str, why: &str) -> Failure {
         Failure::business(400, "InvalidParameter", format!("The parameter {parameter} is invalid: {why}."))
     }
 
-    /// There is no such plan here. No document names the code (inferred).
+    /// The plan does not exist in this region. The code is not documented (inferred).
     pub fn plan_not_found() -> Failure {
         let message = "The disaster recovery plan cannot be found.";
         Failure::business(404, "DisasterRecoveryPlan.NotFound", message)
     }
 
-    /// There is no such item in the plan. No document names the code (inferred).
+    /// The item does not exist in the plan. The code is not documented (inferred).
     pub fn item_not_found() -> Failure {
         let message = "The disaster recovery item cannot be found.";
         Failure::business(404, "DisasterRecoveryItem.NotFound", message)
     }
 
-    /// There is no such checkpoint in the item. No document names the code (inferred).
+    /// The checkpoint does not exist in the item. The code is not documented (inferred).
     pub fn checkpoint_not_found() -> Failure {
         let message = "The disaster recovery checkpoint cannot be found.";
         Failure::business(404, "DisasterRecoveryCheckpoint.NotFound", message)
     }
 
-    /// There is no such instance (code: terraform-provider-alicloud; message: help page of ListCheckpoints).
+    /// The instance does not exist (code: terraform-provider-alicloud; message: help page of ListCheckpoints).
     pub fn instance_not_found() -> Failure {
         Failure::business(404, "Instance.NotFound", "The instance cannot be found.")
     }
 
-    /// There is no such topic (help pages of UpdateItem and SyncCheckpoint).
+    /// The topic does not exist (help pages of UpdateItem and SyncCheckpoint).
     pub fn topic_not_found() -> Failure {
         Failure::business(404, "Topic.NotFound", "The topic cannot be found.")
     }
@@ -83,8 +83,8 @@ impl Failure {
         Failure::business(400, "DisasterRecoveryItemStatus.Error", message)
     }
 
-    /// What UpdatePlan cannot change: the rule is the SDK's ("you cannot change the instances involved"), the code is
-    /// inferred.
+    /// A field that UpdatePlan cannot change: the rule is the SDK's ("you cannot change the instances involved"), the
+    /// code is inferred.
     pub fn immutable(field: &str) -> Failure {
         let message = format!("The field {field} cannot be changed after the disaster recovery plan was created.");
         Failure::business(400, "DisasterRecoveryPlan.InstancesImmutable", message)

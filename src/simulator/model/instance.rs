@@ -1,31 +1,34 @@
-//! The two ends of a plan.
+//! The two instances of a plan.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, PasswordEcho, PlanType, Rules, given};
+use super::failure::Failure;
+use super::plan_type::PlanType;
+use super::rules::{PasswordEcho, Rules};
+use super::text::given;
 
-/// The type of an instance that Alibaba Cloud runs.
+/// The type of an instance in Alibaba Cloud.
 pub(super) const ALIYUN: &str = "ALIYUN_ROCKETMQ";
 /// The type of a self-managed cluster.
 pub(super) const EXTERNAL: &str = "EXTERNAL_ROCKETMQ";
 
-/// One instance as it is sent and shown, by the names of the API.
+/// An instance in requests and answers, with the names of the API.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Instance {
     /// `ALIYUN_ROCKETMQ` or `EXTERNAL_ROCKETMQ`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    /// Where the instance resides; required for ALIYUN (inferred).
+    /// The instance's region; required for ALIYUN (inferred).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
     /// Required for ALIYUN, generated for EXTERNAL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// `ACTIVE` or `PASSIVE`; read in any case, since the documents print `Passive` too.
+    /// `ACTIVE` or `PASSIVE`, in any case: the documentation has `Passive` too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_role: Option<String>,
-    /// `NO_AUTH` or `ACL_AUTH`; may be left out.
+    /// `NO_AUTH` or `ACL_AUTH`; optional.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_type: Option<String>,
     /// Required with `ACL_AUTH`.
@@ -52,7 +55,7 @@ pub struct Instance {
     /// Required for EXTERNAL, generated for ALIYUN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer_group_id: Option<String>,
-    /// What is stamped on replicated messages, so that consumers can tell them from local ones.
+    /// A property that the cloud adds to replicated messages, so that consumers can tell them from local ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_property: Option<MessageProperty>,
 }
@@ -68,22 +71,22 @@ pub struct MessageProperty {
 }
 
 impl Instance {
-    /// Whether Alibaba Cloud runs it.
+    /// Whether it is an instance in Alibaba Cloud.
     pub fn is_aliyun(&self) -> bool {
         self.instance_type.as_deref() == Some(ALIYUN)
     }
 
-    /// Its id, which every instance of a stored plan has.
+    /// Its id; every instance of a stored plan has one.
     pub fn id(&self) -> &str {
         self.instance_id.as_deref().unwrap_or_default()
     }
 
-    /// Whether messages come from it in a one-way plan.
+    /// Whether it is the source of a one-way plan.
     pub fn is_active(&self) -> bool {
         self.instance_role.as_deref() == Some("ACTIVE")
     }
 
-    /// The instance as Get and List show it.
+    /// The instance as Get and List return it.
     pub(super) fn echo(&self, echo: PasswordEcho) -> Instance {
         let password = match echo {
             PasswordEcho::Masked => self.password.as_ref().map(|_| "******".to_owned()),
@@ -93,7 +96,7 @@ impl Instance {
         Instance { password, ..self.clone() }
     }
 
-    /// Checks one instance on its own and brings its role into the form that is stored.
+    /// Checks one instance on its own and normalizes its role.
     fn checked(mut self, plan_type: PlanType, rules: &Rules) -> Result<Instance, Failure> {
         require("instanceType", self.instance_type.as_ref())?;
         allow("instanceType", self.instance_type.as_deref(), &[ALIYUN, EXTERNAL])?;
@@ -134,7 +137,7 @@ impl Instance {
         Ok(self)
     }
 
-    /// The first field in which `new` differs and that cannot be changed.
+    /// The first immutable field that differs in `new`.
     fn immutable_difference(&self, new: &Instance) -> Option<&'static str> {
         let fields = [
             ("instanceType", &self.instance_type, &new.instance_type),
@@ -153,7 +156,7 @@ impl Instance {
     }
 }
 
-/// The instances of a new plan, checked, with what the cloud generates filled in.
+/// Checks the instances of a new plan and adds the generated fields.
 pub(super) fn create(
     instances: Vec<Instance>,
     plan_type: PlanType,
@@ -175,9 +178,9 @@ pub(super) fn create(
     Ok(checked)
 }
 
-/// The instances of a plan after UpdatePlan: the given list replaces the stored one (inferred; a merge is as possible),
-/// but it must name the same two, and only what the documents call changeable may differ. A password that is not given
-/// stays, as it cannot be read back.
+/// The instances of a plan after UpdatePlan: the new list replaces the stored one (inferred; a merge is as possible).
+/// It must name the same two instances, and only fields that the documentation calls changeable may differ. An absent
+/// password stays, as no answer contains it in clear.
 pub(super) fn update(
     old: &[Instance],
     new: Vec<Instance>,
@@ -188,7 +191,7 @@ pub(super) fn update(
     for (index, mut instance) in new.into_iter().enumerate() {
         let stored = match given(instance.instance_id.as_ref()) {
             Some(id) => old.iter().find(|stored| stored.id() == id),
-            // A self-managed cluster has no id that its owner chose: its place in the list tells which it is.
+            // A self-managed cluster has a generated id: its place in the list identifies it.
             None => old.get(index).filter(|stored| !stored.is_aliyun()),
         };
         if stored.is_none() && instance.is_aliyun() {
@@ -212,8 +215,8 @@ pub(super) fn update(
     Ok(updated)
 }
 
-/// What holds between the instances: exactly two (no maximum is documented; the console knows a source and a
-/// destination), not the same twice, one of them active in a one-way plan.
+/// Checks the instances together: exactly two (no maximum is documented; the console knows a source and a destination),
+/// different ones, exactly one active in a one-way plan.
 fn check_together(instances: &[Instance], plan_type: PlanType) -> Result<(), Failure> {
     let [first, second] = instances else {
         return Err(Failure::invalid("instances", "there must be exactly two"));
@@ -231,7 +234,7 @@ fn require(name: &str, value: Option<&String>) -> Result<(), Failure> {
     given(value).map(|_| ()).ok_or_else(|| Failure::missing(name))
 }
 
-/// Refuses a given value that is none of `allowed`.
+/// Refuses a value that is not in `allowed`.
 pub(super) fn allow(name: &str, value: Option<&str>, allowed: &[&str]) -> Result<(), Failure> {
     match value {
         Some(value) if !allowed.contains(&value) => {

@@ -1,18 +1,20 @@
-//! Items: one mapping of a topic on one side to a topic on the other.
+//! Items: mappings of a topic on one instance to a topic on the other.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Checkpoint, CheckpointView, Failure, Instance, Model, Page, Paging, Plan, Rules, given, instance::allow, wall_time,
-};
+use super::checkpoint::{Checkpoint, CheckpointView, Place};
+use super::failure::Failure;
+use super::instance::{Instance, allow};
+use super::rules::Rules;
+use super::text::{given, wall_time};
 
-/// The status of an item. The names are the API's; no document has the transitions (all inferred).
+/// The status of an item. The names are the API's; the transitions are not documented (all inferred).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ItemStatus {
-    /// Just added; becomes RUNNING by itself.
+    /// Just added; changes to RUNNING by itself.
     Creating,
     /// Being started, stopped or updated.
     Changing,
@@ -20,17 +22,17 @@ pub enum ItemStatus {
     Running,
     /// Stopped by StopItem.
     ManualStopped,
-    /// Stopped by the cloud because of arrears; cannot be started until they are settled.
+    /// Stopped by the cloud because of arrears; cannot be started until they are paid.
     OverdueStopped,
 }
 
 impl ItemStatus {
-    /// Whether it ends by itself; every change of the item is refused until then.
-    pub fn is_passing(self) -> bool {
+    /// Whether it ends by itself; the cloud refuses every change of the item until then.
+    pub fn is_transitional(self) -> bool {
         matches!(self, ItemStatus::Creating | ItemStatus::Changing)
     }
 
-    fn is_stopped(self) -> bool {
+    pub(super) fn is_stopped(self) -> bool {
         matches!(self, ItemStatus::ManualStopped | ItemStatus::OverdueStopped)
     }
 }
@@ -39,19 +41,19 @@ impl ItemStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Topic {
-    /// The instance's region; filled in when absent.
+    /// The instance's region; the cloud adds it when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// The instance's type; filled in when absent.
+    /// The instance's type; the cloud adds it when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_type: Option<String>,
-    /// Which of the plan's two instances; required.
+    /// The id of one of the plan's two instances; required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
     /// The topic; required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_name: Option<String>,
-    /// Deprecated by the schema, still in the prose: taken and shown, without effect.
+    /// Deprecated in the schema, but documented: accepted and returned, without effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer_group_id: Option<String>,
     /// `Concurrently` or `Orderly`.
@@ -67,39 +69,39 @@ pub struct ItemInput {
     pub topics: Option<Vec<Topic>>,
 }
 
-/// A change of status that is under way.
+/// A change of status in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// The status that it ends in.
+    /// The status after the change.
     pub to: ItemStatus,
-    /// When it ends, ms.
+    /// End of the change, ms.
     pub at: i64,
 }
 
 /// One stored item.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// The cloud's id.
+    /// The id that the cloud assigned.
     pub item_id: i64,
     /// The status now.
     pub status: ItemStatus,
-    /// What is under way, while the status is CREATING or CHANGING.
+    /// The change in progress, while the status is CREATING or CHANGING.
     pub change: Option<Change>,
     /// The two topics.
     pub topics: Vec<Topic>,
-    /// When it was added, ms.
+    /// Time of creation, ms.
     pub created_at: i64,
-    /// When it was last changed, ms.
+    /// Time of the last change, ms.
     pub updated_at: i64,
-    /// When Get and List begin to show it, ms.
+    /// Time from which Get and List return it, ms.
     pub visible_at: i64,
-    /// Since when it runs, ms; the automatic synchronisations are counted from here.
+    /// Time since which it runs, ms; automatic synchronisations count from it.
     pub running_since: Option<i64>,
     /// Its consumer progress.
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// An item as Get and List show it.
+/// An item as Get and List return it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemView {
@@ -111,19 +113,19 @@ pub struct ItemView {
     pub item_status: ItemStatus,
     /// The two topics.
     pub topics: Vec<Topic>,
-    /// Always empty; the cloud does not say what it holds.
+    /// Always empty; its content in the cloud is not documented.
     pub ext_info: BTreeMap<String, String>,
     /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
     pub create_time: String,
     /// `YYYY-MM-DD HH:mm:ss`, UTC (zone inferred).
     pub update_time: String,
-    /// The checkpoints of all directions; only what [`Model::inspect`] returns has them.
+    /// The checkpoints of all directions; only [`Model::inspect`](super::Model::inspect) returns them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<CheckpointView>,
 }
 
 impl Item {
-    /// The item as Get and List show it.
+    /// The item as Get and List return it.
     pub fn view(&self, plan_id: i64) -> ItemView {
         ItemView {
             plan_id,
@@ -142,7 +144,7 @@ impl Item {
         ItemView { checkpoints: self.checkpoints.iter().map(view).collect(), ..self.view(plan_id) }
     }
 
-    /// Ends the change under way if it is due, and says whether the item runs because of it.
+    /// Ends a change that is due. True if the item runs because of it.
     pub(super) fn settle(&mut self, now: i64) -> bool {
         let Some(change) = self.change.filter(|change| change.at <= now) else {
             return false;
@@ -152,26 +154,102 @@ impl Item {
         change.to == ItemStatus::Running
     }
 
-    /// Puts the item in a status, whatever it was in.
+    /// Sets the status, whatever it was.
     pub(super) fn set_status(&mut self, status: ItemStatus, at: i64) {
         self.status = status;
         self.updated_at = at;
         self.running_since = (status == ItemStatus::Running).then_some(at);
     }
 
-    fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
+    pub(super) fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
         self.status = ItemStatus::Changing;
         self.change = Some(Change { to, at: now.saturating_add(delay_ms) });
         self.running_since = None;
         self.updated_at = now;
     }
 
-    fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
         self.topics.iter().any(|topic| wanted(topic.topic_name.as_deref().unwrap_or_default()))
     }
 }
 
-/// The two topics of an item, checked against the plan's instances, with what they leave out filled in.
+impl Item {
+    /// Creates missing checkpoints and deletes those of topics that the item no longer has.
+    pub(super) fn cover(
+        &mut self,
+        instances: &[Instance],
+        directions: &[(usize, usize)],
+        rules: &Rules,
+        next_id: &mut i64,
+        now: i64,
+    ) {
+        let place = |index: usize| {
+            let instance = instances.get(index)?;
+            let topic = self.topics.iter().find(|topic| topic.instance_id == instance.instance_id)?;
+            Some(Place {
+                region_id: instance.region_id.clone(),
+                instance_id: instance.id().to_owned(),
+                instance_type: instance.instance_type.clone().unwrap_or_default(),
+                topic_name: topic.topic_name.clone().unwrap_or_default(),
+            })
+        };
+        let mut covered = Vec::new();
+        for (from, to) in directions {
+            let (Some(source), Some(target)) = (place(*from), place(*to)) else { continue };
+            for group in &rules.consumer_groups {
+                let same =
+                    |old: &&Checkpoint| old.consumer_group_id == *group && old.source == source && old.target == target;
+                let checkpoint = self.checkpoints.iter().find(same).cloned().unwrap_or_else(|| {
+                    let checkpoint_id = *next_id;
+                    *next_id += 1;
+                    Checkpoint {
+                        checkpoint_id,
+                        consumer_group_id: group.clone(),
+                        source: source.clone(),
+                        target: target.clone(),
+                        last_sync_time: None,
+                        source_time: now,
+                        target_time: None,
+                        held: false,
+                    }
+                });
+                covered.push(checkpoint);
+            }
+        }
+        self.checkpoints = covered;
+    }
+
+    /// Advances the progress of consuming groups at the source to `now`, whether the item runs or not.
+    pub(super) fn consume(&mut self, now: i64, rules: &Rules) {
+        for checkpoint in &mut self.checkpoints {
+            if !checkpoint.held && !rules.idle_groups.contains(&checkpoint.consumer_group_id) {
+                checkpoint.source_time = now;
+            }
+        }
+    }
+
+    /// Executes the automatic synchronisations in `before..=now`. Only the last one has an effect, so only that one is
+    /// executed.
+    pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
+        let Some(since) = self.running_since else { return };
+        let interval = rules.sync_interval_ms.max(1);
+        let last = since + (now - since) / interval * interval;
+        if last <= since || last <= before {
+            return;
+        }
+        for checkpoint in &mut self.checkpoints {
+            let group = &checkpoint.consumer_group_id;
+            if !checkpoint.held && automatic(group) {
+                let live = !rules.idle_groups.contains(group);
+                checkpoint.sync(last, live);
+            }
+        }
+        // Messages consumed after the last synchronisation are the lag.
+        self.consume(now, rules);
+    }
+}
+
+/// Checks the two topics of an item against the plan's instances and adds omitted fields.
 pub(super) fn checked(input: ItemInput, instances: &[Instance], rules: &Rules) -> Result<Vec<Topic>, Failure> {
     let mut topics = input.topics.ok_or_else(|| Failure::missing("topics"))?;
     if topics.len() != instances.len() {
@@ -199,115 +277,4 @@ pub(super) fn checked(input: ItemInput, instances: &[Instance], rules: &Rules) -
     }
     let both = instances.iter().all(|instance| topics.iter().any(|topic| topic.instance_id == instance.instance_id));
     if both { Ok(topics) } else { Err(Failure::invalid("topics", "there must be one for each instance of the plan")) }
-}
-
-impl Model {
-    /// AddDisasterRecoveryItem: the new item's id. The same pair of topics may be added twice (inferred).
-    pub fn add_item(&mut self, region: &str, plan_id: i64, input: ItemInput, now: i64) -> Result<i64, Failure> {
-        self.advance(now);
-        let rules = self.rules.clone();
-        let item_id = self.next_item;
-        let plan = self.find_mut(region, plan_id)?;
-        let topics = checked(input, &plan.instances, &rules)?;
-        let item = Item {
-            item_id,
-            status: ItemStatus::Creating,
-            change: Some(Change { to: ItemStatus::Running, at: now.saturating_add(rules.delay_ms) }),
-            topics,
-            created_at: now,
-            updated_at: now,
-            visible_at: now.saturating_add(rules.visibility_delay_ms),
-            running_since: None,
-            checkpoints: Vec::new(),
-        };
-        plan.items.insert(item_id, item);
-        self.next_item += 1;
-        Ok(item_id)
-    }
-
-    /// UpdateDisasterRecoveryItem: CHANGING, then what it was before.
-    pub fn update_item(&mut self, region: &str, ids: (i64, i64), input: ItemInput, now: i64) -> Result<(), Failure> {
-        self.advance(now);
-        let rules = self.rules.clone();
-        let plan = self.find_mut(region, ids.0)?;
-        let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        let topics = checked(input, &plan.instances, &rules)?;
-        if item.status.is_passing() {
-            return Err(Failure::item_status());
-        }
-        item.topics = topics;
-        item.begin(item.status, now, rules.delay_ms);
-        Ok(())
-    }
-
-    /// StartDisasterRecoveryItem: only from MANUAL_STOPPED.
-    pub fn start_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.switch(region, ids, ItemStatus::ManualStopped, ItemStatus::Running, now)
-    }
-
-    /// StopDisasterRecoveryItem: only from RUNNING.
-    pub fn stop_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.switch(region, ids, ItemStatus::Running, ItemStatus::ManualStopped, now)
-    }
-
-    fn switch(
-        &mut self,
-        region: &str,
-        ids: (i64, i64),
-        from: ItemStatus,
-        to: ItemStatus,
-        now: i64,
-    ) -> Result<(), Failure> {
-        self.advance(now);
-        let delay_ms = self.rules.delay_ms;
-        let item = self.find_mut(region, ids.0)?.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        if item.status != from {
-            return Err(Failure::item_status());
-        }
-        item.begin(to, now, delay_ms);
-        Ok(())
-    }
-
-    /// DeleteDisasterRecoveryItem: only a stopped one.
-    pub fn delete_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.advance(now);
-        let plan = self.find_mut(region, ids.0)?;
-        if !plan.items.get(&ids.1).ok_or_else(Failure::item_not_found)?.status.is_stopped() {
-            return Err(Failure::item_status());
-        }
-        plan.items.remove(&ids.1);
-        Ok(())
-    }
-
-    /// GetDisasterRecoveryItem.
-    pub fn get_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<ItemView, Failure> {
-        self.advance(now);
-        Ok(self.visible_item(region, ids, now)?.1.view(ids.0))
-    }
-
-    /// ListDisasterRecoveryItems: of one topic name exactly, or of names that contain `filter`.
-    pub fn list_items(
-        &mut self,
-        region: &str,
-        plan_id: i64,
-        (topic_name, filter): (Option<&String>, Option<&String>),
-        paging: Paging,
-        now: i64,
-    ) -> Result<Page<ItemView>, Failure> {
-        self.advance(now);
-        let (exact, part) = (given(topic_name), given(filter).unwrap_or_default());
-        let wanted = |item: &&Item| {
-            item.visible_at <= now
-                && exact.is_none_or(|exact| item.names_topic(|name| name == exact))
-                && item.names_topic(|name| name.contains(part))
-        };
-        let plan = self.find_visible(region, plan_id, now)?;
-        Ok(paging.cut(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
-    }
-
-    pub(super) fn visible_item(&self, region: &str, ids: (i64, i64), now: i64) -> Result<(&Plan, &Item), Failure> {
-        let plan = self.find_visible(region, ids.0, now)?;
-        let item = plan.items.get(&ids.1).filter(|item| item.visible_at <= now).ok_or_else(Failure::item_not_found)?;
-        Ok((plan, item))
-    }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::failure::Failure;
 
-/// Which page of a list is asked for.
+/// The requested page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paging {
     number: i64,
@@ -12,8 +12,8 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// A page of plans or items: number 1 to 100,000,000 (default 1), size 10 to 10,000 (default 10), by the API's
-    /// metadata.
+    /// A page of plans or items: number 1 to 100,000,000 (default 1), size 10 to 10,000 (default 10), according to the
+    /// API's metadata.
     pub fn of_plans_or_items(number: Option<i64>, size: Option<i64>) -> Result<Paging, Failure> {
         Paging::checked(number, size, 10, 10_000)
     }
@@ -23,38 +23,38 @@ impl Paging {
         Paging::checked(number, size, 1, i64::MAX)
     }
 
-    fn checked(number: Option<i64>, size: Option<i64>, least: i64, most: i64) -> Result<Paging, Failure> {
+    fn checked(number: Option<i64>, size: Option<i64>, min: i64, max: i64) -> Result<Paging, Failure> {
         let paging = Paging { number: number.unwrap_or(1), size: size.unwrap_or(10) };
         if !(1..=100_000_000).contains(&paging.number) {
             return Err(Failure::invalid("pageNumber", "it must be between 1 and 100000000"));
         }
-        if !(least..=most).contains(&paging.size) {
-            return Err(Failure::invalid("pageSize", &format!("it must be between {least} and {most}")));
+        if !(min..=max).contains(&paging.size) {
+            return Err(Failure::invalid("pageSize", &format!("it must be between {min} and {max}")));
         }
         Ok(paging)
     }
 
-    /// Cuts the page out of all that there is; a page past the end is empty.
-    pub(super) fn cut<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
+    /// The page of a complete list; empty past the end.
+    pub(super) fn page<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
         let total_count = i64::try_from(all.len()).unwrap_or(i64::MAX);
         let skip = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         let list = all.into_iter().skip(skip).take(size).collect();
-        // No request parameter takes it back, so that its content does not matter.
+        // No request parameter accepts it, so its content does not matter.
         let scroll_id = scroll.then(|| format!("scroll-{}", self.number));
         Page { page_number: self.number, page_size: self.size, total_count, list, scroll_id }
     }
 }
 
-/// One page, as the API sends it.
+/// A page as the API returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
-    /// The number asked for, from 1.
+    /// The requested number, from 1.
     pub page_number: i64,
-    /// The size asked for, not the number of entries in `list`.
+    /// The requested size, not the number of entries in `list`.
     pub page_size: i64,
-    /// How many entries all pages hold.
+    /// Number of entries on all pages.
     pub total_count: i64,
     /// The entries, by ascending id (order inferred).
     pub list: Vec<T>,

@@ -217,7 +217,7 @@ fn secrets(world: &World, token: &str) -> Vec<String> {
 /// A run at a level of the log; everything that anybody can read of it is searched.
 async fn searched(level: &str) {
     let config = config();
-    let sts = StsRules { life_ms: Some(8_000), ..config.sts };
+    let sts = StsRules { max_key_lifetime_ms: Some(8_000), ..config.sts };
     let metadata = disaster_recovery_operator::simulator::model::sts::MetadataRules { role_arn: Some(ROLE.to_owned()) };
     let world = World::on(Config { sts, metadata, keys: keys(), ..config }).await;
     world.allow_tokens().await;

@@ -44,7 +44,7 @@ fn config() -> Config {
     let sts = StsRules {
         roles: [ROLE, OTHER_ROLE].map(|role| Role::open(role, &providers)).into(),
         providers: vec![OidcProvider::new(PROVIDER)],
-        life_ms: None,
+        max_key_lifetime_ms: None,
     };
     let rules = Rules { sync_interval_ms: 100, ..Rules::default() };
     Config { sts, rules, disk_rules: groups::quick(), ebs_rate_limit_per_second: 100_000, ..Config::default() }
@@ -59,7 +59,7 @@ impl World {
     /// A world with roles whose keys live so long.
     async fn with_life(life_ms: i64) -> Self {
         let config = config();
-        Self::on(Config { sts: StsRules { life_ms: Some(life_ms), ..config.sts }, ..config }).await
+        Self::on(Config { sts: StsRules { max_key_lifetime_ms: Some(life_ms), ..config.sts }, ..config }).await
     }
 
     fn accounts(&self) -> Accounts {

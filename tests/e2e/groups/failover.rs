@@ -79,7 +79,7 @@ async fn it_goes_there_and_back_where_the_production_region_stays_what_it_was() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_goes_there_and_back_where_the_cloud_names_the_first_source_for_ever() {
-    round_trips(DiskRules { names_stay: true, ..quick() }).await;
+    round_trips(DiskRules { site_names_fixed: true, ..quick() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,17 @@
-//! What others do to disks, groups and drills behind the operator's back.
+//! Changes of disks, groups and drills behind the operator's back.
 
 use serde::Deserialize;
 
-use super::super::Failure;
-use super::{Disks, DrillStatus, ReplicaStatus};
+use super::super::failure::Failure;
+use super::disks::Disks;
+use super::drill::DrillStatus;
+use super::status::ReplicaStatus;
 
-/// An edit of a group; what is absent stays.
+/// An edit of a group; absent fields stay.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DiskGroupEdit {
-    /// Its status, which then stays until something is called.
+    /// Its status, which then stays until the next operation.
     pub status: Option<ReplicaStatus>,
     /// Its name.
     pub group_name: Option<String>,
@@ -17,9 +19,9 @@ pub struct DiskGroupEdit {
     pub description: Option<String>,
     /// Whether recovery time control is on.
     pub enable_rtc: Option<bool>,
-    /// Whether the disks that data comes from are attached to an instance.
+    /// Whether the source disks are attached to an instance.
     pub attached: Option<bool>,
-    /// Whether the disks that data goes to are attached to an instance.
+    /// Whether the destination disks are attached to an instance.
     pub standby_attached: Option<bool>,
     /// The last recovery point, s since the epoch.
     pub last_recover_point: Option<i64>,
@@ -31,16 +33,16 @@ pub struct DiskGroupEdit {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DrillEdit {
-    /// Its status, which then stays until something is called.
+    /// Its status, which then stays until the next operation.
     pub status: Option<DrillStatus>,
-    /// Whether what it does next fails: being made, or being cleared.
+    /// Whether its next transition, creation or clearing, fails.
     pub fail_next: Option<bool>,
 }
 
 impl Disks {
-    /// Edits a group without any rule applied.
+    /// Edits a group without any rule.
     pub fn edit_group(&mut self, id: &str, edit: DiskGroupEdit) -> Result<(), Failure> {
-        let members: Vec<_> = self.pairs.values().filter(|pair| pair.group.as_deref() == Some(id)).cloned().collect();
+        let pairs: Vec<_> = self.pairs.values().filter(|pair| pair.group.as_deref() == Some(id)).cloned().collect();
         let group = self.groups.get_mut(id).ok_or_else(Failure::no_such_resource)?;
         if let Some(status) = edit.status {
             group.transition = None;
@@ -58,7 +60,7 @@ impl Disks {
                 pair.last_recover_point = Some(point);
             }
         }
-        for pair in members {
+        for pair in pairs {
             if let Some(attached) = edit.attached {
                 self.attach(&pair.source_disk, attached);
             }
@@ -78,12 +80,12 @@ impl Disks {
         }
     }
 
-    /// Stops the making of recovery points, so that lag grows.
+    /// Stops or resumes new recovery points, so that lag grows.
     pub fn freeze(&mut self, frozen: bool) {
         self.frozen = frozen;
     }
 
-    /// A group gone at once, its pairs left alone.
+    /// Deletes a group at once and keeps its pairs.
     pub fn drop_group(&mut self, id: &str) -> Result<(), Failure> {
         self.groups.remove(id).ok_or_else(Failure::no_such_resource)?;
         for pair in self.pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(id)) {
@@ -92,12 +94,12 @@ impl Disks {
         Ok(())
     }
 
-    /// A pair gone at once.
+    /// Deletes a pair at once.
     pub fn drop_pair(&mut self, id: &str) -> Result<(), Failure> {
         self.pairs.remove(id).map(|_| ()).ok_or_else(Failure::no_such_resource)
     }
 
-    /// Edits a drill without any rule applied.
+    /// Edits a drill without any rule.
     pub fn edit_drill(&mut self, id: &str, edit: &DrillEdit) -> Result<(), Failure> {
         let drill = self.drills.get_mut(id).ok_or_else(Failure::no_such_resource)?;
         if let Some(status) = edit.status {

@@ -1,6 +1,6 @@
-//! What EBS answers instead of doing what was asked: always the gateway's body, and 403 for conflicts of state.
+//! Refusals of EBS: always the gateway's body, and 403 for conflicts of state.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
 impl Failure {
     /// A conflict of state, HTTP 403: `OperationDenied.{code}`.
@@ -8,7 +8,7 @@ impl Failure {
         Failure::gateway(403, &format!("OperationDenied.{code}"), message)
     }
 
-    /// A conflict of state for which no document names a code: plain `OperationDenied` (inferred).
+    /// A conflict of state without a documented code: plain `OperationDenied` (inferred).
     pub fn operation_refused(message: impl Into<String>) -> Failure {
         Failure::gateway(403, "OperationDenied", message)
     }
@@ -18,22 +18,22 @@ impl Failure {
         Failure::gateway(404, "NoSuchResource", "The specified resource does not exist.")
     }
 
-    /// A parameter of EBS has a value that it must not have.
+    /// A parameter of EBS has an invalid value.
     pub fn invalid_ebs(parameter: &str, why: &str) -> Failure {
         Failure::gateway(400, "InvalidParameter", format!("The parameter {parameter} is invalid: {why}."))
     }
 
-    /// The group must have pairs for this.
+    /// The operation needs a group with pairs.
     pub(super) fn no_pair_in_group() -> Failure {
         Failure::operation_denied("NoPairInGroup", "The operation is not allowed because no pair in the group.")
     }
 
-    /// It was called in the region of the primary site.
+    /// The call reached the region of the primary site.
     pub(super) fn not_on_primary() -> Failure {
         Failure::operation_denied("OperateNotAllowedForPrimary", "Operation is not allowed on the primary site.")
     }
 
-    /// It was called in the region of the secondary site.
+    /// The call reached the region of the secondary site.
     pub(super) fn not_on_standby() -> Failure {
         Failure::operation_denied("OperateNotAllowedForStandby", "Operation is not allowed on the secondary site.")
     }
@@ -44,7 +44,7 @@ impl Failure {
         Failure::gateway(400, "OperationDenied.StandbyDeviceAttached", message)
     }
 
-    /// One-shot synchronisations come too close upon each other.
+    /// Two one-shot synchronisations are too close to each other.
     pub(super) fn manual_sync_limit() -> Failure {
         let message = "The interval between two one-shot synchronizations must exceed half of the RPO.";
         Failure::operation_denied("ManualSyncLimit", message)

@@ -1,8 +1,8 @@
-//! Both paging styles of EBS: by token and by number.
+//! The two paging styles of EBS: by token and by number.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EbsPaging {
     by_token: bool,
@@ -11,33 +11,33 @@ pub struct EbsPaging {
     size: usize,
 }
 
-/// One part of a list.
+/// A part of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EbsPage<T> {
     /// The entries, by ascending id (order inferred).
     pub list: Vec<T>,
-    /// What asks for the rest, if there is any.
+    /// The token for the rest, if there is any.
     pub next_token: Option<String>,
-    /// How many there are, the page's number and its size; not with the token style, whose TotalCount is invalid.
+    /// Total, page number and page size; absent in the token style, whose TotalCount is invalid.
     pub numbers: Option<(usize, usize, usize)>,
 }
 
-/// What a token starts with; the rest is the last id seen.
+/// The prefix of a token; the rest is the last id on the page.
 const TOKEN: &str = "after:";
 
 impl EbsPaging {
     /// `MaxResults` (1 to 500, default 10) and `NextToken`, or `PageNumber` (from 1) and `PageSize` (1 to 100, default
-    /// 10). With neither style the first page comes with a token too.
+    /// 10). Without either style the first page has a token too.
     pub fn new(
         max_results: Option<i64>,
         next_token: Option<&str>,
         page_number: Option<i64>,
         page_size: Option<i64>,
     ) -> Result<EbsPaging, Failure> {
-        let checked = |name: &str, value: Option<i64>, default: usize, most: i64| match value {
+        let checked = |name: &str, value: Option<i64>, default: usize, max: i64| match value {
             None => Ok(default),
-            Some(value) if (1..=most).contains(&value) => Ok(usize::try_from(value).unwrap_or(default)),
-            Some(_) => Err(Failure::invalid_ebs(name, &format!("it must be between 1 and {most}"))),
+            Some(value) if (1..=max).contains(&value) => Ok(usize::try_from(value).unwrap_or(default)),
+            Some(_) => Err(Failure::invalid_ebs(name, &format!("it must be between 1 and {max}"))),
         };
         let by_token = max_results.is_some() || next_token.is_some();
         if by_token && (page_number.is_some() || page_size.is_some()) {
@@ -60,8 +60,8 @@ impl EbsPaging {
         Ok(EbsPaging { by_token, after, number, size })
     }
 
-    /// Cuts the part out of all that there is, in ascending order of ids.
-    pub(super) fn cut<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
+    /// The part of a complete list, which is in ascending order of ids.
+    pub(super) fn page<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
         let total = all.len();
         let skip = if self.by_token {
             all.iter().filter(|(id, _)| self.after.as_ref().is_some_and(|after| id <= after)).count()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaStatus {
-    /// Something outside broke it, such as a deleted disk.
+    /// Broken by an external change, such as a deleted disk.
     Invalid,
     /// Being created.
     Creating,
@@ -14,9 +14,10 @@ pub enum ReplicaStatus {
     Created,
     /// Creating failed.
     CreateFailed,
-    /// The first full copy is under way; the enumeration of groups lacks it, yet the notes on Start say it of groups.
+    /// The first full copy is in progress. The API's list of group statuses lacks it, yet the notes on Start name it
+    /// for groups.
     InitialSyncing,
-    /// A one-shot synchronisation is under way.
+    /// A one-shot synchronisation is in progress.
     ManualSyncing,
     /// Catching up before it is normal.
     Syncing,
@@ -34,15 +35,15 @@ pub enum ReplicaStatus {
     Failovered,
     /// Failing over failed.
     FailoverFailed,
-    /// Being turned round.
+    /// Being reversed.
     Reprotecting,
-    /// Turning round failed.
+    /// Reversing failed.
     ReprotectFailed,
     /// Being deleted.
     Deleting,
     /// Deleting failed.
     DeleteFailed,
-    /// Deleted; seen only where a test sets it.
+    /// Deleted; occurs only where a test sets it.
     Deleted,
 }
 
@@ -72,7 +73,7 @@ impl ReplicaStatus {
         S::Deleted,
     ];
 
-    /// What a transition through this status ends in when it is told to fail; itself where nothing can fail.
+    /// The status after a failed transition through this status; the same status where a transition cannot fail.
     pub(super) fn failed(self) -> ReplicaStatus {
         match self {
             S::Creating => S::CreateFailed,
@@ -86,7 +87,7 @@ impl ReplicaStatus {
     }
 }
 
-/// The operations on a group that its status decides on.
+/// Operations on a group that depend on its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupOperation {
     /// ModifyDiskReplicaGroup.
@@ -107,7 +108,7 @@ pub enum GroupOperation {
     Reprotect,
     /// DeleteDiskReplicaGroup.
     Delete,
-    /// StartReplicaGroupDrill (statuses inferred: those that can have a recovery point on the secondary site).
+    /// StartReplicaGroupDrill (statuses inferred: those with a possible recovery point on the secondary site).
     StartDrill,
 }
 
@@ -128,8 +129,8 @@ impl GroupOperation {
         O::StartDrill,
     ];
 
-    /// Whether the documents (operation notes of the API's metadata and SDK) allow it in that status. Where they name
-    /// `syncing`, `initial_syncing` counts as it, except for Failover, which needs the first full copy (inferred).
+    /// Whether the documentation (operation notes of the API's metadata and SDK) allows it in that status. Where it
+    /// names `syncing`, `initial_syncing` counts too, except for Failover, which needs the first full copy (inferred).
     pub fn allowed(self, status: ReplicaStatus) -> bool {
         match self {
             O::Modify | O::AddPair => matches!(status, S::Created | S::Stopped),
@@ -169,7 +170,7 @@ impl GroupOperation {
         }
     }
 
-    /// The code of the refusal, always with HTTP 403.
+    /// The refusal's code, always with HTTP 403.
     pub fn refusal(self) -> &'static str {
         match self {
             O::AddPair => "OperationDenied.GroupStatusCannotAddPair",
@@ -177,4 +178,11 @@ impl GroupOperation {
             _ => "OperationDenied.InvalidStatus",
         }
     }
+}
+
+/// A transition out of a status, and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Transition {
+    pub(super) to: ReplicaStatus,
+    pub(super) due: i64,
 }

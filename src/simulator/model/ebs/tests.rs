@@ -2,6 +2,7 @@ mod edges;
 
 use serde_json::json;
 
+use super::super::Failure;
 use super::GroupOperation as O;
 use super::ReplicaStatus as S;
 use super::*;
@@ -35,7 +36,7 @@ fn pair_input(number: usize) -> DiskPairInput {
     }
 }
 
-/// A group with one pair, created and not started, and the pair; each status lasts a second.
+/// A group with one pair, created and not started, and the pair; each transitional status takes a second.
 fn group() -> (Disks, String, String) {
     let mut disks = Disks::new(DiskRules { delay_ms: 1000, ..DiskRules::default() });
     let group = disks.create_group(HERE, group_input(), T0).unwrap();
@@ -63,8 +64,9 @@ fn denied(code: &str) -> (u16, String) {
     (403, format!("OperationDenied.{code}"))
 }
 
-/// The cells, one row a status and one column an operation in the order of `GroupOperation::ALL`: what the group is in
-/// right after the call; `-` is refused. Written by hand from the documents and not by the code's own table.
+/// The expected status right after each call: one row a status, one column an operation in the order of
+/// `GroupOperation::ALL`; `=` keeps the status, `-` means refused. Written by hand from the documentation, not from the
+/// code's table.
 const TABLE: [(S, [&str; 10]); 19] = [
     // Modify, AddPair, RemovePair, Start, StartOneShot, Stop, Failover, Reprotect, Delete, StartDrill
     (S::Invalid, ["-", "-", "=", "-", "-", "-", "-", "-", "=", "-"]),
@@ -89,14 +91,14 @@ const TABLE: [(S, [&str; 10]); 19] = [
 ];
 
 #[test]
-fn every_status_allows_and_refuses_what_the_documents_say() {
+fn group_operations_by_status_follow_documentation() {
     for wanted in S::ALL {
         let (_, cells) = TABLE.iter().find(|(status, _)| *status == wanted).unwrap_or_else(|| panic!("{wanted:?}"));
         for (operation, cell) in O::ALL.into_iter().zip(cells) {
             let what = format!("{operation:?} in {wanted:?}");
             let (mut disks, group, pair) = group();
             let spare = disks.create_pair(HERE, pair_input(1), T0).unwrap();
-            // One full copy was made, so that the status alone decides.
+            // One full copy is complete, so that the status alone decides.
             disks.start_group(HERE, &group, false, T0 + 1000).unwrap();
             disks.advance(T0 + 2000);
             disks.edit_group(&group, DiskGroupEdit { status: Some(wanted), ..DiskGroupEdit::default() }).unwrap();
@@ -138,7 +140,7 @@ fn every_status_allows_and_refuses_what_the_documents_say() {
 }
 
 #[test]
-fn a_group_lives_through_failover_and_back() {
+fn group_fails_over_and_back() {
     let (mut disks, group, pair) = group();
     assert_eq!(code(disks.failover_group(THERE, &group, T0 + 1000)), denied("InvalidStatus"));
     disks.start_group(HERE, &group, false, T0 + 1000).unwrap();
@@ -161,7 +163,7 @@ fn a_group_lives_through_failover_and_back() {
     assert_eq!(point(&disks), 32_000);
     assert_eq!(disks.pair(&pair).unwrap().status, S::Failovered);
 
-    // Taken back, and done again.
+    // Cancelled, then failed over again.
     disks.reprotect_group(THERE, &group, false, T0 + 61_000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 61_000), S::Stopped);
     assert_eq!(disks.group(&group).unwrap().source.region, HERE);
@@ -175,11 +177,11 @@ fn a_group_lives_through_failover_and_back() {
     disks.reprotect_group(THERE, &group, true, T0 + 62_000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 62_500), S::Reprotecting);
     assert_eq!(status(&mut disks, &group, T0 + 63_000), S::Stopped);
-    let turned = disks.group(&group).unwrap().clone();
-    assert_eq!((turned.source.region.as_str(), turned.primary.region.as_str()), (THERE, HERE));
+    let reversed = disks.group(&group).unwrap().clone();
+    assert_eq!((reversed.source.region.as_str(), reversed.primary.region.as_str()), (THERE, HERE));
     assert_eq!(disks.pair(&pair).unwrap().source_disk, "d-destination-0");
 
-    // The way back: the other region is production now, and nothing was copied this way yet.
+    // The way back: the other region is production, and no full copy in this direction exists.
     assert_eq!(code(disks.start_group(HERE, &group, false, T0 + 63_000)), denied("OperateNotAllowedForStandby"));
     assert_eq!(code(disks.failover_group(HERE, &group, T0 + 63_000)), denied("InvalidStatus"));
     disks.start_group(THERE, &group, false, T0 + 63_000).unwrap();
@@ -191,7 +193,7 @@ fn a_group_lives_through_failover_and_back() {
 }
 
 #[test]
-fn what_is_told_to_fail_does_once() {
+fn fail_next_fails_one_transition() {
     let cases = [(S::Stopping, S::StopFailed), (S::Failovering, S::FailoverFailed)];
     for (through, failed) in cases {
         let (mut disks, group, _) = group();
@@ -204,13 +206,13 @@ fn what_is_told_to_fail_does_once() {
         };
         call(T0 + 2000).unwrap();
         call(T0 + 3000).unwrap();
-        assert_eq!(status(&mut disks, &group, T0 + 3000), through, "it goes on from {failed:?}");
+        assert_eq!(status(&mut disks, &group, T0 + 3000), through, "it continues from {failed:?}");
         assert!([S::Stopped, S::Failovered].contains(&status(&mut disks, &group, T0 + 4000)));
     }
 }
 
 #[test]
-fn a_one_shot_makes_one_recovery_point_and_not_too_often() {
+fn one_shot_creates_one_recovery_point_per_interval() {
     let (mut disks, group, _) = group();
     disks.attach("d-destination-0", true);
     let attached = code(disks.start_group(HERE, &group, true, T0 + 1000));
@@ -225,7 +227,7 @@ fn a_one_shot_makes_one_recovery_point_and_not_too_often() {
 }
 
 #[test]
-fn pairs_have_their_own_refusals() {
+fn pair_refusals_have_their_codes() {
     let (mut disks, group, pair) = group();
     let now = T0 + 1000;
     assert_eq!(code(disks.create_pair(HERE, pair_input(0), now)), (403, "OperationDenied".to_owned()));
@@ -261,7 +263,7 @@ fn pairs_have_their_own_refusals() {
 }
 
 #[test]
-fn a_drill_is_made_and_cleared_or_not() {
+fn drill_is_created_and_clearing_can_fail() {
     let (mut disks, group, _) = group();
     disks.start_group(HERE, &group, false, T0 + 1000).unwrap();
     disks.advance(T0 + 2000);
@@ -285,7 +287,7 @@ fn a_drill_is_made_and_cleared_or_not() {
 }
 
 #[test]
-fn a_token_does_a_call_once_and_only_that_call() {
+fn client_token_executes_one_call_once() {
     let mut disks = Disks::new(DiskRules::default());
     let create = |disks: &mut Disks| disks.create_group(HERE, group_input(), T0).map(|id| json!(id));
     let first = disks.once(here("t"), "a".to_owned(), create).unwrap();
@@ -300,25 +302,25 @@ fn a_token_does_a_call_once_and_only_that_call() {
 }
 
 #[test]
-fn both_paging_styles_show_everything_once() {
+fn both_paging_styles_list_each_group_once() {
     let mut disks = Disks::new(DiskRules::default());
     for _ in 0..5 {
         disks.create_group(HERE, group_input(), T0).unwrap();
     }
     let filter = GroupFilter::default();
-    let (mut token, mut seen) = (None, Vec::new());
+    let (mut token, mut listed) = (None, Vec::new());
     loop {
         let paging = EbsPaging::new(Some(2), token.as_deref(), None, None).unwrap();
         let page = disks.describe_groups(THERE, &filter, &paging, T0);
         assert!(page.list.len() <= 2 && page.numbers.is_none());
-        seen.extend(page.list.into_iter().map(|group| (group.replica_group_id, group.site)));
+        listed.extend(page.list.into_iter().map(|group| (group.replica_group_id, group.site)));
         token = page.next_token;
         if token.is_none() {
             break;
         }
     }
-    assert_eq!(seen.len(), 5);
-    assert!(seen.iter().all(|(_, site)| *site == "backup"));
+    assert_eq!(listed.len(), 5);
+    assert!(listed.iter().all(|(_, site)| *site == "backup"));
     let page = |number| EbsPaging::new(None, None, Some(number), Some(2)).unwrap();
     let numbered: Vec<_> = (1..4).flat_map(|n| disks.describe_groups(THERE, &filter, &page(n), T0).list).collect();
     assert_eq!(numbered.len(), 5);
@@ -330,14 +332,14 @@ fn both_paging_styles_show_everything_once() {
 }
 
 #[test]
-fn what_was_to_be_turned_round_deleted_or_created_can_fail_too() {
+fn reprotect_delete_and_create_can_fail() {
     let (mut disks, group, pair) = group();
     let fail = || DiskGroupEdit { fail_next: Some(true), ..DiskGroupEdit::default() };
     let failovered = DiskGroupEdit { status: Some(S::Failovered), ..fail() };
     disks.edit_group(&group, failovered).unwrap();
     disks.reprotect_group(THERE, &group, true, T0 + 2000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 3000), S::ReprotectFailed);
-    assert_eq!(disks.group(&group).unwrap().source.region, HERE, "it was not turned round");
+    assert_eq!(disks.group(&group).unwrap().source.region, HERE, "it was not reversed");
     disks.edit_group(&group, DiskGroupEdit { status: Some(S::Stopped), ..fail() }).unwrap();
     disks.remove_pair(HERE, (&group, &pair), T0 + 3000).unwrap();
     disks.delete_group(HERE, &group, T0 + 3000).unwrap();
@@ -351,7 +353,7 @@ fn what_was_to_be_turned_round_deleted_or_created_can_fail_too() {
 }
 
 #[test]
-fn a_rule_says_which_region_is_production_after_a_reversal() {
+fn production_rule_decides_site_after_reversal() {
     for (production, site) in [(Production::Source, "backup"), (Production::Primary, "production")] {
         let (mut disks, group, _) = group();
         disks.rules.production = production;

@@ -1,25 +1,28 @@
-//! AssumeRole and AssumeRoleWithOIDC. In which order the cloud finds faults with one request is not documented.
+//! AssumeRole and AssumeRoleWithOIDC. The order in which the cloud checks a request is not documented.
 
-use super::super::Failure;
-use super::{Claims, Issued, Sts, parts_of_role};
+use super::super::failure::Failure;
+use super::claims::Claims;
+use super::issued::Issued;
+use super::rules::parts_of_role;
+use super::service::Sts;
 
-/// The shortest session, s.
-const LEAST_SECONDS: i64 = 900;
-/// The session when none is asked for, s.
-const USUAL_SECONDS: i64 = 3600;
+/// Minimum session duration, s.
+const MIN_SESSION_SECONDS: i64 = 900;
+/// Default session duration, s.
+const DEFAULT_SESSION_SECONDS: i64 = 3600;
 
-/// Who calls AssumeRole.
+/// The caller of AssumeRole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
     /// The account itself.
     Root,
-    /// A permanent key, by its id.
+    /// A permanent key, by id.
     Key(String),
-    /// A role by its ARN: the key was issued for it.
+    /// A role, by ARN: the token service issued the key for it.
     Role(String),
 }
 
-/// The parameters of AssumeRole. Policy is left out: the model has no policies to cut.
+/// Parameters of AssumeRole without Policy: the model has no policies to restrict.
 #[derive(Debug, Clone, Default)]
 pub struct AssumeRoleInput {
     /// RoleArn.
@@ -32,7 +35,7 @@ pub struct AssumeRoleInput {
     pub external_id: Option<String>,
 }
 
-/// The parameters of AssumeRoleWithOIDC. It has no `Debug`, for the token would be in it.
+/// Parameters of AssumeRoleWithOIDC. No `Debug`, because it would show the token.
 #[derive(Clone, Default)]
 pub struct OidcInput {
     /// RoleArn.
@@ -60,11 +63,11 @@ impl Sts {
         if !role.trusts_caller(caller) || !external {
             return Err(Failure::sts_no_permission());
         }
-        check_longest(seconds, role.max_session_seconds)?;
+        check_max_session(seconds, role.max_session_seconds)?;
         Ok(self.issue(arn, session, seconds, now))
     }
 
-    /// AssumeRoleWithOIDC. The token is looked at before the role is (inferred).
+    /// AssumeRoleWithOIDC. Checks the token before the role (inferred).
     pub fn assume_role_with_oidc(&mut self, input: &OidcInput, now: i64) -> Result<(Issued, Claims), Failure> {
         let provider_arn = present("OIDCProviderArn", input.provider_arn.as_ref())?;
         let token = present("OIDCToken", input.token.as_ref())?;
@@ -76,7 +79,7 @@ impl Sts {
         let provider = provider.ok_or_else(|| Failure::provider_not_found(provider_arn))?;
         let invalid = || Failure::oidc_token("Invalid", "The OIDC token is invalid.");
         let claims = Claims::read(token).ok_or_else(invalid)?;
-        // No document names the code for another issuer (inferred).
+        // The code for another issuer is not documented (inferred).
         if provider.issuer.as_ref().is_some_and(|issuer| *issuer != claims.issuer) {
             return Err(invalid());
         }
@@ -91,7 +94,7 @@ impl Sts {
         if !role.trusts_subject(provider_arn, &claims.subject) {
             return Err(Failure::oidc_no_permission());
         }
-        check_longest(seconds, role.max_session_seconds)?;
+        check_max_session(seconds, role.max_session_seconds)?;
         Ok((self.issue(arn, session, seconds, now), claims))
     }
 }
@@ -100,7 +103,7 @@ fn present<'a>(name: &str, field: Option<&'a String>) -> Result<&'a String, Fail
     field.filter(|text| !text.is_empty()).ok_or_else(|| Failure::missing(name))
 }
 
-/// What both actions take: the role's ARN, the session's name and its length in seconds.
+/// Checks the parameters of both actions: role ARN, session name and session duration in seconds.
 fn checked<'a>(
     arn: Option<&'a String>,
     session: Option<&'a String>,
@@ -115,16 +118,16 @@ fn checked<'a>(
         let why = "it must be 2 to 64 letters, digits and characters of .@_-";
         return Err(Failure::invalid_sts("RoleSessionName", why));
     }
-    let seconds = duration.unwrap_or(USUAL_SECONDS);
-    if seconds < LEAST_SECONDS {
+    let seconds = duration.unwrap_or(DEFAULT_SESSION_SECONDS);
+    if seconds < MIN_SESSION_SECONDS {
         return Err(Failure::invalid_sts("DurationSeconds", "900 is the least"));
     }
     Ok((arn, session, seconds))
 }
 
-/// A role whose sessions must be shorter than the usual one is so also for who asked for nothing (inferred).
-fn check_longest(seconds: i64, most: u32) -> Result<(), Failure> {
-    if seconds > i64::from(most) {
+/// Refuses a session longer than the role's maximum, also when the request has the default duration (inferred).
+fn check_max_session(seconds: i64, max: u32) -> Result<(), Failure> {
+    if seconds > i64::from(max) {
         return Err(Failure::invalid_sts("DurationSeconds", "it is longer than the role's MaxSessionDuration"));
     }
     Ok(())

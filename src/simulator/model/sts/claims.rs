@@ -1,4 +1,4 @@
-//! What an OIDC token claims. Its signature is not checked: the model has no issuer's key.
+//! Claims of an OIDC token. Their signature is not checked: the model has no issuer's key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::issued::time;
 
-/// The claims of a JWT that count.
+/// The claims of a JWT that the token service uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// `sub`.
@@ -28,7 +28,7 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// Numbers of seconds may have a fraction.
+/// The claims in JSON; seconds may have a fraction.
 #[derive(Deserialize)]
 struct Payload {
     sub: String,
@@ -39,11 +39,11 @@ struct Payload {
 }
 
 impl Claims {
-    /// Reads a JWT; nothing when it is none, or when one of `sub`, `iss`, `aud` and `exp` is missing.
+    /// Parses a JWT. None if it is malformed or one of `sub`, `iss`, `aud` and `exp` is missing.
     pub fn read(token: &str) -> Option<Claims> {
         let parts: Vec<_> = token.split('.').collect();
         let [header, payload, signature] = parts.as_slice() else { return None };
-        // A line's end behind the token, as files have it, is no part of a token.
+        // A line break after the token, as in files, is invalid.
         if !signature.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
             return None;
         }
@@ -63,12 +63,12 @@ impl Claims {
         })
     }
 
-    /// The end of the token, as the cloud writes it.
+    /// Expiry of the token in the cloud's format.
     pub fn expiration(&self) -> String {
         time(self.expires_at.saturating_mul(1000))
     }
 
-    /// When the token was made, as the cloud writes it.
+    /// Time of issue of the token in the cloud's format.
     pub fn issuance(&self) -> Option<String> {
         self.issued_at.map(|at| time(at.saturating_mul(1000)))
     }

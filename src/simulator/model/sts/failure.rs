@@ -1,14 +1,14 @@
-//! What the token service answers instead of a key: always the gateway's body.
+//! Refusals of the token service: always the gateway's body.
 
-use super::super::Failure;
+use super::super::failure::Failure;
 
 impl Failure {
-    /// There is no such role.
+    /// The role does not exist.
     pub(super) fn role_not_found(arn: &str) -> Failure {
         Failure::gateway(404, "EntityNotExist.Role", format!("The role not exists: {arn}."))
     }
 
-    /// There is no such OIDC provider. No document names the code (inferred).
+    /// The OIDC provider does not exist. The code is not documented (inferred).
     pub(super) fn provider_not_found(arn: &str) -> Failure {
         Failure::gateway(404, "EntityNotExist.OIDCProvider", format!("The OIDC provider not exists: {arn}."))
     }
@@ -24,13 +24,13 @@ impl Failure {
         Failure::gateway(403, "NoPermission", "Roles may not be assumed by root accounts.")
     }
 
-    /// A parameter of the token service has a value that it must not have: `InvalidParameter.{Param}`.
+    /// A parameter of the token service has an invalid value: `InvalidParameter.{Param}`.
     pub fn invalid_sts(parameter: &str, why: &str) -> Failure {
         let message = format!("The parameter {parameter} is wrongly formed: {why}.");
         Failure::gateway(400, &format!("InvalidParameter.{parameter}"), message)
     }
 
-    /// What is wrong with an OIDC token: `AuthenticationFail.OIDCToken.{what}`, HTTP 401.
+    /// An invalid OIDC token: `AuthenticationFail.OIDCToken.{what}`, HTTP 401.
     pub(super) fn oidc_token(what: &str, message: &str) -> Failure {
         Failure::gateway(401, &format!("AuthenticationFail.OIDCToken.{what}"), message)
     }

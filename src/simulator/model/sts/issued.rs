@@ -1,11 +1,11 @@
-//! A key that was issued for a role.
+//! Keys that the token service issued.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::parts_of_role;
+use super::rules::parts_of_role;
 
 /// A temporary key. Neither its `Debug` nor its JSON shows the secret or the token.
 #[derive(Clone, Serialize)]
@@ -16,20 +16,20 @@ pub struct Issued {
     /// The secret.
     #[serde(skip)]
     pub access_key_secret: String,
-    /// The token that must be sent with it.
+    /// The token that requests with the key must contain.
     #[serde(skip)]
     pub security_token: String,
     /// The ARN of its role.
     pub role_arn: String,
     /// The name of its session.
     pub session: String,
-    /// When it was issued, ms since the epoch.
+    /// Time of issue, ms since the epoch.
     #[serde(rename = "issuedAt", serialize_with = "as_time")]
     pub issued_at_ms: i64,
-    /// When it ends, ms since the epoch: a whole second.
+    /// Expiry, ms since the epoch: a whole second.
     #[serde(rename = "expiration", serialize_with = "as_time")]
     pub expires_at_ms: i64,
-    /// Whether it was ended before its time.
+    /// Whether it was revoked before its expiry.
     pub revoked: bool,
 }
 
@@ -37,7 +37,7 @@ impl Issued {
     pub(super) fn new(number: u64, (role_arn, session): (&str, &str), now: i64, end: i64) -> Issued {
         let derived = |what: &str| Sha256::digest(format!("{what}/{number}/{now}/{role_arn}/{session}"));
         let id = hex::encode_upper(derived("id"));
-        // Real tokens are long and have characters that a query must encode.
+        // Real tokens are long and contain characters that a query must encode.
         let token = STANDARD.encode([derived("token"), derived("more"), derived("most")].concat());
         Issued {
             access_key_id: format!("STS.N{}", id.get(..24).unwrap_or_default()),
@@ -51,12 +51,12 @@ impl Issued {
         }
     }
 
-    /// Expiration, as the cloud writes it.
+    /// Expiration in the cloud's format.
     pub fn expiration(&self) -> String {
         time(self.expires_at_ms)
     }
 
-    /// LastUpdated of the metadata: when it was issued.
+    /// LastUpdated of the metadata: the time of issue.
     pub fn last_updated(&self) -> String {
         time(self.issued_at_ms)
     }
@@ -67,15 +67,15 @@ impl Issued {
         format!("acs:ram::{account}:assumed-role/{name}/{}", self.session)
     }
 
-    /// The id of the session: that of the role, which derives from its ARN, and the session's name.
+    /// The id of the session: the role's id, which derives from its ARN, and the session's name.
     pub fn user_id(&self) -> String {
         let hash = Sha256::digest(&self.role_arn);
         let number = hash.iter().take(7).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
         format!("3{number:017}:{}", self.session)
     }
 
-    /// Whether more than half of its life is over, or all of it by a revocation.
-    pub(super) fn is_past_its_half(&self, now: i64) -> bool {
+    /// Whether more than half of its lifetime is over, or the key is revoked.
+    pub(super) fn is_past_half_lifetime(&self, now: i64) -> bool {
         let half = (self.expires_at_ms - self.issued_at_ms) / 2;
         self.revoked || now >= self.issued_at_ms + half
     }
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// A time as the token service writes it: UTC, whole seconds.
+/// A time in the format of the token service: UTC, whole seconds.
 pub(super) fn time(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
         .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())

@@ -1,9 +1,12 @@
-//! The rules of roles and keys.
+//! Roles, issued keys and metadata.
+
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::super::Failure;
 use super::*;
 
 const NOW: i64 = 1_800_000_000_123;
@@ -18,7 +21,7 @@ fn sts(change: impl FnOnce(&mut Role)) -> Sts {
     role.trusted_subjects.insert(PROVIDER.to_owned(), vec![SUBJECT.to_owned()]);
     change(&mut role);
     let providers = vec![OidcProvider { issuer: Some("https://issuer".to_owned()), ..OidcProvider::new(PROVIDER) }];
-    Sts::new(StsRules { roles: vec![role], providers, life_ms: None }, MetadataRules::default())
+    Sts::new(StsRules { roles: vec![role], providers, max_key_lifetime_ms: None }, MetadataRules::default())
 }
 
 fn input() -> AssumeRoleInput {
@@ -45,6 +48,10 @@ fn oidc(claims: &Value) -> OidcInput {
     }
 }
 
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
 fn key() -> Caller {
     Caller::Key("key-1".to_owned())
 }
@@ -56,7 +63,7 @@ fn code<T>(result: Result<T, Failure>) -> (u16, String) {
 }
 
 #[test]
-fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
+fn issued_key_expires_with_session() {
     let mut sts = sts(|role| role.max_session_seconds = 7200);
     let issued = sts.assume_role(&key(), &input(), NOW).unwrap();
     assert_eq!(issued.expires_at_ms, (NOW / 1000 + 3600) * 1000);
@@ -68,7 +75,7 @@ fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
     let second = sts.assume_role(&key(), &longest, NOW).unwrap();
     assert_eq!(second.expires_at_ms, (NOW / 1000 + 7200) * 1000);
     assert!(second.access_key_id != issued.access_key_id && second.security_token != issued.security_token);
-    sts.rules.life_ms = Some(5_000);
+    sts.rules.max_key_lifetime_ms = Some(5_000);
     assert_eq!(sts.assume_role(&key(), &longest, NOW).unwrap().expires_at_ms, (NOW / 1000 + 5) * 1000);
     assert_eq!(sts.issued().count(), 3);
     let shown = format!("{:?} {}", issued, json!(issued));
@@ -76,8 +83,7 @@ fn a_key_lives_as_long_as_its_session_and_ends_with_a_whole_second() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_in_a_request_is_named() {
-    let text = |text: &str| Some(text.to_owned());
+fn invalid_request_names_parameter() {
     let cases = [
         (AssumeRoleInput { role_arn: None, ..input() }, "MissingRoleArn"),
         (AssumeRoleInput { session: None, ..input() }, "MissingRoleSessionName"),
@@ -99,7 +105,7 @@ fn what_is_missing_or_wrong_in_a_request_is_named() {
 }
 
 #[test]
-fn a_role_trusts_keys_and_roles_that_it_names_if_they_know_its_external_id() {
+fn role_trusts_named_callers_with_external_id() {
     let no_permission = (403, "NoPermission".to_owned());
     let mut plain = sts(|_| ());
     for caller in [Caller::Root, Caller::Key("key-2".to_owned()), Caller::Role(OTHER.to_owned())] {
@@ -116,20 +122,19 @@ fn a_role_trusts_keys_and_roles_that_it_names_if_they_know_its_external_id() {
     assert_eq!(code(external.assume_role(&key(), &input(), NOW)), no_permission);
     assert_eq!(code(external.assume_role(&key(), &with("tenant-b"), NOW)), no_permission);
     assert!(external.assume_role(&key(), &with("tenant-a"), NOW).is_ok());
-    // A role that asks for none takes any.
+    // A role without an external id accepts any.
     external.role_mut(ROLE).unwrap().external_id = None;
     assert!(external.assume_role(&key(), &with("tenant-b"), NOW).is_ok());
     assert!(external.remove_role(ROLE) && !external.remove_role(ROLE));
 }
 
 #[test]
-fn an_oidc_token_is_looked_at_before_the_role_is() {
+fn oidc_token_is_checked_before_role() {
     let with = |name: &str, value: Value| {
         let mut claims = claims();
         claims[name] = value;
         oidc(&claims)
     };
-    let text = |text: &str| Some(text.to_owned());
     let good = || oidc(&claims());
     let cases = [
         (OidcInput { provider_arn: None, ..good() }, 400, "MissingOIDCProviderArn"),
@@ -171,7 +176,7 @@ fn an_oidc_token_is_looked_at_before_the_role_is() {
 }
 
 #[test]
-fn a_pattern_of_subjects_may_end_with_a_star() {
+fn subject_pattern_may_end_with_star() {
     for (pattern, trusted) in [
         ("system:serviceaccount:team-a:*", true),
         ("*", true),
@@ -190,7 +195,7 @@ fn a_pattern_of_subjects_may_end_with_a_star() {
 }
 
 #[test]
-fn a_revocation_ends_the_keys_of_one_role_that_there_are() {
+fn revocation_ends_existing_keys_of_one_role() {
     let mut sts = sts(|_| ());
     sts.set_role(Role::open(OTHER, &[]));
     let first = sts.assume_role(&key(), &input(), NOW).unwrap();
@@ -203,10 +208,10 @@ fn a_revocation_ends_the_keys_of_one_role_that_there_are() {
 }
 
 #[test]
-fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
+fn metadata_key_rotates_at_half_lifetime() {
     let mut sts = sts(|_| ());
-    for life in [None, Some(0), Some(21_601)] {
-        assert_eq!(sts.put_metadata_token(life, NOW), Err(MetadataRefusal::WrongLife), "{life:?}");
+    for ttl in [None, Some(0), Some(21_601)] {
+        assert_eq!(sts.put_metadata_token(ttl, NOW), Err(MetadataRefusal::InvalidTtl), "{ttl:?}");
     }
     let token = sts.put_metadata_token(Some(21_600), NOW).unwrap();
     let brief = sts.put_metadata_token(Some(1), NOW).unwrap();
@@ -214,10 +219,10 @@ fn the_metadata_give_one_key_until_half_of_its_life_is_over() {
     sts.metadata.role_arn = Some(ROLE.to_owned());
     assert_eq!(sts.metadata_role(Some(&token), NOW).unwrap(), "dr-team.a");
     for wrong in [None, Some("other")] {
-        assert_eq!(sts.metadata_role(wrong, NOW), Err(MetadataRefusal::WrongToken));
+        assert_eq!(sts.metadata_role(wrong, NOW), Err(MetadataRefusal::InvalidToken));
     }
     assert!(sts.metadata_role(Some(&brief), NOW + 999).is_ok());
-    assert_eq!(sts.metadata_role(Some(&brief), NOW + 1000), Err(MetadataRefusal::WrongToken));
+    assert_eq!(sts.metadata_role(Some(&brief), NOW + 1000), Err(MetadataRefusal::InvalidToken));
     assert_eq!(sts.metadata_key("other", Some(&token), NOW).err(), Some(MetadataRefusal::NoSuchRole));
 
     let mut get = |now: i64, change: &dyn Fn(&mut Sts)| {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The checkpoint of a group whose source is the given instance.
+/// The checkpoint of a consumer group with the given source instance.
 fn checkpoint(model: &mut Model, source: &str, group: &str, now: i64) -> CheckpointView {
     let items = model.inspect(now).remove(0).items;
     let mut all = items.into_iter().flat_map(|item| item.checkpoints);
@@ -15,20 +15,20 @@ fn times(view: &CheckpointView) -> (Option<i64>, Option<i64>, Option<i64>) {
 }
 
 #[test]
-fn checkpoints_are_synchronised_every_ten_seconds_counted_from_the_start_of_the_item() {
+fn checkpoints_synchronise_every_ten_seconds_of_item_runtime() {
     let (mut model, _, _) = cloud();
     model.rules.idle_groups = ["GID_BILLING".to_owned()].into();
-    let mut seen = |at: i64, group: &str| times(&checkpoint(&mut model, "rmq-a", group, T0 + at));
-    assert_eq!(seen(5000, "GID_ORDERS"), (None, Some(5000), None));
-    let idle = seen(5000, "GID_BILLING").1;
-    assert_eq!(seen(10_099, "GID_ORDERS"), (None, Some(10_099), None));
-    assert_eq!(seen(10_100, "GID_ORDERS"), (Some(10_100), Some(10_100), Some(10_100)));
-    assert_eq!(seen(37_000, "GID_ORDERS"), (Some(30_100), Some(37_000), Some(30_100)));
-    assert_eq!(seen(37_000, "GID_BILLING"), (Some(30_100), idle, idle));
+    let mut observed = |at: i64, group: &str| times(&checkpoint(&mut model, "rmq-a", group, T0 + at));
+    assert_eq!(observed(5000, "GID_ORDERS"), (None, Some(5000), None));
+    let idle = observed(5000, "GID_BILLING").1;
+    assert_eq!(observed(10_099, "GID_ORDERS"), (None, Some(10_099), None));
+    assert_eq!(observed(10_100, "GID_ORDERS"), (Some(10_100), Some(10_100), Some(10_100)));
+    assert_eq!(observed(37_000, "GID_ORDERS"), (Some(30_100), Some(37_000), Some(30_100)));
+    assert_eq!(observed(37_000, "GID_BILLING"), (Some(30_100), idle, idle));
 }
 
 #[test]
-fn however_time_is_cut_the_same_is_seen_at_its_end() {
+fn advance_step_size_does_not_change_result() {
     let (model, _, _) = cloud();
     let (mut once, mut often) = (model.clone(), model);
     for step in 0..500 {
@@ -38,7 +38,7 @@ fn however_time_is_cut_the_same_is_seen_at_its_end() {
 }
 
 #[test]
-fn the_automatic_synchronisation_is_skipped_when_it_must_be_but_one_by_hand_is_not() {
+fn skipped_automatic_synchronisation_still_allows_manual() {
     type Change = fn(&mut Model, i64);
     let table: [(&str, Change); 5] = [
         ("a group that is offline at the destination", |m, _| m.set_group_online("GID_ORDERS", false)),
@@ -63,7 +63,7 @@ fn the_automatic_synchronisation_is_skipped_when_it_must_be_but_one_by_hand_is_n
 }
 
 #[test]
-fn a_plan_that_does_not_synchronise_has_no_checkpoints() {
+fn disabled_synchronisation_has_no_checkpoints() {
     let (mut model, plan, ids) = cloud();
     let view = checkpoint(&mut model, "rmq-a", "GID_ORDERS", T0 + 100);
     let input = PlanInput { sync_checkpoint_enabled: Some(false), ..PlanInput::default() };
@@ -78,7 +78,7 @@ fn a_plan_that_does_not_synchronise_has_no_checkpoints() {
 }
 
 #[test]
-fn a_two_way_plan_has_checkpoints_in_both_directions() {
+fn two_way_plan_has_checkpoints_in_both_directions() {
     let mut model = Model::new(Rules { never_synced_as_zero: true, ..Rules::default() });
     let instances = vec![aliyun("rmq-a", "ACTIVE"), aliyun("rmq-b", "ACTIVE")];
     let plan = model.create_plan(REGION, plan_of(instances, "ACTIVE_ACTIVE"), T0).unwrap();
@@ -89,7 +89,7 @@ fn a_two_way_plan_has_checkpoints_in_both_directions() {
 }
 
 #[test]
-fn a_checkpoint_that_was_set_stays_until_it_is_synchronised_by_hand() {
+fn set_checkpoint_stays_until_manual_synchronisation() {
     let (mut model, _, ids) = cloud();
     let id = checkpoint(&mut model, "rmq-a", "GID_ORDERS", T0 + 100).checkpoint_id;
     let set =

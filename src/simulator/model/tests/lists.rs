@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn pages_have_the_bounds_of_the_documents() {
+fn page_bounds_follow_documentation() {
     for (number, size, plans, checkpoints) in [
         (1, 10, true, true),
         (1, 9, false, true),
@@ -26,7 +26,7 @@ fn pages_have_the_bounds_of_the_documents() {
 }
 
 #[test]
-fn lists_are_filtered_by_what_the_documents_say() {
+fn list_filters_follow_documentation() {
     let (mut model, plan, ids) = cloud();
     let paging = Paging::of_plans_or_items(None, None).unwrap();
     for (instance, filter, expected) in [

@@ -79,13 +79,13 @@ fn code<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
 }
 
 #[test]
-fn the_first_ids_are_those_of_the_documents() {
+fn first_ids_match_documentation() {
     let (_, _, ids) = cloud();
     assert_eq!(ids, (1_300_000_016, 100_070_284));
 }
 
 #[test]
-fn a_create_that_lacks_something_names_it() {
+fn create_names_missing_field() {
     let with = |change: fn(&mut PlanInput)| {
         let mut input = plan_of(vec![aliyun("rmq-a", "ACTIVE"), external()], "ACTIVE_PASSIVE");
         change(&mut input);
@@ -131,7 +131,7 @@ fn a_create_that_lacks_something_names_it() {
 }
 
 #[test]
-fn the_cloud_generates_what_the_documents_say_and_writes_roles_in_capitals() {
+fn create_generates_ids_and_uppercases_roles() {
     let mut model = Model::new(Rules::default());
     let input = plan_of(vec![aliyun("rmq-a", "active"), external()], "ACTIVE_PASSIVE");
     let plan = model.create_plan(REGION, input, T0).unwrap();
@@ -143,7 +143,7 @@ fn the_cloud_generates_what_the_documents_say_and_writes_roles_in_capitals() {
 }
 
 #[test]
-fn a_password_comes_back_as_the_rule_says_and_is_kept_in_clear() {
+fn password_echo_follows_rule() {
     for (echo, expected) in
         [(PasswordEcho::Masked, Some("******")), (PasswordEcho::Clear, Some("word")), (PasswordEcho::Omitted, None)]
     {
@@ -156,7 +156,7 @@ fn a_password_comes_back_as_the_rule_says_and_is_kept_in_clear() {
 }
 
 #[test]
-fn an_unknown_instance_or_topic_is_refused_once_the_known_ones_are_listed() {
+fn unknown_instance_or_topic_is_refused() {
     let (mut model, plan, ids) = cloud();
     model.rules.instances = Some(["rmq-a".to_owned()].into());
     model.rules.topics = Some(["orders".to_owned()].into());
@@ -166,7 +166,7 @@ fn an_unknown_instance_or_topic_is_refused_once_the_known_ones_are_listed() {
 }
 
 #[test]
-fn an_update_changes_what_it_names_and_leaves_the_rest() {
+fn update_changes_only_given_fields() {
     let mut model = Model::new(Rules::default());
     let input = plan_of(vec![aliyun("rmq-a", "ACTIVE"), external()], "ACTIVE_PASSIVE");
     let plan = model.create_plan(REGION, input, T0).unwrap();
@@ -189,7 +189,7 @@ fn an_update_changes_what_it_names_and_leaves_the_rest() {
 }
 
 #[test]
-fn an_update_of_what_cannot_be_changed_changes_nothing() {
+fn update_of_immutable_field_changes_nothing() {
     let table: [fn(&mut Vec<Instance>); 6] = [
         |i| i[0].region_id = Some("cn-shanghai".to_owned()),
         |i| i[0].instance_id = Some("rmq-c".to_owned()),
@@ -219,7 +219,7 @@ fn an_update_of_what_cannot_be_changed_changes_nothing() {
 }
 
 #[test]
-fn a_plan_is_seen_only_in_the_region_that_created_it() {
+fn plan_is_visible_only_in_creating_region() {
     let (mut model, plan, ids) = cloud();
     let other = "cn-shanghai";
     assert_eq!(code(model.get_plan(other, plan, T0)), "DisasterRecoveryPlan.NotFound");
@@ -230,7 +230,7 @@ fn a_plan_is_seen_only_in_the_region_that_created_it() {
 }
 
 #[test]
-fn an_item_goes_through_its_statuses_with_time_and_the_plan_runs_with_it() {
+fn item_transitions_set_plan_status() {
     let (mut model, plan, ids) = cloud();
     let plan_status = |model: &mut Model, now| model.get_plan(REGION, plan, now).unwrap().plan_status;
     assert_eq!(status(&mut model, ids, T0 + 99), ItemStatus::Creating);
@@ -251,7 +251,7 @@ fn an_item_goes_through_its_statuses_with_time_and_the_plan_runs_with_it() {
 }
 
 #[test]
-fn each_status_allows_what_it_allows() {
+fn item_status_decides_allowed_operations() {
     use ItemStatus::{Changing, Creating, ManualStopped, OverdueStopped, Running};
     // Start, Stop, Update and Delete of the item; Update and Delete of the plan.
     for (item_status, allowed) in [
@@ -284,7 +284,7 @@ fn each_status_allows_what_it_allows() {
 }
 
 #[test]
-fn an_item_has_one_topic_for_each_instance_of_the_plan() {
+fn item_needs_one_topic_per_instance() {
     let (mut model, plan, _) = cloud();
     for (input, expected) in [
         (ItemInput::default(), "Missingtopics"),
@@ -298,11 +298,11 @@ fn an_item_has_one_topic_for_each_instance_of_the_plan() {
     }
     let doubled = model.add_item(REGION, plan, orders(), T0).unwrap();
     let view = model.get_item(REGION, (plan, doubled), T0).unwrap();
-    assert_eq!(view.topics[0].region_id.as_deref(), Some(REGION), "what is left out is filled in");
+    assert_eq!(view.topics[0].region_id.as_deref(), Some(REGION), "omitted fields are added");
 }
 
 #[test]
-fn what_was_created_is_seen_after_the_delay_only() {
+fn created_resource_is_visible_after_delay() {
     let mut model = Model::new(Rules { visibility_delay_ms: 1000, ..Rules::default() });
     let plan = model.create_plan(REGION, one_way(), T0).unwrap();
     let item = model.add_item(REGION, plan, orders(), T0 + 500).unwrap();
@@ -313,11 +313,11 @@ fn what_was_created_is_seen_after_the_delay_only() {
     assert_eq!(code(model.get_item(REGION, (plan, item), T0 + 1000)), "DisasterRecoveryItem.NotFound");
     assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1000).unwrap().total_count, 0);
     assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1500).unwrap().total_count, 1);
-    assert_eq!(model.inspect(T0).len(), 1, "assertions see it at once");
+    assert_eq!(model.inspect(T0).len(), 1, "assertions include it at once");
 }
 
 #[test]
-fn a_console_can_change_everything_behind_the_operators_back() {
+fn console_edit_changes_any_field() {
     let (mut model, plan, ids) = cloud();
     let patch = serde_json::json!({
         "planName": "renamed", "planDesc": null, "autoSyncCheckpoint": false,
@@ -336,8 +336,8 @@ fn a_console_can_change_everything_behind_the_operators_back() {
         assert_eq!(code(model.edit_plan(plan, &wrong, T0)), "InvalidParameter", "{wrong}");
     }
     model.set_item_topics(plan, ids.1, topics(("rmq-a", "x"), ("rmq-b", "y")), T0 + 100).unwrap();
-    let seen = model.inspect(T0 + 100).remove(0).items.remove(0).checkpoints.remove(0);
-    assert_eq!(seen.source_progress.topic_name, "x");
+    let checkpoint = model.inspect(T0 + 100).remove(0).items.remove(0).checkpoints.remove(0);
+    assert_eq!(checkpoint.source_progress.topic_name, "x");
     model.remove_item(plan, ids.1).unwrap();
     assert_eq!(code(model.get_item(REGION, ids, T0)), "DisasterRecoveryItem.NotFound");
     model.remove_plan(plan).unwrap();
@@ -348,7 +348,7 @@ fn a_console_can_change_everything_behind_the_operators_back() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_stop_the_cloud() {
+fn clock_set_back_does_not_stop_changes() {
     let (mut model, _, ids) = cloud();
     model.advance(T0 + 3_600_000);
     model.stop_item(REGION, ids, T0).unwrap();

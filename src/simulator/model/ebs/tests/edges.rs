@@ -13,7 +13,7 @@ fn sites(disks: &mut Disks, region: &str, now: i64) -> (&'static str, &'static s
     (group, pair)
 }
 
-/// A group whose first full copy was made, normal at T0 + 2000.
+/// A group after its first full copy, normal at T0 + 2000.
 fn normal() -> (Disks, String, String) {
     let (mut disks, group, pair) = group();
     disks.start_group(HERE, &group, false, T0 + 1000).unwrap();
@@ -21,21 +21,21 @@ fn normal() -> (Disks, String, String) {
     (disks, group, pair)
 }
 
-/// Turns a normal group round: stopped and reversed at T0 + 4000.
-fn turn_round(disks: &mut Disks, group: &str) {
+/// Fails a normal group over and reverses it: stopped at T0 + 4000.
+fn reverse(disks: &mut Disks, group: &str) {
     disks.failover_group(THERE, group, T0 + 2000).unwrap();
     disks.reprotect_group(THERE, group, true, T0 + 3000).unwrap();
     assert_eq!(status(disks, group, T0 + 4000), S::Stopped);
 }
 
 #[test]
-fn groups_are_limited_by_region_where_a_rule_says_so() {
+fn group_limits_apply_per_region() {
     let (mut disks, ..) = group();
-    disks.rules.most_empty_groups = Some(1);
+    disks.rules.max_empty_groups = Some(1);
     let empty = disks.create_group(HERE, group_input(), T0 + 1000).unwrap();
     assert_eq!(code(disks.create_group(HERE, group_input(), T0 + 1000)), denied("TooMuchEmptyGroup"));
     disks.create_group("cn-beijing", group_input(), T0 + 1000).unwrap();
-    disks.rules.most_groups = Some(2);
+    disks.rules.max_groups = Some(2);
     assert_eq!(code(disks.create_group(HERE, group_input(), T0 + 1000)), denied("QuotaExceed"));
     disks.drop_group(&empty).unwrap();
     disks.create_group(HERE, group_input(), T0 + 1000).unwrap();
@@ -44,7 +44,7 @@ fn groups_are_limited_by_region_where_a_rule_says_so() {
 }
 
 #[test]
-fn a_token_is_one_of_its_region_and_action() {
+fn client_token_is_scoped_to_region_and_action() {
     let mut disks = Disks::new(DiskRules::default());
     let create = |disks: &mut Disks| disks.create_group(HERE, group_input(), T0).map(|id| json!(id));
     let mut id = |region, action, request: &str| {
@@ -58,8 +58,8 @@ fn a_token_is_one_of_its_region_and_action() {
 }
 
 #[test]
-fn both_regions_say_which_site_they_are() {
-    for (production, turned) in
+fn both_regions_report_their_site() {
+    for (production, reversed) in
         [(Production::Source, ("backup", "backup")), (Production::Primary, ("production", "production"))]
     {
         let (mut disks, group, _) = normal();
@@ -68,19 +68,19 @@ fn both_regions_say_which_site_they_are() {
         assert_eq!(sites(&mut disks, THERE, T0 + 2000), ("backup", "backup"));
         assert_eq!(code(disks.failover_group(HERE, &group, T0 + 2000)), denied("OperateNotAllowedForPrimary"));
         assert_eq!(code(disks.failover_group("cn-beijing", &group, T0 + 2000)), (404, "NoSuchResource".to_owned()));
-        turn_round(&mut disks, &group);
-        assert_eq!(sites(&mut disks, HERE, T0 + 4000), turned, "{production:?}");
-        assert_ne!(sites(&mut disks, THERE, T0 + 4000), turned, "{production:?}");
+        reverse(&mut disks, &group);
+        assert_eq!(sites(&mut disks, HERE, T0 + 4000), reversed, "{production:?}");
+        assert_ne!(sites(&mut disks, THERE, T0 + 4000), reversed, "{production:?}");
         let primary = if production == Production::Source { THERE } else { HERE };
         assert_eq!(code(disks.failover_group(primary, &group, T0 + 4000)), denied("OperateNotAllowedForPrimary"));
     }
 }
 
 #[test]
-fn a_drill_goes_on_where_it_was_started_when_its_group_turns_round() {
+fn drill_stays_in_its_region_after_reversal() {
     let (mut disks, group, _) = normal();
     let drill = disks.start_drill(THERE, &group, T0 + 2000).unwrap();
-    turn_round(&mut disks, &group);
+    reverse(&mut disks, &group);
     let now = T0 + 4000;
     let shown = |disks: &mut Disks, region| {
         let page = disks.describe_drills(region, (&group, None), &all(), now).unwrap();
@@ -98,7 +98,7 @@ fn a_drill_goes_on_where_it_was_started_when_its_group_turns_round() {
 }
 
 #[test]
-fn attached_disks_stop_a_start_and_a_reversal_but_no_cancelled_failover() {
+fn attached_disks_refuse_start_and_reversal() {
     let (mut disks, group, _) = group();
     let attached = |source, destination| DiskGroupEdit {
         attached: Some(source),
@@ -117,12 +117,12 @@ fn attached_disks_stop_a_start_and_a_reversal_but_no_cancelled_failover() {
     disks.edit_group(&group, attached(false, true)).unwrap();
     disks.reprotect_group(THERE, &group, true, T0 + 4000).unwrap();
     assert_eq!(status(&mut disks, &group, T0 + 5000), S::Stopped);
-    // The disks that are written to now are the ones that data comes from.
+    // The attached disks are now the source.
     disks.start_group(THERE, &group, false, T0 + 5000).unwrap();
 }
 
 #[test]
-fn a_pair_on_its_own_starts_and_stops_in_either_region() {
+fn single_pair_starts_and_stops_in_either_region() {
     let (mut disks, _, grouped) = group();
     let pair = disks.create_pair(HERE, pair_input(1), T0).unwrap();
     let now = T0 + 1000;

@@ -1,5 +1,4 @@
-//! The admin API under `/_simulator`: what tests and the demo do to the cloud behind the operator's back. JSON in and
-//! out, no signature; a refusal is `{"error": …}` with 400 or 404.
+//! Admin routes for plans, items, checkpoints and consumer groups.
 
 use axum::Json;
 use axum::Router;
@@ -7,18 +6,14 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use http::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Simulator;
-use super::disk_admin;
-use super::faults::Fault;
-use super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
-use super::sts_admin;
+use super::super::handle::Simulator;
+use super::super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
+use super::answer::{Answer, Refused, done, model_answer, read};
 
-/// The routes; each handler says what body it takes.
+/// The routes; each handler documents its body.
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .route("/plans", get(plans).post(add_plan))
@@ -26,66 +21,23 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/plans/{plan}/items", post(add_item))
         .route("/plans/{plan}/items/{item}", patch(edit_item).delete(remove_item))
         .route("/checkpoints/{checkpoint}", patch(set_checkpoint))
-        .route("/requests", get(requests).delete(clear_requests))
-        .route("/faults", post(add_fault).delete(clear_faults))
         .route("/sync", post(sync))
         .route("/groups/{group}", post(group))
-        .route("/denied", post(denied))
-        .route("/clock", post(clock))
-        .merge(disk_admin::router())
-        .merge(sts_admin::router())
-        .fallback(async || Refused(StatusCode::NOT_FOUND, "there is no such admin route".to_owned()))
-        .method_not_allowed_fallback(async || {
-            Refused(StatusCode::METHOD_NOT_ALLOWED, "this admin route has no such method".to_owned())
-        })
-}
-
-/// Why an admin call was not carried out.
-pub(super) struct Refused(StatusCode, String);
-
-impl Refused {
-    pub(super) fn malformed(why: String) -> Refused {
-        Refused(StatusCode::BAD_REQUEST, why)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({"error": self.1}))).into_response()
-    }
-}
-
-pub(super) type Answer = Result<Json<Value>, Refused>;
-
-pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
 fn number(text: &str) -> Result<i64, Refused> {
-    text.parse().map_err(|_| Refused(StatusCode::BAD_REQUEST, format!("{text:?} is not an id")))
+    text.parse().map_err(|_| Refused::malformed(format!("{text:?} is not an id")))
 }
 
 fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
     Ok((number(plan)?, number(item)?))
 }
 
-pub(super) fn model_answer<T>(result: Result<T, Failure>, shown: impl FnOnce(T) -> Value) -> Answer {
-    let refused = |failure: Failure| {
-        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_REQUEST);
-        Refused(status, failure.to_string())
-    };
-    result.map(|value| Json(shown(value))).map_err(refused)
-}
-
-pub(super) fn done() -> Answer {
-    Ok(Json(json!({"done": true})))
-}
-
 async fn plans(State(simulator): State<Simulator>) -> Response {
     Json(simulator.plans()).into_response()
 }
 
-/// Body: that of CreateDisasterRecoveryPlan, all but `planName` optional, plus `regionId` and `items: [{topics}]`.
+/// Body: that of CreateDisasterRecoveryPlan plus `regionId` and `items: [{topics}]`; all but `planName` optional.
 async fn add_plan(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let foreign: ForeignPlan = read(&body)?;
     let region = simulator.default_region();
@@ -121,7 +73,7 @@ struct ItemEdit {
     topics: Option<Vec<Topic>>,
 }
 
-/// Body: `itemStatus` (OVERDUE_STOPPED is what arrears do) and/or `topics`, which replace those that there are.
+/// Body: `itemStatus` (arrears set OVERDUE_STOPPED) and/or `topics`, which replace the existing ones.
 async fn edit_item(State(simulator): State<Simulator>, Path(ids): Path<(String, String)>, body: Bytes) -> Answer {
     let ((plan, item), edit) = (numbers(&ids)?, read::<ItemEdit>(&body)?);
     let result = simulator.with_model(|model, now| {
@@ -141,31 +93,11 @@ async fn remove_item(State(simulator): State<Simulator>, Path(ids): Path<(String
     model_answer(simulator.with_model(|model, _| model.remove_item(plan, item)), |()| json!({"done": true}))
 }
 
-/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. It then stays so until it is
-/// synchronised by hand.
+/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. The times then stay until
+/// SyncDisasterRecoveryCheckpoint.
 async fn set_checkpoint(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
     let (id, times) = (number(&id)?, read::<CheckpointTimes>(&body)?);
     model_answer(simulator.with_model(|model, _| model.set_checkpoint(id, times)), |()| json!({"done": true}))
-}
-
-async fn requests(State(simulator): State<Simulator>) -> Response {
-    Json(simulator.requests()).into_response()
-}
-
-async fn clear_requests(State(simulator): State<Simulator>) -> Answer {
-    simulator.clear_requests();
-    done()
-}
-
-/// Body: a [`Fault`], such as `{"action": "GetDisasterRecoveryPlan", "times": 1, "kind": {"type": "Lost"}}`.
-async fn add_fault(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    simulator.add_fault(read::<Fault>(&body)?);
-    done()
-}
-
-async fn clear_faults(State(simulator): State<Simulator>) -> Answer {
-    simulator.clear_faults();
-    done()
 }
 
 #[derive(Deserialize)]
@@ -191,31 +123,5 @@ struct Group {
 async fn group(State(simulator): State<Simulator>, Path(name): Path<String>, body: Bytes) -> Answer {
     let Group { online } = read(&body)?;
     simulator.with_model(|model, _| model.set_group_online(&name, online));
-    done()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Denied {
-    actions: Vec<String>,
-}
-
-/// Body: `{"actions": ["…"]}`, all the actions that answer `NoPermission` from now on; `*` is every one, `[]` none.
-async fn denied(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let Denied { actions } = read(&body)?;
-    simulator.set_denied_actions(actions);
-    done()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Clock {
-    offset_ms: i64,
-}
-
-/// Body: `{"offsetMs": 60000}` puts the simulator's clock ahead of the machine's.
-async fn clock(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let Clock { offset_ms } = read(&body)?;
-    simulator.set_clock_offset_ms(offset_ms);
     done()
 }

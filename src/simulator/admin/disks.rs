@@ -1,4 +1,4 @@
-//! The admin API's routes for disks, beside those of `admin`.
+//! Admin routes for groups, pairs, disks and drills.
 
 use axum::Json;
 use axum::Router;
@@ -9,11 +9,11 @@ use axum::routing::{delete, get, patch, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Simulator;
-use super::admin::{Answer, done, model_answer, read};
-use super::model::ebs::{DiskGroupEdit, DrillEdit};
+use super::super::handle::Simulator;
+use super::super::model::ebs::{DiskGroupEdit, DrillEdit};
+use super::answer::{Answer, done, model_answer, read};
 
-/// The routes; each handler says what body it takes.
+/// The routes; each handler documents its body.
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .route("/disk-groups", get(groups))
@@ -48,7 +48,7 @@ struct Attachment {
     attached: bool,
 }
 
-/// Body: `{"attached": true}`, to an instance.
+/// Body: `{"attached": true}` attaches the disk to an instance.
 async fn disk(State(simulator): State<Simulator>, Path(disk): Path<String>, body: Bytes) -> Answer {
     let Attachment { attached } = read(&body)?;
     simulator.with_disks(|disks, _| disks.attach(&disk, attached));
@@ -61,7 +61,7 @@ struct Cycles {
     frozen: bool,
 }
 
-/// Body: `{"frozen": true}` ends the making of recovery points, so that lag grows.
+/// Body: `{"frozen": true}` stops new recovery points, so that lag grows.
 async fn cycles(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Cycles { frozen } = read(&body)?;
     simulator.with_disks(|disks, _| disks.freeze(frozen));

@@ -1,4 +1,4 @@
-//! The admin API's routes for roles and keys, beside those of `admin`.
+//! Admin routes for roles, OIDC providers and keys.
 
 use axum::Json;
 use axum::Router;
@@ -9,12 +9,13 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admin::{Answer, Refused, done, model_answer, read};
-use super::model::Failure;
-use super::model::sts::{OidcProvider, Role};
-use super::{AccessKey, Simulator};
+use super::super::config::AccessKey;
+use super::super::handle::Simulator;
+use super::super::model::Failure;
+use super::super::model::sts::{OidcProvider, Role};
+use super::answer::{Answer, Refused, done, model_answer, read};
 
-/// The routes; each handler says what body it takes.
+/// The routes; each handler documents its body.
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .route("/roles", get(roles).post(set_role).delete(remove_role))
@@ -22,7 +23,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/keys", post(keys))
         .route("/issued-keys", get(issued_keys))
         .route("/revoke", post(revoke))
-        .route("/token-life", post(token_life))
+        .route("/token-life", post(key_lifetime))
         .route("/ecs-role", post(ecs_role))
 }
 
@@ -63,7 +64,7 @@ async fn remove_provider(State(simulator): State<Simulator>, Query(Named { arn }
     gone(simulator.with_sts(|sts, _| sts.remove_provider(&arn)), "OIDC provider")
 }
 
-/// A role by another name could never be assumed, and nobody would see why.
+/// Refuses a role name that no caller could assume.
 fn check_arn(arn: &str) -> Result<(), Refused> {
     match Role::is_arn(arn) {
         true => Ok(()),
@@ -87,7 +88,7 @@ struct Key {
     root: bool,
 }
 
-/// Body: all permanent keys from now on, `[{"id": "…", "secret": "…"}]`, each with `inactive` or `root` if need be.
+/// Body: all permanent keys from now on, `[{"id": "…", "secret": "…"}]`, each optionally with `inactive` or `root`.
 async fn keys(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let keys: Vec<Key> = read(&body)?;
     let known = |Key { id, secret, inactive, root }| AccessKey { inactive, root, ..AccessKey::new(&id, &secret) };
@@ -105,7 +106,7 @@ struct Revocation {
     role: String,
 }
 
-/// Body: `{"role": "<ARN>"}` ends all keys that were issued for it.
+/// Body: `{"role": "<ARN>"}` revokes all keys that STS issued for the role.
 async fn revoke(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Revocation { role } = read(&body)?;
     let revoked = simulator.with_sts(|sts, _| sts.revoke(&role));
@@ -114,14 +115,15 @@ async fn revoke(State(simulator): State<Simulator>, body: Bytes) -> Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Life {
-    life_ms: Option<i64>,
+struct KeyLifetime {
+    #[serde(rename = "lifeMs")]
+    max_key_lifetime_ms: Option<i64>,
 }
 
-/// Body: `{"lifeMs": 5000}` cuts the lives of keys that are issued from now on; `null` ends it.
-async fn token_life(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let Life { life_ms } = read(&body)?;
-    simulator.with_sts(|sts, _| sts.rules.life_ms = life_ms);
+/// Body: `{"lifeMs": 5000}` limits the lifetime of keys that STS issues from now on; `null` removes the limit.
+async fn key_lifetime(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let KeyLifetime { max_key_lifetime_ms } = read(&body)?;
+    simulator.with_sts(|sts, _| sts.rules.max_key_lifetime_ms = max_key_lifetime_ms);
     done()
 }
 
@@ -131,7 +133,7 @@ struct Attached {
     role: Option<String>,
 }
 
-/// Body: `{"role": "<ARN>"}` attaches a role to the instance; `null` takes it away.
+/// Body: `{"role": "<ARN>"}` attaches a role to the instance; `null` detaches it.
 async fn ecs_role(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Attached { role } = read(&body)?;
     role.as_deref().map_or(Ok(()), check_arn)?;

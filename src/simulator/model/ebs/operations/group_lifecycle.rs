@@ -1,24 +1,29 @@
-//! Starting, stopping, failing over and turning round.
+//! Start, Stop, Failover and Reprotect of groups.
 
-use super::super::{Disks, GroupOperation, ReplicaStatus};
-use super::{DiskGroup, Failure};
+use super::super::super::failure::Failure;
+use super::super::disks::Disks;
+use super::super::group::DiskGroup;
+use super::super::status::{GroupOperation, ReplicaStatus};
 
 impl Disks {
-    /// A group that has pairs, if the call is in the right place and its status allows it.
-    fn group_for(
+    /// The group, if the call is in the right region, the status allows it and the group has the pairs that the
+    /// operation needs.
+    fn group_for_operation(
         &mut self,
         (region, id): (&str, &str),
         operation: GroupOperation,
         now: i64,
     ) -> Result<DiskGroup, Failure> {
         self.advance(now);
-        let group = self.seen_group(region, id)?;
+        let group = self.find_group(region, id)?;
         match operation {
-            GroupOperation::Failover | GroupOperation::Reprotect => group.on_secondary(region, &self.rules)?,
-            _ => group.on_production(region, &self.rules)?,
+            GroupOperation::Failover | GroupOperation::Reprotect => {
+                group.check_secondary_region(region, &self.rules)?;
+            }
+            _ => group.check_production_region(region, &self.rules)?,
         }
         group.allows(operation)?;
-        if operation != GroupOperation::Stop && group.members(&self.pairs).next().is_none() {
+        if operation != GroupOperation::Stop && group.pairs_in(&self.pairs).next().is_none() {
             return Err(Failure::no_pair_in_group());
         }
         Ok(group)
@@ -29,17 +34,17 @@ impl Disks {
         self.groups.insert(group.id.clone(), group);
     }
 
-    /// StartDiskReplicaGroup; once only with `one_shot`.
+    /// StartDiskReplicaGroup; one synchronisation with `one_shot`.
     pub fn start_group(&mut self, region: &str, id: &str, one_shot: bool, now: i64) -> Result<(), Failure> {
         let operation = if one_shot { GroupOperation::StartOneShot } else { GroupOperation::Start };
-        let mut group = self.group_for((region, id), operation, now)?;
+        let mut group = self.group_for_operation((region, id), operation, now)?;
         if !matches!(group.status, ReplicaStatus::Created | ReplicaStatus::Stopped) {
             return Ok(());
         }
-        if group.members(&self.pairs).any(|pair| self.attached.contains(&pair.destination_disk)) {
+        if group.pairs_in(&self.pairs).any(|pair| self.attached.contains(&pair.destination_disk)) {
             return Err(Failure::standby_attached());
         }
-        let first = group.members(&self.pairs).any(|pair| pair.last_recover_point.is_none());
+        let first = group.pairs_in(&self.pairs).any(|pair| pair.last_recover_point.is_none());
         let takes = self.rules.initial_sync_ms.filter(|_| first).unwrap_or(self.rules.delay_ms);
         if one_shot {
             if group.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
@@ -56,18 +61,18 @@ impl Disks {
 
     /// StopDiskReplicaGroup.
     pub fn stop_group(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
-        let group = self.group_for((region, id), GroupOperation::Stop, now)?;
+        let group = self.group_for_operation((region, id), GroupOperation::Stop, now)?;
         if !matches!(group.status, ReplicaStatus::Stopping | ReplicaStatus::Stopped) {
             self.change(group, ReplicaStatus::Stopping, ReplicaStatus::Stopped, now + self.rules.delay_ms);
         }
         Ok(())
     }
 
-    /// FailoverDiskReplicaGroup, in the region of the secondary site. The last recovery point stays what it is.
+    /// FailoverDiskReplicaGroup, in the region of the secondary site. Keeps the last recovery point.
     pub fn failover_group(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
-        let group = self.group_for((region, id), GroupOperation::Failover, now)?;
-        if group.members(&self.pairs).any(|pair| !pair.synced) {
-            // The documents demand the first full copy; the code is inferred.
+        let group = self.group_for_operation((region, id), GroupOperation::Failover, now)?;
+        if group.pairs_in(&self.pairs).any(|pair| !pair.synced) {
+            // The documentation requires the first full copy; the code is inferred.
             return Err(Failure::invalid_status());
         }
         if !matches!(group.status, ReplicaStatus::Failovering | ReplicaStatus::Failovered) {
@@ -76,17 +81,17 @@ impl Disks {
         Ok(())
     }
 
-    /// ReprotectDiskReplicaGroup: turns replication round, or (`reverse` false) takes the failover back at once.
+    /// ReprotectDiskReplicaGroup: reverses replication, or cancels the failover at once (`reverse` false).
     pub fn reprotect_group(&mut self, region: &str, id: &str, reverse: bool, now: i64) -> Result<(), Failure> {
-        let mut group = self.group_for((region, id), GroupOperation::Reprotect, now)?;
+        let mut group = self.group_for_operation((region, id), GroupOperation::Reprotect, now)?;
         if !reverse {
             group.transition = None;
             group.set_status(ReplicaStatus::Stopped, &mut self.pairs);
             self.groups.insert(group.id.clone(), group);
             return Ok(());
         }
-        if let Some(pair) = group.members(&self.pairs).find(|pair| self.attached.contains(&pair.source_disk)) {
-            // The documents demand that the primary disks are unattached; the code is inferred.
+        if let Some(pair) = group.pairs_in(&self.pairs).find(|pair| self.attached.contains(&pair.source_disk)) {
+            // The documentation requires detached primary disks; the code is inferred.
             let message = format!("The disk {} must be detached from its instance first.", pair.source_disk);
             return Err(Failure::operation_refused(message));
         }

@@ -1,31 +1,12 @@
-//! Starting and stopping a pair that is in no group; in one, it does what its group does.
+//! Start and Stop of pairs without a group; a pair in a group follows its group.
 
-use super::super::{DiskRules, Disks, GroupOperation, ReplicaStatus, Transition};
-use super::{DiskPair, Failure};
-
-impl DiskPair {
-    /// Whether it is still there.
-    pub(in super::super) fn advance(&mut self, now: i64, rules: &DiskRules, frozen: bool) -> bool {
-        if let Some(Transition { to, due }) = self.transition.filter(|transition| transition.due <= now) {
-            let from = std::mem::replace(&mut self.status, to);
-            self.transition = None;
-            if to == ReplicaStatus::Deleted {
-                return false;
-            }
-            if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
-                (self.normal_since, self.last_recover_point, self.synced) = (due, Some(due), true);
-            }
-        }
-        if self.status == ReplicaStatus::Normal && self.group.is_none() && !frozen {
-            let behind = now.saturating_sub(self.normal_since).max(0) % rules.cycle_ms.max(1);
-            self.last_recover_point = self.last_recover_point.max(Some(now - behind));
-        }
-        true
-    }
-}
+use super::super::super::failure::Failure;
+use super::super::disks::Disks;
+use super::super::pair::DiskPair;
+use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
 impl Disks {
-    /// A pair that is in no group, if its status allows the operation. Either disk's region will do.
+    /// The pair, if it is in no group and its status allows the operation. Both disks' regions accept the call.
     fn single_pair(
         &mut self,
         (region, id): (&str, &str),
@@ -33,9 +14,9 @@ impl Disks {
         now: i64,
     ) -> Result<DiskPair, Failure> {
         self.advance(now);
-        let pair = self.seen_pair(region, id)?;
+        let pair = self.find_pair(region, id)?;
         if pair.group.is_some() {
-            // The documents refuse it; the code is inferred.
+            // The documentation refuses it; the code is inferred.
             return Err(Failure::operation_refused("A pair of a group is started and stopped with its group."));
         }
         if operation.allowed(pair.status) { Ok(pair) } else { Err(Failure::invalid_status()) }
@@ -46,7 +27,7 @@ impl Disks {
         self.pairs.insert(pair.id.clone(), pair);
     }
 
-    /// StartDiskReplicaPair; once only with `one_shot`.
+    /// StartDiskReplicaPair; one synchronisation with `one_shot`.
     pub fn start_pair(&mut self, region: &str, id: &str, one_shot: bool, now: i64) -> Result<(), Failure> {
         let operation = if one_shot { GroupOperation::StartOneShot } else { GroupOperation::Start };
         let mut pair = self.single_pair((region, id), operation, now)?;

@@ -1,0 +1,115 @@
+//! The handle to a simulated cloud.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cloud::Cloud;
+use super::config::{AccessKey, Config};
+use super::faults::Fault;
+use super::model::ebs::Disks;
+use super::model::sts::Sts;
+use super::model::{Model, PlanView};
+use super::record::RequestRecord;
+
+/// One simulated cloud. A clone is a handle to the same cloud.
+#[derive(Clone)]
+pub struct Simulator(Arc<Mutex<Cloud>>);
+
+impl Simulator {
+    /// A cloud without plans.
+    pub fn new(config: Config) -> Simulator {
+        Simulator(Arc::new(Mutex::new(Cloud::new(config))))
+    }
+
+    /// Adds a fault behind the existing ones.
+    pub fn add_fault(&self, fault: Fault) {
+        self.lock().faults.add(fault);
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// All requests since the start or the last [`Simulator::clear_requests`], in order, without those of the admin
+    /// API. At most the last 20,000.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.lock().requests.iter().cloned().collect()
+    }
+
+    /// Deletes the records of all requests.
+    pub fn clear_requests(&self) {
+        self.lock().requests.clear();
+    }
+
+    /// All plans of all regions with items, checkpoints and clear passwords, for assertions; includes plans that are
+    /// not visible yet.
+    pub fn plans(&self) -> Vec<PlanView> {
+        self.with_model(Model::inspect)
+    }
+
+    /// Advances the model to now and calls `f` with it and now, ms since the epoch. The simulator serves no request
+    /// meanwhile.
+    pub fn with_model<R>(&self, f: impl FnOnce(&mut Model, i64) -> R) -> R {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        cloud.model.advance(now);
+        f(&mut cloud.model, now)
+    }
+
+    /// Advances the disks to now and calls `f` with them and now, ms since the epoch. The simulator serves no request
+    /// meanwhile.
+    pub fn with_disks<R>(&self, f: impl FnOnce(&mut Disks, i64) -> R) -> R {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        cloud.disks.advance(now);
+        f(&mut cloud.disks, now)
+    }
+
+    /// Calls `f` with the token service and now, ms since the epoch. The simulator serves no request meanwhile.
+    pub fn with_sts<R>(&self, f: impl FnOnce(&mut Sts, i64) -> R) -> R {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        f(&mut cloud.sts, now)
+    }
+
+    /// Sets the simulator's clock `ms` ahead of the machine's, or behind when negative.
+    pub fn set_clock_offset_ms(&self, ms: i64) {
+        self.lock().clock_offset_ms = ms;
+    }
+
+    /// Current time of the simulator's clock, ms since the epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.lock().now()
+    }
+
+    /// Replaces the permanent access keys, as a rotation does. Keys that STS issued stay valid.
+    pub fn set_keys(&self, keys: Vec<AccessKey>) {
+        self.lock().config.keys = keys;
+    }
+
+    /// Replaces the set of actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` means all signed actions.
+    pub fn set_denied_actions<T: Into<String>>(&self, actions: impl IntoIterator<Item = T>) {
+        self.lock().config.denied_actions = actions.into_iter().map(Into::into).collect();
+    }
+
+    /// Sets the allowed calls a second of RocketMQ and EBS for each region, action and key.
+    pub fn set_rate_limit(&self, per_second: u32) {
+        let config = &mut self.lock().config;
+        (config.rate_limit_per_second, config.ebs_rate_limit_per_second) = (per_second, per_second);
+    }
+
+    /// Sets the allowed calls a second of STS for each region, action and key.
+    pub fn set_sts_rate_limit(&self, per_second: u32) {
+        self.lock().config.sts_rate_limit_per_second = per_second;
+    }
+
+    /// The region of requests to a loopback address.
+    pub fn default_region(&self) -> String {
+        self.lock().config.default_region.clone()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Cloud> {
+        // A test that fails inside with_model must show its own message, not that of a poisoned lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

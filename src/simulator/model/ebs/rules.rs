@@ -1,0 +1,56 @@
+//! Rules of the simulated disks.
+
+/// The production site after replication was reversed. The documentation says that the sites "remain unchanged" and
+/// that data then flows from the secondary to the primary site. It does not say which region then accepts which
+/// operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Production {
+    /// The region of the source (inferred).
+    #[default]
+    Source,
+    /// The region that was production when the group was created.
+    Primary,
+}
+
+/// Rules of the simulated disks.
+#[derive(Debug, Clone)]
+pub struct DiskRules {
+    /// Duration of every transitional status, ms.
+    pub delay_ms: i64,
+    /// Duration of the first full copy, ms; `delay_ms` when absent.
+    pub initial_sync_ms: Option<i64>,
+    /// Time between two recovery points while replication is normal, ms (the cloud: up to 15 minutes).
+    pub cycle_ms: i64,
+    /// Minimum time between two one-shot synchronisations, ms (the cloud: half of the RPO of 900 s).
+    pub one_shot_interval_ms: i64,
+    /// The production site after a reversal.
+    pub production: Production,
+    /// Maximum number of groups with their first production site in a region: `OperationDenied.QuotaExceed` beyond. No
+    /// limit when absent (the cloud's limit is not documented; the groups that count are inferred).
+    pub max_groups: Option<usize>,
+    /// Maximum number of those groups without pairs: `OperationDenied.TooMuchEmptyGroup` beyond. No limit when absent
+    /// (the cloud's limit is not documented; the groups that count are inferred).
+    pub max_empty_groups: Option<usize>,
+    /// Whether both regions of a group show and clear its drills. The documentation names the secondary site for
+    /// starting a drill and says no more (inferred: only the region where it was started and its disks are).
+    pub drills_in_both_regions: bool,
+    /// Whether Source* and Destination* keep their values from creation after a reversal. The documentation does not
+    /// say (inferred: they swap).
+    pub site_names_fixed: bool,
+}
+
+impl Default for DiskRules {
+    fn default() -> DiskRules {
+        DiskRules {
+            delay_ms: 0,
+            initial_sync_ms: None,
+            cycle_ms: 10_000,
+            one_shot_interval_ms: 450_000,
+            production: Production::Source,
+            max_groups: None,
+            max_empty_groups: None,
+            drills_in_both_regions: false,
+            site_names_fixed: false,
+        }
+    }
+}

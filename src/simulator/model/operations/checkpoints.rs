@@ -1,0 +1,57 @@
+//! The operations on checkpoints.
+
+use super::super::account::Model;
+use super::super::checkpoint::{Checkpoint, CheckpointView};
+use super::super::failure::Failure;
+use super::super::page::{Page, Paging};
+use super::super::text::given;
+
+impl Model {
+    /// ListDisasterRecoveryCheckpoints: those with the source `instance_id`; none unless synchronisation is enabled for
+    /// the plan.
+    pub fn list_checkpoints(
+        &mut self,
+        region: &str,
+        ids: (i64, i64),
+        (instance_id, filter): (Option<&String>, Option<&String>),
+        paging: Paging,
+        now: i64,
+    ) -> Result<Page<CheckpointView>, Failure> {
+        self.advance(now);
+        let (plan, item) = self.visible_item(region, ids, now)?;
+        let instance_id = given(instance_id).ok_or_else(|| Failure::missing("instanceId"))?;
+        if !plan.instances.iter().any(|instance| instance.id() == instance_id) {
+            return Err(Failure::instance_not_found());
+        }
+        let text = given(filter).unwrap_or_default();
+        let wanted = |checkpoint: &&Checkpoint| {
+            let topics = [&checkpoint.source.topic_name, &checkpoint.target.topic_name];
+            plan.sync_checkpoint_enabled
+                && checkpoint.source.instance_id == instance_id
+                && (checkpoint.consumer_group_id.contains(text) || topics.iter().any(|topic| topic.contains(text)))
+        };
+        let view = |checkpoint: &Checkpoint| checkpoint.view(ids.0, ids.1, &self.rules, now);
+        Ok(paging.page(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
+    }
+
+    /// SyncDisasterRecoveryCheckpoint: synchronises once, also if the group is offline at the target.
+    pub fn sync_checkpoint(
+        &mut self,
+        region: &str,
+        ids: (i64, i64),
+        checkpoint_id: i64,
+        now: i64,
+    ) -> Result<(), Failure> {
+        self.advance(now);
+        let rules = self.rules.clone();
+        let plan = self.find_mut(region, ids.0)?;
+        let enabled = plan.sync_checkpoint_enabled;
+        let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
+        let checkpoint = item.checkpoints.iter_mut().find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
+        let checkpoint = checkpoint.filter(|_| enabled).ok_or_else(Failure::checkpoint_not_found)?;
+        let held = std::mem::take(&mut checkpoint.held);
+        let live = !held && !rules.idle_groups.contains(&checkpoint.consumer_group_id);
+        checkpoint.sync(now, live);
+        Ok(())
+    }
+}

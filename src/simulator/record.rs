@@ -1,0 +1,34 @@
+//! Records of the requests that arrived.
+
+use serde::Serialize;
+
+/// A request that arrived, accepted or refused. It holds no secret: headers and bodies are not kept, and secret query
+/// parameters are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRecord {
+    /// The action of method and path; else that of `x-acs-action` or the parameter `Action`; else empty.
+    pub action: String,
+    /// The access key id that the request claims.
+    pub access_key_id: Option<String>,
+    /// The ARN of the role that STS issued this key for, if it did.
+    pub role: Option<String>,
+    /// The region of the host.
+    pub region: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// The path as sent.
+    pub path: String,
+    /// The decoded query; tokens are masked.
+    pub query: Vec<(String, String)>,
+    /// The HTTP status of the answer, also when a fault lost the answer.
+    pub status: u16,
+    /// The code of the answer: `200` on success, empty if the answer has none.
+    pub code: String,
+    /// Whether the action can change the cloud.
+    pub changing: bool,
+    /// The name of the fault that applied to it.
+    pub fault: Option<String>,
+    /// Arrival by the simulator's clock, ms since the epoch.
+    pub at_ms: i64,
+}

@@ -1,0 +1,31 @@
+//! The simulated cloud as an HTTP service.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use super::admin;
+use super::handle::Simulator;
+use super::http::{Answer, BODY_LIMIT, Incoming};
+use super::model::Failure;
+
+impl Simulator {
+    /// An HTTP service, to call in process or to serve on a loopback address. `/_simulator` is the admin API, which
+    /// needs no signature.
+    pub fn router(&self) -> Router {
+        Router::new().nest("/_simulator", admin::router()).fallback(answer).with_state(self.clone())
+    }
+}
+
+/// Answers every request to a product.
+async fn answer(State(simulator): State<Simulator>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let answer = match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => simulator.lock().answer(&Incoming::new(&parts, body)),
+        Err(error) => {
+            let failure = Failure::gateway(400, "InvalidParameter", format!("The body cannot be read: {error}."));
+            Answer::failure(&failure, "", false)
+        }
+    };
+    answer.send().await
+}
