@@ -29,7 +29,7 @@ use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, RECONCILE_ANNOTATION, SYNC_CHECK
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rate_limit::Priority;
 use crate::cloud::rocketmq::{self, RocketMq};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ConsumerGroupLag, Metrics};
 
 type Scope<'a> = resource::Scope<'a, DisasterRecoveryPlan>;
 
@@ -205,7 +205,7 @@ impl Resource for DisasterRecoveryPlan {
             Some(Observed { plan: Lookup::Found(plan), checkpoints: Ok(checkpoints), items, .. }) => {
                 let instances = resolve::instances(spec, plan);
                 let items = resolve::items(spec, &it.status.topic_mappings, &instances, items);
-                export(&lag::lags(&items, checkpoints));
+                export(&lag::lags(&items, checkpoints).into_iter().map(measured).collect::<Vec<_>>());
             }
             Some(Observed { plan: Lookup::Found(_), .. }) if it.fresh => {}
             Some(_) | None => export(&[]),
@@ -215,6 +215,12 @@ impl Resource for DisasterRecoveryPlan {
     fn next(before: &Scope<'_>, seen: &Observed, decision: &Decision, acted: &Vec<Acted>) -> Requeue {
         next(seen, decision, acted, Self::owes(before))
     }
+}
+
+/// The values that metrics take.
+fn measured(lag: lag::GroupLag) -> ConsumerGroupLag {
+    let lag::GroupLag { mapping, source_instance, group, topic, lag_ms, last_sync_ms } = lag;
+    ConsumerGroupLag { mapping, source_instance, group, topic, lag_ms, last_sync_ms }
 }
 
 fn sync_requested(it: &Scope<'_>) -> bool {
