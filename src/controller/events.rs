@@ -1,8 +1,7 @@
 //! Event records, and the events that every kind has: drift, refusals, the objective. Pure.
 
 use super::conditions::find;
-use super::decision::Verdict;
-use super::resource::{Ran, Resource, Scope};
+use super::verdict::Verdict;
 use crate::api::StatusHead;
 use crate::api::condition::{condition_type, protected, synced};
 use crate::api::event::{action, reason};
@@ -61,6 +60,12 @@ impl<'a> Change<'a> {
             && find(&self.after.conditions, condition_type).is_some()
     }
 
+    /// The events that every kind has.
+    pub fn events(&self, verdict: &Verdict) -> Vec<EventRecord> {
+        let all = [self.drift_found(), self.correction(), self.blocked(), self.refused(verdict), self.objective()];
+        all.into_iter().flatten().collect()
+    }
+
     fn drift_found(&self) -> Option<EventRecord> {
         let note = self.message(condition_type::SYNCED);
         let found = self.entered(condition_type::SYNCED, synced::DRIFTED);
@@ -108,16 +113,4 @@ impl<'a> Change<'a> {
 
 fn reason_of<'a>(head: &'a StatusHead, condition_type: &str) -> &'a str {
     find(&head.conditions, condition_type).map_or("", |it| it.reason.as_str())
-}
-
-/// All events of a reconcile that acted: the kind's own first.
-pub fn events<K: Resource>(before: &Scope<'_, K>, after: &K::Status, ran: &Ran<'_, K>) -> Vec<EventRecord> {
-    let mut records = K::events(before, after, ran);
-    let change = Change::new(before.status, after);
-    records.extend(change.drift_found());
-    records.extend(change.correction());
-    records.extend(change.blocked());
-    records.extend(change.refused(&ran.decision.verdict));
-    records.extend(change.objective());
-    records
 }

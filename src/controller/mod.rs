@@ -3,7 +3,6 @@
 pub mod access;
 pub mod account;
 pub mod conditions;
-pub mod decision;
 pub mod disk_replica_group;
 pub mod events;
 mod object;
@@ -14,7 +13,9 @@ pub mod requeue;
 pub mod resource;
 mod runtime;
 pub mod secrets;
+pub mod status;
 pub mod steps;
+pub mod verdict;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};

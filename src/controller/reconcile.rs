@@ -8,13 +8,13 @@ use kube::runtime::controller::Action;
 
 use super::access::{Access, AccountError};
 use super::conditions::{self, ConditionState};
-use super::decision::Verdict;
-use super::events::{self, Change, EventRecord};
+use super::events::{Change, EventRecord};
 use super::object::ObjectHandle;
 use super::resource::{MAX_PAUSE, Ran, RemoteState, Resource, Scope};
 use super::runtime::concurrency::{self, PollLimit};
 use super::steps::{act, first_failure};
-use super::{Context, Error, Requeue, ownership};
+use super::verdict::Verdict;
+use super::{Context, Error, Requeue, ownership, status};
 use crate::api::condition::synced;
 use crate::api::event::{action, reason};
 use crate::cloud::credentials::CredentialsError;
@@ -179,7 +179,7 @@ async fn publish<K: Resource>(handle: &ObjectHandle<'_, K>, before: &K, after: &
     if Change::new(scope.status, after).drift_corrected() {
         handle.ctx.metrics.drift_corrected(K::KIND, scope.namespace(), scope.name());
     }
-    for record in events::events(&scope, after, ran) {
+    for record in status::events(&scope, after, ran) {
         handle.publish(&record).await;
     }
 }

@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::access::Access;
 use super::conditions::ConditionState;
-use super::decision::Decision;
 use super::events::EventRecord;
 use super::steps::{Acted, Step};
+use super::verdict::Verdict;
 use super::{Context, Requeue};
-use crate::api::{RECONCILE_ANNOTATION, StatusHead};
+use crate::api::{Drift, RECONCILE_ANNOTATION, StatusHead};
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
 use crate::telemetry::metrics::Measurements;
@@ -222,6 +222,32 @@ impl<K: Resource> Scope<'_, K> {
     /// Whether only reads are allowed.
     pub fn observe_only(&self) -> bool {
         self.object.management().observe_only
+    }
+}
+
+/// Everything that a reconcile does, decided before it does any of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<K: Resource> {
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Calls that change the cloud, in their order.
+    pub steps: Vec<K::Step>,
+    /// The differences between spec and cloud.
+    pub drift: Vec<Drift>,
+    /// The status with the intents of the steps whose loss must not go unnoticed, where there are any. Shared code writes it
+    /// before the first step, against the version that the decision is about.
+    pub intents: Option<Box<K::Status>>,
+    /// What only this kind's status needs to know.
+    pub details: K::Details,
+}
+
+impl<K: Resource> Decision<K> {
+    /// Maximum number of differences in status: thousands of items to prune must not make the object too large.
+    pub const MAX_DRIFT: usize = 50;
+
+    /// The drift as status shows it.
+    pub fn shown_drift(&self) -> Vec<Drift> {
+        self.drift.iter().take(Self::MAX_DRIFT).cloned().collect()
     }
 }
 

@@ -12,62 +12,64 @@ use axum::routing::get;
 
 use super::metrics::Metrics;
 
-/// How long a probe may take that this program makes itself.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Maximum time for one probe by [`probe`].
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether the operator works, or would if it led: it does once its caches are filled and until it is told to end.
+/// Readiness of the operator: true from the time its caches are filled until it shuts down, whether it leads or not.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Sets it.
+    /// Sets the readiness.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
 }
 
-/// The routes.
+/// Builds the routes `/livez`, `/readyz` and `/metrics`.
 pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
-        .route("/metrics", get(exported).with_state(metrics))
+        .route("/metrics", get(metrics_text).with_state(metrics))
 }
 
-/// Why something is not well.
+/// Reason why a probe fails.
 #[derive(Debug, thiserror::Error)]
-pub enum Unwell {
-    /// It was not reached, or gave no answer.
+pub enum ProbeError {
+    /// The endpoint is unreachable or does not answer.
     #[error("{url} was not reached: {source}")]
-    Silent {
-        /// Who was asked.
+    Unreachable {
+        /// URL of the endpoint.
         url: String,
-        /// Why there is no answer.
+        /// Cause of the failure.
         source: reqwest::Error,
     },
-    /// It answered otherwise.
+    /// The endpoint answers with a status other than 2xx.
     #[error("{url} answers {status}: {text}")]
-    Otherwise {
-        /// Who was asked.
+    Status {
+        /// URL of the endpoint.
         url: String,
-        /// What it answered.
+        /// Status of the answer.
         status: StatusCode,
-        /// With what text, shortened.
+        /// Body of the answer, shortened to 200 characters.
         text: String,
     },
 }
 
-/// Asks a probe, directly and once. It is well, if the answer is a 2xx.
-pub async fn probe(url: &str) -> Result<(), Unwell> {
-    let silent = |source: reqwest::Error| Unwell::Silent { url: url.into(), source: source.without_url() };
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(DEADLINE);
-    let answer = client.build().map_err(silent)?.get(url).send().await.map_err(silent)?;
+/// Requests a probe endpoint once, without a proxy. Succeeds if the answer is a 2xx.
+pub async fn probe(url: &str) -> Result<(), ProbeError> {
+    let unreachable =
+        |source: reqwest::Error| ProbeError::Unreachable { url: url.into(), source: source.without_url() };
+    let client =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PROBE_TIMEOUT);
+    let answer = client.build().map_err(unreachable)?.get(url).send().await.map_err(unreachable)?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
     let text: String = answer.text().await.unwrap_or_default().trim().chars().take(200).collect();
-    Err(Unwell::Otherwise { url: url.into(), status, text })
+    Err(ProbeError::Status { url: url.into(), status, text })
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
@@ -77,7 +79,7 @@ async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
     }
 }
 
-async fn exported(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.text())
 }

@@ -1,4 +1,4 @@
-//! Metrics in OpenMetrics text, with base units. Every family starts with `disaster_recovery_`.
+//! Metrics in OpenMetrics text, in base units. The name of every family starts with `disaster_recovery_`.
 
 mod cloud;
 mod disk_groups;
@@ -22,23 +22,22 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::cloud::Cloud;
-use self::disk_groups::{DiskGroups, Shown};
+use self::disk_groups::{DiskGroups, DiskSeries};
 pub use self::disk_groups::{DrillMeasures, GroupMeasures};
 pub use self::measurements::Measurements;
 pub use self::reference::reference;
 use crate::cloud::client::Finished;
 use crate::cloud::rate_limit::RateLimit;
-use crate::controller::plan::lag::GroupLag;
 
-/// The kind that [`Metrics::lags`] are of.
+/// Kind of [`Metrics::lags`].
 pub const PLAN: &str = "DisasterRecoveryPlan";
-/// The kind that [`Metrics::disk_group`] is of.
+/// Kind of [`Metrics::disk_group`].
 pub const DISK_GROUP: &str = "DiskReplicaGroup";
-/// The kind that [`Metrics::credentials`] are of.
+/// Kind of [`Metrics::credentials`].
 pub const ACCOUNT: &str = "AlibabaCloudAccount";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PassLabels {
+struct ReconcileLabels {
     kind: String,
     result: String,
 }
@@ -54,7 +53,7 @@ struct Object {
     name: String,
 }
 
-/// Objects of different kinds may have one name.
+/// Labels of one object. Objects of different kinds may share a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindObject {
     kind: String,
@@ -90,20 +89,37 @@ struct Group {
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The series of one object, to be removed with it.
+/// Lag of one consumer group and topic of one mapping of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerGroupLag {
+    /// Name of the mapping.
+    pub mapping: String,
+    /// ID of the instance that the progress comes from.
+    pub source_instance: String,
+    /// Consumer group.
+    pub group: String,
+    /// Topic on the source.
+    pub topic: String,
+    /// Time that the destination is behind the source, in milliseconds. None if it was never synchronized.
+    pub lag_ms: Option<i64>,
+    /// Time of the last synchronization, in milliseconds since 1970 UTC.
+    pub last_sync_ms: Option<i64>,
+}
+
+/// Series of one object, removed together with it.
 #[derive(Default)]
 struct Series {
     conditions: Vec<ConditionLabels>,
     groups: Vec<Group>,
-    disks: Shown,
+    disks: DiskSeries,
 }
 
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     cloud: Cloud,
-    passes: Family<PassLabels, Counter>,
-    pass_seconds: Family<KindLabels, Histogram>,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_seconds: Family<KindLabels, Histogram>,
     conditions: Family<ConditionLabels, Gauge>,
     drift_corrections: Family<KindObject, Counter>,
     lag: Family<Group, Seconds>,
@@ -116,8 +132,8 @@ pub struct Metrics {
     series: Mutex<HashMap<KindObject, Series>>,
 }
 
-/// No plan shows more consumer groups; status tells of the worst of all.
-const MOST_GROUPS: usize = 2000;
+/// Maximum number of consumer groups of one plan with series of their own.
+const MAX_GROUPS: usize = 2000;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -130,11 +146,11 @@ fn durations() -> Histogram {
 }
 
 impl Metrics {
-    /// Registers every family. The registry ends each help text with a full stop, and the reference of metrics is made of them.
+    /// Registers every family. The registry appends a full stop to each help text; the reference of metrics uses these texts.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("disaster_recovery");
-        let passes = Family::default();
-        let pass_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
+        let reconciles = Family::default();
+        let reconcile_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let (conditions, drift_corrections, objective) = (Family::default(), Family::default(), Family::default());
         let (lag, never_synced, last_sync) = (Family::default(), Family::default(), Family::default());
         let (credentials, leader) = (Family::default(), Gauge::default());
@@ -168,15 +184,15 @@ impl Metrics {
         let help = "How many passes over objects of a kind ended, by result: success, or error where the \
             Kubernetes API failed or the object was changed meanwhile; failures of the cloud are in the \
             conditions";
-        registry.register("reconciliations", help, Family::clone(&passes));
+        registry.register("reconciliations", help, Family::clone(&reconciles));
         let help = "How long passes over objects of a kind took";
-        registry.register_with_unit("reconciliation_duration", help, Unit::Seconds, pass_seconds.clone());
+        registry.register_with_unit("reconciliation_duration", help, Unit::Seconds, reconcile_seconds.clone());
         let cloud = Cloud::register(&mut registry);
         Self {
             registry,
             cloud,
-            passes,
-            pass_seconds,
+            reconciles,
+            reconcile_seconds,
             conditions,
             drift_corrections,
             lag,
@@ -190,7 +206,7 @@ impl Metrics {
         }
     }
 
-    /// The exposition text.
+    /// Encodes all metrics as OpenMetrics text.
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -203,20 +219,20 @@ impl Metrics {
         self.cloud.requested(finished);
     }
 
-    /// Exports from now on how a budget is used, and those that were made anew from it.
-    pub fn budget(&self, budget: Arc<RateLimit>) {
-        self.cloud.budgets.watch(budget);
+    /// Exports the use of a rate limit, and of those created from it, from now on.
+    pub fn budget(&self, rate_limit: Arc<RateLimit>) {
+        self.cloud.rate_limits.watch(rate_limit);
     }
 
-    /// Exports whether this process leads, which it does also where there is no election. Until told, it does not.
+    /// Exports whether this process leads: false by default, true without leader election.
     pub fn leading(&self, leading: bool) {
         self.leader.set(i64::from(leading));
     }
 
-    /// Counts a pass.
+    /// Counts a reconcile and its duration.
     pub fn reconciled(&self, kind: &str, result: &str, duration: Duration) {
-        self.passes.get_or_create(&PassLabels { kind: kind.into(), result: result.into() }).inc();
-        self.pass_seconds.get_or_create(&KindLabels { kind: kind.into() }).observe(duration.as_secs_f64());
+        self.reconciles.get_or_create(&ReconcileLabels { kind: kind.into(), result: result.into() }).inc();
+        self.reconcile_seconds.get_or_create(&KindLabels { kind: kind.into() }).observe(duration.as_secs_f64());
     }
 
     fn with_series(&self, object: KindObject, with: impl FnOnce(&mut Series)) {
@@ -224,7 +240,7 @@ impl Metrics {
         with(all.entry(object).or_default());
     }
 
-    /// Exports the conditions of an object, in place of those exported before.
+    /// Exports the conditions of an object and removes its former ones.
     pub fn conditions(&self, kind: &str, namespace: &str, name: &str, conditions: &[Condition]) {
         let labels = |it: &Condition| ConditionLabels {
             kind: kind.into(),
@@ -237,11 +253,11 @@ impl Metrics {
         let new: Vec<_> = conditions.iter().map(labels).collect();
         let object = KindObject::new(kind, namespace, name);
         if kind != ACCOUNT {
-            // An increase is seen only of what was there before it.
+            // A query finds an increase only in a series that exists before it.
             self.drift_corrections.get_or_create(&object).inc_by(0);
         }
         self.with_series(object, |series| {
-            // A scrape in between finds both rather than neither: a gap would begin an alert anew.
+            // A scrape during the change finds both series rather than none, because a gap would restart an alert.
             for labels in &new {
                 self.conditions.get_or_create(labels).set(1);
             }
@@ -252,14 +268,14 @@ impl Metrics {
         });
     }
 
-    /// Counts that drift of an object was corrected.
+    /// Counts a correction of drift.
     pub fn drift_corrected(&self, kind: &str, namespace: &str, name: &str) {
         self.drift_corrections.get_or_create(&KindObject::new(kind, namespace, name)).inc();
     }
 
-    /// Exports exact lags of a plan, in place of those exported before, and its objective in ms.
-    pub fn lags(&self, namespace: &str, name: &str, lags: &[GroupLag], objective_ms: i64) {
-        let labels = |lag: &GroupLag| Group {
+    /// Exports the exact lags of a plan, removes its former ones, and exports its objective in milliseconds.
+    pub fn lags(&self, namespace: &str, name: &str, lags: &[ConsumerGroupLag], objective_ms: i64) {
+        let labels = |lag: &ConsumerGroupLag| Group {
             namespace: namespace.into(),
             name: name.into(),
             mapping: lag.mapping.clone(),
@@ -269,10 +285,10 @@ impl Metrics {
         };
         let seconds = |ms: i64| ms as f64 / 1000.0;
         let mut lags: Vec<_> = lags.iter().collect();
-        if lags.len() > MOST_GROUPS {
-            // The worst of them: never synchronized, then the furthest behind.
+        if lags.len() > MAX_GROUPS {
+            // Keeps the groups that were never synchronized, then those with the largest lag.
             lags.sort_by_key(|lag| std::cmp::Reverse(lag.lag_ms.unwrap_or(i64::MAX)));
-            lags.truncate(MOST_GROUPS);
+            lags.truncate(MAX_GROUPS);
         }
         let object = KindObject::new(PLAN, namespace, name);
         self.objective.get_or_create(&object).set(seconds(objective_ms));
@@ -304,8 +320,8 @@ impl Metrics {
         self.last_sync.remove(labels);
     }
 
-    /// Exports what is measured of a group of disks, in place of what was exported before. While nothing can be measured,
-    /// what is a measure of now is taken back; the objective and what the last failover and drill came to stay.
+    /// Exports the measures of a disk group and removes its former ones. Without measures, the series of its present state
+    /// are removed; the objective and the results of the last failover and drill stay.
     pub fn disk_group(&self, namespace: &str, name: &str, measures: Option<&GroupMeasures>) {
         let object = KindObject::new(DISK_GROUP, namespace, name);
         if let Some(measures) = measures {
@@ -315,12 +331,12 @@ impl Metrics {
         self.with_series(object, |series| self.disk_groups.export(&disks, &mut series.disks, measures));
     }
 
-    /// Exports when the next drill of a group of disks is due, in seconds since 1970 UTC; nothing where none is to come.
+    /// Exports the time of a disk group's next drill, in seconds since 1970 UTC, or removes it.
     pub fn drill_due(&self, namespace: &str, name: &str, due: Option<f64>) {
         self.disk_groups.due(&Object { namespace: namespace.into(), name: name.into() }, due);
     }
 
-    /// Exports when the temporary credentials of an account end; nothing where they do not.
+    /// Exports the expiry of an account's temporary credentials, or removes it.
     pub fn credentials(&self, namespace: &str, name: &str, expires: Option<Timestamp>) {
         let account = Object { namespace: namespace.into(), name: name.into() };
         match expires {

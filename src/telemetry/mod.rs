@@ -1,4 +1,4 @@
-//! What the operator tells of itself: logs, metrics and health.
+//! Logs, metrics and health of the operator.
 
 pub mod health;
 pub mod logging;

@@ -15,8 +15,9 @@ use disaster_recovery_operator::controller::disk_replica_group::call::creates_pa
 use disaster_recovery_operator::controller::disk_replica_group::decide::{self, Decision, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::{Binding, Lookup, Observed};
 use disaster_recovery_operator::controller::disk_replica_group::{Acted, Ran, Scope, resolve};
-use disaster_recovery_operator::controller::events::{self, EventRecord};
+use disaster_recovery_operator::controller::events::EventRecord;
 use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::status;
 use disaster_recovery_operator::controller::steps::{Outcome, Step as _, stops_others};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Disks, EbsPaging, GroupFilter, PairFilter};
 use jiff::Timestamp;
@@ -336,7 +337,7 @@ impl World {
             if !before.deleting() {
                 annotations.into_iter().for_each(|(key, value)| self.annotate(key, &value));
             }
-            events = before.scope(|before| events::events(before, &after, &ran));
+            events = before.scope(|before| status::events(before, &after, &ran));
             if crash == Crash::Never {
                 self.status = after;
                 self.assert_agreement();

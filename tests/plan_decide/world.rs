@@ -15,12 +15,13 @@ use disaster_recovery_operator::cloud::error::{self, Class, Error};
 use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rocketmq::{self, ItemStatus};
 use disaster_recovery_operator::controller::conditions::{self, ConditionState};
-use disaster_recovery_operator::controller::events::{self, EventRecord};
+use disaster_recovery_operator::controller::events::EventRecord;
 use disaster_recovery_operator::controller::plan::act::Effect;
 use disaster_recovery_operator::controller::plan::decide::{Decision, Step, Verdict};
 use disaster_recovery_operator::controller::plan::observe::{self, AclCredentials, Binding, Lookup, Observed};
 use disaster_recovery_operator::controller::plan::{Acted, Ran, Scope, resolve};
 use disaster_recovery_operator::controller::resource::Resource;
+use disaster_recovery_operator::controller::status;
 use disaster_recovery_operator::controller::steps::{Outcome, stops_others};
 use disaster_recovery_operator::simulator::model::{
     self, Failure, ForeignPlan, ItemInput, Model, Paging, PlanFilter, PlanInput, Rules,
@@ -422,7 +423,7 @@ impl World {
         if !crashed && crash != Crash::BeforeStatus {
             let new = self.new_status(&Report::Ran { seen: &seen, decision: &decision, acted: &acted });
             let ran = Ran { observed: &seen, decision: &decision, acted: &acted };
-            events = before.scope(|before| events::events(before, &new, &ran));
+            events = before.scope(|before| status::events(before, &new, &ran));
             self.status = new;
         }
         self.advance(self.pace);

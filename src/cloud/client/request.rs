@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use http::{Method, Request, Uri};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +13,6 @@ use super::super::credentials::signer::Signer;
 use super::super::operation::ApiOperation;
 use super::super::rate_limit::Priority;
 use super::super::sign;
-use super::transport::Bytes;
 
 const USER_AGENT: &str = concat!("disaster-recovery-operator/", env!("CARGO_PKG_VERSION"));
 

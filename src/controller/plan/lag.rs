@@ -6,32 +6,16 @@ use jiff::Timestamp;
 
 use crate::api::plan::{CheckpointSummary, LaggingGroup, PlanCheckpoints};
 use crate::cloud::rocketmq::{Checkpoint, ItemView, Progress};
+use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// The most groups that status names.
 const MOST_WORST: usize = 10;
-
-/// The lag of one consumer group and topic of one mapping.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupLag {
-    /// The mapping's name.
-    pub mapping: String,
-    /// The instance that the progress comes from.
-    pub source_instance: String,
-    /// The consumer group.
-    pub group: String,
-    /// The topic on the source.
-    pub topic: String,
-    /// How far the destination is behind the source, in ms; none where it was never synchronized.
-    pub lag_ms: Option<i64>,
-    /// When it was last synchronized, in ms since 1970 UTC.
-    pub last_sync_ms: Option<i64>,
-}
 
 /// The lags of all checkpoints of all mappings.
 pub fn lags<'a>(
     mapped_items: impl Iterator<Item = (&'a str, &'a ItemView)>,
     checkpoints: &BTreeMap<i64, Vec<Checkpoint>>,
-) -> Vec<GroupLag> {
+) -> Vec<ConsumerGroupLag> {
     let mut all = Vec::new();
     for (mapping, item) in mapped_items {
         for checkpoint in checkpoints.get(&item.item_id).into_iter().flatten() {
@@ -39,12 +23,13 @@ pub fn lags<'a>(
         }
     }
     // What is said of them must not change with the order in which the API lists them.
-    let key = |it: &GroupLag| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone());
+    let key =
+        |it: &ConsumerGroupLag| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone());
     all.sort_by_cached_key(key);
     all
 }
 
-fn lag(mapping: &str, checkpoint: &Checkpoint) -> GroupLag {
+fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
     let consumed = |side: &Option<Progress>| {
         side.as_ref().and_then(|it| it.progress_data.as_ref()).and_then(|it| it.consume_timestamp).filter(|ms| *ms > 0)
     };
@@ -57,7 +42,7 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> GroupLag {
         (None, _, _) | (Some(_), None, _) | (Some(_), Some(_), None) => None,
     };
     let side = checkpoint.source_progress.clone().unwrap_or_default();
-    GroupLag {
+    ConsumerGroupLag {
         mapping: mapping.to_owned(),
         source_instance: side.instance_id.unwrap_or_default(),
         group: side.consumer_group_id.unwrap_or_default(),
@@ -85,7 +70,7 @@ fn shown(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
 
 /// Sums up some lags. `before` is what status showed.
 pub fn summary<'a>(
-    lags: impl IntoIterator<Item = &'a GroupLag>,
+    lags: impl IntoIterator<Item = &'a ConsumerGroupLag>,
     objective_ms: i64,
     before: Option<&CheckpointSummary>,
 ) -> CheckpointSummary {
@@ -108,13 +93,13 @@ pub fn summary<'a>(
 /// Sums up the whole plan. The time of the last synchronization advances only when something else changed or `stale_ms`
 /// have passed.
 pub fn plan_checkpoints(
-    lags: &[GroupLag],
+    lags: &[ConsumerGroupLag],
     objective_ms: i64,
     before: Option<&PlanCheckpoints>,
     stale_ms: i64,
 ) -> PlanCheckpoints {
     let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
-    let worst_before = |lag: &GroupLag| {
+    let worst_before = |lag: &ConsumerGroupLag| {
         let same = |it: &&LaggingGroup| {
             it.mapping == lag.mapping
                 && it.consumer_group_id == lag.group
@@ -171,8 +156,8 @@ pub fn duration(seconds: i64) -> String {
 mod tests {
     use super::*;
 
-    fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> GroupLag {
-        GroupLag {
+    fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> ConsumerGroupLag {
+        ConsumerGroupLag {
             mapping: "orders".into(),
             source_instance: "rmq-a".into(),
             group: "GID_ORDERS".into(),

@@ -1,4 +1,4 @@
-//! Runs the controllers: watches, workers, and what becomes of a pass that ended early.
+//! Wires the controllers: watches, caches, workers, and the outcome of a reconcile that ended early.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,13 +32,13 @@ use crate::leadership::Leadership;
 /// Time until the next attempt of a reconcile whose namespace had no permit left.
 const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a failed watch holds up what else wakes objects.
-const TRIGGER_PAUSE: Duration = Duration::from_millis(500);
+/// Back-off after a failed watch. Other triggers wait for it too.
+const TRIGGER_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The same pause each time.
-struct Constant(Duration);
+/// The same back-off each time.
+struct ConstantBackoff(Duration);
 
-impl Iterator for Constant {
+impl Iterator for ConstantBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -46,7 +46,7 @@ impl Iterator for Constant {
     }
 }
 
-impl Backoff for Constant {
+impl Backoff for ConstantBackoff {
     fn reset(&mut self) {}
 }
 
@@ -55,24 +55,24 @@ pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 
 /// One watch and its workers.
 struct Running {
-    /// Ends after `shutdown`, when the passes in hand are finished.
+    /// Ends after `shutdown`, when the reconciles in progress are finished.
     work: BoxFuture<'static, ()>,
     /// Whether the cache is filled.
     filled: Filled,
 }
 
-/// When the controllers work.
+/// The period in which the controllers reconcile.
 #[derive(Clone)]
-struct While {
-    /// Passes are made from then on.
-    leading: Leadership,
-    /// None is begun any more.
+struct Period {
+    /// Reconciles begin once this process leads.
+    leadership: Leadership,
+    /// No reconcile begins after it.
     shutdown: Shutdown,
 }
 
 impl Running {
-    /// The work, and whether the cache is filled. Work that waits for its cache would not hear of `shutdown`; no pass of it is
-    /// in hand then.
+    /// The work, and whether the cache is filled. Work that waits for its cache would miss `shutdown`; it has no reconcile in
+    /// progress then.
     fn until(self, shutdown: &Shutdown) -> (BoxFuture<'static, ()>, Filled) {
         let Self { work, filled } = self;
         let (until, waiting) = (shutdown.clone(), filled.clone());
@@ -89,15 +89,15 @@ impl Running {
     }
 }
 
-/// Runs every controller until `shutdown`, then lets the passes in hand finish. `ready` is called once the caches are
-/// filled; no pass is made before `leading`.
-pub async fn run(ctx: Arc<Context>, leading: Leadership, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
-    let when = While { leading, shutdown: shutdown.clone() };
-    let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &when);
-    let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &when);
+/// Runs every controller until `shutdown`, then waits for the reconciles in progress. Calls `ready` once the caches are filled;
+/// no reconcile begins before this process leads.
+pub async fn run(ctx: Arc<Context>, leadership: Leadership, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
+    let period = Period { leadership, shutdown: shutdown.clone() };
+    let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &period);
+    let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &period);
     running.extend(more);
     let filled = running.iter().map(|it| it.filled.clone()).collect();
-    running.extend(accounts(&ctx, &when, Users { plans, groups, filled }));
+    running.extend(accounts(&ctx, &period, Users { plans, groups, filled }));
     let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| it.until(&shutdown)).unzip();
     let signal = async move {
         let mut all = true;
@@ -115,7 +115,7 @@ pub async fn run(ctx: Arc<Context>, leading: Leadership, shutdown: Shutdown, rea
     futures::join!(join_all(running), signal);
 }
 
-/// All namespaces, or each of those that are watched.
+/// All namespaces, or each watched one.
 fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
     let namespaces = &ctx.settings.namespaces;
     match namespaces.is_empty() {
@@ -124,9 +124,9 @@ fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
     }
 }
 
-/// The controllers of a kind that the reconcile keeps true in the cloud, and their caches.
-fn managed<K: Resource>(ctx: &Arc<Context>, when: &While) -> (Vec<Store<K>>, Vec<Running>) {
-    // A kind whose cloud is slow does not take the limit of another.
+/// The controllers of a kind with a side in the cloud, and their caches.
+fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, Vec<Running>) {
+    // Each kind has its own limit: a slow cloud of one does not delay another.
     let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::max_per_namespace(&ctx.settings)));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
@@ -138,27 +138,27 @@ fn managed<K: Resource>(ctx: &Arc<Context>, when: &While) -> (Vec<Store<K>>, Vec
             stream::iter(all.map(|object| ObjectRef::from_obj(&*object)))
         });
         let polls = polls.clone();
-        let pass = move |object, ctx| reconcile::reconcile(object, ctx, polls.clone());
-        let work = control(events, store.clone(), wake, ctx.clone(), when.clone(), pass).boxed();
+        let reconcile = move |object, ctx| reconcile::reconcile(object, ctx, polls.clone());
+        let work = control(events, store.clone(), wake, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     apis(ctx).into_iter().map(control).unzip()
 }
 
 /// The controllers of accounts.
-fn accounts(ctx: &Arc<Context>, when: &While, users: Users) -> Vec<Running> {
+fn accounts(ctx: &Arc<Context>, period: &Period, users: Users) -> Vec<Running> {
     let users = Arc::new(users);
     let control = |api| {
         let (store, writer) = reflector::store::<AlibabaCloudAccount>();
         let (users, mine) = (users.clone(), store.clone());
         let wake = signals(ctx.accounts.changed()).filter_map(move |(namespace, name)| {
             let account = ObjectRef::new(&name).within(&namespace);
-            // One of another namespace has a controller of its own.
+            // An account of another namespace has its own controller.
             futures::future::ready(mine.get(&account).map(|_| account))
         });
-        let pass = move |object, ctx| account::reconcile(object, ctx, users.clone());
+        let reconcile = move |object, ctx| account::reconcile(object, ctx, users.clone());
         let (events, filled) = events(api, writer, ctx, |_| None);
-        let work = control(events, store.clone(), wake, ctx.clone(), when.clone(), pass).boxed();
+        let work = control(events, store.clone(), wake, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
@@ -166,8 +166,7 @@ fn accounts(ctx: &Arc<Context>, when: &While, users: Users) -> Vec<Running> {
     running
 }
 
-/// The events of a kind's objects, kept in a cache, and whether the cache is filled. The cache itself wakes only one of those
-/// who wait for that. `account` gives the account that an object names.
+/// The events of a kind's objects, kept in a cache, and whether the cache is filled. The cache itself wakes only one waiter. `account` gives the account that an object names.
 fn events<K: Object>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
@@ -185,7 +184,7 @@ fn events<K: Object>(
     (events.boxed(), filled)
 }
 
-/// Forgets an object that is gone, of which no reconcile may report that. Wakes the controllers of accounts whose number of
+/// Forgets an object that is gone: no reconcile may report that. Wakes the controllers of accounts whose number of
 /// users changed.
 fn note<K: Object>(ctx: &Context, Change { name: (namespace, name), before, after }: Change<Option<String>>) {
     if after.is_none() {
@@ -199,7 +198,7 @@ fn note<K: Object>(ctx: &Context, Change { name: (namespace, name), before, afte
     }
 }
 
-/// What is sent, without what was missed: the next poll tells.
+/// Received signals, without those that were missed: the next poll makes up for them.
 fn signals(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send + 'static {
     stream::unfold(receiver, |mut receiver| async move {
         loop {
@@ -217,53 +216,56 @@ async fn control<K, R>(
     store: Store<K>,
     wake: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     ctx: Arc<Context>,
-    when: While,
-    pass: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
+    period: Period,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
 ) where
     K: Object,
     R: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let changed = predicates::generation::<K>;
     let trigger = events.applied_objects().predicate_filter(
-        // Status writes are our own; annotations ask for work; the last finalizer's end is the object's end.
+        // Status writes are the operator's own; annotations request work; the object ends with its last finalizer.
         changed.combine(predicates::annotations).combine(predicates::finalizers),
         Default::default(),
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
-    let (seen, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
-    let While { leading, shutdown } = when;
-    // What was passed over until then is in the cache.
-    let (all, begun) = (store.clone(), leading.clone().started());
-    let all = stream::once(begun).flat_map(move |()| {
+    let (context, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
+    let Period { leadership, shutdown } = period;
+    // The cache has the events from before this process leads.
+    let (all, started) = (store.clone(), leadership.clone().started());
+    let all = stream::once(started).flat_map(move |()| {
         let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
         stream::iter(all.collect::<Vec<_>>())
     });
-    let pass = move |object: Arc<K>, ctx: Arc<Context>| {
-        let (leads, limit, pass) = (leading.is_leader(), limit.clone(), pass.clone());
+    let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
+        let (leads, limit, reconcile) = (leadership.is_leader(), limit.clone(), reconcile.clone());
         async move {
             match leads {
-                true => measured(object, ctx, limit, pass).await,
+                true => measured(object, ctx, limit, reconcile).await,
                 false => Ok(Action::await_change()),
             }
         }
     };
     Controller::for_stream(trigger, store)
-        // The watch has a backoff of its own. A second, longer one would hold up whatever else wakes objects.
-        .trigger_backoff(Constant(TRIGGER_PAUSE))
+        // The watch has its own back-off. A second, longer one would delay the other triggers.
+        .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
         .with_config(workers)
         .reconcile_on(wake)
         .reconcile_on(all)
         .graceful_shutdown_on(shutdown)
-        .run(pass, failed, ctx)
+        .run(reconcile, failed, ctx)
         .for_each(|outcome| {
-            told::<K>(&outcome, &seen);
+            log_outcome::<K>(&outcome, &context);
             futures::future::ready(())
         })
         .await;
 }
 
-/// Logs what no pass can tell of, and drops what is known of objects that went without a finalizer.
-fn told<K: Object>(outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>, ctx: &Context) {
+/// Logs failures outside of a reconcile, and forgets objects that went without a finalizer.
+fn log_outcome<K: Object>(
+    outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
+    ctx: &Context,
+) {
     match outcome {
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::ObjectNotFound(gone)) => {
@@ -279,7 +281,7 @@ async fn measured<K: Object, R>(
     object: Arc<K>,
     ctx: Arc<Context>,
     limit: Arc<NamespaceLimit>,
-    pass: impl Fn(Arc<K>, Arc<Context>) -> R,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> R,
 ) -> Result<Action, Error>
 where
     R: Future<Output = Result<Action, Error>>,
@@ -296,19 +298,19 @@ where
         return Ok(Action::requeue(concurrency::jittered(PERMIT_RETRY_INTERVAL)));
     };
     let started = Instant::now();
-    let outcome = pass(object, ctx.clone()).instrument(span).await;
+    let outcome = reconcile(object, ctx.clone()).instrument(span).await;
     let result = if outcome.is_ok() { "success" } else { "error" };
     ctx.metrics.reconciled(K::KIND, result, started.elapsed());
     outcome
 }
 
-/// What becomes of a pass that ended early.
+/// When to reconcile again after a reconcile that ended early.
 fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
     let key = key(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
     match error {
         Error::Conflict => {
             tracing::debug!(key, "object changed while it was worked on");
-            // The cache has the new version in a moment; a cache that lags must not be outrun.
+            // The cache has the new version in a moment; a slow cache must not cause a hot loop.
             let times = ctx.remember(&key, |memory| {
                 memory.failures += 1;
                 memory.failures
@@ -326,7 +328,7 @@ fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
     }
 }
 
-/// A shutdown signal of any future.
+/// Makes a shutdown signal of any future.
 pub fn shutdown(signal: impl Future<Output = ()> + Send + 'static) -> Shutdown {
     signal.boxed().shared()
 }

@@ -1,4 +1,4 @@
-//! The families of the cloud API: requests, and how the budgets of calls are used.
+//! Metric families of the cloud API: requests and the use of rate limits.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,8 +17,8 @@ use super::durations;
 use crate::cloud::client::Finished;
 use crate::cloud::rate_limit::{Priority, RateLimit, Usage};
 
-/// No process tells more error codes apart.
-pub(super) const MOST_CODES: usize = 200;
+/// Maximum number of error codes with series of their own.
+pub(super) const MAX_CODES: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -33,9 +33,9 @@ struct Operation {
     action: String,
 }
 
-/// Namespace and name are those of an account, and empty of the operator's own identity.
+/// Labels of a rate limit. `namespace` and `name` are those of an account, or empty for the operator's own credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LaneLabels {
+struct RateLimitLabels {
     namespace: String,
     name: String,
     product: &'static str,
@@ -43,34 +43,34 @@ struct LaneLabels {
     lane: &'static str,
 }
 
-/// The families.
+/// Metric families of the cloud API.
 pub(super) struct Cloud {
     requests: Family<Request, Counter>,
     seconds: Family<Operation, Histogram>,
     codes: Mutex<HashSet<String>>,
-    pub(super) budgets: Budgets,
+    pub(super) rate_limits: RateLimits,
 }
 
 impl Cloud {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let requests = Family::default();
         let seconds = Family::<Operation, Histogram>::new_with_constructor(durations as fn() -> Histogram);
-        let budgets = Budgets::default();
+        let rate_limits = RateLimits::default();
         let help = "How many requests were made to the cloud API, by the code of the answer: OK, the API's error \
             code, or Other after 200 different ones";
         registry.register("cloud_requests", help, Family::clone(&requests));
         let help = "How long requests to the cloud API took, waiting for the operator's own budget not included";
         registry.register_with_unit("cloud_request_duration", help, Unit::Seconds, seconds.clone());
-        registry.register_collector(Box::new(budgets.clone()));
-        Self { requests, seconds, codes: Mutex::default(), budgets }
+        registry.register_collector(Box::new(rate_limits.clone()));
+        Self { requests, seconds, codes: Mutex::default(), rate_limits }
     }
 
     pub(super) fn requested(&self, finished: &Finished<'_>) {
         let Finished { product, operation, code, duration } = finished;
         let (product, action) = ((*product).to_owned(), operation.as_str().to_owned());
-        // Codes are the other side's words: it must not be able to make up any number of series.
+        // The API chooses the codes: it must not create an unlimited number of series.
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = codes.contains(*code) || (codes.len() < MOST_CODES && codes.insert((*code).to_owned()));
+        let known = codes.contains(*code) || (codes.len() < MAX_CODES && codes.insert((*code).to_owned()));
         let code = if known { (*code).to_owned() } else { "Other".into() };
         drop(codes);
         let operation = Operation { product: product.clone(), action: action.clone() };
@@ -79,21 +79,21 @@ impl Cloud {
     }
 }
 
-/// The budgets that are looked at with every scrape: what they allow changes with time alone.
+/// Rate limits, read at every scrape because their allowance changes with time alone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Budgets(Arc<Mutex<Vec<Arc<RateLimit>>>>);
+pub(super) struct RateLimits(Arc<Mutex<Vec<Arc<RateLimit>>>>);
 
-impl Budgets {
-    pub(super) fn watch(&self, budget: Arc<RateLimit>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(budget);
+impl RateLimits {
+    pub(super) fn watch(&self, rate_limit: Arc<RateLimit>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rate_limit);
     }
 }
 
-impl Collector for Budgets {
+impl Collector for RateLimits {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rate_limits = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = Instant::now();
-        let all: Vec<_> = budgets.iter().flat_map(|it| it.usage(now)).map(|it| (labels(&it), it)).collect();
+        let all: Vec<_> = rate_limits.iter().flat_map(|it| it.usage(now)).map(|it| (labels(&it), it)).collect();
         if all.is_empty() {
             return Ok(());
         }
@@ -119,7 +119,7 @@ fn write<M: EncodeMetric>(
     name: &str,
     help: &str,
     unit: Option<&Unit>,
-    all: &[(LaneLabels, Usage)],
+    all: &[(RateLimitLabels, Usage)],
     metric: impl Fn(&Usage) -> M,
 ) -> fmt::Result {
     let Some((_, first)) = all.first() else { return Ok(()) };
@@ -127,9 +127,9 @@ fn write<M: EncodeMetric>(
     all.iter().try_for_each(|(labels, usage)| metric(usage).encode(family.encode_family(labels)?))
 }
 
-fn labels(usage: &Usage) -> LaneLabels {
+fn labels(usage: &Usage) -> RateLimitLabels {
     let (namespace, name) = usage.owner.split_once('/').unwrap_or_default();
-    LaneLabels {
+    RateLimitLabels {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         product: usage.product,

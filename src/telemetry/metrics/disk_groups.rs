@@ -1,4 +1,4 @@
-//! The families of replicated groups of disks.
+//! Metric families of disk groups.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -7,39 +7,39 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Object, Seconds};
 
-/// What is measured of a group of disks.
+/// Measures of a disk group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupMeasures {
-    /// The group's status in the cloud, such as `normal`.
+    /// Status of the group in the cloud, such as `normal`.
     pub status: String,
-    /// How old the last recovery point is, in seconds.
+    /// Age of the last recovery point, in seconds.
     pub lag_seconds: Option<f64>,
-    /// The last recovery point, in seconds since 1970 UTC.
+    /// Time of the last recovery point, in seconds since 1970 UTC.
     pub recovery_point: Option<f64>,
-    /// The objective, in seconds.
+    /// Recovery point objective, in seconds.
     pub objective_seconds: f64,
-    /// The site whose disks are written to.
+    /// Site with the disks in use.
     pub active_site: &'static str,
-    /// How long the last failover took, in seconds.
+    /// Duration of the last failover, in seconds.
     pub last_recovery_time_seconds: Option<f64>,
-    /// What the last failover lost: how old the recovery point was that it opened, in seconds.
+    /// Age of the recovery point that the last failover opened, in seconds: its data loss.
     pub last_data_loss_seconds: Option<f64>,
-    /// The drills, where there are any.
+    /// Measures of the drills. None if there are no drills.
     pub drill: Option<DrillMeasures>,
 }
 
-/// What is measured of the drills of a group of disks.
+/// Measures of the drills of a disk group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DrillMeasures {
-    /// Whether a drill is under way or its disks are still there.
+    /// Whether a drill is in progress or its clones still exist.
     pub active: bool,
-    /// When the active drill began, in seconds since 1970 UTC.
+    /// Start of the active drill, in seconds since 1970 UTC.
     pub started: Option<f64>,
-    /// Whether the last drill that ended was a success.
+    /// Whether the last completed drill succeeded.
     pub last_result_success: Option<bool>,
-    /// How long that one took, in seconds.
+    /// Duration of the last completed drill, in seconds.
     pub last_duration_seconds: Option<f64>,
-    /// When it ended, in seconds since 1970 UTC.
+    /// End of the last completed drill, in seconds since 1970 UTC.
     pub last_completed: Option<f64>,
 }
 
@@ -57,14 +57,14 @@ struct SiteLabels {
     site: String,
 }
 
-/// The series of one object whose labels change with what is measured.
+/// Series of one disk group with labels that change with its measures.
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct DiskSeries {
     status: Option<StatusLabels>,
     site: Option<SiteLabels>,
 }
 
-/// The families.
+/// Metric families of disk groups.
 #[derive(Default)]
 pub(super) struct DiskGroups {
     status: Family<StatusLabels, Gauge>,
@@ -140,22 +140,22 @@ impl DiskGroups {
         all
     }
 
-    /// Exports what is measured in place of what was exported before. Where nothing is, the measures of now go, and what
-    /// the last failover and the last drill came to stays.
-    pub(super) fn export(&self, object: &Object, shown: &mut Shown, measures: Option<&GroupMeasures>) {
+    /// Exports measures and removes the former ones. Without measures, the series of the present state are removed; the
+    /// results of the last failover and drill stay.
+    pub(super) fn export(&self, object: &Object, series: &mut DiskSeries, measures: Option<&GroupMeasures>) {
         let (namespace, name) = (&object.namespace, &object.name);
         let status = measures.map(|it| StatusLabels {
             namespace: namespace.clone(),
             name: name.clone(),
             status: it.status.clone(),
         });
-        replace(&self.status, &mut shown.status, status);
+        replace(&self.status, &mut series.status, status);
         let site = measures.map(|it| SiteLabels {
             namespace: namespace.clone(),
             name: name.clone(),
             site: it.active_site.to_owned(),
         });
-        replace(&self.active_site, &mut shown.site, site);
+        replace(&self.active_site, &mut series.site, site);
         set(&self.recovery_point, object, measures.and_then(|it| it.recovery_point));
         set(&self.recovery_point_age, object, measures.and_then(|it| it.lag_seconds));
         let drill = measures.map(|it| it.drill.clone().unwrap_or_default());
@@ -171,14 +171,14 @@ impl DiskGroups {
         }
     }
 
-    /// Exports when the next drill is due.
+    /// Exports the time of the next drill, or removes it.
     pub(super) fn due(&self, object: &Object, due: Option<f64>) {
         set(&self.drill_due, object, due);
     }
 
     /// Removes every series of an object.
-    pub(super) fn forget(&self, object: &Object, mut shown: Shown) {
-        self.export(object, &mut shown, None);
+    pub(super) fn forget(&self, object: &Object, mut series: DiskSeries) {
+        self.export(object, &mut series, None);
         self.due(object, None);
         for family in [&self.failover_time, &self.failover_loss, &self.drill_duration, &self.drill_completion] {
             family.remove(object);
@@ -187,7 +187,7 @@ impl DiskGroups {
     }
 }
 
-/// Exports 1 for the new labels, and nothing for the old ones any more.
+/// Exports 1 for the new labels and removes the old ones.
 fn replace<L>(family: &Family<L, Gauge>, old: &mut Option<L>, new: Option<L>)
 where
     L: Clone + std::hash::Hash + Eq,
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// The samples of a group `db`, by what stands behind the common prefix.
+    /// Samples of the group `db`, without the prefix that all share.
     fn samples(metrics: &Metrics) -> Vec<String> {
         let text = metrics.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("disaster_recovery_"));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_exported_exactly() {
+    fn measures_are_exported_exactly() {
         let metrics = Metrics::new();
         metrics.disk_group("ns", "db", Some(&measures()));
         let expected = [
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_replaces_what_was_exported_before() {
+    fn new_measures_replace_the_former_ones() {
         let metrics = Metrics::new();
         metrics.disk_group("ns", "db", Some(&measures()));
         let later = GroupMeasures { status: "failovered".into(), active_site: "standby", ..GroupMeasures::default() };
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_cannot_be_seen_keeps_what_is_over_and_a_forgotten_one_nothing() {
+    fn unobserved_group_keeps_results_and_forgotten_group_nothing() {
         let metrics = Metrics::new();
         metrics.disk_group("ns", "db", Some(&measures()));
         metrics.disk_group("ns", "db", None);

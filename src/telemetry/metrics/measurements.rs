@@ -1,7 +1,6 @@
 //! The exact numbers of one object, as plain values.
 
-use super::{GroupMeasures, Metrics};
-use crate::controller::plan::lag::GroupLag;
+use super::{ConsumerGroupLag, GroupMeasures, Metrics};
 
 /// The exact numbers of one object. Numbers that are absent here disappear from the exported metrics.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,7 +8,7 @@ pub enum Measurements {
     /// Of a plan.
     Plan {
         /// The lags of all consumer groups.
-        lags: Vec<GroupLag>,
+        lags: Vec<ConsumerGroupLag>,
         /// The recovery point objective, in ms.
         objective_ms: i64,
     },

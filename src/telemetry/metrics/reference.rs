@@ -1,4 +1,4 @@
-//! The reference of all metrics, made of what the registry itself says once everything happened.
+//! Reference of all metrics, generated from a registry in which every family has a sample.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{ACCOUNT, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
+use super::{ACCOUNT, ConsumerGroupLag, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
 use crate::cloud::client::Finished;
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::{BucketKey, Priority, RateLimit};
-use crate::controller::plan::lag::GroupLag;
 
-/// A table of every family in Markdown: name, type, unit, labels and help.
+/// Renders a Markdown table of every family: name, type, unit, labels and help.
 pub fn reference() -> String {
-    let text = everything().text();
+    let text = complete().text();
     let mut out = String::from("| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
     let after = |line: &str, what: &str| {
         line.strip_prefix(what).and_then(|rest| rest.split_once(' ')).map(|it| (it.0.to_owned(), it.1.to_owned()))
@@ -32,7 +31,7 @@ pub fn reference() -> String {
     out
 }
 
-/// The names of a sample's labels, without those of the exposition.
+/// Names of a sample's labels, without `le` of histograms.
 fn labels(sample: &str) -> String {
     let inside = sample.split_once('{').and_then(|it| it.1.rsplit_once('}')).map_or("", |it| it.0);
     // No value of the sample has a comma or an equals sign in it.
@@ -41,9 +40,9 @@ fn labels(sample: &str) -> String {
     if names.is_empty() { "–".into() } else { names.join(", ") }
 }
 
-/// Metrics in which everything happened once.
-fn everything() -> Metrics {
-    let (metrics, budget) = (Metrics::new(), Arc::new(RateLimit::new(1)));
+/// Metrics with a sample of every family.
+fn complete() -> Metrics {
+    let (metrics, rate_limit) = (Metrics::new(), Arc::new(RateLimit::new(1)));
     let duration = Duration::from_millis(10);
     metrics.leading(true);
     metrics.requested(&Finished {
@@ -52,9 +51,9 @@ fn everything() -> Metrics {
         code: "OK",
         duration,
     });
-    budget
+    rate_limit
         .succeeded(BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
-    metrics.budget(budget);
+    metrics.budget(rate_limit);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);
         let condition = Condition {
@@ -68,7 +67,7 @@ fn everything() -> Metrics {
         metrics.conditions(kind, "shop", "orders", &[condition]);
     }
     let (mapping, source_instance, group, topic) = ("m".into(), "i".into(), "g".into(), "t".into());
-    let lag = GroupLag { mapping, source_instance, group, topic, lag_ms: Some(1), last_sync_ms: Some(1) };
+    let lag = ConsumerGroupLag { mapping, source_instance, group, topic, lag_ms: Some(1), last_sync_ms: Some(1) };
     metrics.lags("shop", "orders", &[lag], 1);
     let some = Some(1.0);
     let drill = DrillMeasures {

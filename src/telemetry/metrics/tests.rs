@@ -2,17 +2,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::cloud::MOST_CODES;
+use super::cloud::MAX_CODES;
 use super::*;
 use crate::cloud::operation::ApiOperation;
 
-fn lag(group: &str, lag_ms: Option<i64>) -> GroupLag {
+fn lag(group: &str, lag_ms: Option<i64>) -> ConsumerGroupLag {
     let (mapping, source_instance, topic) = ("orders".into(), "rmq-a".into(), "orders".into());
-    GroupLag { mapping, source_instance, group: group.into(), topic, lag_ms, last_sync_ms: Some(1_740_724_080_343) }
+    ConsumerGroupLag {
+        mapping,
+        source_instance,
+        group: group.into(),
+        topic,
+        lag_ms,
+        last_sync_ms: Some(1_740_724_080_343),
+    }
 }
 
 #[test]
-fn lags_are_exact_and_leave_with_their_group_and_object() {
+fn lags_are_exact_and_removed_with_their_object() {
     let metrics = Metrics::new();
     metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234)), lag("GID_B", None)], 300_000);
     let text = metrics.text();
@@ -24,14 +31,14 @@ fn lags_are_exact_and_leave_with_their_group_and_object() {
     assert!(!metrics.text().contains("GID_B"));
     let last_sync = || metrics.text().contains("checkpoint_last_sync_timestamp_seconds{");
     assert!(last_sync());
-    metrics.lags("ns", "orders", &[GroupLag { last_sync_ms: None, ..lag("GID_A", None) }], 300_000);
-    assert!(!last_sync() && metrics.text().contains("GID_A"), "it is not known any more");
+    metrics.lags("ns", "orders", &[ConsumerGroupLag { last_sync_ms: None, ..lag("GID_A", None) }], 300_000);
+    assert!(!last_sync() && metrics.text().contains("GID_A"), "the former value is removed");
     metrics.forget(PLAN, "ns", "orders");
     assert!(!metrics.text().contains("orders"));
 }
 
 #[test]
-fn objects_of_two_kinds_with_one_name_keep_apart() {
+fn kinds_with_one_name_have_separate_series() {
     let metrics = Metrics::new();
     metrics.lags("ns", "orders", &[lag("GID_A", Some(1_234))], 300_000);
     metrics.disk_group("ns", "orders", Some(&GroupMeasures { objective_seconds: 900.0, ..Default::default() }));
@@ -44,7 +51,7 @@ fn objects_of_two_kinds_with_one_name_keep_apart() {
 }
 
 #[test]
-fn the_other_side_cannot_make_up_series_without_end() {
+fn error_codes_are_limited() {
     let metrics = Metrics::new();
     for number in 0..1000 {
         let (product, operation, code) = ("rocketmq", ApiOperation::GetDisasterRecoveryPlan, format!("Code{number}"));
@@ -52,25 +59,25 @@ fn the_other_side_cannot_make_up_series_without_end() {
     }
     let text = metrics.text();
     let series = text.lines().filter(|line| line.starts_with("disaster_recovery_cloud_requests_total{")).count();
-    assert_eq!(series, MOST_CODES + 1);
-    let other = format!("code=\"Other\"}} {}", 1000 - MOST_CODES);
+    assert_eq!(series, MAX_CODES + 1);
+    let other = format!("code=\"Other\"}} {}", 1000 - MAX_CODES);
     assert!(text.contains(&other), "{text}");
 }
 
 #[test]
-fn a_process_leads_once_it_is_told() {
+fn leader_is_exported_only_while_it_leads() {
     let metrics = Metrics::new();
-    let led =
+    let leader =
         || metrics.text().lines().filter(|line| line.starts_with("disaster_recovery_leader ")).collect::<String>();
-    assert_eq!(led(), "disaster_recovery_leader 0");
+    assert_eq!(leader(), "disaster_recovery_leader 0");
     metrics.leading(true);
-    assert_eq!(led(), "disaster_recovery_leader 1");
+    assert_eq!(leader(), "disaster_recovery_leader 1");
     metrics.leading(false);
-    assert_eq!(led(), "disaster_recovery_leader 0");
+    assert_eq!(leader(), "disaster_recovery_leader 0");
 }
 
 #[test]
-fn the_end_of_credentials_leaves_with_their_account() {
+fn credentials_expiry_is_removed_with_its_account() {
     let metrics = Metrics::new();
     metrics.credentials("ns", "main", Some(Timestamp::UNIX_EPOCH));
     let series = "disaster_recovery_credentials_expiration_timestamp_seconds{namespace=\"ns\",name=\"main\"} 0.0";
@@ -80,7 +87,7 @@ fn the_end_of_credentials_leaves_with_their_account() {
 }
 
 #[test]
-fn a_condition_has_one_status_and_reason_and_corrected_drift_counts_from_none() {
+fn condition_has_one_series_and_drift_starts_at_zero() {
     let metrics = Metrics::new();
     let condition = |status: &str, reason: &str| Condition {
         type_: "Synced".into(),
@@ -90,7 +97,7 @@ fn a_condition_has_one_status_and_reason_and_corrected_drift_counts_from_none() 
         observed_generation: None,
         last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
     };
-    let shown = || {
+    let samples = || {
         let text = metrics.text();
         let lines = text.lines().filter(|line| line.contains("name=\"db\""));
         lines
@@ -100,15 +107,15 @@ fn a_condition_has_one_status_and_reason_and_corrected_drift_counts_from_none() 
     metrics.conditions(DISK_GROUP, "ns", "db", &[condition("False", "Drifted")]);
     let [status, corrections] = ["disaster_recovery_condition_status", "disaster_recovery_drift_corrections_total"];
     let drifted = format!("{status}{{db,type=\"Synced\",status=\"False\",reason=\"Drifted\"}} 1");
-    assert_eq!(shown(), [drifted, format!("{corrections}{{db}} 0")]);
+    assert_eq!(samples(), [drifted, format!("{corrections}{{db}} 0")]);
     metrics.conditions(DISK_GROUP, "ns", "db", &[condition("True", "InSync")]);
     metrics.drift_corrected(DISK_GROUP, "ns", "db");
     let synced = format!("{status}{{db,type=\"Synced\",status=\"True\",reason=\"InSync\"}} 1");
-    assert_eq!(shown(), [synced, format!("{corrections}{{db}} 1")]);
+    assert_eq!(samples(), [synced, format!("{corrections}{{db}} 1")]);
     metrics.drill_due("ns", "db", Some(1_740_724_080.0));
     assert!(metrics.text().contains("drill_due_timestamp_seconds{namespace=\"ns\",name=\"db\"} 1740724080.0"));
     metrics.forget(DISK_GROUP, "ns", "db");
-    assert_eq!(shown(), Vec::<String>::new());
+    assert_eq!(samples(), Vec::<String>::new());
     metrics.conditions(ACCOUNT, "ns", "db", &[condition("True", "Available")]);
-    assert!(!metrics.text().contains("drift_corrections_total"), "nothing of an account is corrected");
+    assert!(!metrics.text().contains("drift_corrections_total"), "accounts have no drift");
 }

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use crate::api::disk_replica_group::{Direction, DiskReplicaGroup, DrillsStatus};
 use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
 use crate::cloud::sign::payload_hash;
-use crate::controller::decision;
 use crate::controller::disk_replica_group::call::Call;
 use crate::controller::disk_replica_group::lifecycle::Lifecycle;
+use crate::controller::resource;
 
 /// A call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,4 +148,4 @@ pub struct Details {
 }
 
 /// A decision about a group.
-pub type Decision = decision::Decision<DiskReplicaGroup>;
+pub type Decision = resource::Decision<DiskReplicaGroup>;

@@ -26,7 +26,7 @@ use crate::api::disk_replica_group::{
     DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, OperationType, PendingCall, Phase, Replication, Site,
 };
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
-pub use crate::controller::decision::{Verdict, Work};
+pub use crate::controller::verdict::{Verdict, Work};
 
 /// A call that was answered is waited for so much longer than one whose answer was lost.
 const ANSWERED: u32 = 10;

@@ -3,7 +3,8 @@
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::api::plan::{DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::rocketmq::{ItemTopic, Plan};
-use crate::controller::decision::{self, Verdict};
+use crate::controller::resource;
+use crate::controller::verdict::Verdict;
 
 /// One call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +124,7 @@ pub struct Details {
 }
 
 /// A decision about a plan.
-pub type Decision = decision::Decision<DisasterRecoveryPlan>;
+pub type Decision = resource::Decision<DisasterRecoveryPlan>;
 
 impl Decision {
     pub(super) fn new(steps: Vec<Step>, verdict: Verdict) -> Self {

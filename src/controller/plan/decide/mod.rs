@@ -20,7 +20,7 @@ use crate::cloud::rocketmq::{ItemView, PlanView};
 use crate::controller::ownership::Owner;
 use crate::controller::resource::MAX_PAUSE;
 
-pub use crate::controller::decision::{Verdict, Work};
+pub use crate::controller::verdict::{Verdict, Work};
 pub use decision::{Decision, Details, Step};
 use teardown::teardown;
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::super::Scope;
 use super::super::decide::{Decision, Verdict, Work};
-use super::super::lag::{self, GroupLag};
+use super::super::lag;
 use super::super::observe::Observed;
 use super::facts::plan_of;
 use crate::api::condition::{condition_type, offsets, protected, ready};
 use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, MappingState, TopicMapping};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::conditions::{ConditionState, find, listed};
+use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// `Ready`: whether everything runs as the spec says.
 pub(super) fn readiness(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> ConditionState {
@@ -126,7 +127,7 @@ fn unknown(text: &str) -> (ConditionState, ConditionState) {
 }
 
 /// Summarizes the lags in status; nothing where the plan does not synchronize consumer progress.
-fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[GroupLag], disabled: bool) {
+fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[ConsumerGroupLag], disabled: bool) {
     if disabled {
         new.checkpoints = None;
         new.topic_mappings.iter_mut().for_each(|it| it.checkpoints = None);
@@ -163,7 +164,7 @@ fn replication_stopped(scope: &Scope<'_>, observed: &Observed) -> Option<Conditi
 }
 
 /// `Protected` by the lags: whether a failover now would lose no more than the objective.
-fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[GroupLag], disabled: bool) -> ConditionState {
+fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState {
     if let Some(stopped) = replication_stopped(scope, observed) {
         return stopped;
     }
@@ -190,7 +191,7 @@ fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[GroupLag], disable
 }
 
 /// `OffsetsCovered`: whether every consumer group has an offset at the destination.
-fn offsets_covered(lags: &[GroupLag], disabled: bool) -> ConditionState {
+fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState {
     if disabled {
         return ConditionState::no(
             offsets::SYNC_DISABLED,
@@ -213,6 +214,6 @@ fn offsets_covered(lags: &[GroupLag], disabled: bool) -> ConditionState {
     ConditionState::yes(offsets::ALL_GROUPS, "every consumer group is synchronized")
 }
 
-fn named(lag: &GroupLag) -> String {
+fn named(lag: &ConsumerGroupLag) -> String {
     format!("{} of topic {} from {}", lag.group, lag.topic, lag.source_instance)
 }

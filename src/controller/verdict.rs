@@ -1,8 +1,6 @@
-//! The decision of a reconcile, for every kind: waiting and refusing are values, not errors. Plain values.
+//! The outcome of a decision, for every kind: waiting and refusing are values, not errors. Plain values.
 
-use super::resource::Resource;
 use crate::api::condition::ready;
-use crate::api::plan::Drift;
 
 /// The kind of work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,31 +85,5 @@ impl Verdict {
     /// Whether a person has to act.
     pub fn refuses(&self) -> bool {
         matches!(self, Self::Refused { .. })
-    }
-}
-
-/// Everything that a reconcile does, decided before it does any of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision<K: Resource> {
-    /// The outcome.
-    pub verdict: Verdict,
-    /// Calls that change the cloud, in their order.
-    pub steps: Vec<K::Step>,
-    /// The differences between spec and cloud.
-    pub drift: Vec<Drift>,
-    /// The status with the intents of the steps whose loss must not go unnoticed, where there are any. Shared code writes it
-    /// before the first step, against the version that the decision is about.
-    pub intents: Option<Box<K::Status>>,
-    /// What only this kind's status needs to know.
-    pub details: K::Details,
-}
-
-impl<K: Resource> Decision<K> {
-    /// Maximum number of differences in status: thousands of items to prune must not make the object too large.
-    pub const MAX_DRIFT: usize = 50;
-
-    /// The drift as status shows it.
-    pub fn shown_drift(&self) -> Vec<Drift> {
-        self.drift.iter().take(Self::MAX_DRIFT).cloned().collect()
     }
 }
