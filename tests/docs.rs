@@ -115,7 +115,7 @@ fn values(module: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_condition_and_reason_is_documented_and_no_other() {
     let page = read("docs/conditions.md");
-    for kind in constants("kind") {
+    for kind in constants("condition_type") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
     }
     let managed = &["drp", "drg", "both"][..];
@@ -148,11 +148,11 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     // Every module of reasons has a section.
     let source = read("src/api/condition.rs");
     let modules = source.split("\npub mod ").skip(1).filter_map(|rest| rest.split_once(" {")).map(|it| it.0);
-    let modules: BTreeSet<_> = modules.filter(|module| *module != "kind").collect();
+    let modules: BTreeSet<_> = modules.filter(|module| *module != "condition_type").collect();
     assert_eq!(modules, sections.iter().map(|it| it.0).collect());
     // And a section that names a type names one that there is.
     let named: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("## `")).map(unquoted).collect();
-    assert_eq!(named, constants("kind").iter().map(String::as_str).collect());
+    assert_eq!(named, constants("condition_type").iter().map(String::as_str).collect());
 }
 
 /// The events that a source tells: where one is made, and where a table in it has two for the beginning and the end.
@@ -183,7 +183,7 @@ fn every_event_is_documented_and_no_other() {
         let rows = rows.iter().filter(|row| [of, "both"].contains(&row[1]));
         rows.flat_map(|row| row[0].split(", ").map(|name| unquoted(name).to_owned())).collect()
     };
-    let shared = events("src/controller/pipeline.rs").into_iter().chain(events("src/controller/telling.rs"));
+    let shared = events("src/controller/reconcile.rs").into_iter().chain(events("src/controller/events.rs"));
     let shared: BTreeSet<_> = shared.collect();
     for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
         let mut told = events(&format!("src/controller/{kind}/events.rs"));
@@ -241,7 +241,7 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
     serde_json::from_str::<serde_json::Value>(policy).expect("the policy is JSON");
     // It is in the client and nobody calls it: lists have all that it shows.
     for (product, count, uncalled) in [("rocketmq", 13, &["GetDisasterRecoveryItem"][..]), ("ebs", 16, &[])] {
-        let mut called = operations(&read(format!("src/cloud/{product}.rs")), "\"");
+        let mut called = operations(&read(format!("src/cloud/{product}/mod.rs")), "\"");
         for operation in uncalled {
             assert!(called.remove(*operation), "{operation}");
         }
