@@ -275,7 +275,7 @@ fn every_object_that_is_shown_can_be_read() {
     for page in pages() {
         let text = read(&page);
         assert_eq!(text.matches("```yaml").count(), blocks(&text, "yaml").len(), "{}", page.display());
-        for block in &blocks(&text, "yaml") {
+        for block in blocks(&text, "yaml").iter().flat_map(|block| block.split("---\n")) {
             let error = match block.lines().find_map(|line| line.strip_prefix("kind: ")) {
                 Some("AlibabaCloudAccount") => serde_yaml::from_str::<AlibabaCloudAccount>(block).err(),
                 Some("DisasterRecoveryPlan") => serde_yaml::from_str::<DisasterRecoveryPlan>(block).err(),
