@@ -93,19 +93,19 @@ fn every_flag_is_documented_with_its_variable_and_default() {
 
 /// The constants of a module of `src/api/condition.rs`, with those that are another module's.
 fn constants(module: &str) -> BTreeSet<String> {
-    values(module).into_values().collect()
+    values("src/api/condition.rs", module).into_values().collect()
 }
 
 /// The constants of a module by their names.
-fn values(module: &str) -> BTreeMap<String, String> {
-    let source = read("src/api/condition.rs");
+fn values(file: &str, module: &str) -> BTreeMap<String, String> {
+    let source = read(file);
     let body = source.split_once(&format!("pub mod {module} {{")).expect("the module is there").1;
     let body = body.split_once("\n}").expect("the module ends").0;
     let constants = body.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = "));
     let value = |text: &str| {
         let text = text.trim_end_matches(';');
         match text.strip_prefix("super::").and_then(|path| path.split_once("::")) {
-            Some((other, name)) => values(other).remove(name).expect("the other module has it"),
+            Some((other, name)) => values(file, other).remove(name).expect("the other module has it"),
             None => text.trim_matches('"').to_owned(),
         }
     };
@@ -115,7 +115,7 @@ fn values(module: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_condition_and_reason_is_documented_and_no_other() {
     let page = read("docs/conditions.md");
-    for kind in constants("kind") {
+    for kind in constants("condition_type") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
     }
     let managed = &["drp", "drg", "both"][..];
@@ -148,27 +148,24 @@ fn every_condition_and_reason_is_documented_and_no_other() {
     // Every module of reasons has a section.
     let source = read("src/api/condition.rs");
     let modules = source.split("\npub mod ").skip(1).filter_map(|rest| rest.split_once(" {")).map(|it| it.0);
-    let modules: BTreeSet<_> = modules.filter(|module| *module != "kind").collect();
+    let modules: BTreeSet<_> = modules.filter(|module| *module != "condition_type").collect();
     assert_eq!(modules, sections.iter().map(|it| it.0).collect());
     // And a section that names a type names one that there is.
     let named: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("## `")).map(unquoted).collect();
-    assert_eq!(named, constants("kind").iter().map(String::as_str).collect());
+    assert_eq!(named, constants("condition_type").iter().map(String::as_str).collect());
 }
 
-/// The events that a source tells: where one is made, and where a table in it has two for the beginning and the end.
+/// The reasons of events that a source names, by the constants of `src/api/event.rs`.
 fn events(source: &str) -> BTreeSet<String> {
+    let reasons = values("src/api/event.rs", "reason");
     let source = read(source);
-    let mut told = BTreeSet::new();
-    let quoted = |text: &str| text.trim_start().strip_prefix('"')?.split_once('"').map(|it| it.0.to_owned());
-    for start in ["normal(", "warning("] {
-        told.extend(source.split(start).skip(1).filter_map(quoted));
-    }
-    for rest in source.split("=> (").skip(1) {
-        let row = rest.split_once(')').map_or(rest, |it| it.0);
-        told.extend(row.split(',').take(2).filter_map(quoted));
-    }
-    assert!(!told.is_empty(), "no event was found in\n{source}");
-    told
+    let named = source.split("reason::").skip(1).map(|rest| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        reasons.get(&name).unwrap_or_else(|| panic!("there is no reason {name}")).clone()
+    });
+    let named: BTreeSet<_> = named.collect();
+    assert!(!named.is_empty(), "no event was found in\n{source}");
+    named
 }
 
 #[test]
@@ -183,7 +180,7 @@ fn every_event_is_documented_and_no_other() {
         let rows = rows.iter().filter(|row| [of, "both"].contains(&row[1]));
         rows.flat_map(|row| row[0].split(", ").map(|name| unquoted(name).to_owned())).collect()
     };
-    let shared = events("src/controller/pipeline.rs").into_iter().chain(events("src/controller/telling.rs"));
+    let shared = events("src/controller/reconcile.rs").into_iter().chain(events("src/controller/events.rs"));
     let shared: BTreeSet<_> = shared.collect();
     for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
         let mut told = events(&format!("src/controller/{kind}/events.rs"));
@@ -241,7 +238,7 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
     serde_json::from_str::<serde_json::Value>(policy).expect("the policy is JSON");
     // It is in the client and nobody calls it: lists have all that it shows.
     for (product, count, uncalled) in [("rocketmq", 13, &["GetDisasterRecoveryItem"][..]), ("ebs", 16, &[])] {
-        let mut called = operations(&read(format!("src/cloud/{product}.rs")), "\"");
+        let mut called = operations(&read(format!("src/cloud/{product}/mod.rs")), "ApiOperation::");
         for operation in uncalled {
             assert!(called.remove(*operation), "{operation}");
         }
@@ -250,8 +247,8 @@ fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
         assert_eq!(operations(policy, &format!("\"{product}:")), called, "the policy");
     }
     let roles = page.split_once("\n## Roles\n").expect("a section of roles").1;
-    for operation in ["AssumeRole", "AssumeRoleWithOIDC"] {
-        assert!(read("src/cloud/sts.rs").contains(&format!("call(\"{operation}\")")), "{operation} is not called");
+    for (operation, variant) in [("AssumeRole", "AssumeRole"), ("AssumeRoleWithOIDC", "AssumeRoleWithOidc")] {
+        assert!(read("src/cloud/sts.rs").contains(&format!("ApiOperation::{variant}")), "{operation} is not called");
         assert!(roles.contains(&format!("({operation})")), "{operation}");
     }
     assert!(roles.contains("\"Action\": \"sts:AssumeRole\""), "the caller's policy");
@@ -275,7 +272,7 @@ fn every_object_that_is_shown_can_be_read() {
     for page in pages() {
         let text = read(&page);
         assert_eq!(text.matches("```yaml").count(), blocks(&text, "yaml").len(), "{}", page.display());
-        for block in &blocks(&text, "yaml") {
+        for block in blocks(&text, "yaml").iter().flat_map(|block| block.split("---\n")) {
             let error = match block.lines().find_map(|line| line.strip_prefix("kind: ")) {
                 Some("AlibabaCloudAccount") => serde_yaml::from_str::<AlibabaCloudAccount>(block).err(),
                 Some("DisasterRecoveryPlan") => serde_yaml::from_str::<DisasterRecoveryPlan>(block).err(),

@@ -31,6 +31,8 @@ fn the_table_of_plans_shows_what_a_person_asks_first() {
     let namespace = control_plane.namespace("columns");
     let sample = path("deploy/samples/01-one-way.yaml");
     control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(&sample)]).checked().expect("applied");
+    // The category shows the sample's account too.
+    control_plane.kubectl(&["delete", "-n", &namespace, "aca", "--all"]).checked().expect("deleted");
     let status = json!({ "status": {
         "planId": "1300000016",
         "planStatus": "RUNNING",

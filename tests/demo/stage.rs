@@ -106,7 +106,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The definitions, the namespace and, in it, nothing. `crds` is their folder.
+    /// The definitions, the namespace and, in it, the key of the account. `crds` is their folder.
     pub(crate) fn prepare(&mut self, crds: &Path) -> anyhow::Result<()> {
         for (file, crd) in CRDS {
             let found = self.kubectl.quiet(&["get", "crd", crd, "--ignore-not-found", "-o", "name"])?;
@@ -125,6 +125,10 @@ impl Stage {
         self.kubectl.show(&["create", "namespace", &name])?;
         self.namespace = Some(name.clone());
         self.kubectl.show(&["config", "set-context", "--current", "--namespace", &name])?;
+        let key = [format!("accessKeyId={}", KEY[0]), format!("accessKeySecret={}", KEY[1])];
+        let secret =
+            ["create", "secret", "generic", "alibaba-cloud-key", "--from-literal", &key[0], "--from-literal", &key[1]];
+        self.kubectl.show(&secret)?;
         Ok(())
     }
 
@@ -145,25 +149,19 @@ impl Stage {
         Ok(())
     }
 
-    /// The operator, with the simulator as its cloud and its keys in the standard variables, until it is ready.
+    /// The operator, with the simulator as its cloud and no key of its own, until it is ready.
     pub(crate) fn start_operator(&mut self) -> anyhow::Result<()> {
         let namespace = self.namespace.clone().context("there is no namespace yet")?;
         let kubeconfig = self.kubectl.kubeconfig.clone().context("there is no kubeconfig yet")?;
-        let environment = [
-            format!("KUBECONFIG={}", text(&kubeconfig)?),
-            format!("ALIBABA_CLOUD_ACCESS_KEY_ID={}", KEY[0]),
-            format!("ALIBABA_CLOUD_ACCESS_KEY_SECRET={}", KEY[1]),
-        ];
+        let environment = [format!("KUBECONFIG={}", text(&kubeconfig)?)];
         // Short intervals, so that there is something to see.
         let intervals = ["--poll-interval", "2s", "--transition-interval", "500ms", "--retry-interval", "1s"];
         let rest = ["--create-visibility-window", "5s", "--metrics-address", "127.0.0.1:0"];
         let mut arguments = vec!["run", "--namespace", &namespace, "--rocketmq-endpoint", &self.cloud];
         arguments.extend(["--ebs-endpoint", &self.cloud]);
-        // The samples name no account: they use the operator's own key.
-        arguments.extend(["--default-account-namespaces", &namespace]);
         arguments.extend(intervals);
         arguments.extend(rest);
-        typed(&format!("{} \\\n  dr-operator {}", environment[1..].join(" "), arguments.join(" ")));
+        typed(&format!("dr-operator {}", arguments.join(" ")));
         let mut server = self.start("dr-operator", &environment, &arguments)?;
         let log = self.log("dr-operator");
         self.operator_url = until(Duration::from_secs(20), "the operator listens", || {
@@ -243,10 +241,10 @@ impl Stage {
         let Some(namespace) = self.namespace.clone().filter(|_| !self.owns_its_cluster()) else { return Ok(()) };
         say(format_args!("removing the namespace {namespace}"));
         let kubectl = |seconds, arguments: &[&str]| self.kubectl.at_the_end(Duration::from_secs(seconds), arguments);
-        let gone = kubectl(25, &["delete", "drp,drg", "--all", "-n", &namespace, "--timeout=20s"]);
+        let gone = kubectl(25, &["delete", "drp,drg,aca", "--all", "-n", &namespace, "--timeout=20s"]);
         if gone.is_err() {
             // The cloud ends with the demo: the finalizer protects nothing any more.
-            let left = kubectl(10, &["get", "drp,drg", "-n", &namespace, "-o", "name"])?;
+            let left = kubectl(10, &["get", "drp,drg,aca", "-n", &namespace, "-o", "name"])?;
             for object in left.lines() {
                 let nothing = r#"{"metadata":{"finalizers":null}}"#;
                 kubectl(10, &["patch", object, "-n", &namespace, "--type=merge", "-p", nothing])?;

@@ -35,8 +35,6 @@ fn operator(arguments: &[&str]) -> (Program, String, std::sync::mpsc::Receiver<S
     let mut command = Command::new(OPERATOR);
     command.args(["run", "--metrics-address", "127.0.0.1:0", "--transition-interval", "100ms"]).args(arguments);
     command.env("KUBECONFIG", installed());
-    command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", "simulator-key-id");
-    command.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "simulator-key-secret");
     started(&mut command)
 }
 
@@ -83,16 +81,8 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     BufReader::new(out).read_line(&mut line).expect("it says where it listens");
     let url = line.trim().rsplit(' ').next().expect("a URL").to_owned();
 
-    let (mut operator, address, lines) = operator(&[
-        "--namespace",
-        &namespace,
-        "--default-account-namespaces",
-        &namespace,
-        "--rocketmq-endpoint",
-        &url,
-        "--poll-interval",
-        "1s",
-    ]);
+    let (mut operator, address, lines) =
+        operator(&["--namespace", &namespace, "--rocketmq-endpoint", &url, "--poll-interval", "1s"]);
     eventually_blocking(DEADLINE, "/readyz", || (get(&address, "/readyz").0 == 200).then_some(()));
     assert_eq!(get(&address, "/livez").0, 200);
     let probe = |path: &str| {
@@ -107,6 +97,8 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/01-one-way.yaml");
     let sample = sample.to_str().expect("a path");
     let kubectl = |args: &[&str]| plane.kubectl(&[&["--namespace", &namespace], args].concat()).checked();
+    let key = ["--from-literal=accessKeyId=simulator-key-id", "--from-literal=accessKeySecret=simulator-key-secret"];
+    kubectl(&[&["create", "secret", "generic", "alibaba-cloud-key"], &key[..]].concat()).expect("the account's key");
     kubectl(&["apply", "-f", sample]).expect("kubectl applies the sample");
     kubectl(&["wait", "--for=condition=Ready", "drp", "--all", "--timeout=60s"]).expect("it becomes ready");
     let wide = kubectl(&["get", "drp", "-o", "wide"]).expect("kubectl shows it");

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::account::{AlibabaCloudAccountStatus, UsedBy};
 use crate::api::condition::{account, condition_type, ready};
+use crate::api::event::{action, reason};
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::credentials::cache::KeyHealth;
 use crate::cloud::error::Error;
@@ -168,13 +169,15 @@ pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) 
     let Some(now) = readiness_of(new).filter(|_| before != after) else { return vec![] };
     match now.status.as_str() {
         "True" if after == account::NOT_RENEWED => {
-            vec![EventRecord::warning("CredentialsNotRenewed", "Authenticate", now.message.clone())]
+            vec![EventRecord::warning(reason::CREDENTIALS_NOT_RENEWED, action::AUTHENTICATE, now.message.clone())]
         }
-        "True" => vec![EventRecord::normal("CredentialsAvailable", "Authenticate", now.message.clone())],
+        "True" => vec![EventRecord::normal(reason::CREDENTIALS_AVAILABLE, action::AUTHENTICATE, now.message.clone())],
         "False" if after == ready::DELETING => {
-            vec![EventRecord::warning("AccountInUse", "Release", now.message.clone())]
+            vec![EventRecord::warning(reason::ACCOUNT_IN_USE, action::RELEASE, now.message.clone())]
         }
-        "False" => vec![EventRecord::warning("CredentialsUnavailable", "Authenticate", now.message.clone())],
+        "False" => {
+            vec![EventRecord::warning(reason::CREDENTIALS_UNAVAILABLE, action::AUTHENTICATE, now.message.clone())]
+        }
         _ => vec![],
     }
 }

@@ -26,8 +26,11 @@ async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
         };
         tokio::task::spawn_blocking(run).await.expect("it ends")
     };
+    let key = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
+    world.secret("alibaba-cloud-key", &key).await;
+    let account = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/10-account-secret.yaml");
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/07-disk-group.yaml");
-    kubectl(vec!["apply", "-f", sample]).await;
+    kubectl(vec!["apply", "-f", account, "-f", sample]).await;
     for condition in ["--for=condition=Ready", "--for=condition=Synced", "--for=condition=Protected"] {
         kubectl(vec!["wait", condition, "drg/orders-db", "--timeout=60s"]).await;
     }
