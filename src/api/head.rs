@@ -25,8 +25,8 @@ pub struct StatusHead {
     /// The last handled value of the annotation disasterrecovery.dev/reconcile-requested-at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
-    /// Ready, Synced and Protected, of plans also OffsetsCovered; Reconciling, Stalled and, of groups, DrillNotCleared while
-    /// they are true.
+    /// Ready, Synced, Protected and OffsetsCovered (plans only). Reconciling, Stalled and DrillNotCleared (groups only) are
+    /// present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -1,5 +1,7 @@
 //! The custom resources: what users write and read. Their doc comments are what `kubectl explain` prints.
 
+#![warn(missing_docs)]
+
 pub mod account;
 pub mod condition;
 pub mod disk_replica_group;

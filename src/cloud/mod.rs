@@ -2,6 +2,8 @@
 //!
 //! [`client::HttpService`] is the seam to the network: a TLS connector in production, the simulator's router in tests.
 
+#![warn(missing_docs)]
+
 pub mod client;
 pub mod credentials;
 pub mod ebs;

@@ -71,7 +71,6 @@ pub struct Config {
     pub errors_as_http_200: bool,
     /// Rules of plans, items and checkpoints.
     pub rules: Rules,
-    /// Rules of disks.
     pub disk_rules: DiskRules,
     /// Roles and OIDC providers.
     pub sts: StsRules,

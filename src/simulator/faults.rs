@@ -32,9 +32,7 @@ pub enum FaultKind {
     Error {
         /// The HTTP status.
         status: u16,
-        /// The code.
         code: String,
-        /// The message.
         message: String,
         /// Whether the body is the gateway's (PascalCase) or RocketMQ's own.
         #[serde(default)]
@@ -44,9 +42,7 @@ pub enum FaultKind {
     ErrorAfter {
         /// The HTTP status.
         status: u16,
-        /// The code.
         code: String,
-        /// The message.
         message: String,
         /// Whether the body is the gateway's (PascalCase) or RocketMQ's own.
         #[serde(default)]
@@ -77,9 +73,7 @@ pub enum FaultKind {
     Garbage,
     /// HTTP 200 with `success: false`; the simulator does not execute the request.
     SuccessFalse {
-        /// The code.
         code: String,
-        /// The message.
         message: String,
     },
 }

@@ -182,7 +182,7 @@ fn kubectl_explains_fields_and_their_units() {
         ("aca.status.expiration", &["(UTC)"]),
         ("drp.spec.accountRef", &["of this namespace", "When absent, the operator's own are"]),
         ("drg.spec.accountRef", &["of this namespace", "When absent, the operator's own are"]),
-        ("drg.status.conditions", &["Ready, Synced and Protected", "DrillNotCleared"]),
+        ("drg.status.conditions", &["Ready, Synced, Protected", "DrillNotCleared (groups only)"]),
     ] {
         let printed = control_plane().kubectl(&["explain", field]).checked().expect("an explanation");
         let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");

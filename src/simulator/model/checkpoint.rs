@@ -9,11 +9,9 @@ use super::rules::Rules;
 pub struct Place {
     /// The instance's region, if it has one.
     pub region_id: Option<String>,
-    /// The instance.
     pub instance_id: String,
     /// The instance's type.
     pub instance_type: String,
-    /// The topic.
     pub topic_name: String,
 }
 
@@ -77,13 +75,10 @@ pub struct Progress {
     /// The instance's region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region_id: Option<String>,
-    /// The instance.
     pub instance_id: String,
     /// The instance's type.
     pub instance_type: String,
-    /// The consumer group.
     pub consumer_group_id: String,
-    /// The topic.
     pub topic_name: String,
     /// Time of the cloud's last observation, ms: the time of the call (inferred).
     pub last_fetch_time: i64,

@@ -20,7 +20,6 @@ pub struct ForeignPlan {
     /// The plan; the simulator chooses type and instances when absent.
     #[serde(flatten)]
     pub plan: PlanInput,
-    /// Its items.
     pub items: Vec<ItemInput>,
 }
 

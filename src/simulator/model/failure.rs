@@ -8,7 +8,6 @@ pub struct Failure {
     pub status: u16,
     /// The code, such as `Topic.NotFound`.
     pub code: String,
-    /// The message.
     pub message: String,
     /// Whether the gateway refuses (PascalCase body) or RocketMQ itself (camelCase envelope).
     pub gateway: bool,

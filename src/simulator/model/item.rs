@@ -109,7 +109,6 @@ pub struct ItemView {
     pub plan_id: i64,
     /// The item's id.
     pub item_id: i64,
-    /// The status.
     pub item_status: ItemStatus,
     /// The two topics.
     pub topics: Vec<Topic>,

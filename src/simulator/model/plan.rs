@@ -45,7 +45,6 @@ pub struct Plan {
     pub plan_id: i64,
     /// The region of the endpoint that created it; other regions do not show it (inferred).
     pub region_id: String,
-    /// The name.
     pub plan_name: String,
     /// The description.
     pub plan_desc: Option<String>,
@@ -65,7 +64,6 @@ pub struct Plan {
     pub updated_at: i64,
     /// Time from which Get and List return it, ms.
     pub visible_at: i64,
-    /// Its items by id.
     pub items: BTreeMap<i64, Item>,
 }
 
@@ -75,7 +73,6 @@ pub struct Plan {
 pub struct PlanView {
     /// The id that the cloud assigned.
     pub plan_id: i64,
-    /// The name.
     pub plan_name: String,
     /// The description.
     #[serde(default, skip_serializing_if = "Option::is_none")]

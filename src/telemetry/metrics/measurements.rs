@@ -5,7 +5,6 @@ use super::{ConsumerGroupLag, GroupMeasures, Metrics};
 /// The exact numbers of one object. Numbers that are absent here disappear from the exported metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measurements {
-    /// Of a plan.
     Plan {
         /// The lags of all consumer groups.
         lags: Vec<ConsumerGroupLag>,

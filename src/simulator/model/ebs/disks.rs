@@ -35,7 +35,6 @@ pub struct Disks {
 pub struct DiskInspection {
     /// The groups, as their production region shows them.
     pub groups: Vec<DiskGroupView>,
-    /// All pairs.
     pub pairs: Vec<DiskPairView>,
     /// All drills, also those of deleted groups.
     pub drills: Vec<DrillView>,

@@ -13,9 +13,7 @@ use super::status::ReplicaStatus;
 pub struct DiskGroupEdit {
     /// Its status, which then stays until the next operation.
     pub status: Option<ReplicaStatus>,
-    /// Its name.
     pub group_name: Option<String>,
-    /// Its description.
     pub description: Option<String>,
     /// Whether recovery time control is on.
     pub enable_rtc: Option<bool>,

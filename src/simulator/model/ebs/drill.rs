@@ -20,16 +20,13 @@ pub enum DrillStatus {
     ClearFailed,
 }
 
-/// A drill.
 #[derive(Debug, Clone)]
 pub struct Drill {
     /// Its id, `drill-…`.
     pub id: String,
-    /// The group.
     pub group: String,
     /// The region where it was started and its disks are, also after the group was reversed.
     pub region: String,
-    /// Its status.
     pub status: DrillStatus,
     /// The recovery point of its disks, ms since the epoch.
     pub recover_point: i64,

@@ -10,22 +10,16 @@ use super::parameters::{Place, Tag};
 use super::rules::{DiskRules, Production};
 use super::status::{GroupOperation, ReplicaStatus, Transition};
 
-/// A group.
 #[derive(Debug, Clone)]
 pub struct DiskGroup {
     /// Its id, `pg-…`.
     pub id: String,
-    /// Its name.
     pub name: Option<String>,
-    /// Its description.
     pub description: Option<String>,
     /// Whether recovery time control is on.
     pub enable_rtc: bool,
-    /// Its resource group.
     pub resource_group_id: Option<String>,
-    /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Its status.
     pub status: ReplicaStatus,
     /// The present source of replication.
     pub source: Place,
@@ -76,7 +70,6 @@ pub struct GroupFilter {
     pub name: Option<String>,
     /// `production` or `backup`.
     pub site: Option<String>,
-    /// The resource group.
     pub resource_group_id: Option<String>,
     /// Required tags.
     pub tags: BTreeMap<String, String>,

@@ -8,16 +8,12 @@ use super::parameters::{Place, Tag};
 use super::rules::{DiskRules, Production};
 use super::status::{ReplicaStatus, Transition};
 
-/// A pair.
 #[derive(Debug, Clone)]
 pub struct DiskPair {
     /// Its id, `pair-…`.
     pub id: String,
-    /// Its name.
     pub name: Option<String>,
-    /// Its description.
     pub description: Option<String>,
-    /// Its group.
     pub group: Option<String>,
     /// The present source disk.
     pub source_disk: String,

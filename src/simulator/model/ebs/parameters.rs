@@ -9,9 +9,7 @@ use super::super::failure::Failure;
 /// A region and a zone in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The region.
     pub region: String,
-    /// The zone.
     pub zone: String,
 }
 
@@ -19,9 +17,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tag {
-    /// The key.
     pub tag_key: String,
-    /// The value.
     pub tag_value: String,
 }
 

@@ -12,7 +12,6 @@ pub enum ReplicaStatus {
     Creating,
     /// Created, never started.
     Created,
-    /// Creating failed.
     CreateFailed,
     /// The first full copy is in progress. The API's list of group statuses lacks it, yet the notes on Start name it
     /// for groups.
@@ -41,7 +40,6 @@ pub enum ReplicaStatus {
     ReprotectFailed,
     /// Being deleted.
     Deleting,
-    /// Deleting failed.
     DeleteFailed,
     /// Deleted; occurs only where a test sets it.
     Deleted,
@@ -50,7 +48,6 @@ pub enum ReplicaStatus {
 use ReplicaStatus as S;
 
 impl ReplicaStatus {
-    /// Every status.
     pub const ALL: [ReplicaStatus; 19] = [
         S::Invalid,
         S::Creating,
@@ -115,7 +112,6 @@ pub enum GroupOperation {
 use GroupOperation as O;
 
 impl GroupOperation {
-    /// Every operation.
     pub const ALL: [GroupOperation; 10] = [
         O::Modify,
         O::AddPair,

@@ -25,20 +25,17 @@ pub enum Caller {
 /// Parameters of AssumeRole without Policy: the model has no policies to restrict.
 #[derive(Debug, Clone, Default)]
 pub struct AssumeRoleInput {
-    /// RoleArn.
     pub role_arn: Option<String>,
     /// RoleSessionName.
     pub session: Option<String>,
     /// DurationSeconds.
     pub duration: Option<i64>,
-    /// ExternalId.
     pub external_id: Option<String>,
 }
 
 /// Parameters of AssumeRoleWithOIDC. No `Debug`, because it would show the token.
 #[derive(Clone, Default)]
 pub struct OidcInput {
-    /// RoleArn.
     pub role_arn: Option<String>,
     /// OIDCProviderArn.
     pub provider_arn: Option<String>,
@@ -51,7 +48,6 @@ pub struct OidcInput {
 }
 
 impl Sts {
-    /// AssumeRole.
     pub fn assume_role(&mut self, caller: &Caller, input: &AssumeRoleInput, now: i64) -> Result<Issued, Failure> {
         let (arn, session, seconds) = checked(input.role_arn.as_ref(), input.session.as_ref(), input.duration)?;
         let caller = match caller {

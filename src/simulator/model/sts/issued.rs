@@ -13,7 +13,6 @@ use super::rules::parts_of_role;
 pub struct Issued {
     /// The id, `STS.…`.
     pub access_key_id: String,
-    /// The secret.
     #[serde(skip)]
     pub access_key_secret: String,
     /// The token that requests with the key must contain.
