@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod client;
+pub mod clock;
 pub mod credentials;
 pub mod ebs;
 pub mod endpoint;

@@ -77,6 +77,11 @@ impl Sts {
         Self { client, endpoint }
     }
 
+    /// The time, by the clock of the client.
+    pub fn now(&self) -> Timestamp {
+        self.client.clock().now()
+    }
+
     /// Temporary credentials of a role, for a caller that the role trusts. `base` signs the call.
     pub async fn assume_role(&self, base: Signer, request: &RoleRequest) -> Result<Issued, Error> {
         let RoleRequest { role_arn, external_id, session_name } = request;

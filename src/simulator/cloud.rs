@@ -1,7 +1,6 @@
 //! The state of a simulated cloud, and its answers to requests.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::config::{AccessKey, Config};
 use super::faults::Faults;
@@ -41,8 +40,7 @@ impl Cloud {
     }
 
     pub(super) fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(self.clock_offset_ms)
+        self.config.clock.now_ms().saturating_add(self.clock_offset_ms)
     }
 
     /// The configured or issued key with this id.

@@ -1,6 +1,8 @@
 //! The configuration of a simulator.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::model::Rules;
 use super::model::ebs::DiskRules;
@@ -46,9 +48,43 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
+/// The simulator's clock, ms since the epoch.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that shows what `now_ms` returns.
+    pub fn new(now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now_ms))
+    }
+
+    /// The current time.
+    pub(super) fn now_ms(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    /// The machine's clock.
+    fn default() -> Clock {
+        Clock::new(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
 /// The configuration of a simulator; the default is a permissive cloud without delays.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The clock of everything that the simulator does: operations, delays, the signature window, expiry of keys.
+    pub clock: Clock,
     /// Permanent access keys; `simulator-key-id` / `simulator-key-secret` by default. Keys that STS issues are valid
     /// too.
     pub keys: Vec<AccessKey>,
@@ -81,6 +117,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            clock: Clock::default(),
             keys: vec![AccessKey::new("simulator-key-id", "simulator-key-secret")],
             default_region: "cn-hangzhou".to_owned(),
             rate_limit_per_second: 150,

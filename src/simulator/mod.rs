@@ -17,7 +17,7 @@ mod router;
 mod signature;
 mod sts;
 
-pub use self::config::{AccessKey, Config};
+pub use self::config::{AccessKey, Clock, Config};
 pub use self::faults::{Fault, FaultKind};
 pub use self::handle::Simulator;
 pub use self::record::RequestRecord;

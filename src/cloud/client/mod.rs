@@ -2,11 +2,11 @@
 //! repeats the call only if that is safe.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 mod request;
@@ -18,6 +18,7 @@ pub use self::transport::{Bytes, HttpService, METADATA_HOST, TransportError, fro
 
 use self::request::{signed, unsigned};
 use self::response::{Answer, parse};
+use super::clock::Clock;
 use super::credentials::Credentials;
 use super::credentials::cache::about_the_key;
 use super::credentials::signer::Replaced;
@@ -59,17 +60,28 @@ pub struct Client {
     deadline: Duration,
     listener: Listener,
     fence: Fence,
+    clock: Clock,
 }
 
 impl Client {
     /// A client whose every attempt ends after `deadline`.
     pub fn new(http: HttpService, rate_limit: Arc<RateLimit>, deadline: Duration, listener: Listener) -> Self {
-        Self { http, rate_limit, deadline, listener, fence: Fence::open() }
+        Self { http, rate_limit, deadline, listener, fence: Fence::open(), clock: Clock::system() }
     }
 
     /// The same client, which sends changing calls only while `fence` is open.
     pub fn with_fence(self, fence: Fence) -> Self {
         Self { fence, ..self }
+    }
+
+    /// The same client with another clock. It dates requests and decides when credentials expire.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The clock of the calls.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The transport, for requests that belong to no API.
@@ -100,7 +112,7 @@ impl Client {
         let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
-            match self.rate_limit.reserve(bucket, Instant::now(), MAX_WAIT) {
+            match self.rate_limit.reserve(bucket, Instant::now().into_std(), MAX_WAIT) {
                 Ok(wait) => tokio::time::sleep(wait).await,
                 Err(wait) => {
                     let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
@@ -112,7 +124,7 @@ impl Client {
                 }
             }
             let credentials = match &target.signer {
-                Some(signer) => Some(signer.credentials(Timestamp::now()).await),
+                Some(signer) => Some(signer.credentials(self.clock.now()).await),
                 None => None,
             };
             let accepted = || target.signer.iter().for_each(|signer| signer.report_accepted(&target.endpoint));
@@ -133,7 +145,7 @@ impl Client {
             }
             let error = match outcome {
                 Ok(data) => {
-                    self.rate_limit.succeeded(bucket, Instant::now());
+                    self.rate_limit.succeeded(bucket, Instant::now().into_std());
                     accepted();
                     return Ok(data);
                 }
@@ -141,7 +153,7 @@ impl Client {
             };
             lost |= error.class == Class::Ambiguous;
             if let (Some(signer), Some(refused), true) = (&target.signer, &credentials, about_the_key(&error)) {
-                let (endpoint, now) = (&target.endpoint, Timestamp::now());
+                let (endpoint, now) = (&target.endpoint, self.clock.now());
                 let outcome = match replaced {
                     true => Replaced::No,
                     false => signer.replace(refused, endpoint, &error, call.changing, now).await,
@@ -165,7 +177,7 @@ impl Client {
             }
             let repeat = match error.class {
                 Class::Throttled { after } => {
-                    self.rate_limit.throttled(bucket, after, Instant::now());
+                    self.rate_limit.throttled(bucket, after, Instant::now().into_std());
                     false
                 }
                 Class::Unavailable => !call.changing || call.repeatable,
@@ -191,8 +203,8 @@ impl Client {
         };
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let request = match signer {
-            Some(credentials) => signed(target, credentials, call, Timestamp::now(), &nonce),
-            None => unsigned(target, call, Timestamp::now()),
+            Some(credentials) => signed(target, credentials, call, self.clock.now(), &nonce),
+            None => unsigned(target, call, self.clock.now()),
         };
         let request = request.map_err(|error| failed(Class::Invalid, "BrokenRequest", error.to_string()))?;
         let sending = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request));

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::cache::CredentialsCache;
 use super::signer::Signer;
 use super::{Provider, provider};
@@ -14,7 +12,7 @@ pub fn of(sts: Sts, base: Arc<CredentialsCache>, request: RoleRequest) -> Provid
     provider(move || {
         let (sts, base, request) = (sts.clone(), base.clone(), request.clone());
         async move {
-            let signer = Signer::of(&base, Timestamp::now()).await?;
+            let signer = Signer::of(&base, sts.now()).await?;
             sts.assume_role(signer, &request).await.map_err(failed)
         }
     })
