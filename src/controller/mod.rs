@@ -22,7 +22,6 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -30,12 +29,15 @@ use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
 use self::access::{Accounts, Variables};
+pub use self::reconcile::reconcile;
 pub use self::requeue::Requeue;
 use self::requeue::{Memory, delay};
 use self::resource::Object;
+pub use self::runtime::concurrency::PollLimit;
 pub use self::runtime::{Shutdown, run, shutdown};
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::client;
+use crate::cloud::clock::Clock;
 use crate::cloud::endpoint::Allowed;
 use crate::telemetry::metrics::Metrics;
 
@@ -109,6 +111,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The clock of reconciles, which is that of the cloud client.
+    pub clock: Clock,
     memory: Mutex<HashMap<String, Memory>>,
     /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
     contents: Mutex<HashMap<String, (u64, String)>>,
@@ -155,8 +159,9 @@ impl Context {
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
+        let clock = cloud.clock().clone();
         let accounts = Accounts::new(client.clone(), cloud, settings.clone());
-        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, memory, contents, hasher })
+        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, clock, memory, contents, hasher })
     }
 
     /// Reads or changes what is remembered of an object.
@@ -205,7 +210,7 @@ impl Context {
         let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
         // What is old must be said to be old, however long the pause.
         let stale = memory.evidence_since().filter(|_| matches!(next, Requeue::Retry(_))).map(|seen| {
-            let age = Timestamp::now().duration_since(seen).unsigned_abs();
+            let age = self.clock.now().duration_since(seen).unsigned_abs();
             (poll * 3).saturating_sub(age)
         });
         let most = stale.filter(|left| *left > Duration::ZERO).map(|left| left + Duration::from_millis(100));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
@@ -67,7 +66,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         if newest.resource_version() != self.object.resource_version() {
             return Err(Error::Conflict);
         }
-        self.ctx.remember(&self.key(), |memory| memory.caught_up = Some(Timestamp::now()));
+        self.ctx.remember(&self.key(), |memory| memory.caught_up = Some(self.ctx.clock.now()));
         Ok(())
     }
 
@@ -169,7 +168,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             visibility_window: self.ctx.settings.visibility_window,
             poll_interval: self.poll_interval(),
             evidence_recent: self.evidence_recent(),
-            now: Timestamp::now(),
+            now: self.ctx.clock.now(),
         }
     }
 
@@ -192,13 +191,13 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
 
     /// Remembers the time of a complete observation.
     pub(super) fn observed_now(&self) {
-        self.ctx.remember(&self.key(), |memory| memory.observed = Some(Timestamp::now()));
+        self.ctx.remember(&self.key(), |memory| memory.observed = Some(self.ctx.clock.now()));
     }
 
     /// Whether the last complete observation, or else this process's first reconcile, is younger than three poll intervals.
     pub(super) fn evidence_recent(&self) -> bool {
         let since = self.ctx.remember(&self.key(), |memory| memory.evidence_since());
-        let age = since.map(|since| Timestamp::now().duration_since(since));
+        let age = since.map(|since| self.ctx.clock.now().duration_since(since));
         age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 

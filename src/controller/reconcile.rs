@@ -57,11 +57,7 @@ enum Release {
 }
 
 /// Reconciles one object. `polls` limits the concurrent polls of its kind.
-pub(super) async fn reconcile<K: Resource>(
-    object: Arc<K>,
-    ctx: Arc<Context>,
-    polls: Arc<PollLimit>,
-) -> Result<Action, Error> {
+pub async fn reconcile<K: Resource>(object: Arc<K>, ctx: Arc<Context>, polls: Arc<PollLimit>) -> Result<Action, Error> {
     let mut handle = ObjectHandle::new(&ctx, object);
     let permit = if handle.settled() { Some(polls.take(handle.namespace())) } else { None };
     if let Some(None) = permit {

@@ -1,8 +1,9 @@
 //! Runs the steps of a decision, the same for every kind: in their order, one attempt each.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::cloud::error::{Class, Error};

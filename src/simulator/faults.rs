@@ -72,10 +72,7 @@ pub enum FaultKind {
     /// HTTP 200 with truncated JSON; the simulator does not execute the request.
     Garbage,
     /// HTTP 200 with `success: false`; the simulator does not execute the request.
-    SuccessFalse {
-        code: String,
-        message: String,
-    },
+    SuccessFalse { code: String, message: String },
 }
 
 impl FaultKind {

@@ -196,7 +196,7 @@ impl Accounts {
             None => self.own.clone(),
             Some(name) => self.of(&*self.find(namespace, name).await?)?,
         };
-        let signer = Signer::of(&account.identity, Timestamp::now()).await;
+        let signer = Signer::of(&account.identity, self.cloud.clock().now()).await;
         let named = |why| AccountError::credentials(account.name.as_deref(), why);
         let Account { client, endpoints, .. } = &*account;
         Ok(Access { client: client.clone(), signer: signer.map_err(named)?, endpoints: endpoints.clone() })

@@ -1,6 +1,6 @@
 //! Runs one step of a plan: one call, or one synchronization of checkpoints.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::decide::Step;
 use crate::cloud::error::{Class, Error};

@@ -60,14 +60,14 @@ impl Drop for Permit<'_> {
 
 /// Limits concurrent polls, of all namespaces and of each: at least one worker stays free for edits, and one permit of each
 /// namespace.
-pub(in crate::controller) struct PollLimit {
+pub struct PollLimit {
     all: Semaphore,
     each: NamespaceLimit,
 }
 
 impl PollLimit {
     /// Limits for a kind with `workers` workers, and `each` permits for each namespace.
-    pub(in crate::controller) fn new(workers: u16, each: u16) -> Self {
+    pub fn new(workers: u16, each: u16) -> Self {
         let all = Semaphore::new(usize::from(workers.saturating_sub(1).max(1)));
         Self { all, each: NamespaceLimit::new(each.saturating_sub(1)) }
     }

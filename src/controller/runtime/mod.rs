@@ -22,7 +22,7 @@ mod relist;
 
 use self::concurrency::{NamespaceLimit, PollLimit};
 use self::relist::{Change, RelistIndex};
-use super::{Context, Error, Requeue, account, key, reconcile};
+use super::{Context, Error, Requeue, account, key};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
@@ -138,7 +138,7 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, 
             stream::iter(all.map(|object| ObjectRef::from_obj(&*object)))
         });
         let polls = polls.clone();
-        let reconcile = move |object, ctx| reconcile::reconcile(object, ctx, polls.clone());
+        let reconcile = move |object, ctx| super::reconcile(object, ctx, polls.clone());
         let work = control(events, store.clone(), wake, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };

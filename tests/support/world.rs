@@ -1,0 +1,372 @@
+//! One object, one cloud and one clock, driven by production code: the real reconcile runs through the simulator's router and a
+//! small versioned store, on simulated time. Nothing here decides, observes or acts by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use disaster_recovery_operator::api::StatusHead;
+use disaster_recovery_operator::cloud::client::{self, Client, HttpService};
+use disaster_recovery_operator::cloud::clock::Clock;
+use disaster_recovery_operator::cloud::endpoint::Allowed;
+use disaster_recovery_operator::cloud::error::Error;
+use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
+use disaster_recovery_operator::controller::conditions;
+use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
+use disaster_recovery_operator::controller::verdict::Verdict;
+use disaster_recovery_operator::controller::{Context, PollLimit, Settings, reconcile};
+use disaster_recovery_operator::simulator::{self, Config, RequestRecord, Simulator};
+use disaster_recovery_operator::telemetry::metrics::Metrics;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::faults::{Fault, Wire};
+use super::store::{Published, Store, merge};
+use super::tripwire::{Crash, Tripwire};
+
+/// The start of every world, in ms: a Friday, 2025-02-28 06:28 UTC.
+pub const T0: i64 = 1_740_724_080_000;
+/// The cluster of every world.
+pub const CLUSTER: &str = "0a1b2c3d";
+
+/// The simulated time: what a test let pass, and what production code waited for.
+#[derive(Clone)]
+struct SimulatedTime {
+    base_ms: Arc<AtomicI64>,
+    origin: Instant,
+}
+
+impl SimulatedTime {
+    fn now_ms(&self) -> i64 {
+        let waited = i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.base_ms.load(Ordering::SeqCst).saturating_add(waited)
+    }
+}
+
+/// What a reconcile came to.
+pub struct Passed<K: Resource> {
+    /// What it observed, as a read right before it shows.
+    pub seen: K::Observed,
+    /// What it decided on that.
+    pub decision: Decision<K>,
+    /// The changing calls that reached the cloud, in order.
+    pub calls: Vec<RequestRecord>,
+    /// The events that it published.
+    pub events: Vec<Published>,
+}
+
+impl<K: Resource> Passed<K> {
+    /// The reason of a refusal.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match &self.decision.verdict {
+            Verdict::Refused { reason, .. } => Some(reason),
+            Verdict::InSync | Verdict::Acting(_) | Verdict::Waiting { .. } | Verdict::Released { .. } => None,
+        }
+    }
+}
+
+/// One object and one cloud.
+pub struct World<K: Resource> {
+    runtime: tokio::runtime::Runtime,
+    time: SimulatedTime,
+    pub simulator: Simulator,
+    pub store: Store,
+    tripwire: Tripwire,
+    wire: Wire,
+    ctx: Arc<Context>,
+    polls: Arc<PollLimit>,
+    /// The object without its status, as the next reconcile finds it.
+    pub object: K,
+    /// Its status.
+    pub status: K::Status,
+    /// Set once the object is gone: what was left in the cloud.
+    pub released: Option<Option<String>>,
+    pub window: Duration,
+    /// What passes between two reconciles, in ms.
+    pub pace: i64,
+    /// Whether evidence counts as recent in [`World::scope`].
+    pub fresh: bool,
+}
+
+impl<K> World<K>
+where
+    K: Resource + Serialize,
+    K::Status: AsRef<StatusHead> + AsMut<StatusHead>,
+{
+    /// A world with this object, which has neither status nor finalizer, and a cloud with these rules.
+    pub fn of(object: K, config: Config) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let time =
+            runtime.block_on(async { SimulatedTime { base_ms: Arc::new(AtomicI64::new(T0)), origin: Instant::now() } });
+        let shown = time.clone();
+        let simulator = Simulator::new(Config {
+            clock: simulator::Clock::new(move || shown.now_ms()),
+            rate_limit_per_second: u32::MAX,
+            ebs_rate_limit_per_second: u32::MAX,
+            sts_rate_limit_per_second: u32::MAX,
+            ..config
+        });
+        let tripwire = Tripwire::default();
+        let store = Store::new(tripwire.clone());
+        let shown = time.clone();
+        let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone(), move || shown.now_ms());
+        let window = Duration::from_secs(120);
+        let ctx = runtime.block_on(process(&store, &wire, &time, window));
+        Self {
+            runtime,
+            time,
+            simulator,
+            store,
+            tripwire,
+            wire,
+            ctx,
+            polls: Arc::new(PollLimit::new(4, 4)),
+            object,
+            status: K::Status::default(),
+            released: None,
+            window,
+            pace: 5_000,
+            fresh: true,
+        }
+    }
+
+    /// The time, in ms.
+    pub fn now(&self) -> i64 {
+        self.runtime.block_on(async { self.time.now_ms() })
+    }
+
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.now()).expect("a time")
+    }
+
+    /// Lets time pass. Delayed calls arrive in the meantime.
+    pub fn advance(&mut self, ms: i64) {
+        let until = self.now() + ms;
+        while let Some((at, request)) = self.wire.next_delayed(until) {
+            let now = self.now();
+            self.time.base_ms.fetch_add((at - now).max(0), Ordering::SeqCst);
+            self.runtime.block_on(self.wire.deliver(request));
+        }
+        let now = self.now();
+        self.time.base_ms.fetch_add((until - now).max(0), Ordering::SeqCst);
+    }
+
+    /// Changes the spec by a JSON merge patch (lists are replaced), as a user does.
+    pub fn edit(&mut self, patch: Value) {
+        let mut value = serde_json::to_value(&self.object).expect("JSON");
+        merge(&mut value["spec"], patch);
+        value["metadata"]["generation"] = json!(self.generation() + 1);
+        self.object = serde_json::from_value(value).expect("the object with the changed spec");
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.object.meta().generation.unwrap_or_default()
+    }
+
+    /// Deletes the object, as a user does.
+    pub fn delete(&mut self) {
+        let now = Time(self.timestamp());
+        let meta = self.object.meta_mut();
+        meta.deletion_timestamp = Some(now);
+        meta.generation = meta.generation.map(|it| it + 1);
+    }
+
+    pub fn deleting(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_some()
+    }
+
+    pub fn annotate(&mut self, name: &str, value: &str) {
+        let annotations = self.object.meta_mut().annotations.get_or_insert_default();
+        annotations.insert(name.into(), value.into());
+    }
+
+    pub fn annotation(&self, name: &str) -> Option<&String> {
+        self.object.meta().annotations.as_ref()?.get(name)
+    }
+
+    fn path(&self) -> String {
+        let meta = self.object.meta();
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        format!("/apis/{}/namespaces/{namespace}/{}/{name}", K::api_version(&()), K::plural(&()))
+    }
+
+    /// The object with its status, as the API server has it.
+    pub fn whole(&self) -> K {
+        let mut object = self.object.clone();
+        *object.status_mut() = Some(self.status.clone());
+        object
+    }
+
+    /// Gives production code what it is given of the object in a reconcile.
+    pub fn scope<R>(&self, with: impl FnOnce(&Scope<'_, K>) -> R) -> R {
+        let object = self.whole();
+        with(&Scope {
+            status: object.status().expect("it has one"),
+            object: &object,
+            cluster_id: CLUSTER,
+            nonce: "00",
+            visibility_window: self.window,
+            poll_interval: Duration::from_secs(60),
+            evidence_recent: self.fresh,
+            now: self.timestamp(),
+        })
+    }
+
+    /// The APIs of the cloud, as a reconcile gets them.
+    fn cloud(&self) -> K::Cloud {
+        let meta = self.object.meta();
+        let management = self.object.management();
+        let access = self.ctx.accounts.access(meta.namespace.as_deref().unwrap_or_default(), management.account);
+        let access = self.runtime.block_on(access).unwrap_or_else(|error| panic!("no access: {error}"));
+        self.object.cloud(&access, Priority::Edit)
+    }
+
+    /// Runs a future on the simulated time.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// What a reconcile would observe now.
+    pub fn observe(&self) -> Result<K::Observed, Error> {
+        let cloud = self.cloud();
+        self.scope(|scope| self.runtime.block_on(K::observe(scope, &self.ctx, &cloud)))
+    }
+
+    /// What a reconcile would decide on this observation.
+    pub fn decide_on(&self, observed: &K::Observed) -> Decision<K> {
+        self.scope(|scope| K::decide(scope, observed))
+    }
+
+    /// One reconcile without faults, and the time until the next one.
+    pub fn pass(&mut self) -> Passed<K> {
+        self.faulty_pass(vec![], Crash::Never).unwrap_or_else(|error| panic!("nothing was observed: {error}"))
+    }
+
+    /// One reconcile with these faults, one for each changing call in turn, and with a crash. An error, where the cloud could not
+    /// be observed; the reconcile ran all the same.
+    pub fn faulty_pass(&mut self, faults: Vec<Fault>, crash: Crash) -> Result<Passed<K>, Error> {
+        let looked = self.observe().map(|seen| {
+            let decision = self.decide_on(&seen);
+            (seen, decision)
+        });
+        let intents = looked.as_ref().is_ok_and(|(_, decision)| decision.intents.is_some());
+        let (calls, events) = self.reconcile(faults, crash, intents);
+        self.advance(self.pace);
+        looked.map(|(seen, decision)| Passed { seen, decision, calls, events })
+    }
+
+    /// The real reconcile, once.
+    fn reconcile(&mut self, faults: Vec<Fault>, crash: Crash, intents: bool) -> (Vec<RequestRecord>, Vec<Published>) {
+        let path = self.path();
+        let mut whole = serde_json::to_value(self.whole()).expect("JSON");
+        whole["apiVersion"] = json!(K::api_version(&()));
+        whole["kind"] = json!(K::kind(&()));
+        self.store.put(&path, whole);
+        self.store.take_events();
+        self.simulator.clear_requests();
+        self.tripwire.arm(crash, intents);
+        self.wire.fail_in_turn(faults);
+        let object: K = self.stored(&path).expect("it was just put");
+        let outcome = self.runtime.block_on(async {
+            let reconcile = reconcile(Arc::new(object), self.ctx.clone(), self.polls.clone());
+            tokio::select! {
+                biased;
+                outcome = reconcile => Some(outcome),
+                () = self.tripwire.tripped() => None,
+            }
+        });
+        self.wire.fail_in_turn(vec![]);
+        self.tripwire.arm(Crash::Never, false);
+        match outcome {
+            Some(outcome) => drop(outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"))),
+            None => self.restart(),
+        }
+        let events = self.store.take_events();
+        match self.stored::<K>(&path) {
+            Some(mut object) => {
+                self.status = object.status_mut().take().unwrap_or_default();
+                self.object = object;
+            }
+            None => {
+                let left = events.iter().find(|it| it.reason == "Retained").map(|it| it.note.clone());
+                self.released = Some(left);
+            }
+        }
+        self.assert_agreement();
+        let calls = self.simulator.requests().into_iter().filter(|it| is_change(it)).collect();
+        (calls, events)
+    }
+
+    /// Another process: what the former one remembered is lost.
+    pub fn restart(&mut self) {
+        self.ctx = self.runtime.block_on(process(&self.store, &self.wire, &self.time, self.window));
+    }
+
+    fn stored<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        self.store.get(path).map(|object| serde_json::from_value(object).expect("an object"))
+    }
+
+    /// The condition of a type as `status/reason`.
+    pub fn condition(&self, condition_type: &str) -> String {
+        let found = conditions::find(&self.status.as_ref().conditions, condition_type);
+        found.map(|it| format!("{}/{}", it.status, it.reason)).unwrap_or_default()
+    }
+
+    /// The message of a condition.
+    pub fn message(&self, condition_type: &str) -> String {
+        let found = conditions::find(&self.status.as_ref().conditions, condition_type);
+        found.map(|it| it.message.clone()).unwrap_or_default()
+    }
+
+    /// `Ready` is never True while kstatus reports work or a stall.
+    pub fn assert_agreement(&self) {
+        let work = ["Reconciling", "Stalled"].map(|condition_type| self.condition(condition_type));
+        let ready = self.condition("Ready");
+        assert!(!ready.starts_with("True/") || work.iter().all(String::is_empty), "{ready} and {work:?}");
+    }
+}
+
+/// Whether a request changes the cloud.
+fn is_change(request: &RequestRecord) -> bool {
+    let read = ["Get", "List", "Describe"];
+    !read.iter().any(|prefix| request.action.starts_with(prefix))
+}
+
+/// The shared state of a new process.
+async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Duration) -> Arc<Context> {
+    let shown = time.clone();
+    let clock = Clock::new(move || Timestamp::from_millisecond(shown.now_ms()).expect("a time"));
+    let http: HttpService = wire.service();
+    let limit = Arc::new(RateLimit::new(1_000_000));
+    let cloud = Client::new(http, limit, Duration::from_secs(10), Arc::new(|_| {})).with_clock(clock);
+    let variables = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "simulator-key-id"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "simulator-key-secret"),
+    ];
+    let settings = Settings {
+        namespaces: vec![],
+        selector: None,
+        workers: 4,
+        poll_interval: Duration::from_secs(60),
+        transition_interval: Duration::from_secs(3),
+        retry_interval: Duration::from_secs(5),
+        visibility_window: window,
+        rocketmq_endpoint: None,
+        ebs_endpoint: None,
+        sts_endpoint: None,
+        metadata_endpoint: None,
+        allowed_endpoints: Allowed::default(),
+        credentials_secret: None,
+        variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        default_account_namespaces: vec!["*".into()],
+        cluster_id: Some(CLUSTER.into()),
+    };
+    let context = Context::new(store.client(), cloud, settings, Arc::new(Metrics::new())).await;
+    Arc::new(context.expect("the operator starts"))
+}
