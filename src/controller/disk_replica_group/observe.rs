@@ -11,7 +11,7 @@ use super::{Scope, resolve};
 use crate::controller::ownership;
 
 /// Maximum length of a tag's value.
-const MAX_OWNER: usize = 128;
+const MAX_OWNER_LENGTH: usize = 128;
 
 /// The API as a group is replicated forward, and as it is replicated backward.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Binding {
         let wanted = status.active_site.is_some_and(|active| active != spec.active_site);
         Self {
             bound: status.replica_group_id.clone().or(before),
-            owner: ownership::identity(scope.cluster_id, scope.namespace(), scope.name(), MAX_OWNER),
+            owner: ownership::owner_id(scope.cluster_id, scope.namespace(), scope.name(), MAX_OWNER_LENGTH),
             direction: status.direction.or(noted_direction(scope)).unwrap_or_default(),
             forced: spec.failover.mode == FailoverMode::Forced && wanted,
         }

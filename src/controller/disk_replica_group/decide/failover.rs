@@ -13,7 +13,7 @@ use super::{Action, Decision, Draft, Verdict, Work, work_of};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
-use crate::controller::conditions::listed;
+use crate::controller::conditions::join_limited;
 
 /// What to do for a group that is ours.
 pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
@@ -117,7 +117,10 @@ fn complete(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Result
         return Ok(());
     }
     let to = draft.lifecycle.direction.standby().as_str();
-    Err(format!("pairs were never synchronized to {to}, so that they could not be failed over: {}", listed(&never)))
+    Err(format!(
+        "pairs were never synchronized to {to}, so that they could not be failed over: {}",
+        join_limited(&never)
+    ))
 }
 
 /// Replication goes on as the spec says, and the failover waits for what it lacks.
@@ -148,7 +151,7 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decisi
         true if !lacking.is_empty() => Some(format!(
             "pairs are not replicated: {}: a planned failover waits for them (pairs are added while replication is \
              stopped); set failover.mode: Forced to leave them behind",
-            listed(&lacking)
+            join_limited(&lacking)
         )),
         true => gate(&draft, group).err(),
     };

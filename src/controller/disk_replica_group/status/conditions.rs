@@ -8,7 +8,7 @@ use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
-use crate::controller::conditions::{ConditionState, listed};
+use crate::controller::conditions::{ConditionState, join_limited};
 
 /// Whether a failover now would lose no more than the objective.
 pub(super) fn protection(
@@ -39,7 +39,7 @@ pub(super) fn protection(
     }
     let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
     if !lacking.is_empty() {
-        return stopped(&format!("pairs are not replicated: {}", listed(&lacking)));
+        return stopped(&format!("pairs are not replicated: {}", join_limited(&lacking)));
     }
     let Some(point) = decision.details.lifecycle.counted(group) else {
         let text = format!(
@@ -96,7 +96,7 @@ pub(super) fn readiness(
     }
     let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
     if !lacking.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("pairs are not replicated: {}", listed(&lacking)));
+        return ConditionState::no(ready::NOT_READY, format!("pairs are not replicated: {}", join_limited(&lacking)));
     }
     if group.status == S::Failovered {
         let text = "failed over, as the spec says; replication is not turned round";
@@ -173,7 +173,7 @@ pub(super) fn attached(scope: &Scope<'_>, observed: &Observed, decision: &Decisi
     Some(format!(
         "{what} while disks of the {} are attached to instances: detach {}; it is tried again ({}: {})",
         site(at),
-        listed(&disks.collect::<Vec<_>>()),
+        join_limited(&disks.collect::<Vec<_>>()),
         error.code,
         // Without the request's ID: it may last for hours, and every try has another.
         error.message

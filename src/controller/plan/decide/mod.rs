@@ -125,7 +125,7 @@ fn present_refused(scope: &Scope<'_>, binding: &Binding, plan: &PlanView) -> Opt
         return Some(Decision::refused(synced::INVALID_SPEC, message, vec![], status));
     }
     let hidden = still_invisible(status.creation.as_ref(), scope.visibility_window, scope.now)?;
-    let unsure = owner == Owner::Nobody && !scope.observe_only();
+    let unsure = owner == Owner::Unmarked && !scope.observe_only();
     unsure.then(|| creating(format!("whether an earlier call created another plan is known at {hidden}")))
 }
 

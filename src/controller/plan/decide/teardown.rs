@@ -42,8 +42,9 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
             return released(Some(format!("plan {} belongs to {owner} and was left alone", plan.plan_id)));
         }
         // The annotation alone may have come with a copied manifest.
-        Owner::Nobody if claimed(scope) == Some(plan.plan_id) && status.plan_id == Some(plan.plan_id.to_string()) => {}
-        Owner::Nobody => {
+        Owner::Unmarked if claimed(scope) == Some(plan.plan_id) && status.plan_id == Some(plan.plan_id.to_string()) => {
+        }
+        Owner::Unmarked => {
             let left = format!("plan {} carries no mark of this object and was left alone", plan.plan_id);
             return resumed(scope, observed, plan.plan_id, left);
         }

@@ -10,7 +10,7 @@ use super::facts::plan_of;
 use crate::api::condition::{condition_type, offsets, protected, ready};
 use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, MappingState, TopicMapping};
 use crate::cloud::rocketmq::ItemStatus;
-use crate::controller::conditions::{ConditionState, find, listed};
+use crate::controller::conditions::{ConditionState, find, join_limited};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// `Ready`: whether everything runs as the spec says.
@@ -68,13 +68,19 @@ fn by_mappings(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> C
         return ConditionState::no(ready::UPDATING, "topic mappings are stopped while the plan is changed");
     }
     if !stopped.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("topic mappings do not run: {}", listed(&stopped)));
+        return ConditionState::no(ready::NOT_READY, format!("topic mappings do not run: {}", join_limited(&stopped)));
     }
     if !running.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("topic mappings are not stopped: {}", listed(&running)));
+        return ConditionState::no(
+            ready::NOT_READY,
+            format!("topic mappings are not stopped: {}", join_limited(&running)),
+        );
     }
     if !changing.is_empty() {
-        return ConditionState::no(ready::UPDATING, format!("topic mappings are being changed: {}", listed(&changing)));
+        return ConditionState::no(
+            ready::UPDATING,
+            format!("topic mappings are being changed: {}", join_limited(&changing)),
+        );
     }
     if idle {
         return ConditionState::yes(ready::STOPPED, "every topic mapping is stopped, as the spec says");
@@ -159,7 +165,7 @@ fn replication_stopped(scope: &Scope<'_>, observed: &Observed) -> Option<Conditi
     }
     let runs = |it: &TopicMapping| observed.item(&it.name).is_some_and(|it| it.item_status == ItemStatus::Running);
     let stopped: Vec<_> = mappings.iter().filter(|it| !runs(it)).map(|it| it.name.clone()).collect();
-    let text = format!("topic mappings do not replicate: {}", listed(&stopped));
+    let text = format!("topic mappings do not replicate: {}", join_limited(&stopped));
     (!stopped.is_empty()).then(|| ConditionState::no(protected::REPLICATION_STOPPED, text))
 }
 
@@ -175,13 +181,13 @@ fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[ConsumerGroupLag],
     }
     let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
     if !never.is_empty() {
-        return ConditionState::no(protected::NEVER_SYNCED, format!("never synchronized: {}", listed(&never)));
+        return ConditionState::no(protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&never)));
     }
     let objective_ms = objective_ms(&scope.object.spec);
     let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(named).collect();
     let objective = lag::duration(objective_ms / 1000);
     if !behind.is_empty() {
-        let text = format!("consumer progress is more than {objective} behind: {}", listed(&behind));
+        let text = format!("consumer progress is more than {objective} behind: {}", join_limited(&behind));
         return ConditionState::no(protected::OBJECTIVE_EXCEEDED, text);
     }
     if lags.is_empty() {
@@ -203,7 +209,7 @@ fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState 
         let text = format!(
             "not synchronized: {}; automatic synchronization skips groups that are offline at the destination: start a \
              consumer there, or annotate {}",
-            listed(&never),
+            join_limited(&never),
             crate::api::SYNC_CHECKPOINTS_ANNOTATION
         );
         return ConditionState::no(offsets::GROUPS_NOT_SYNCED, text);

@@ -17,7 +17,7 @@ use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::Requeue;
-use crate::controller::conditions::{ConditionState, failure, listed};
+use crate::controller::conditions::{ConditionState, failure, join_limited};
 use crate::controller::ownership::Owner;
 use crate::controller::resource::Report;
 use crate::controller::steps::{Step as _, first_failure};
@@ -94,7 +94,7 @@ fn synced(
     let state = match scope.synced_before() && !new.head.drift.is_empty() {
         true => {
             let fields: Vec<_> = new.head.drift.iter().map(|it| it.field.clone()).collect();
-            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; {text}", listed(&fields)))
+            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; {text}", join_limited(&fields)))
         }
         false => ConditionState::no(synced::PROGRESSING, text),
     };
