@@ -117,7 +117,7 @@ impl Resource for DisasterRecoveryPlan {
 /// The plan that this object created or took over, or may have created, and that was not found.
 fn not_found(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     let Binding { bound, creating, .. } = observed.binding;
-    // The last observation found it gone.
+    // The last observation already reported it as gone.
     let known = scope.status.missing_since.is_some() && !creating;
     if observed.found().is_some() || known {
         return None;

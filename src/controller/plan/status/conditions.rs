@@ -1,4 +1,4 @@
-//! The conditions of a plan: whether everything runs, and whether a failover now would work.
+//! The conditions of a plan: whether all of it runs, and whether a failover now would work.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::conditions::{ConditionState, find, join_limited};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
-/// `Ready`: whether everything runs as the spec says.
+/// `Ready`: whether the plan and its items run as the spec says.
 pub(super) fn readiness(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> ConditionState {
     if plan_of(scope, observed).is_none() {
         return match &decision.verdict {
@@ -120,7 +120,7 @@ pub(super) fn coverage(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
         (Some(plan), Ok(checkpoints)) => {
             let lags = lag::lags(observed.mapped_items(), checkpoints);
             let disabled = plan.sync_checkpoint_enabled == Some(false);
-            show_lags(scope, new, &lags, disabled);
+            summarize(scope, new, &lags, disabled);
             (protection(scope, observed, &lags, disabled), offsets_covered(&lags, disabled))
         }
     };
@@ -132,8 +132,8 @@ fn unknown(text: &str) -> (ConditionState, ConditionState) {
     (ConditionState::unknown(protected::UNKNOWN, text), ConditionState::unknown(offsets::UNKNOWN, text))
 }
 
-/// Summarizes the lags in status; nothing where the plan does not synchronize consumer progress.
-fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[ConsumerGroupLag], disabled: bool) {
+/// Summarizes the lags in status. A plan that does not synchronize consumer progress has none.
+fn summarize(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[ConsumerGroupLag], disabled: bool) {
     if disabled {
         new.checkpoints = None;
         new.topic_mappings.iter_mut().for_each(|it| it.checkpoints = None);
@@ -150,7 +150,7 @@ fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[Co
     new.checkpoints = Some(lag::plan_checkpoints(lags, objective_ms, before, stale_ms));
 }
 
-/// The objective in ms.
+/// The recovery point objective, in ms.
 pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
     let objective = Duration::from(spec.recovery_point_objective);
     i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
@@ -179,12 +179,12 @@ fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[ConsumerGroupLag],
                     syncCheckpointEnabled: true";
         return ConditionState::unknown(protected::UNKNOWN, text);
     }
-    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(describe).collect();
     if !never.is_empty() {
         return ConditionState::no(protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&never)));
     }
     let objective_ms = objective_ms(&scope.object.spec);
-    let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(named).collect();
+    let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(describe).collect();
     let objective = lag::duration(objective_ms / 1000);
     if !behind.is_empty() {
         let text = format!("consumer progress is more than {objective} behind: {}", join_limited(&behind));
@@ -204,7 +204,7 @@ fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState 
             "syncCheckpointEnabled is false: consumers start anew after a failover",
         );
     }
-    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(describe).collect();
     if !never.is_empty() {
         let text = format!(
             "not synchronized: {}; automatic synchronization skips groups that are offline at the destination: start a \
@@ -220,6 +220,6 @@ fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState 
     ConditionState::yes(offsets::ALL_GROUPS, "every consumer group is synchronized")
 }
 
-fn named(lag: &ConsumerGroupLag) -> String {
+fn describe(lag: &ConsumerGroupLag) -> String {
     format!("{} of topic {} from {}", lag.group, lag.topic, lag.source_instance)
 }
