@@ -146,7 +146,8 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             secondary: None,
         };
         let reference = self.object.object_ref(&());
-        // A shared recorder would repeat the first note of a reason for each later event. Events report changes, so there are few.
+        // A shared recorder would repeat the first note of a reason for each later event. Events report changes, so there are
+        // few.
         let recorder = Recorder::new(self.ctx.client.clone(), self.ctx.reporter.clone());
         let call = recorder.publish(&event, &reference);
         match tokio::time::timeout(REQUEST_TIMEOUT, call).await {

@@ -1,5 +1,5 @@
-//! The owner of a plan or group in the cloud: one object of one cluster. The owner's name in the cloud resolves a lost answer to
-//! Create, and keeps two clusters from managing one resource. A plan's description ends with an owner mark.
+//! The owner of a plan or group in the cloud: one object of one cluster. The owner's name in the cloud resolves a lost answer
+//! to Create, and keeps two clusters from managing one resource. A plan's description ends with an owner mark.
 
 use sha2::{Digest, Sha256};
 

@@ -194,8 +194,8 @@ fn unattended<K: Resource>() -> Release {
     Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::DESCRIPTOR.noun))
 }
 
-/// Whether the credentials changed since the last observation and do not find its cloud side. The cloud side may exist in another
-/// cloud account: the operator neither creates a second one nor releases the object.
+/// Whether the credentials changed since the last observation and do not find its cloud side. The cloud side may exist in
+/// another cloud account: the operator neither creates a second one nor releases the object.
 fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, identity: &str) -> Option<Unobserved> {
     let what = remote.not_found.clone()?;
     let last = scope.head().identity.clone();

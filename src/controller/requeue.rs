@@ -1,4 +1,5 @@
-//! The time of the next reconcile, by the result of the last one and the class of its error. The one place that decides retries.
+//! The time of the next reconcile, by the result of the last one and the class of its error. The one place that decides
+//! retries.
 
 use std::time::Duration;
 

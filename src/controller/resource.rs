@@ -134,7 +134,8 @@ pub struct RemoteState {
     pub owes_restart: bool,
     /// A part of the cloud side must be deleted under every deletion policy. The object stays while the cloud is unreachable.
     pub must_clear: bool,
-    /// The description of a cloud side that the object created or took over, or may have, and that the observation did not find.
+    /// The description of a cloud side that the object created or took over, or may have, and that the observation did not
+    /// find.
     pub not_found: Option<String>,
     /// The observation is complete: it contains every part that status reports.
     pub complete: bool,
@@ -275,8 +276,8 @@ pub struct Report<K: Resource> {
     pub status: K::Status,
     /// `Ready`, as far as the kind knows.
     pub ready: ConditionState,
-    /// `Synced` and whether a person has to act, where only the kind can explain a refusal. It replaces the conclusion of shared
-    /// code.
+    /// `Synced` and whether a person has to act, where only the kind can explain a refusal. It replaces the conclusion of
+    /// shared code.
     pub synced: Option<(ConditionState, bool)>,
     /// The error of a read that the decision did not need.
     pub unread: Option<Error>,

@@ -1,5 +1,5 @@
-//! Reads Secrets by name when they are needed, and requests tokens of service accounts. The operator never lists, caches or logs
-//! either.
+//! Reads Secrets by name when they are needed, and requests tokens of service accounts. The operator never lists, caches or
+//! logs either.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -60,8 +60,8 @@ impl<K: Resource> Scope<'_, K> {
         status
     }
 
-    /// The status after a reconcile without an observation: the cause, and the results of the last observation until they expire.
-    /// `stalled` is true where a person has to act.
+    /// The status after a reconcile without an observation: the cause, and the results of the last observation until they
+    /// expire. `stalled` is true where a person has to act.
     pub fn unobserved(&self, synced: &ConditionState, stalled: bool) -> K::Status {
         let mut status = self.next_status();
         let head = status.as_mut();
@@ -162,8 +162,8 @@ impl<K: Resource> Scope<'_, K> {
         status
     }
 
-    /// The status after a reconcile that acted: the kind's report, and the conclusions of shared code. `Ready` is True only while
-    /// no work is in progress and no person has to act, so that it agrees with kstatus.
+    /// The status after a reconcile that acted: the kind's report, and the conclusions of shared code. `Ready` is True only
+    /// while no work is in progress and no person has to act, so that it agrees with kstatus.
     pub fn concluded(&self, report: Report<K>, ran: &Ran<'_, K>) -> K::Status {
         let Report { mut status, ready, synced, unread, .. } = report;
         let head = status.as_mut();

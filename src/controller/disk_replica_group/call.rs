@@ -60,7 +60,7 @@ impl Call {
         }
     }
 
-    /// What the call is about, where the operation alone does not say it.
+    /// The subject of the call, where the operation alone does not identify the call.
     fn subject(&self) -> Option<&str> {
         match self {
             Self::CreatePair(subject)
@@ -81,7 +81,7 @@ impl Call {
         }
     }
 
-    /// Reads a call from its text in status. A text that is none was written by another actor and counts as no call.
+    /// Parses a call from its text in status. An unknown text was written by another actor and counts as no call.
     pub fn parse(text: &str) -> Option<Self> {
         let subject = text.split_once('/').map(|(_, subject)| subject.to_owned()).unwrap_or_default();
         let all = [

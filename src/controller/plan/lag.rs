@@ -33,7 +33,8 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
         consume_timestamp(checkpoint.source_progress.as_ref()),
         consume_timestamp(checkpoint.target_progress.as_ref()),
     );
-    // A group without progress on the source has nothing to lose. One without progress on the destination was never synchronized.
+    // A group without progress on the source has nothing to lose. One without progress on the destination was never
+    // synchronized.
     let lag_ms = match (last_sync_ms, source, target) {
         (Some(_), Some(source), Some(target)) => Some((source - target).max(0)),
         (Some(_), None, _) if checkpoint.source_progress.is_some() => Some(0),
@@ -55,8 +56,9 @@ fn consume_timestamp(progress: Option<&Progress>) -> Option<i64> {
     progress?.progress_data.as_ref()?.consume_timestamp.filter(|ms| *ms > 0)
 }
 
-/// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays while
-/// the exact one is within one step of it (or a tenth of the objective), so that the status of a steady plan does not change.
+/// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays
+/// while the exact one is within one step of it (or a tenth of the objective), so that the status of a steady plan does not
+/// change.
 fn rounded_seconds(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
     let exact = lag_ms.div_euclid(1000) + i64::from(lag_ms % 1000 > 0);
     let step = match exact {

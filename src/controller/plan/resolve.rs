@@ -148,9 +148,9 @@ pub fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
     }
 }
 
-/// Positions of the mappings' items among all items, by the mapping's name. An item is found by its pair of topics; of two items
-/// with the same pair the older one counts. Where the topics of a mapping changed, the item in status counts, unless another
-/// mapping has it.
+/// Positions of the mappings' items among all items, by the mapping's name. An item is found by its pair of topics; of two
+/// items with the same pair the older one counts. Where the topics of a mapping changed, the item in status counts, unless
+/// another mapping has it.
 pub fn items(
     spec: &DisasterRecoveryPlanSpec,
     known: &[TopicMappingStatus],

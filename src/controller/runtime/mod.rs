@@ -72,8 +72,8 @@ struct Period {
 }
 
 impl Running {
-    /// The work, and whether the cache is filled. Work that waits for its cache would miss `shutdown`: it ends at once, since no
-    /// reconcile is in progress.
+    /// The work, and whether the cache is filled. Work that waits for its cache would miss `shutdown`: it ends at once, since
+    /// no reconcile is in progress.
     fn until(self, shutdown: &Shutdown) -> (BoxFuture<'static, ()>, Filled) {
         let Self { work, filled } = self;
         let (until, waiting) = (shutdown.clone(), filled.clone());

@@ -150,7 +150,8 @@ fn compare(
     }
     if differs(&topics, &item.topics) {
         decision.drift.push(difference(field("topics"), describe(&topics), describe(&item.topics)));
-        // Where the API refuses this change of a running item, the operator stops the item and starts it again after the change.
+        // Where the API refuses this change of a running item, the operator stops the item and starts it again after the
+        // change.
         let stop = scope.status.paused_items.contains(&item_id.to_string()) && runs(item);
         match (mode.refused, stop) {
             (false, true) => return decision.steps.push(Step::StopItem { plan_id, item_id }),

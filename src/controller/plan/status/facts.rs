@@ -1,4 +1,5 @@
-//! The facts in the status of a plan: the plan, its mappings, pauses and sent credentials. Conditions follow from them elsewhere.
+//! The facts in the status of a plan: the plan, its mappings, pauses and sent credentials. Conditions follow from them
+//! elsewhere.
 
 use secrecy::ExposeSecret;
 
@@ -90,8 +91,8 @@ fn expired(attempts: &UpdateAttempts, scope: &Scope<'_>) -> bool {
     attempts.refused_at.is_some() && !is_refused(attempts, scope.now)
 }
 
-/// Whether items were stopped for this step, which makes another attempt useful, and whether its subject still runs. A step that
-/// changes neither the plan nor an item's topics is not an attempt.
+/// Whether items were stopped for this step, which makes another attempt useful, and whether its subject still runs. A step
+/// that changes neither the plan nor an item's topics is not an attempt.
 fn paused_for(scope: &Scope<'_>, ran: &Ran<'_>, step: &Step, refused_while_running: bool) -> Option<(bool, bool)> {
     let paused = &scope.status.paused_items;
     let stopped = |id: &i64| paused.contains(&id.to_string());

@@ -1,5 +1,5 @@
-//! The status of a plan after a reconcile that acted: the observed facts, the effects of the steps, the kind's conditions, and the
-//! time of the next reconcile. Pure.
+//! The status of a plan after a reconcile that acted: the observed facts, the effects of the steps, the kind's conditions, and
+//! the time of the next reconcile. Pure.
 
 mod conditions;
 mod facts;
