@@ -1,4 +1,4 @@
-//! The calls that change a group, as `status.pendingCalls` names them: the API's operation and what the call is about.
+//! The calls that change a group, as `status.pendingCalls` names them: the API's operation and its subject.
 
 use std::fmt;
 

@@ -119,7 +119,7 @@ fn can_begin(group: &GroupView, decision: &Decision) -> bool {
         && lifecycle.valid_recovery_point(group).is_some()
 }
 
-/// Begins a drill, or says what it waits for.
+/// Begins a drill, or sets the reason why it waits.
 fn begin_drill(
     scope: &Scope<'_>,
     group: &GroupView,
