@@ -1,6 +1,6 @@
-//! `AlibabaCloudAccount`: whose credentials, endpoints and budget of calls the objects of a namespace use.
+//! `AlibabaCloudAccount`: the credentials, endpoints and rate limit that objects of its namespace use.
 //!
-//! No field names a file of the operator's pod, and none leads out of the object's namespace.
+//! No field names a file of the operator's pod, or a resource outside of the object's namespace.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -95,8 +95,8 @@ pub struct AssumeRole {
     pub session_name: Option<String>,
 }
 
-/// A scheme, a host and perhaps a port. Only what a host's name or address is made of is taken, since readers of URLs differ
-/// in what they make of the rest, such as a backslash.
+/// A scheme, a host and an optional port. Only the characters of host names and addresses are allowed: URL parsers disagree about
+/// others, such as a backslash.
 const ENDPOINT: &str = r"^https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$";
 
 /// Endpoints in place of the public ones.

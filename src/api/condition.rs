@@ -2,27 +2,27 @@
 
 /// The types of conditions.
 pub mod condition_type {
-    /// The cloud side exists and is as the spec asks for.
+    /// The cloud side exists and is as the spec says.
     pub const READY: &str = "Ready";
     /// The cloud matches the spec.
     pub const SYNCED: &str = "Synced";
     /// A failover now would lose no more than the objective.
     pub const PROTECTED: &str = "Protected";
-    /// Every consumer group that the source knows has a synchronized offset at the destination.
+    /// Every consumer group of the source has a synchronized offset at the destination.
     pub const OFFSETS_COVERED: &str = "OffsetsCovered";
-    /// kstatus: work towards the spec goes on. Present only while it does.
+    /// kstatus: work on the spec is in progress. Present only while it is True.
     pub const RECONCILING: &str = "Reconciling";
-    /// kstatus: nothing goes on until a person acts. Present only while that is so.
+    /// kstatus: a person has to act before the work can continue. Present only while it is True.
     pub const STALLED: &str = "Stalled";
-    /// A drill outlived its time and cannot be cleared: its disks are billed. Present only while that is so.
+    /// A drill is overdue and cannot be cleared: its disks are billed. Present only while it is True.
     pub const DRILL_NOT_CLEARED: &str = "DrillNotCleared";
 }
 
 /// Reasons of `Ready`.
 pub mod ready {
-    /// Everything that should run runs.
+    /// The cloud side runs as the spec says.
     pub const AVAILABLE: &str = "Available";
-    /// The plan or a mapping is being made.
+    /// The plan or a mapping is being created.
     pub const CREATING: &str = "Creating";
     /// The plan or a mapping is being changed.
     pub const UPDATING: &str = "Updating";
@@ -30,15 +30,15 @@ pub mod ready {
     pub const DELETING: &str = "Deleting";
     /// Every mapping is stopped, as the spec says.
     pub const STOPPED: &str = "Stopped";
-    /// Something that should run does not, or nothing is known.
+    /// A part of the cloud side does not run as the spec says, or its state is unknown.
     pub const NOT_READY: &str = "NotReady";
-    /// The other site's disks are in use, as the spec says, and replication is not turned round (reprotect: Manual).
+    /// The other site's disks are in use, as the spec says, and replication is not reversed (reprotect: Manual).
     pub const FAILED_OVER: &str = "FailedOver";
     /// The other site is becoming the active one.
     pub const FAILING_OVER: &str = "FailingOver";
-    /// Replication is being turned round.
+    /// Replication is being reversed.
     pub const REPROTECTING: &str = "Reprotecting";
-    /// A failover is being taken back.
+    /// A failover is being cancelled.
     pub const CANCELLING: &str = "Cancelling";
 }
 
@@ -46,27 +46,27 @@ pub mod ready {
 pub mod synced {
     /// The cloud matches the spec.
     pub const IN_SYNC: &str = "InSync";
-    /// A change of the spec is being carried out.
+    /// The operator is changing the cloud as the spec says.
     pub const PROGRESSING: &str = "Progressing";
-    /// The cloud was changed by somebody else.
+    /// Another actor changed the cloud.
     pub const DRIFTED: &str = "Drifted";
-    /// The API refused what the spec says.
+    /// The API refused a value of the spec.
     pub const INVALID_SPEC: &str = "InvalidSpec";
-    /// The spec asks for what the API cannot change.
+    /// The spec changes a field that the API cannot change.
     pub const IMMUTABLE_FIELD: &str = "ImmutableField";
     /// The API refuses to change the plan while items run that this object does not name.
     pub const ITEMS_RUNNING: &str = "ItemsRunning";
-    /// The API changes the group only while replication is stopped, and the spec says that it runs.
+    /// The API changes the group only while replication is stopped, and the spec wants it to run.
     pub const REPLICATION_RUNNING: &str = "ReplicationRunning";
-    /// A planned failover is not begun: the recovery point is unknown or older than the objective, or pairs are not replicated.
+    /// The operator refuses a planned failover: the recovery point is unknown or too old, or pairs are not replicated.
     pub const FAILOVER_REFUSED: &str = "FailoverRefused";
-    /// Replication cannot be turned round or started while disks are attached to instances.
+    /// Replication cannot be reversed or started while disks are attached to instances.
     pub const DISKS_ATTACHED: &str = "DisksAttached";
     /// The group is in a status that only a person can end.
     pub const GROUP_FAILED: &str = "GroupFailed";
     /// The group that `spec.replicaGroupId` names does not exist.
     pub const GROUP_NOT_FOUND: &str = "GroupNotFound";
-    /// A plan of that name exists and nobody marked it.
+    /// An unmarked plan with the same name exists.
     pub const NAME_CONFLICT: &str = "NameConflict";
     /// The plan carries another owner's mark.
     pub const OWNED_BY_ANOTHER: &str = "OwnedByAnother";
@@ -76,19 +76,19 @@ pub mod synced {
     pub const CREDENTIALS_NOT_FOUND: &str = "CredentialsNotFound";
     /// The cloud refused the key or the permission.
     pub const ACCESS_DENIED: &str = "AccessDenied";
-    /// What this object made is not found with other credentials than before: they may be of another cloud account.
+    /// The changed credentials do not find the cloud side of this object: they may belong to another cloud account.
     pub const ACCOUNT_CHANGED: &str = "AccountChanged";
-    /// The account's endpoints are not allowed: nothing is sent there.
+    /// The account's endpoints are not allowed. The operator sends no request to them.
     pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
-    /// The cloud asks for fewer calls.
+    /// The cloud throttles the calls.
     pub const THROTTLED: &str = "Throttled";
-    /// The cloud cannot be reached or fails.
+    /// The cloud cannot be reached, or its service fails.
     pub const CLOUD_UNAVAILABLE: &str = "CloudUnavailable";
     /// `spec.suspend` is true.
     pub const SUSPENDED: &str = "Suspended";
     /// `spec.managementPolicy` is Observe.
     pub const OBSERVE_ONLY: &str = "ObserveOnly";
-    /// The deletion cannot go on.
+    /// The deletion cannot continue.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
 }
 
@@ -102,7 +102,7 @@ pub mod protected {
     pub const NEVER_SYNCED: &str = "NeverSynced";
     /// A mapping does not run.
     pub const REPLICATION_STOPPED: &str = "ReplicationStopped";
-    /// Nothing recent is known.
+    /// No recent observation proves or refutes it.
     pub const UNKNOWN: &str = "Unknown";
 }
 
@@ -110,11 +110,11 @@ pub mod protected {
 pub mod offsets {
     /// Every group is synchronized.
     pub const ALL_GROUPS: &str = "AllGroups";
-    /// Some groups never were.
+    /// Some groups were never synchronized.
     pub const GROUPS_NOT_SYNCED: &str = "GroupsNotSynced";
     /// The plan does not synchronize consumer progress.
     pub const SYNC_DISABLED: &str = "SyncDisabled";
-    /// Nothing recent is known.
+    /// No recent observation proves or refutes it.
     pub const UNKNOWN: &str = "Unknown";
 }
 
@@ -132,11 +132,11 @@ pub mod account {
     pub const KEY_MISSING: &str = "KeyMissing";
     /// The file with the token of the operator's service account cannot be read.
     pub const TOKEN_FILE_UNREADABLE: &str = "TokenFileUnreadable";
-    /// Kubernetes gives no token of the service account.
+    /// Kubernetes issues no token of the service account.
     pub const TOKEN_REQUEST_FAILED: &str = "TokenRequestFailed";
-    /// The metadata service of the ECS instance gives no credentials.
+    /// The metadata service of the ECS instance issues no credentials.
     pub const METADATA_UNAVAILABLE: &str = "MetadataUnavailable";
-    /// STS refuses to let the role be assumed.
+    /// STS denies the role.
     pub const ASSUME_ROLE_DENIED: &str = "AssumeRoleDenied";
     /// The cloud refuses the access key or its signature.
     pub const ACCESS_KEY_REFUSED: &str = "AccessKeyRefused";
@@ -146,7 +146,7 @@ pub mod account {
     pub const CLOCK_SKEW: &str = "ClockSkew";
     /// An endpoint is not allowed.
     pub const ENDPOINT_REFUSED: &str = "EndpointRefused";
-    /// The credentials in use are good and cannot be renewed before they end (`Ready` is true).
+    /// The credentials in use are valid and cannot be renewed before they expire. `Ready` is True.
     pub const NOT_RENEWED: &str = "NotRenewed";
     /// The namespace may not use the operator's own identity.
     pub const CREDENTIALS_NOT_FOUND: &str = super::synced::CREDENTIALS_NOT_FOUND;

@@ -24,7 +24,7 @@ pub enum Site {
 }
 
 impl Site {
-    /// The other one.
+    /// The other site.
     pub fn other(self) -> Self {
         match self {
             Self::Source => Self::Destination,
@@ -268,7 +268,7 @@ fn cron_rule() -> String {
     const DAYS: &str = "[0-7]|SUN|MON|TUE|WED|THU|FRI|SAT";
     let fields = ["[0-5]?[0-9]", "[01]?[0-9]|2[0-3]", "0?[1-9]|[12][0-9]|3[01]", MONTHS, DAYS];
     let matches = fields.iter().enumerate().map(|(at, value)| {
-        // A step is of a range: of one value it means different things to different programs.
+        // A step needs a range: programs disagree about the step of a single value.
         let part = format!("(([*]|({value})-({value}))(/[1-9][0-9]?)?|({value}))");
         format!("self.split(' ')[{at}].matches('^{part}(,{part})*$')")
     });

@@ -1,4 +1,4 @@
-//! What `DiskReplicaGroup` says of itself: the status that the operator writes and nobody else.
+//! The status of `DiskReplicaGroup`, which only the operator writes.
 
 use jiff::Timestamp;
 use kube::KubeSchema;
@@ -19,7 +19,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The site that is replicated from.
+    /// The site from which disks are replicated.
     pub fn production(self) -> Site {
         match self {
             Self::Forward => Site::Source,
@@ -27,7 +27,7 @@ impl Direction {
         }
     }
 
-    /// The site that is replicated to.
+    /// The site to which disks are replicated.
     pub fn standby(self) -> Site {
         self.production().other()
     }
@@ -166,7 +166,7 @@ pub struct PendingCall {
 }
 
 impl PendingCall {
-    /// The last that is known of it: its answer, or else when it was made.
+    /// The time of the last known event of the call: its answer, else its request.
     pub fn last(&self) -> Timestamp {
         self.accepted_at.unwrap_or(self.requested_at)
     }

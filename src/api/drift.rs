@@ -1,4 +1,4 @@
-//! Differences between the spec and the cloud, as every kind shows them.
+//! Differences between the spec and the cloud in the status of every kind.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,14 @@
 //! The reasons and actions of events, by the names that users match on. Refusals are reported with the reason of `Synced`.
 
-/// Why an event is published.
+/// The reasons of events.
 pub mod reason {
     /// The operator created a plan or group.
     pub const CREATED: &str = "Created";
     /// The operator took an existing plan or group over.
     pub const ADOPTED: &str = "Adopted";
-    /// The object is gone, and its cloud side with it.
+    /// The object and its cloud side are deleted.
     pub const DELETED: &str = "Deleted";
-    /// The object is gone, and its cloud side stays.
+    /// The object is deleted, and its cloud side stays.
     pub const RETAINED: &str = "Retained";
     /// The bound plan is not found any more.
     pub const PLAN_GONE: &str = "PlanGone";
@@ -68,7 +68,7 @@ pub mod reason {
     pub const ACCOUNT_IN_USE: &str = "AccountInUse";
 }
 
-/// What the operator did when an event occurred.
+/// The actions of the operator at the time of an event.
 pub mod action {
     /// It compared the cloud with the spec.
     pub const OBSERVE: &str = "Observe";
@@ -84,7 +84,7 @@ pub mod action {
     pub const DELETE_GROUP: &str = "DeleteGroup";
     /// It took an existing plan or group over.
     pub const ADOPT: &str = "Adopt";
-    /// It let an object go.
+    /// It released an object.
     pub const RELEASE: &str = "Release";
     /// It stopped an item.
     pub const STOP_ITEM: &str = "StopItem";

@@ -1,4 +1,4 @@
-//! The custom resource definitions as YAML, the way they are kept in `crds/`.
+//! The CRDs as YAML, as they are in `crds/`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
@@ -9,7 +9,7 @@ use super::account::AlibabaCloudAccount;
 use super::disk_replica_group::DiskReplicaGroup;
 use super::plan::DisasterRecoveryPlan;
 
-/// The definitions of every kind, each with the name of its file.
+/// The CRDs of all kinds, each with the name of its file.
 pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
     Ok(vec![
         ("alibabacloudaccounts.yaml", definition(AlibabaCloudAccount::crd())?),
@@ -18,8 +18,8 @@ pub fn definitions() -> Result<Vec<(&'static str, String)>, ManifestError> {
     ])
 }
 
-/// The definition with a status that says of a new object that nobody looked at it yet: by kstatus, one without
-/// `observedGeneration` would be up to date.
+/// A CRD whose default status marks a new object as not observed: kstatus takes an object without `observedGeneration` for
+/// up to date.
 fn definition(mut crd: CustomResourceDefinition) -> Result<String, ManifestError> {
     for version in &mut crd.spec.versions {
         let schema = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
@@ -31,23 +31,23 @@ fn definition(mut crd: CustomResourceDefinition) -> Result<String, ManifestError
     to_yaml(&crd)
 }
 
-/// Why a manifest is not written.
+/// The reason why a manifest cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// A text that serde_yaml writes without quotes and other readers take for something else.
+    /// A text that serde_yaml writes without quotes, and that other readers parse as another type.
     #[error("the text {0:?} cannot be written as YAML safely: YAML 1.1 readers take it for another type; reword it")]
     Treacherous(String),
-    /// It cannot be serialized.
+    /// The value cannot be serialized as YAML.
     #[error("cannot write YAML: {0}")]
     Yaml(#[from] serde_yaml::Error),
-    /// It cannot be serialized.
+    /// The value cannot be serialized as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// Writes YAML that kubectl and PyYAML read back as it is meant.
+/// Writes YAML that kubectl and PyYAML parse without a change of types.
 ///
-/// serde_yaml leaves some texts bare that YAML 1.1 readers take for booleans, numbers or dates; they are refused.
+/// serde_yaml does not quote some texts that YAML 1.1 readers parse as booleans, numbers or dates. Such texts are refused.
 pub fn to_yaml(value: &impl Serialize) -> Result<String, ManifestError> {
     let mut value = serde_json::to_value(value)?;
     check(&value)?;
@@ -66,7 +66,7 @@ fn check(value: &Value) -> Result<(), ManifestError> {
     }
 }
 
-/// Bounds of numbers are floats in Kubernetes' own type of schemas; the server keeps 150.0 as 150.
+/// Writes whole numbers without a fraction. Bounds are floats in Kubernetes' schema type, and the API server keeps 150.0 as 150.
 fn write_whole_numbers_as_such(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {

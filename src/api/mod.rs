@@ -1,4 +1,4 @@
-//! The custom resources: what users write and read. Their doc comments are what `kubectl explain` prints.
+//! The custom resources. `kubectl explain` prints the doc comments of their fields.
 
 #![warn(missing_docs)]
 
@@ -26,20 +26,20 @@ pub const PLAN_ID_ANNOTATION: &str = "disasterrecovery.dev/plan-id";
 /// The annotation that names the bound replication group and survives a backup that drops status.
 pub const GROUP_ID_ANNOTATION: &str = "disasterrecovery.dev/replica-group-id";
 
-/// The annotation that says which way the bound group replicates, where a backup that drops status keeps it.
+/// The annotation with the direction of the bound group, which survives a backup that drops status.
 pub const DIRECTION_ANNOTATION: &str = "disasterrecovery.dev/direction";
 
-/// The annotation whose new value asks for one drill now; it is echoed in `status.lastHandledDrillAt`.
+/// The annotation whose new value requests one drill now. `status.lastHandledDrillAt` has the last handled value.
 pub const DRILL_ANNOTATION: &str = "disasterrecovery.dev/drill-requested-at";
 
-/// The annotation whose new value asks for a pass now; it is echoed in `status.lastHandledReconcileAt`.
+/// The annotation whose new value triggers a reconcile. `status.lastHandledReconcileAt` has the last handled value.
 pub const RECONCILE_ANNOTATION: &str = "disasterrecovery.dev/reconcile-requested-at";
 
-/// The annotation whose new value asks for one synchronization of every checkpoint; it is echoed in
-/// `status.lastHandledSyncCheckpointsAt`.
+/// The annotation whose new value requests one synchronization of every checkpoint. `status.lastHandledSyncCheckpointsAt` has the
+/// last handled value.
 pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpoints-requested-at";
 
-/// The finalizer that keeps an object until its cloud side is gone or let go.
+/// The finalizer that keeps an object until its cloud side is deleted or released.
 pub const FINALIZER: &str = "disasterrecovery.dev/cloud-resource";
 
 /// The finalizer that keeps an account while objects use it.

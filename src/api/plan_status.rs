@@ -1,4 +1,4 @@
-//! What `DisasterRecoveryPlan` says of itself: the status that the operator writes and nobody else.
+//! The status of `DisasterRecoveryPlan`, which only the operator writes.
 
 use jiff::Timestamp;
 use kube::KubeSchema;

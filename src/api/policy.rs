@@ -1,4 +1,4 @@
-//! What the kinds have in common: how far an object is managed, and what its deletion does.
+//! The policies that the kinds share: management and deletion.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

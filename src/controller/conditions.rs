@@ -15,7 +15,7 @@ pub enum Truth {
     True,
     /// It does not hold.
     False,
-    /// Nothing recent and complete proves or refutes it.
+    /// No recent and complete observation proves or refutes it.
     Unknown,
 }
 
@@ -35,7 +35,7 @@ impl Truth {
 pub struct ConditionState {
     /// The status.
     pub truth: Truth,
-    /// The cause, as one word that programs match on.
+    /// The cause, as one word for programs.
     pub reason: &'static str,
     /// Outcome, cause and remedy, for people.
     pub message: String,
@@ -93,7 +93,7 @@ pub fn remove(conditions: &mut Vec<Condition>, condition_type: &str) {
     conditions.retain(|it| it.type_ != condition_type);
 }
 
-/// A time without fractions of a second, which the API server would cut off.
+/// A time without fractions of a second: the API server does not keep them.
 pub fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
@@ -124,8 +124,8 @@ pub fn unusable(error: &AccountError) -> (ConditionState, bool) {
     }
 }
 
-/// At most five entries, and the number of the others.
-pub fn listed(entries: &[String]) -> String {
+/// Joins at most five entries, and adds the number of the others.
+pub fn join_limited(entries: &[String]) -> String {
     let head = entries.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     match entries.len().saturating_sub(5) {
         0 => head,

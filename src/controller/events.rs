@@ -13,7 +13,7 @@ pub struct EventRecord {
     pub warning: bool,
     /// The reason, a constant of [`reason`] or a reason of `Synced`.
     pub reason: &'static str,
-    /// A constant of [`action`].
+    /// The action, a constant of [`action`].
     pub action: &'static str,
     /// The text for people.
     pub note: String,
@@ -25,7 +25,7 @@ impl EventRecord {
         Self { warning: false, reason, action, note: note.into() }
     }
 
-    /// An event that a person should look into.
+    /// An event that needs the attention of a person.
     pub fn warning(reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
         Self { warning: true, reason, action, note: note.into() }
     }
@@ -72,7 +72,7 @@ impl<'a> Change<'a> {
         found.then(|| EventRecord::warning(reason::DRIFT_FOUND, action::OBSERVE, note))
     }
 
-    /// Whether a difference from a spec that the cloud had matched is gone.
+    /// Whether a difference is gone from a spec that the cloud matched before.
     pub fn drift_corrected(&self) -> bool {
         let drifted = reason_of(self.before, condition_type::SYNCED) == synced::DRIFTED
             || self.before.synced_generation == self.after.synced_generation;

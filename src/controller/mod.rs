@@ -1,4 +1,4 @@
-//! The controllers: what they share, how they are run, and the one place that decides when an object is looked at again.
+//! The controllers: their shared context and settings, and the time of the next reconcile of an object.
 
 pub mod access;
 pub mod account;
@@ -22,6 +22,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -44,41 +45,39 @@ use crate::telemetry::metrics::Metrics;
 /// The field manager of server-side apply.
 pub const FIELD_MANAGER: &str = "disaster-recovery-operator";
 
-/// A Secret outside the object's reach: the operator's own.
+/// The operator's own Secret, which no object can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretName {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
-/// How the controllers behave; the command line fills it.
+/// The settings of the command line.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The namespaces that are watched; all, where empty.
     pub namespaces: Vec<String>,
     /// The labels of the objects that are watched; all, where absent.
     pub selector: Option<String>,
-    /// How many objects of a kind are worked on at a time.
+    /// Maximum number of concurrent reconciles of a kind.
     pub workers: u16,
-    /// How often the cloud is looked at where the object does not say.
+    /// Interval between observations of an object that sets none.
     pub poll_interval: Duration,
-    /// How often it is looked at while something goes on there.
+    /// Interval between observations while the cloud changes.
     pub transition_interval: Duration,
-    /// The first pause after a failure; it doubles with every further one.
+    /// Back-off after the first failure. It doubles with each further one.
     pub retry_interval: Duration,
-    /// How long something may take to become visible after the call that made it.
+    /// Maximum time from a call until its result is visible in lists.
     pub visibility_window: Duration,
-    /// One endpoint of RocketMQ for every region, where given.
+    /// One endpoint of RocketMQ for every region; the public ones, where absent.
     pub rocketmq_endpoint: Option<String>,
-    /// One endpoint of EBS for every region, where given.
+    /// One endpoint of EBS for every region; the public ones, where absent.
     pub ebs_endpoint: Option<String>,
-    /// One endpoint of STS, where given.
+    /// The endpoint of STS; the public one, where absent.
     pub sts_endpoint: Option<String>,
-    /// The metadata service of ECS in place of its fixed address, where given.
+    /// The metadata service of ECS; its fixed address, where absent.
     pub metadata_endpoint: Option<String>,
-    /// What an account may name as an endpoint besides the vendor's hosts.
+    /// The endpoints that an account may name besides the vendor's hosts.
     pub allowed_endpoints: Allowed,
     /// The Secret with the operator's credentials; the standard chain, where absent.
     pub credentials_secret: Option<SecretName>,
@@ -86,7 +85,7 @@ pub struct Settings {
     pub variables: Variables,
     /// The namespaces whose objects may use the operator's own identity; `*` is all.
     pub default_account_namespaces: Vec<String>,
-    /// What sets this cluster apart from others; the kube-system namespace's UID, where absent.
+    /// The ID that distinguishes this cluster from others; from the kube-system namespace's UID, where absent.
     pub cluster_id: Option<String>,
 }
 
@@ -97,32 +96,30 @@ impl Settings {
     }
 }
 
-/// What all passes share.
+/// The context that all reconciles share.
 pub struct Context {
-    /// Kubernetes.
+    /// The client of the Kubernetes API.
     pub client: Client,
-    /// Who signs calls to the cloud.
+    /// The accounts, whose credentials sign calls to the cloud.
     pub accounts: Accounts,
-    /// How to behave.
     pub settings: Settings,
-    /// What sets this cluster apart from others.
+    /// The ID that distinguishes this cluster from others.
     pub cluster_id: String,
-    /// Who publishes events.
+    /// The reporter of events.
     pub reporter: Reporter,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The clock of reconciles, which is that of the cloud client.
     pub clock: Clock,
     memory: Mutex<HashMap<String, Memory>>,
-    /// By Secret: a hash of its content under a key of this process, and the version at which it was first seen.
-    contents: Mutex<HashMap<String, (u64, String)>>,
+    /// By Secret: a hash of its content under a key of this process, and the first version with that content.
+    secret_contents: Mutex<HashMap<String, (u64, String)>>,
     hasher: RandomState,
 }
 
-/// Why a pass ended early.
+/// The reason why a reconcile ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The object was changed since it was read; the next pass has the new version.
+    /// The object was changed since it was read. The next reconcile has the new version.
     #[error("the object was changed while it was worked on")]
     Conflict,
     /// The object is gone.
@@ -131,21 +128,21 @@ pub enum Error {
     /// The Kubernetes API failed.
     #[error("cannot {what}: {source}")]
     Kubernetes {
-        /// What was to be done.
+        /// The operation that failed.
         what: &'static str,
-        /// Why it was not.
+        /// The cause.
         source: Box<kube::Error>,
     },
     /// The Kubernetes API did not answer in time.
     #[error("cannot {what}: the Kubernetes API did not answer in time")]
     Slow {
-        /// What was to be done.
+        /// The operation that failed.
         what: &'static str,
     },
 }
 
 impl Context {
-    /// Connects what passes need. Reads the kube-system namespace's UID where no cluster ID is set.
+    /// Creates the context. Reads the kube-system namespace's UID where no cluster ID is set.
     pub async fn new(
         client: Client,
         cloud: client::Client,
@@ -158,19 +155,19 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
-        let (memory, contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
+        let (memory, secret_contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
         let clock = cloud.clock().clone();
         let accounts = Accounts::new(client.clone(), cloud, settings.clone());
-        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, clock, memory, contents, hasher })
+        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, clock, memory, secret_contents, hasher })
     }
 
-    /// Reads or changes what is remembered of an object.
+    /// Reads or changes the memory of an object.
     pub fn remember<R>(&self, key: &str, with: impl FnOnce(&mut Memory) -> R) -> R {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         with(memory.entry(key.to_owned()).or_default())
     }
 
-    /// Drops what is remembered and measured of an object.
+    /// Drops the memory and the metrics of an object.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
         self.metrics.forget(kind, namespace, name);
@@ -179,11 +176,11 @@ impl Context {
         }
     }
 
-    /// The version at which a Secret's content was first seen by this process; `version` if it is new. Only a keyed hash of
-    /// the content is kept, and that in memory only.
+    /// The version at which this process first read the present content of a Secret; `version` if the content is new. The
+    /// operator keeps only a keyed hash of the content, in memory.
     pub fn content_version(&self, secret: String, content: impl Hash, version: &str) -> String {
         let hash = self.hasher.hash_one(content);
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contents = self.secret_contents.lock().unwrap_or_else(PoisonError::into_inner);
         let known = contents.entry(secret).or_insert_with(|| (hash, version.to_owned()));
         if known.0 != hash {
             *known = (hash, version.to_owned());
@@ -191,13 +188,13 @@ impl Context {
         known.1.clone()
     }
 
-    /// Counts the pass and turns its end into the controller's next action.
-    pub fn requeue(&self, key: &str, poll: Duration, next: &Requeue) -> Action {
-        if *next == Requeue::AwaitChange {
+    /// Counts the reconcile, and turns its result into the controller's next action.
+    pub fn requeue(&self, key: &str, poll: Duration, requeue: &Requeue) -> Action {
+        if *requeue == Requeue::AwaitChange {
             return Action::await_change();
         }
         let memory = self.remember(key, |memory| {
-            match next {
+            match requeue {
                 Requeue::Poll | Requeue::PollWithin(_) | Requeue::AwaitChange => {
                     (memory.failures, memory.busy) = (0, 0);
                 }
@@ -206,19 +203,26 @@ impl Context {
             }
             memory.clone()
         });
-        let Some(delay) = delay(next, &memory, poll, &self.settings) else { return Action::await_change() };
+        let Some(delay) = delay(requeue, &memory, poll, &self.settings) else { return Action::await_change() };
         let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
-        // What is old must be said to be old, however long the pause.
-        let stale = memory.evidence_since().filter(|_| matches!(next, Requeue::Retry(_))).map(|seen| {
-            let age = self.clock.now().duration_since(seen).unsigned_abs();
-            (poll * 3).saturating_sub(age)
-        });
-        let most = stale.filter(|left| *left > Duration::ZERO).map(|left| left + Duration::from_millis(100));
-        Action::requeue(most.map_or(jittered, |most| jittered.min(most)))
+        // Conditions become Unknown when their evidence expires, however long the back-off.
+        match memory.evidence_since().filter(|_| matches!(requeue, Requeue::Retry(_))) {
+            Some(since) => {
+                Action::requeue(jittered.min(until_expiry(since, self.clock.now(), poll).unwrap_or(jittered)))
+            }
+            None => Action::requeue(jittered),
+        }
     }
 }
 
-/// What an object is remembered by. Objects of different kinds may have the same name.
+/// The time until just after evidence of this age expires, if it has not expired.
+fn until_expiry(since: Timestamp, now: Timestamp, poll_interval: Duration) -> Option<Duration> {
+    let age = now.duration_since(since).unsigned_abs();
+    let left = (poll_interval * 3).saturating_sub(age);
+    (!left.is_zero()).then(|| left + Duration::from_millis(100))
+}
+
+/// The key under which an object is remembered. Objects of different kinds may have the same name.
 fn key(kind: &str, namespace: &str, name: &str) -> String {
     format!("{kind}/{namespace}/{name}")
 }
@@ -227,7 +231,7 @@ fn key(kind: &str, namespace: &str, name: &str) -> String {
 async fn cluster_id(client: &Client) -> Result<String, Error> {
     let what = "read the kube-system namespace for the cluster's ID (or set --cluster-id)";
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let found =
-        namespaces.get("kube-system").await.map_err(|source| Error::Kubernetes { what, source: Box::new(source) })?;
-    Ok(found.uid().unwrap_or_default().chars().take(8).collect())
+    let found = namespaces.get("kube-system").await;
+    let namespace = found.map_err(|source| Error::Kubernetes { what, source: Box::new(source) })?;
+    Ok(namespace.uid().unwrap_or_default().chars().take(8).collect())
 }

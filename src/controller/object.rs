@@ -1,5 +1,5 @@
 //! One object during one reconcile: its newest version, and every write to Kubernetes. Each write is made against the version
-//! that was read, so that a reconcile that worked with an old one fails instead of undoing what another actor wrote.
+//! that was read. A reconcile with an old version fails, and does not undo the write of another actor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::{Context, Error, FIELD_MANAGER};
 
 /// Maximum time for one request to the Kubernetes API.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of an event's note, in bytes; the API takes 1024.
-const MAX_NOTE: usize = 1000;
+/// Maximum size of an event's note, in bytes. The API accepts 1024.
+const MAX_NOTE_BYTES: usize = 1000;
 
-/// One object during one reconcile. It always has a status, an empty one where the API server has none.
+/// One object during one reconcile. It always has a status: an empty one where the API server has none.
 pub(super) struct ObjectHandle<'a, K: Object> {
     pub(super) ctx: &'a Context,
     pub(super) object: Arc<K>,
@@ -37,12 +37,11 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
     }
 
-    /// The key of what this process remembers of the object.
+    /// The key under which this process remembers the object.
     pub(super) fn key(&self) -> String {
         super::key(K::KIND, &self.namespace(), &self.object.name_any())
     }
 
-    /// Whether the object is being deleted.
     pub(super) fn deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
     }
@@ -51,13 +50,13 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         self.object.namespace().unwrap_or_default()
     }
 
-    /// Drops what this process remembers and measures of the object.
+    /// Drops the memory and the metrics of the object.
     pub(super) fn forget(&self) {
         self.ctx.forget(K::KIND, &self.namespace(), &self.object.name_any());
     }
 
-    /// Refuses to work with a version that is older than one that another process may have acted on before: this process's
-    /// watch can be late. Reads the object once.
+    /// Fails for a version that is older than one on which another process may have acted: this process's watch may be late.
+    /// Reads the object once.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
             return Ok(());
@@ -134,8 +133,8 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     /// Publishes an event. A failure delays nothing.
     pub(super) async fn publish(&self, record: &EventRecord) {
         let mut note = record.note.clone();
-        if note.len() > MAX_NOTE {
-            note.truncate(note.floor_char_boundary(MAX_NOTE));
+        if note.len() > MAX_NOTE_BYTES {
+            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
             note.push('…');
         }
         let event = Event {
@@ -146,7 +145,8 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             secondary: None,
         };
         let reference = self.object.object_ref(&());
-        // A shared recorder would repeat the first note of a reason for any later one. Events report changes, so there are few.
+        // A shared recorder would repeat the first note of a reason for each later event. Events report changes, so there are
+        // few.
         let recorder = Recorder::new(self.ctx.client.clone(), self.ctx.reporter.clone());
         let call = recorder.publish(&event, &reference);
         match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
@@ -158,7 +158,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 }
 
 impl<'a, K: Resource> ObjectHandle<'a, K> {
-    /// One version of the object and everything that is known of it now without a call.
+    /// The scope of one version of the object.
     pub(super) fn scope<'s>(&'s self, object: &'s K) -> Scope<'s, K> {
         Scope {
             status: object.status().unwrap_or(&self.empty),
@@ -172,13 +172,13 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         }
     }
 
-    /// Whether nothing is requested that was not reached before, so that a reconcile only polls the cloud.
+    /// Whether the cloud matched this spec before and no work is requested: the reconcile only polls the cloud.
     pub(super) fn settled(&self) -> bool {
         let scope = self.scope(&self.object);
         !scope.deleting() && scope.synced_before() && !scope.object.management().work_requested
     }
 
-    /// Whether the object may have created or taken over something in the cloud.
+    /// Whether the object may have created or taken over a cloud side.
     pub(super) fn may_exist(&self) -> bool {
         let annotated = self.object.annotations().contains_key(K::DESCRIPTOR.id_annotation);
         annotated || K::remote(&self.scope(&self.object), None).may_exist
@@ -201,7 +201,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
     }
 
-    /// Exports exact numbers; those that need an observation disappear without one.
+    /// Exports exact numbers. Numbers that need an observation disappear without one.
     pub(super) fn measure(&self, observed: Option<&K::Observed>) {
         let scope = self.scope(&self.object);
         if let Some(measurements) = K::measurements(&scope, observed) {
@@ -220,7 +220,7 @@ fn with_status<K: Object>(object: Arc<K>) -> Arc<K> {
     Arc::new(object)
 }
 
-/// Waits for a request with a deadline, and distinguishes a conflict from a failure.
+/// Waits for a request with a time limit, and distinguishes a conflict from a failure.
 async fn within<T>(what: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
         Ok(Ok(done)) => Ok(done),

@@ -1,29 +1,29 @@
-//! Who keeps something in the cloud: an object in a cluster. What it writes of that into the cloud is what resolves a lost
-//! reply to Create, and what keeps two clusters from fighting over one thing. A plan's description ends with a mark.
+//! The owner of a plan or group in the cloud: one object of one cluster. The owner's name in the cloud resolves a lost answer
+//! to Create, and keeps two clusters from managing one resource. A plan's description ends with an owner mark.
 
 use sha2::{Digest, Sha256};
 
-/// A mark is never longer, so that it fits behind a description of 159 characters within 256.
-const LONGEST: usize = 96;
-const START: &str = "[drp ";
-const END: &str = "]";
+/// Maximum length of a mark: behind a description of 159 characters it fits into 256.
+const MAX_MARK_LENGTH: usize = 96;
+const MARK_PREFIX: &str = "[drp ";
+const MARK_SUFFIX: &str = "]";
 
-/// Whose mark a description carries.
+/// The owner that the mark of a description names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// This object's.
+    /// This object.
     Us,
-    /// Another object's or cluster's: what stands between `[drp ` and `]`.
+    /// Another object or cluster: the text between `[drp ` and `]`.
     Another(String),
-    /// Nobody's.
-    Nobody,
+    /// None: the description carries no mark.
+    Unmarked,
 }
 
-/// An object among those of its kind in all clusters: `<cluster>/<namespace>/<name>`, with `#` and a hash in place of the
-/// names where it would be longer than `longest`.
-pub fn identity(cluster_id: &str, namespace: &str, name: &str, longest: usize) -> String {
+/// The ID of an object among those of its kind in all clusters: `<cluster>/<namespace>/<name>`. An ID that would be longer than
+/// `max_length` has `#` and a hash in place of the two names.
+pub fn owner_id(cluster_id: &str, namespace: &str, name: &str, max_length: usize) -> String {
     let plain = format!("{cluster_id}/{namespace}/{name}");
-    if plain.len() <= longest {
+    if plain.len() <= max_length {
         return plain;
     }
     let hash = hex::encode(Sha256::digest(format!("{namespace}/{name}")));
@@ -32,16 +32,16 @@ pub fn identity(cluster_id: &str, namespace: &str, name: &str, longest: usize) -
 
 /// The mark of an object: `[drp <cluster>/<namespace>/<name>]`, at most 96 characters.
 pub fn mark(cluster_id: &str, namespace: &str, name: &str) -> String {
-    let identity = identity(cluster_id, namespace, name, LONGEST - START.len() - END.len());
-    format!("{START}{identity}{END}")
+    let id = owner_id(cluster_id, namespace, name, MAX_MARK_LENGTH - MARK_PREFIX.len() - MARK_SUFFIX.len());
+    format!("{MARK_PREFIX}{id}{MARK_SUFFIX}")
 }
 
-/// Whose mark is at the end of a description.
+/// The owner that the mark at the end of a description names.
 pub fn owner(description: &str, mark: &str) -> Owner {
     match split(description) {
-        (_, None) => Owner::Nobody,
+        (_, None) => Owner::Unmarked,
         (_, Some(found)) if found == mark => Owner::Us,
-        (_, Some(found)) => Owner::Another(found[START.len()..found.len() - END.len()].to_owned()),
+        (_, Some(found)) => Owner::Another(found[MARK_PREFIX.len()..found.len() - MARK_SUFFIX.len()].to_owned()),
     }
 }
 
@@ -58,7 +58,7 @@ pub fn marked(description: &str, mark: &str) -> String {
 
 fn split(description: &str) -> (&str, Option<&str>) {
     let text = description.trim_end();
-    match text.rfind(START) {
+    match text.rfind(MARK_PREFIX) {
         Some(at) if text.ends_with(']') && !text[at..text.len() - 1].contains(']') => {
             (text[..at].trim_end(), Some(&text[at..]))
         }
@@ -66,8 +66,8 @@ fn split(description: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether two identities surely see the same: they are one, or roles of one cloud account at one endpoint. Of keys, nobody
-/// can tell.
+/// Whether two identities certainly belong to one cloud account: they are the same, or roles of one account at one endpoint. A
+/// key does not show its cloud account.
 pub fn same_cloud_account(one: &str, other: &str) -> bool {
     let account = |identity: &str| {
         let (arn, endpoint) = identity.split_once(" at ").unwrap_or((identity, ""));
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_found_behind_any_description() {
+    fn mark_is_found_behind_any_description() {
         let ours = mark("0a1b2c3d", "messaging", "orders");
         assert_eq!(ours, "[drp 0a1b2c3d/messaging/orders]");
         for text in ["", "Orders, Hangzhou to Shanghai", "杭州 → 上海", "[a] note"] {
@@ -94,26 +94,26 @@ mod tests {
     }
 
     #[test]
-    fn another_owner_and_no_owner_are_told_apart() {
+    fn other_owner_and_no_owner_are_distinguished() {
         let ours = mark("0a1b2c3d", "messaging", "orders");
         let theirs = owner("x [drp ffffffff/messaging/orders]", &ours);
         assert_eq!(theirs, Owner::Another("ffffffff/messaging/orders".into()));
-        assert_eq!(owner("the [drp x/y/z] in the middle", &ours), Owner::Nobody);
-        assert_eq!(owner("[drp x", &ours), Owner::Nobody);
+        assert_eq!(owner("the [drp x/y/z] in the middle", &ours), Owner::Unmarked);
+        assert_eq!(owner("[drp x", &ours), Owner::Unmarked);
     }
 
     #[test]
-    fn long_names_get_a_hash_and_stay_distinct() {
+    fn long_names_get_distinct_hashes() {
         let (a, b) =
             (mark("0a1b2c3d", &"n".repeat(63), &"a".repeat(200)), mark("0a1b2c3d", &"n".repeat(63), &"b".repeat(200)));
-        assert!(a.len() <= LONGEST && a != b, "{a} {b}");
+        assert!(a.len() <= MAX_MARK_LENGTH && a != b, "{a} {b}");
         assert_eq!(owner(&marked("text", &a), &a), Owner::Us);
-        let exact = "x".repeat(LONGEST - "[drp 0a1b2c3d/n/]".len());
-        assert_eq!(mark("0a1b2c3d", "n", &exact).len(), LONGEST);
+        let exact = "x".repeat(MAX_MARK_LENGTH - "[drp 0a1b2c3d/n/]".len());
+        assert_eq!(mark("0a1b2c3d", "n", &exact).len(), MAX_MARK_LENGTH);
     }
 
     #[test]
-    fn marks_stay_what_they_were() {
+    fn mark_format_is_stable() {
         assert_eq!(
             mark("0a1b2c3d", "messaging", &"orders-".repeat(12)),
             "[drp 0a1b2c3d/#d27659aa154738953d0fa7c110ab5199]"
@@ -121,17 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_is_the_names_or_a_hash_of_them() {
-        assert_eq!(identity("0a1b2c3d", "messaging", "orders", 128), "0a1b2c3d/messaging/orders");
-        assert_eq!(identity("0a1b2c3d", "messaging", "orders", 25), "0a1b2c3d/messaging/orders");
-        let hashed = identity("0a1b2c3d", "messaging", "orders", 24);
+    fn owner_id_contains_names_or_their_hash() {
+        assert_eq!(owner_id("0a1b2c3d", "messaging", "orders", 128), "0a1b2c3d/messaging/orders");
+        assert_eq!(owner_id("0a1b2c3d", "messaging", "orders", 25), "0a1b2c3d/messaging/orders");
+        let hashed = owner_id("0a1b2c3d", "messaging", "orders", 24);
         assert!(hashed.starts_with("0a1b2c3d/#") && hashed.len() == "0a1b2c3d/#".len() + 32, "{hashed}");
-        // The longest that there are: a cluster's ID of 32 characters, a namespace of 63, a name of 253.
-        assert!(identity(&"c".repeat(32), &"n".repeat(63), &"a".repeat(253), 128).len() <= 128);
+        // The maximum lengths: a cluster's ID of 32 characters, a namespace of 63, a name of 253.
+        assert!(owner_id(&"c".repeat(32), &"n".repeat(63), &"a".repeat(253), 128).len() <= 128);
     }
 
     #[test]
-    fn roles_of_one_cloud_account_see_the_same_and_keys_may_not() {
+    fn only_roles_prove_one_cloud_account() {
         let role = "acs:ram::1:role/a";
         for (other, same) in [
             (role, true),

@@ -1,9 +1,10 @@
 //! The reconcile of every kind: observe → decide → act → status. Deletion, retention, credentials and failures are the same for
-//! all; [`Resource`] holds what differs.
+//! all kinds; [`Resource`] has the differences.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::access::{Access, AccountError};
@@ -26,20 +27,20 @@ use crate::cloud::rate_limit::Priority;
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum time limit for one observation: other objects need the worker.
 const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(300);
-/// Failures in a row after which an object with deletion policy Retain goes without an observation.
+/// Failures in a row after which an object with deletion policy Retain is released without an observation.
 const MAX_FAILURES_BEFORE_RELEASE: u32 = 3;
 /// Time until the next attempt of a poll without a free worker.
 const POLL_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The cause of a reconcile without an observation.
+/// The reason why a reconcile has no observation.
 enum Unobserved {
     /// The account has no usable credentials.
     Credentials(AccountError),
     /// A read failed.
     Cloud(error::Error),
-    /// These credentials do not find what others found.
+    /// These credentials do not find a cloud side that other credentials found.
     AccountChanged {
-        /// What the others found.
+        /// The cloud side that the others found.
         what: String,
         /// The credentials of the last observation, if that is known.
         last: Option<String>,
@@ -48,11 +49,11 @@ enum Unobserved {
     },
 }
 
-/// How an object that is being deleted may go.
+/// How the operator releases an object that is being deleted.
 enum Release {
-    /// Nothing of it is left in the cloud.
+    /// Its cloud side is gone.
     Gone,
-    /// Something stays in the cloud: what, and why.
+    /// Its cloud side stays, with a note that says what and why.
     Kept(String),
 }
 
@@ -101,7 +102,7 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     }
 }
 
-/// Observes with a time limit: an observation that takes longer is old before it is complete.
+/// Observes within a time limit: a longer observation would be old before it is complete.
 async fn observe<K: Resource>(handle: &ObjectHandle<'_, K>, cloud: &K::Cloud) -> Result<K::Observed, error::Error> {
     let timeout = OBSERVATION_TIMEOUT.max((handle.poll_interval() * 2).min(MAX_OBSERVATION_TIMEOUT));
     let scope = handle.scope(&handle.object);
@@ -113,7 +114,7 @@ async fn observe<K: Resource>(handle: &ObjectHandle<'_, K>, cloud: &K::Cloud) ->
     })
 }
 
-/// Decides, writes what must survive a crash, acts, and writes status.
+/// Decides, writes the intents that must survive a crash, acts, and writes status.
 async fn decide_and_act<K: Resource>(
     handle: &mut ObjectHandle<'_, K>,
     access: &Access,
@@ -185,19 +186,19 @@ fn kept<K: Resource>(why: &str) -> Release {
     Release::Kept(format!("the {} was kept with its owner mark{why}", K::DESCRIPTOR.noun))
 }
 
-/// The release of an object in observe mode that leaves something behind.
+/// The release of an object in observe mode with work in progress in the cloud.
 fn unattended<K: Resource>() -> Release {
     Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::DESCRIPTOR.noun))
 }
 
-/// Whether other credentials than those of the last observation do not find what that one found. It may exist in another
-/// cloud account: the operator neither creates a second one nor lets the object go.
+/// Whether the credentials changed since the last observation and do not find its cloud side. The cloud side may exist in
+/// another cloud account: the operator neither creates a second one nor releases the object.
 fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, identity: &str) -> Option<Unobserved> {
     let what = remote.not_found.clone()?;
     let last = scope.head().identity.clone();
     let changed = match &last {
         Some(last) => !ownership::same_cloud_account(last, identity),
-        // An object from before the field existed: no object had an account then.
+        // The object is older than the field. At that time no object had an account.
         None => scope.object.management().account.is_some(),
     };
     changed.then(|| Unobserved::AccountChanged { what, last, identity: identity.to_owned() })
@@ -207,12 +208,12 @@ fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, iden
 async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status) -> Result<(), Error> {
     let object = handle.object.clone();
     let scope = handle.scope(&object);
-    let (namespace, name) = (scope.namespace(), scope.name());
-    handle.ctx.metrics.conditions(K::KIND, namespace, name, &status.as_ref().conditions);
-    if status == *scope.status {
-        return Ok(());
+    let conditions = status.as_ref().conditions.clone();
+    if status != *scope.status {
+        handle.write_status(status).await?;
     }
-    handle.write_status(status).await
+    handle.ctx.metrics.conditions(K::KIND, &handle.namespace(), &handle.object.name_any(), &conditions);
+    Ok(())
 }
 
 impl Unobserved {
@@ -245,7 +246,7 @@ impl Unobserved {
         }
     }
 
-    /// Whether a person has to resolve it.
+    /// Whether a person has to resolve the cause.
     fn needs_person(&self) -> bool {
         match self {
             Self::Credentials(error) => !error.passing(),
@@ -259,7 +260,7 @@ impl Unobserved {
     }
 }
 
-/// Reports a reconcile without an observation, and lets a deleted object go where its deletion policy allows that.
+/// Reports a reconcile without an observation, and releases a deleted object where its deletion policy allows it.
 async fn unobserved<K: Resource>(handle: &mut ObjectHandle<'_, K>, cause: Unobserved) -> Result<Requeue, Error> {
     let (synced, stalled, requeue) = cause.explain(K::DESCRIPTOR.id_annotation);
     if handle.ctx.remember(&handle.key(), |memory| memory.is_news(synced.reason)) {
@@ -282,7 +283,7 @@ async fn unobserved<K: Resource>(handle: &mut ObjectHandle<'_, K>, cause: Unobse
     })
 }
 
-/// How a deleted object goes although the cloud cannot be read, if it may.
+/// The release of a deleted object although the cloud cannot be read, if it is allowed.
 fn release_without_observation<K: Resource>(
     handle: &ObjectHandle<'_, K>,
     cause: &Unobserved,
@@ -292,11 +293,11 @@ fn release_without_observation<K: Resource>(
     let waited = scope.now.duration_since(scope.deleting_since()?).unsigned_abs() > MAX_PAUSE;
     let memory = handle.ctx.remember(&handle.key(), |memory| memory.clone());
     let remote = K::remote(&scope, None);
-    // Without credentials for so long, nothing can be cleared either.
+    // Without credentials for that long, the operator cannot clear anything either.
     let blind = memory.observed.is_none_or(|at| scope.now.duration_since(at).unsigned_abs() > MAX_PAUSE);
     let must_clear = remote.must_clear && !(waited && cause.needs_person() && blind);
-    let owing = must_clear || (remote.owes_restart && !waited);
-    let retained = scope.object.management().retain && !owing;
+    let blocked = must_clear || (remote.owes_restart && !waited);
+    let retained = scope.object.management().retain && !blocked;
     if retained && cause.needs_person() {
         return Some(kept::<K>(&format!(": {}", synced.message)));
     }
@@ -308,7 +309,7 @@ fn release_without_observation<K: Resource>(
         .then(|| kept::<K>(&format!(", since it could not be reached: {}", synced.message)))
 }
 
-/// Lets the object go. In observe mode an event reports only what stays behind.
+/// Releases the object. In observe mode an event reports only a cloud side that stays.
 async fn release<K: Resource>(handle: &mut ObjectHandle<'_, K>, how: Release) -> Result<Requeue, Error> {
     let record = match how {
         Release::Kept(note) => Some(EventRecord::normal(reason::RETAINED, action::RELEASE, note)),

@@ -1,4 +1,5 @@
-//! Decides when an object is reconciled again, and how soon after which class of error. The one place that decides retries.
+//! The time of the next reconcile, by the result of the last one and the class of its error. The one place that decides
+//! retries.
 
 use std::time::Duration;
 
@@ -7,27 +8,27 @@ use jiff::Timestamp;
 use super::Settings;
 use crate::cloud::error::Class;
 
-/// What this process remembers of an object between reconciles: nothing that must survive a crash.
+/// The memory of an object between the reconciles of this process. No part of it must survive a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub failures: u32,
-    /// Reconciles in a row that did not find the cloud in sync.
+    /// The number of reconciles in a row that did not find the cloud in sync.
     pub busy: u32,
-    /// The last complete observation.
+    /// The time of the last complete observation.
     pub observed: Option<Timestamp>,
-    /// The time when the cache was first as new as the API server, so that the writes of another process are in it.
+    /// The time when the cache was first as new as the API server: it contains the writes of another process.
     pub caught_up: Option<Timestamp>,
-    /// The reason of `Synced` that was last logged, until the next observation.
+    /// The last logged reason of `Synced`, until the next observation.
     pub logged_failure: Option<&'static str>,
 }
 
-/// When an object is reconciled again.
+/// The time of the next reconcile of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
     /// At the next poll.
     Poll,
-    /// At the next poll, or after this time where that comes first.
+    /// At the next poll, or after this time if that is earlier.
     PollWithin(Duration),
     /// Soon, because the cloud changes.
     Soon,
@@ -37,13 +38,12 @@ pub enum Requeue {
     AwaitChange,
 }
 
-/// Reconciles in a row that may follow each other quickly. A difference that every correction leaves behind must not become a
-/// hot loop.
+/// Maximum number of quick reconciles in a row. A difference that no correction removes must not cause a hot loop.
 const MAX_QUICK_RECONCILES: u32 = 10;
 /// Maximum back-off after failures.
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
-/// The time to wait, before jitter. Pure: the one place that decides retries.
+/// The time until the next reconcile, before jitter. Pure.
 pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
     let before = memory.failures.saturating_sub(1);
     match requeue {
@@ -55,7 +55,7 @@ pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Sett
             Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
         }
         Requeue::Retry(class) => Some(match class {
-            // A person has to act: slowly.
+            // A person has to act: a longer back-off.
             Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, MAX_BACKOFF),
             Class::Throttled { after } => {
                 doubled(settings.retry_interval, before, MAX_BACKOFF).max(after.unwrap_or_default())
@@ -72,13 +72,13 @@ fn doubled(base: Duration, times: u32, max: Duration) -> Duration {
 }
 
 impl Memory {
-    /// The time from which the age of evidence counts: the last complete observation. Before this process observed, the
+    /// The time from which the age of evidence counts: the last complete observation. Before the first one of this process, the
     /// observations of another process count as made just before the first reconcile.
     pub fn evidence_since(&self) -> Option<Timestamp> {
         self.observed.or(self.caught_up)
     }
 
-    /// Whether a failed observation for this reason is worth a log line: each poll may fail alike.
+    /// Whether to log a failed observation with this reason. Polls that fail for the same reason are logged once.
     pub fn is_news(&mut self, reason: &'static str) -> bool {
         self.logged_failure.replace(reason) != Some(reason)
     }

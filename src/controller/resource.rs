@@ -1,5 +1,5 @@
-//! The contract of a kind: everything that the shared reconcile asks of it. Writes to Kubernetes, credentials, deletion,
-//! retention, retries and the conditions that all kinds have are shared code and not here.
+//! The contract of a kind: the hooks that the shared reconcile calls. Shared code does the rest: writes to Kubernetes,
+//! credentials, deletion, retention, retries and the conditions that all kinds have.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
 use crate::telemetry::metrics::Measurements;
 
-/// Maximum time for which an object keeps something stopped for a change, whatever the outcome of the change.
+/// Maximum time for which the operator keeps replication stopped for a change, whatever the outcome of the change.
 pub const MAX_PAUSE: Duration = Duration::from_secs(600);
 
-/// A kind of objects that a controller watches and writes to.
+/// A kind of objects that a controller watches and writes.
 pub trait Object:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + HasStatus<Status: Clone + Debug + Default + PartialEq + Serialize + Send + Sync>
@@ -42,20 +42,20 @@ pub trait Object:
     const FINALIZER: &'static str;
 }
 
-/// A kind of objects that have a side in the cloud.
+/// A kind of objects with a cloud side.
 ///
-/// A kind implements at most these hooks. All but `observe` are functions of their arguments, so that tables can test them.
+/// All hooks but `observe` are functions of their arguments, so that tables can test them.
 pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusHead>> {
     /// The kind's names and conditions.
     const DESCRIPTOR: Descriptor;
 
-    /// The cloud's APIs that a reconcile uses, in all regions that it needs.
+    /// The clients of the cloud's APIs, in all regions that a reconcile needs.
     type Cloud: Send + Sync;
-    /// Everything that a reconcile decides on.
+    /// The observation that a reconcile decides on.
     type Observed: Send + Sync;
     /// A call that changes the cloud.
     type Step: Step<Cloud = Self::Cloud>;
-    /// What only this kind's status needs to know of a decision.
+    /// The part of a decision that only this kind's status uses.
     type Details: Clone + Debug + PartialEq + Send + Sync;
 
     /// The fields of the spec that shared code acts on, and whether an annotation requests work.
@@ -64,31 +64,31 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     /// The APIs for one reconcile, signed with the account's credentials.
     fn cloud(&self, access: &Access, priority: Priority) -> Self::Cloud;
 
-    /// Reads what a reconcile decides on. An error means that nothing can be decided. A failed read that the decision can do
-    /// without belongs, with its own error, into the observation.
+    /// Observes the cloud side. An error means that the reconcile cannot decide. The error of a read that the decision does not
+    /// need is a part of the observation.
     fn observe(
         scope: &Scope<'_, Self>,
         ctx: &Context,
         cloud: &Self::Cloud,
     ) -> impl Future<Output = Result<Self::Observed, Error>> + Send;
 
-    /// What the object has in the cloud, by its status and annotations and, where there is one, by an observation.
+    /// The state of the cloud side, by status, annotations and, if there is one, the observation.
     fn remote(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> RemoteState;
 
-    /// Decides what a reconcile does, for objects that are being deleted too.
+    /// Decides the steps of a reconcile, also for an object that is being deleted.
     fn decide(scope: &Scope<'_, Self>, observed: &Self::Observed) -> Decision<Self>;
 
     /// The kind's part of the status after the steps. `scope.status` holds the intents.
     fn report(scope: &Scope<'_, Self>, ran: &Ran<'_, Self>) -> Report<Self>;
 
-    /// The events that only this kind has. `before` is from before the intents, `after` the status that was written.
+    /// The events that only this kind has. `before` is the status before the intents, `after` the written one.
     fn events(before: &Scope<'_, Self>, after: &Self::Status, ran: &Ran<'_, Self>) -> Vec<EventRecord>;
 
-    /// Exact numbers for the metrics. Without an observation, numbers of the cloud are absent, so that old ones disappear;
-    /// `None` leaves the exported ones as they are.
+    /// Exact numbers for the metrics. Without an observation the numbers of the cloud are absent, so that old ones disappear.
+    /// `None` keeps the exported numbers.
     fn measurements(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> Option<Measurements>;
 
-    /// Forgets refusals that status remembers, because an annotation requests a new attempt.
+    /// Removes refusals from status, because an annotation requests a new attempt.
     fn forget_refusals(_status: &mut Self::Status) {}
 }
 
@@ -97,7 +97,7 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
 pub struct Descriptor {
     /// The product of the cloud, such as `rocketmq`.
     pub product: &'static str,
-    /// The cloud side in sentences: the … is being deleted.
+    /// The noun for the cloud side in messages: the … is being deleted.
     pub noun: &'static str,
     /// The action of the event that reports the end of the cloud side.
     pub deletion: &'static str,
@@ -110,43 +110,43 @@ pub struct Descriptor {
 /// The fields of the spec that shared code acts on.
 #[derive(Clone, Copy, Debug)]
 pub struct Management<'a> {
-    /// Neither read nor change anything, deletion included.
+    /// Neither read nor change anything, also for a deletion.
     pub suspend: bool,
     /// Make no call that changes the cloud.
     pub observe_only: bool,
     /// Leave the cloud side as it is when the object is deleted.
     pub retain: bool,
-    /// The interval between observations; the operator's own where absent.
+    /// The interval between observations; the operator's own, where absent.
     pub poll_interval: Option<Duration>,
-    /// The name of the account; the operator's own credentials where absent.
+    /// The name of the account; the operator's own credentials, where absent.
     pub account: Option<&'a str>,
-    /// Whether an annotation requests work that the kind has not done yet.
+    /// Whether an annotation requests work that the kind has not handled.
     pub work_requested: bool,
 }
 
-/// What an object has in the cloud.
+/// The state of an object's cloud side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteState {
-    /// The object may have created or taken over something. An ID in the annotation always means that.
+    /// The object may have created or taken over a cloud side. An ID in the annotation implies it.
     pub may_exist: bool,
-    /// Something is stopped for the object's sake and has to run again before the object goes. An unreachable cloud delays the
-    /// deletion for at most [`MAX_PAUSE`].
+    /// The operator stopped replication for a change, and has to start it again before it releases the object. An unreachable
+    /// cloud delays the deletion for at most [`MAX_PAUSE`].
     pub owes_restart: bool,
-    /// Something exists that must not stay behind, whatever the deletion policy. The object stays while the cloud is
-    /// unreachable.
+    /// A part of the cloud side must be deleted under every deletion policy. The object stays while the cloud is unreachable.
     pub must_clear: bool,
-    /// What the object created or took over, or may have, and the observation did not find.
+    /// The description of a cloud side that the object created or took over, or may have, and that the observation did not
+    /// find.
     pub not_found: Option<String>,
-    /// The observation is complete: everything that status reports was read.
+    /// The observation is complete: it contains every part that status reports.
     pub complete: bool,
 }
 
-/// One object during one reconcile, and everything that is known without a call.
+/// One object during one reconcile, and its circumstances that are known without a call.
 #[derive(Debug)]
 pub struct Scope<'a, K: Object> {
     /// The object in its newest version.
     pub object: &'a K,
-    /// Its status; an empty one where it has none.
+    /// Its status; an empty one, where it has none.
     pub status: &'a K::Status,
     /// The ID that distinguishes this cluster from others.
     pub cluster_id: &'a str,
@@ -156,8 +156,8 @@ pub struct Scope<'a, K: Object> {
     pub visibility_window: Duration,
     /// The interval between observations.
     pub poll_interval: Duration,
-    /// Whether the last complete observation, of this reconcile or an earlier one, or else this process's first reconcile, is
-    /// younger than three poll intervals.
+    /// Whether the last complete observation is younger than three poll intervals. Before the first one, the time of this
+    /// process's first reconcile counts.
     pub evidence_recent: bool,
     /// The time.
     pub now: Timestamp,
@@ -214,7 +214,7 @@ impl<K: Resource> Scope<'_, K> {
         self.head().synced_generation.is_some() && self.head().synced_generation == self.generation()
     }
 
-    /// Whether an annotation requests a reconcile, which also tries again what was given up.
+    /// Whether an annotation requests a reconcile, which also repeats refused changes.
     pub fn reconcile_requested(&self) -> bool {
         self.annotation(RECONCILE_ANNOTATION) != self.head().last_handled_reconcile_at.as_deref()
     }
@@ -225,7 +225,7 @@ impl<K: Resource> Scope<'_, K> {
     }
 }
 
-/// Everything that a reconcile does, decided before it does any of it.
+/// The decision of a reconcile, complete before its first step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<K: Resource> {
     /// The outcome.
@@ -234,15 +234,15 @@ pub struct Decision<K: Resource> {
     pub steps: Vec<K::Step>,
     /// The differences between spec and cloud.
     pub drift: Vec<Drift>,
-    /// The status with the intents of the steps whose loss must not go unnoticed, where there are any. Shared code writes it
-    /// before the first step, against the version that the decision is about.
+    /// The status with the intents of the steps that a crash must not hide, if there are any. Shared code writes it before the
+    /// first step, against the version of the object that the decision is about.
     pub intents: Option<Box<K::Status>>,
-    /// What only this kind's status needs to know.
+    /// The part that only this kind's status uses.
     pub details: K::Details,
 }
 
 impl<K: Resource> Decision<K> {
-    /// Maximum number of differences in status: thousands of items to prune must not make the object too large.
+    /// Maximum number of differences in status: a plan with thousands of items to prune must not make the object too large.
     pub const MAX_DRIFT: usize = 50;
 
     /// The drift as status shows it.
@@ -255,7 +255,6 @@ impl<K: Resource> Decision<K> {
 pub struct Ran<'a, K: Resource> {
     /// The observation.
     pub observed: &'a K::Observed,
-    /// The decision.
     pub decision: &'a Decision<K>,
     /// The steps and their outcomes.
     pub acted: &'a [Acted<K::Step>],
@@ -274,14 +273,14 @@ impl<K: Resource> Clone for Ran<'_, K> {
 pub struct Report<K: Resource> {
     /// The status with the kind's own fields and conditions, and the drift.
     pub status: K::Status,
-    /// `Ready`, as far as the kind can tell.
+    /// `Ready`, as far as the kind knows.
     pub ready: ConditionState,
-    /// `Synced` in place of what shared code concludes, where only the kind can explain a refusal, and whether a person has to
-    /// act.
+    /// `Synced` and whether a person has to act, where only the kind can explain a refusal. It replaces the conclusion of
+    /// shared code.
     pub synced: Option<(ConditionState, bool)>,
-    /// Why a part of the observation failed that the decision could do without.
+    /// The error of a read that the decision did not need.
     pub unread: Option<Error>,
-    /// The annotations that keep what a backup without status would lose, for what certainly belongs to this object.
+    /// The annotations that survive a backup without status. They name only a cloud side that certainly belongs to this object.
     pub annotations: Vec<(&'static str, String)>,
     /// When to reconcile again.
     pub requeue: Requeue,

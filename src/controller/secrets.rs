@@ -1,5 +1,5 @@
-//! Reads Secrets by name when they are needed, and asks for tokens of service accounts. Neither is ever listed, cached or
-//! logged.
+//! Reads Secrets by name when they are needed, and requests tokens of service accounts. The operator never lists, caches or
+//! logs either.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,26 +12,26 @@ use kube::{Api, Client};
 use crate::cloud::credentials::oidc::{AUDIENCE, TokenSource};
 use crate::cloud::credentials::{CredentialsError, Issued, Provider, provider, secret};
 
-/// No Secret takes longer to read.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a token is good, s. It is used at once.
-const TOKEN_SECONDS: i64 = 600;
+/// Maximum time for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Lifetime of a token, in seconds. It is used at once.
+const TOKEN_LIFETIME_SECONDS: i64 = 600;
 
-/// Reads a Secret. The error names it and nothing of its content.
+/// Reads a Secret. The error contains its name and no content.
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret, CredentialsError> {
-    let full = format!("{namespace}/{name}");
+    let full_name = format!("{namespace}/{name}");
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    match tokio::time::timeout(READ_DEADLINE, secrets.get_opt(name)).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, secrets.get_opt(name)).await {
         Ok(Ok(Some(secret))) => Ok(secret),
-        Ok(Ok(None)) => Err(CredentialsError::SecretNotFound(full)),
-        Ok(Err(kube::Error::Api(status))) => Err(CredentialsError::SecretUnreadable(full, status.message.clone())),
+        Ok(Ok(None)) => Err(CredentialsError::SecretNotFound(full_name)),
+        Ok(Err(kube::Error::Api(status))) => Err(CredentialsError::SecretUnreadable(full_name, status.message.clone())),
         Ok(Err(_)) | Err(_) => {
-            Err(CredentialsError::SecretUnreadable(full, "the Kubernetes API did not answer".into()))
+            Err(CredentialsError::SecretUnreadable(full_name, "the Kubernetes API did not answer".into()))
         }
     }
 }
 
-/// The access key in a Secret, read anew each time.
+/// The access key in a Secret. Each use reads the Secret again.
 pub fn access_key(client: Client, namespace: String, name: String) -> Provider {
     provider(move || {
         let (client, namespace, name) = (client.clone(), namespace.clone(), name.clone());
@@ -43,7 +43,7 @@ pub fn access_key(client: Client, namespace: String, name: String) -> Provider {
     })
 }
 
-/// Tokens of a service account for STS, asked for anew each time.
+/// Tokens of a service account for STS. Each use requests a new one.
 pub fn service_account_token(client: Client, namespace: String, name: String) -> TokenSource {
     Arc::new(move || {
         let (client, namespace, name) = (client.clone(), namespace.clone(), name.clone());
@@ -55,13 +55,13 @@ pub fn service_account_token(client: Client, namespace: String, name: String) ->
             let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
             let spec = TokenRequestSpec {
                 audiences: vec![AUDIENCE.into()],
-                expiration_seconds: Some(TOKEN_SECONDS),
+                expiration_seconds: Some(TOKEN_LIFETIME_SECONDS),
                 ..TokenRequestSpec::default()
             };
             let request = TokenRequest { spec, ..TokenRequest::default() };
             let params = PostParams::default();
-            let asked = accounts.create_token_request(&name, &params, &request);
-            let answer = match tokio::time::timeout(READ_DEADLINE, asked).await {
+            let call = accounts.create_token_request(&name, &params, &request);
+            let answer = match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                     return Err(failed("it does not exist: create it".into(), false));

@@ -1,7 +1,7 @@
 //! The part of status that every kind has: `Synced`, `Ready`, `Reconciling` and `Stalled` after a reconcile that acted, without
 //! an observation, and while `spec.suspend` is true. Pure.
 
-use super::conditions::{ConditionState, Truth, failure, find, listed, remove, set};
+use super::conditions::{ConditionState, Truth, failure, find, join_limited, remove, set};
 use super::events::{Change, EventRecord};
 use super::resource::{Ran, Report, Resource, Scope};
 use super::steps::primary_failure;
@@ -52,7 +52,7 @@ impl<K: Resource> Scope<'_, K> {
         for (condition_type, reason) in K::DESCRIPTOR.expiring {
             self.set(head, condition_type, ConditionState::unknown(reason, text));
         }
-        // `Ready` for another spec says nothing about this one.
+        // `Ready` for another spec proves nothing about this one.
         if find(&head.conditions, condition_type::READY).is_none() || head.synced_generation != self.generation() {
             self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
         }
@@ -60,8 +60,8 @@ impl<K: Resource> Scope<'_, K> {
         status
     }
 
-    /// The status after a reconcile without an observation: why, and the results of the last observation until they expire.
-    /// `stalled` says that a person has to act.
+    /// The status after a reconcile without an observation: the cause, and the results of the last observation until they
+    /// expire. `stalled` is true where a person has to act.
     pub fn unobserved(&self, synced: &ConditionState, stalled: bool) -> K::Status {
         let mut status = self.next_status();
         let head = status.as_mut();
@@ -84,8 +84,8 @@ impl<K: Resource> Scope<'_, K> {
         status
     }
 
-    /// Whether the cloud was not compared with this generation of the spec yet. In observe mode, any reconcile of this spec
-    /// compared it.
+    /// Whether no reconcile compared the cloud with this generation of the spec. In observe mode, each reconcile of this spec
+    /// compares it.
     fn spec_not_reached(&self, head: &StatusHead) -> bool {
         let ready = find(&head.conditions, condition_type::READY);
         let compared =
@@ -115,15 +115,14 @@ impl<K: Resource> Scope<'_, K> {
         }
     }
 
-    /// Whether `Ready` says something about this spec. `Ready` for another spec does not, nor does a True one before the spec
-    /// is reached.
+    /// Whether `Ready` is about this spec. `Ready` for another spec is not, nor is `Ready=True` before the spec is reached.
     fn ready_is_about_spec(&self, head: &StatusHead, behind: bool) -> bool {
         find(&head.conditions, condition_type::READY).is_some_and(|it| {
             !behind || (it.status != Truth::True.as_str() && it.observed_generation == self.generation())
         })
     }
 
-    /// The work that the last observation found in progress. The duration of a failover counts through an outage.
+    /// The work that the last observation found in progress. The duration of a failover includes an outage.
     fn work_in_progress(&self, head: &StatusHead, behind: bool) -> Option<(&'static str, &'static str)> {
         let working = find(&head.conditions, condition_type::RECONCILING).map(|it| it.reason.as_str());
         match working {
@@ -145,12 +144,12 @@ impl<K: Resource> Scope<'_, K> {
         }
     }
 
-    /// A difference that observe mode found and that nothing corrects: it lasts until its evidence expires.
+    /// A difference that observe mode found and does not correct. It lasts until its evidence expires.
     fn lasting_difference(&self, head: &StatusHead) -> Option<String> {
         let found = find(&head.conditions, condition_type::STALLED)?;
-        let counts = self.observe_only() && self.evidence_recent && !self.deleting();
+        let lasts = self.observe_only() && self.evidence_recent && !self.deleting();
         let same = found.reason == synced::OBSERVE_ONLY && found.observed_generation == self.generation();
-        (counts && same).then(|| found.message.clone())
+        (lasts && same).then(|| found.message.clone())
     }
 
     /// The status before this reconcile, for this generation. A requested reconcile forgets refusals.
@@ -163,8 +162,8 @@ impl<K: Resource> Scope<'_, K> {
         status
     }
 
-    /// The status after a reconcile that acted: the kind's report, and what shared code concludes from it. `Ready` is True only
-    /// while neither work is in progress nor a person has to act, so that it agrees with kstatus.
+    /// The status after a reconcile that acted: the kind's report, and the conclusions of shared code. `Ready` is True only
+    /// while no work is in progress and no person has to act, so that it agrees with kstatus.
     pub fn concluded(&self, report: Report<K>, ran: &Ran<'_, K>) -> K::Status {
         let Report { mut status, ready, synced, unread, .. } = report;
         let head = status.as_mut();
@@ -191,7 +190,7 @@ impl<K: Resource> Scope<'_, K> {
         stalled: bool,
     ) {
         let refused = stalled || verdict.refuses();
-        // In observe mode nothing corrects a difference; work in progress ends by itself.
+        // In observe mode the operator does not correct a difference. Work in progress ends without it.
         let observed = self.observe_only() && !refused && ready.truth == Truth::False;
         let lasts = ready.reason == ready::NOT_READY;
         let found = ready.message.clone();
@@ -221,7 +220,7 @@ impl<K: Resource> Scope<'_, K> {
         let verdict = &ran.decision.verdict;
         let state = match (failed, verdict) {
             (Some(error), _) if self.deleting() => ConditionState::no(synced::DELETION_BLOCKED, error.to_string()),
-            // A refusal by the operator tells a person more than a conflict that passes.
+            // A refusal by the operator is more useful than a conflict that passes.
             (Some(Error { class: Class::Conflict, .. }) | None, Verdict::Refused { reason, message }) => {
                 ConditionState::no(reason, message.clone())
             }
@@ -236,7 +235,7 @@ impl<K: Resource> Scope<'_, K> {
 
     fn synced_by_verdict(&self, head: &StatusHead, verdict: &Verdict) -> ConditionState {
         let fields: Vec<_> = head.drift.iter().map(|it| it.field.clone()).collect();
-        let fields = listed(&fields);
+        let fields = join_limited(&fields);
         let noun = K::DESCRIPTOR.noun;
         if self.observe_only() && !self.deleting() {
             return match head.drift.is_empty() {

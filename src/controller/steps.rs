@@ -8,10 +8,10 @@ use tracing::Instrument;
 
 use crate::cloud::error::{Class, Error};
 
-/// No further step begins after this time: other objects need the worker. The next reconcile continues.
+/// Maximum time after which no further step begins: other objects need the worker. The next reconcile continues.
 pub const STEPS_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// One call that changes the cloud, with every detail it needs. It may be repeated.
+/// One call that changes the cloud, with every detail that it needs. It is safe to repeat.
 pub trait Step: Clone + Debug + PartialEq + Send + Sync {
     /// The cloud's APIs that the step calls.
     type Cloud: Send + Sync;
@@ -27,12 +27,12 @@ pub trait Step: Clone + Debug + PartialEq + Send + Sync {
     /// Whether the step concerns one part of the cloud side only, so that its refusal stops no other step.
     fn stands_alone(&self) -> bool;
 
-    /// Whether the step runs although another one failed.
+    /// Whether the step runs although another step failed.
     fn runs_always(&self) -> bool {
         false
     }
 
-    /// Whether a failure of the step counts only where no other step failed, and says nothing about the spec.
+    /// Whether a failure of the step counts only where no other step failed. It proves nothing about the spec.
     fn is_secondary(&self) -> bool {
         false
     }
@@ -41,20 +41,18 @@ pub trait Step: Clone + Debug + PartialEq + Send + Sync {
 /// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<E> {
-    /// The cloud accepted it.
+    /// The cloud accepted the call.
     Done(E),
-    /// It failed.
+    /// The call failed.
     Failed(Error),
-    /// It was not tried: an earlier step failed, or time ran out.
+    /// The operator did not try it: an earlier step failed, or time ran out.
     Skipped,
 }
 
 /// A step and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Acted<S: Step> {
-    /// The step.
     pub step: S,
-    /// Its outcome.
     pub outcome: Outcome<S::Effect>,
 }
 
@@ -76,7 +74,7 @@ impl<S: Step> Acted<S> {
     }
 }
 
-/// Runs the steps until one fails in a way that concerns the others too.
+/// Runs the steps until one fails with an error that stops the others.
 pub async fn act<S: Step>(cloud: &S::Cloud, steps: &[S]) -> Vec<Acted<S>> {
     let mut acted = Vec::with_capacity(steps.len());
     let (mut stopped, started) = (false, Instant::now());

@@ -52,11 +52,11 @@ pub enum Verdict {
     InSync,
     /// The steps continue the work.
     Acting(Work),
-    /// Nothing to do before the cloud changes by itself.
+    /// The operator does nothing until the cloud changes.
     Waiting {
         /// The work in progress.
         work: Work,
-        /// What the operator waits for.
+        /// The change that the operator waits for.
         on: String,
     },
     /// A person has to act.
@@ -66,9 +66,9 @@ pub enum Verdict {
         /// Outcome, cause and remedy.
         message: String,
     },
-    /// The deletion is complete: shared code removes the finalizer, and runs none of the decision's steps.
+    /// The deletion is complete. Shared code removes the finalizer, and runs no step of the decision.
     Released {
-        /// What stays in the cloud, and why.
+        /// The note on a cloud side that stays: what, and why.
         left: Option<String>,
     },
 }

@@ -1,5 +1,7 @@
 //! The driver of production code works as a process on a real clock would.
 
+#![allow(dead_code, reason = "the decision suites use the rest of the support")]
+
 #[path = "../support/faults.rs"]
 mod faults;
 #[path = "../support/store.rs"]

@@ -4,7 +4,7 @@ use disaster_recovery_operator::api::DRILL_ANNOTATION;
 use disaster_recovery_operator::api::condition::condition_type;
 use disaster_recovery_operator::api::disk_replica_group::{DrillResult, DrillRun};
 use disaster_recovery_operator::cloud::error::Class;
-use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Step, Verdict, due_at};
+use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Step, Verdict, next_due};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn last(world: &World) -> Option<DrillRun> {
 
 /// When the first drill is due that was not begun.
 fn due(world: &World) -> Option<String> {
-    due_at(&world.object.spec, world.status.drills.as_ref()?).map(|it| it.to_string())
+    next_due(&world.object.spec, world.status.drills.as_ref()?).map(|it| it.to_string())
 }
 
 fn edit(world: &mut World, status: Option<DrillStatus>, fail_next: Option<bool>) {

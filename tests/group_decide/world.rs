@@ -251,7 +251,7 @@ impl World {
 
     fn drills(&mut self, group: &Lookup, direction: Direction) -> Option<Result<Vec<DrillView>, Error>> {
         let group = group.group()?;
-        self.scope(decide::matter).then(|| {
+        self.scope(decide::drills_needed).then(|| {
             let current = self.status.drills.as_ref().and_then(|it| it.current.clone());
             let site = current.as_ref().map_or(direction.standby(), |run| run.site);
             let mut found = self.drills_at(site, &group.replica_group_id)?;

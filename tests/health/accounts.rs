@@ -7,7 +7,7 @@ use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
-use disaster_recovery_operator::controller::account::status::{Found, Pass, status};
+use disaster_recovery_operator::controller::account::status::{ObservedCredentials, StatusInput, status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ fn refused(operation: ApiOperation, code: &str) -> Error {
     Error { class: Class::Denied, operation, code: code.into(), message, request_id }
 }
 
-fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
-    Ok(Found {
+fn found(key_health: KeyHealth) -> Result<ObservedCredentials, AccountError> {
+    Ok(ObservedCredentials {
         identity: "LTAI****0001".into(),
         expires: None,
         key_health: KeyHealth { judged: true, ..key_health },
@@ -33,23 +33,25 @@ fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
     })
 }
 
-fn good() -> Result<Found, AccountError> {
+fn good() -> Result<ObservedCredentials, AccountError> {
     found(KeyHealth::default())
 }
 
-fn bad(why: CredentialsError) -> Result<Found, AccountError> {
+fn bad(why: CredentialsError) -> Result<ObservedCredentials, AccountError> {
     Err(AccountError::credentials(Some("messaging/production"), why))
 }
 
-fn after(generation: i64, holders: Option<&[String]>, found: &Result<Found, AccountError>) -> Value {
+fn after(generation: i64, blocked_by: Option<&[String]>, found: &Result<ObservedCredentials, AccountError>) -> Value {
     let (old, now) = (AlibabaCloudAccountStatus::default(), Timestamp::UNIX_EPOCH);
     let used_by = UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 };
-    let pass = Pass { generation: Some(generation), holders, used_by, old: &old, now };
-    serde_json::to_value(status(&pass, found)).expect("JSON")
+    let input = StatusInput { generation: Some(generation), blocked_by, used_by, old: &old, now };
+    serde_json::to_value(status(&input, found)).expect("JSON")
 }
 
 pub(crate) fn states() -> Vec<Value> {
-    let state = |name: &str, found: &Result<Found, AccountError>| object(KIND, name, 1, spec(), after(1, None, found));
+    let state = |name: &str, found: &Result<ObservedCredentials, AccountError>| {
+        object(KIND, name, 1, spec(), after(1, None, found))
+    };
     let unreachable = || {
         CredentialsError::Unreachable(Error {
             class: Class::Unavailable,

@@ -318,7 +318,7 @@ impl World {
         }
         let paging = Paging::of_plans_or_items(Some(1), Some(10_000)).unwrap();
         let page = self.model.list_plans(REGION, &PlanFilter::default(), paging, self.now);
-        observe::pick(&binding, &ids, wire(&page.list)).unwrap()
+        observe::find_in_list(&binding, &ids, wire(&page.list)).unwrap()
     }
 
     /// What a pass would see.

@@ -1,9 +1,9 @@
-//! Why an object has nobody to sign its calls: plain values.
+//! The reasons why an object has no credentials. Plain values.
 
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::endpoint::EndpointError;
 
-/// Why an object has nobody to sign its calls.
+/// The reason why an object has no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// The namespace may not use the operator's own identity.
@@ -12,33 +12,31 @@ pub enum AccountError {
          (secretRef, or oidc with serviceAccountRef), or start the operator with --default-account-namespaces={namespace}"
     )]
     NotAllowed {
-        /// The namespace.
         namespace: String,
-        /// What it may not use.
+        /// The credentials that it may not use.
         what: &'static str,
     },
     /// The account does not exist.
     #[error("AlibabaCloudAccount {0} does not exist: create it, or correct spec.accountRef")]
     Missing(String),
-    /// Kubernetes does not give the account.
+    /// The account cannot be read from Kubernetes.
     #[error("AlibabaCloudAccount {0} cannot be read: {1}")]
     Unreadable(String, String),
-    /// The account names an endpoint that is not allowed. Nothing is sent for it.
+    /// The account names an endpoint that is not allowed. The operator sends no request for it.
     #[error("endpoint of {product} of AlibabaCloudAccount {account}: {why}")]
     Endpoint {
-        /// The account.
         account: String,
-        /// The product whose endpoint it is.
+        /// The product of the endpoint.
         product: &'static str,
-        /// Why it is refused.
+        /// The cause of the refusal.
         why: EndpointError,
     },
-    /// The source of the account's credentials gives none.
+    /// The source of the account's credentials issues none.
     #[error("{}{why}", of(.account.as_deref()))]
     Credentials {
-        /// The account; none, where it is the operator's own identity.
+        /// The account; `None` for the operator's own identity.
         account: Option<String>,
-        /// Why.
+        /// The cause.
         why: Box<CredentialsError>,
     },
 }
@@ -48,12 +46,12 @@ fn of(account: Option<&str>) -> String {
 }
 
 impl AccountError {
-    /// The source of an account's credentials, or of the operator's own, gives none.
+    /// The error of an account's credentials, or of the operator's own.
     pub fn credentials(account: Option<&str>, why: CredentialsError) -> Self {
         Self::Credentials { account: account.map(Into::into), why: Box::new(why) }
     }
 
-    /// What is wrong with the credentials, if it is that.
+    /// The error of the credentials, if they are the cause.
     pub fn why(&self) -> Option<&CredentialsError> {
         match self {
             Self::Credentials { why, .. } => Some(why),
@@ -61,7 +59,7 @@ impl AccountError {
         }
     }
 
-    /// Whether it may pass without anybody's doing.
+    /// Whether the cause may pass without an action of a person.
     pub fn passing(&self) -> bool {
         match self {
             Self::Unreadable(..) => true,

@@ -1,7 +1,8 @@
-//! Whose credentials, endpoints and budget an object uses: its account's, or the operator's own where the namespace may.
+//! Credentials, endpoints and rate limits of an object: those of its account, or the operator's own where its namespace may use
+//! them.
 //!
-//! Here is where tenants are kept apart. An account is looked for in the namespace of the object that names it, and whatever
-//! rests on the operator's own identity is refused outside of the namespaces that the installation allows.
+//! Tenants are kept apart here. An account is read in the namespace of the object that names it. Everything that rests on the
+//! operator's own identity is refused outside of the namespaces that the installation allows.
 
 mod error;
 mod source;
@@ -27,53 +28,68 @@ use crate::cloud::credentials::signer::Signer;
 use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
-use crate::cloud::rate_limit::Priority;
+use crate::cloud::rate_limit::{Priority, RateLimit};
 use crate::cloud::rocketmq::{self, RocketMq};
 use crate::cloud::sts::{self, RoleRequest, Sts};
 
-/// No account takes longer to read.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// Signals that wait for a slow listener; one that missed some is told by the next poll.
-const SIGNALS: usize = 1024;
-/// What EBS allows, calls a second and region (help page "api-ebs-2021-07-30-quota").
-const EBS_LIMIT: u32 = 40;
+/// Maximum time for reading an account from Kubernetes.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of triggers that wait for a slow receiver. The next poll makes up for those that it missed.
+const MAX_QUEUED_TRIGGERS: usize = 1024;
+/// Maximum rate of EBS calls in a region, 1/s (help page "api-ebs-2021-07-30-quota").
+const MAX_EBS_RATE: u32 = 40;
 
 /// Namespace and name.
 pub type Key = (String, String);
 
-/// What an account comes to: who signs, where calls go, and how many there may be.
+/// The credentials, endpoints and rate limit of an account.
 pub struct Account {
-    /// Its name; none, where it is the operator's own identity.
+    /// The account's name; `None` for the operator's own identity.
     name: Option<String>,
-    /// The keeper of its credentials.
-    pub identity: Arc<CredentialsCache>,
-    /// What they rest on, where a role is assumed with others, and what that gave last.
-    base: Option<(Arc<CredentialsCache>, Mutex<Option<Credentials>>)>,
+    /// The credentials that sign calls.
+    pub credentials: Arc<CredentialsCache>,
+    /// The credentials that assume the account's role, where it names one.
+    base: Option<BaseCredentials>,
     client: cloud::client::Client,
-    endpoints: Given,
+    endpoints: CustomEndpoints,
 }
 
-/// Endpoints in place of the public ones, and whether the account names them.
+/// Credentials that assume a role.
+struct BaseCredentials {
+    cache: Arc<CredentialsCache>,
+    /// The credentials of the last check.
+    last: Mutex<Option<Credentials>>,
+}
+
+/// An endpoint in place of the public one.
+#[derive(Clone, Debug)]
+struct CustomEndpoint {
+    url: String,
+    /// Whether the account names it, and not the command line.
+    from_account: bool,
+}
+
+/// The endpoints in place of the public ones.
 #[derive(Clone, Debug, Default)]
-struct Given {
-    rocketmq: Option<(String, bool)>,
-    ebs: Option<(String, bool)>,
+struct CustomEndpoints {
+    rocketmq: Option<CustomEndpoint>,
+    ebs: Option<CustomEndpoint>,
 }
 
 impl Account {
-    /// Looks at what the credentials rest on, which is asked only when they are renewed: tells what is wrong with it, and has
-    /// them renewed where it changed.
-    pub async fn look_at_base(&self, now: Timestamp) -> Option<CredentialsError> {
-        let (base, last) = self.base.as_ref()?;
-        let issued = match base.credentials(now).await {
+    /// Checks the credentials that assume the role, which are otherwise read only when the role's credentials are renewed.
+    /// Returns their error, and renews the role's credentials where they changed.
+    pub async fn check_base(&self, now: Timestamp) -> Option<CredentialsError> {
+        let BaseCredentials { cache, last } = self.base.as_ref()?;
+        let issued = match cache.credentials(now).await {
             Ok(issued) => issued,
             Err(error) => return Some(error),
         };
-        // Temporary ones change by themselves.
+        // Temporary credentials change without a rotation.
         if issued.expires.is_none() {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.as_ref().is_some_and(|last| !last.same(&issued.credentials)) {
-                self.identity.renew();
+                self.credentials.renew();
             }
             *last = Some(issued.credentials);
         }
@@ -81,39 +97,39 @@ impl Account {
     }
 }
 
-/// What one pass uses of an account.
+/// The part of an account that one reconcile uses.
 #[derive(Clone)]
 pub struct Access {
     client: cloud::client::Client,
     signer: Signer,
-    endpoints: Given,
+    endpoints: CustomEndpoints,
 }
 
 impl Access {
-    /// Who signs calls of a product, for people: the ARN of a role or the masked ID of a key, and the account's own endpoint
-    /// where it names one. Another one may see another cloud.
+    /// The identity that signs calls of a product, for people: the ARN of a role or the masked ID of a key. It includes the
+    /// account's own endpoint where the account names one: another endpoint may belong to another cloud.
     pub fn identity(&self, product: &str) -> String {
         let endpoint = if product == ebs::PRODUCT { &self.endpoints.ebs } else { &self.endpoints.rocketmq };
         match endpoint {
-            Some((endpoint, true)) => format!("{} at {endpoint}", self.signer.identity()),
-            Some((_, false)) | None => self.signer.identity(),
+            Some(CustomEndpoint { url, from_account: true }) => format!("{} at {url}", self.signer.identity()),
+            Some(CustomEndpoint { from_account: false, .. }) | None => self.signer.identity(),
         }
     }
 
     /// The RocketMQ API of a region.
     pub fn rocketmq(&self, region: &str, priority: Priority) -> RocketMq {
-        let given = self.endpoints.rocketmq.clone();
-        let endpoint = given.map_or_else(|| endpoint::rocketmq(region), |(endpoint, _)| endpoint);
+        let custom = self.endpoints.rocketmq.clone();
+        let endpoint = custom.map_or_else(|| endpoint::rocketmq(region), |it| it.url);
         let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
         let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
         RocketMq::new(self.client.clone(), Target { product, version, endpoint, region, signer, priority })
     }
 
-    /// The EBS API of the two regions of a group of disks, production and standby; they may be one.
+    /// The EBS API of the production and the standby region of a disk group. The two regions may be one.
     pub fn ebs(&self, regions: [&str; 2], priority: Priority) -> Ebs {
         let [production, standby] = regions.map(|region| {
-            let given = self.endpoints.ebs.clone();
-            let endpoint = given.map_or_else(|| endpoint::ebs(region), |(endpoint, _)| endpoint);
+            let custom = self.endpoints.ebs.clone();
+            let endpoint = custom.map_or_else(|| endpoint::ebs(region), |it| it.url);
             let (product, version) = (ebs::PRODUCT, ebs::VERSION);
             let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
             Target { product, version, endpoint, region, signer, priority }
@@ -122,8 +138,8 @@ impl Access {
     }
 }
 
-/// An account as it was built, and of what.
-struct Built {
+/// An account, with the object that it was built from.
+struct CachedAccount {
     uid: String,
     spec: AlibabaCloudAccountSpec,
     account: Arc<Account>,
@@ -134,59 +150,63 @@ pub struct Accounts {
     kubernetes: Client,
     cloud: cloud::client::Client,
     settings: Settings,
+    /// The operator's own identity.
     own: Arc<Account>,
-    built: Mutex<HashMap<Key, Built>>,
-    cache: OnceLock<Vec<Store<AlibabaCloudAccount>>>,
-    changed: broadcast::Sender<Key>,
-    usable: broadcast::Sender<Key>,
+    cached: Mutex<HashMap<Key, CachedAccount>>,
+    stores: OnceLock<Vec<Store<AlibabaCloudAccount>>>,
+    triggers: broadcast::Sender<Key>,
+    user_triggers: broadcast::Sender<Key>,
 }
 
 impl Accounts {
-    /// Knows the operator's own identity only, and asks nobody for anything yet.
+    /// Creates the operator's own account. Sends no request.
     pub fn new(kubernetes: Client, cloud: cloud::client::Client, settings: Settings) -> Self {
         let installation = Installation { kubernetes: &kubernetes, cloud: &cloud, settings: &settings };
-        let identity = Arc::new(source::own(&installation));
-        let flag = |flag: &Option<String>| flag.clone().map(|endpoint| (endpoint, false));
-        let endpoints = Given { rocketmq: flag(&settings.rocketmq_endpoint), ebs: flag(&settings.ebs_endpoint) };
-        let own = Arc::new(Account { name: None, identity, base: None, client: cloud.clone(), endpoints });
-        let (changed, usable) = (broadcast::Sender::new(SIGNALS), broadcast::Sender::new(SIGNALS));
-        let (built, cache) = (Mutex::default(), OnceLock::new());
-        Self { kubernetes, cloud, settings, own, built, cache, changed, usable }
+        let endpoints = CustomEndpoints {
+            rocketmq: configured(settings.rocketmq_endpoint.as_ref()),
+            ebs: configured(settings.ebs_endpoint.as_ref()),
+        };
+        let credentials = Arc::new(source::operator_credentials(&installation));
+        let own = Arc::new(Account { name: None, credentials, base: None, client: cloud.clone(), endpoints });
+        let triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
+        let user_triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
+        let (cached, stores) = (Mutex::default(), OnceLock::new());
+        Self { kubernetes, cloud, settings, own, cached, stores, triggers, user_triggers }
     }
 
-    /// Where accounts are looked up before Kubernetes is asked.
-    pub fn look_up_in(&self, cache: Vec<Store<AlibabaCloudAccount>>) {
+    /// Sets the stores in which accounts are looked up before a request to Kubernetes.
+    pub fn set_stores(&self, stores: Vec<Store<AlibabaCloudAccount>>) {
         // Set once, when the controllers start.
-        self.cache.set(cache).unwrap_or_default();
+        self.stores.set(stores).unwrap_or_default();
     }
 
-    /// Accounts that are to be looked at again: their use or what is known of their key changed.
-    pub fn changed(&self) -> broadcast::Receiver<Key> {
-        self.changed.subscribe()
+    /// The accounts to reconcile: their users or the health of their key changed.
+    pub fn triggers(&self) -> broadcast::Receiver<Key> {
+        self.triggers.subscribe()
     }
 
-    /// Says that an account is to be looked at again.
-    pub fn look_at(&self, key: Key) {
-        // Nobody listens before the controllers run.
-        self.changed.send(key).unwrap_or_default();
+    /// Triggers a reconcile of an account.
+    pub fn trigger(&self, key: Key) {
+        // Without a receiver, before the controllers run, the trigger is dropped.
+        self.triggers.send(key).unwrap_or_default();
     }
 
-    /// Accounts whose users are to be looked at again.
-    pub fn usable(&self) -> broadcast::Receiver<Key> {
-        self.usable.subscribe()
+    /// The accounts whose users are to be reconciled.
+    pub fn user_triggers(&self) -> broadcast::Receiver<Key> {
+        self.user_triggers.subscribe()
     }
 
-    /// Says that the users of an account are to be looked at again.
-    pub fn wake_users_of(&self, key: Key) {
-        self.usable.send(key).unwrap_or_default();
+    /// Triggers a reconcile of every object that uses an account.
+    pub fn trigger_users(&self, key: Key) {
+        self.user_triggers.send(key).unwrap_or_default();
     }
 
-    /// Drops an account that is gone, and with it its credentials.
+    /// Drops a deleted account and its credentials.
     pub fn forget(&self, key: &Key) {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// What an object of a namespace uses that names this account, or none.
+    /// The access of an object in a namespace: through the account that it names, or as the operator itself.
     pub async fn access(&self, namespace: &str, name: Option<&str>) -> Result<Access, AccountError> {
         let account = match name {
             None if !self.settings.may_use_own_identity(namespace) => {
@@ -194,93 +214,72 @@ impl Accounts {
                 return Err(AccountError::NotAllowed { namespace, what });
             }
             None => self.own.clone(),
-            Some(name) => self.of(&*self.find(namespace, name).await?)?,
+            Some(name) => self.account(&*self.read(namespace, name).await?)?,
         };
-        let signer = Signer::of(&account.identity, self.cloud.clock().now()).await;
-        let named = |why| AccountError::credentials(account.name.as_deref(), why);
-        let Account { client, endpoints, .. } = &*account;
-        Ok(Access { client: client.clone(), signer: signer.map_err(named)?, endpoints: endpoints.clone() })
+        let signer = Signer::of(&account.credentials, self.cloud.clock().now()).await;
+        let signer = signer.map_err(|why| AccountError::credentials(account.name.as_deref(), why))?;
+        Ok(Access { client: account.client.clone(), signer, endpoints: account.endpoints.clone() })
     }
 
-    async fn find(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {
+    async fn read(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {
         let reference = ObjectRef::new(name).within(namespace);
-        let mut caches = self.cache.get().into_iter().flatten();
-        if let Some(found) = caches.find_map(|cache| cache.get(&reference)) {
+        let mut stores = self.stores.get().into_iter().flatten();
+        if let Some(found) = stores.find_map(|store| store.get(&reference)) {
             return Ok(found);
         }
-        // Perhaps too new for the cache, or without the labels that this operator watches.
-        let full = format!("{namespace}/{name}");
+        // The account may be too new for the cache, or lack the labels that this operator watches.
+        let full_name = format!("{namespace}/{name}");
         let accounts: Api<AlibabaCloudAccount> = Api::namespaced(self.kubernetes.clone(), namespace);
-        match tokio::time::timeout(READ_DEADLINE, accounts.get_opt(name)).await {
+        match tokio::time::timeout(READ_TIMEOUT, accounts.get_opt(name)).await {
             Ok(Ok(Some(account))) => Ok(Arc::new(account)),
-            Ok(Ok(None)) => Err(AccountError::Missing(full)),
-            Ok(Err(kube::Error::Api(status))) => Err(AccountError::Unreadable(full, status.message.clone())),
-            Ok(Err(_)) | Err(_) => Err(AccountError::Unreadable(full, "the Kubernetes API did not answer".into())),
+            Ok(Ok(None)) => Err(AccountError::Missing(full_name)),
+            Ok(Err(kube::Error::Api(status))) => Err(AccountError::Unreadable(full_name, status.message.clone())),
+            Ok(Err(_)) | Err(_) => Err(AccountError::Unreadable(full_name, "the Kubernetes API did not answer".into())),
         }
     }
 
-    /// The account of an object: the one that was built before, as long as it is the same object with the same spec.
-    pub fn of(&self, object: &AlibabaCloudAccount) -> Result<Arc<Account>, AccountError> {
+    /// The account of an object. It is built again when the object or its spec is another one.
+    pub fn account(&self, object: &AlibabaCloudAccount) -> Result<Arc<Account>, AccountError> {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let uid = object.uid().unwrap_or_default();
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = built.get(&key)
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = cached.get(&key)
             && known.uid == uid
             && known.spec == object.spec
         {
             return Ok(known.account.clone());
         }
-        // What was good for another spec must not be used for this one, but for what has nothing to do with who signs.
+        // Credentials for another spec must not be used for this one, unless the two specs have the same credentials.
         let mut account = self.build(&key, &object.spec)?;
-        let former = built.remove(&key).filter(|it| it.uid == uid && source::same(&it.spec, &object.spec));
-        if let Some(Built { account: former, .. }) = former
+        let former = cached.remove(&key).filter(|it| it.uid == uid && source::same_credentials(&it.spec, &object.spec));
+        if let Some(CachedAccount { account: former, .. }) = former
             && let Some(former) = Arc::into_inner(former)
         {
-            (account.identity, account.base) = (former.identity, former.base);
+            (account.credentials, account.base) = (former.credentials, former.base);
         }
         let account = Arc::new(account);
-        built.insert(key, Built { uid, spec: object.spec.clone(), account: account.clone() });
+        cached.insert(key, CachedAccount { uid, spec: object.spec.clone(), account: account.clone() });
         Ok(account)
     }
 
     fn build(&self, key: &Key, spec: &AlibabaCloudAccountSpec) -> Result<Account, AccountError> {
         let (namespace, name) = key;
-        let full = format!("{namespace}/{name}");
+        let full_name = format!("{namespace}/{name}");
         let settings = &self.settings;
-        let given = spec.endpoints.as_ref();
-        let endpoint = |product: &'static str, given: Option<&String>, flag: &Option<String>| match given {
-            None => Ok(flag.clone().map(|endpoint| (endpoint, false))),
-            Some(text) => settings.allowed_endpoints.check(product, text).map(|it| Some((it, true))).map_err(|why| {
-                let account = full.clone();
-                AccountError::Endpoint { account, product, why }
-            }),
+        let urls = spec.endpoints.clone().unwrap_or_default();
+        let endpoints = CustomEndpoints {
+            rocketmq: self.endpoint(&full_name, rocketmq::PRODUCT, urls.rocketmq, &settings.rocketmq_endpoint)?,
+            ebs: self.endpoint(&full_name, ebs::PRODUCT, urls.ebs, &settings.ebs_endpoint)?,
         };
-        let rocketmq =
-            endpoint(rocketmq::PRODUCT, given.and_then(|it| it.rocketmq.as_ref()), &settings.rocketmq_endpoint)?;
-        let ebs = endpoint(ebs::PRODUCT, given.and_then(|it| it.ebs.as_ref()), &settings.ebs_endpoint)?;
-        let sts = endpoint(sts::PRODUCT, given.and_then(|it| it.sts.as_ref()), &settings.sts_endpoint)?;
-        let budget = match &spec.budget {
-            None => self.cloud.rate_limit().for_owner(&full),
-            Some(budget) => {
-                let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
-                self.cloud
-                    .rate_limit()
-                    .for_owner(&full)
-                    .with_single_rate(rate)
-                    .with_rate(ebs::PRODUCT, rate.min(EBS_LIMIT))
-            }
-        };
-        let client = self.cloud.clone().with_rate_limit(Arc::new(budget));
-        let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |(endpoint, _)| endpoint);
+        let sts = self.endpoint(&full_name, sts::PRODUCT, urls.sts, &settings.sts_endpoint)?;
+        let client = self.cloud.clone().with_rate_limit(Arc::new(self.rate_limit(&full_name, spec)));
+        let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |it| it.url);
         let sts = Sts::new(client.clone(), sts);
-        let (changed, told) = (self.changed.clone(), key.clone());
-        let on_change: OnChange = Arc::new(move || {
-            changed.send(told.clone()).unwrap_or_default();
-        });
+        let on_change = self.trigger_on_change(key);
         let installation = Installation { kubernetes: &self.kubernetes, cloud: &client, settings };
-        let base = source::of(&installation, namespace, &full, &spec.credentials, &sts, &on_change)?;
+        let base = source::credentials(&installation, namespace, &full_name, &spec.credentials, &sts, &on_change)?;
         let base = Arc::new(base);
-        let (identity, base) = match &spec.assume_role {
+        let (credentials, base) = match &spec.assume_role {
             None => (base, None),
             Some(role) => {
                 let request = RoleRequest {
@@ -289,11 +288,50 @@ impl Accounts {
                     session_name: session_name(role.session_name.as_ref()),
                 };
                 let provider = assume_role::of(sts, base.clone(), request);
-                let identity = CredentialsCache::renewed(provider, settings.retry_interval, on_change);
-                (Arc::new(identity), Some((base, Mutex::default())))
+                let credentials = CredentialsCache::renewed(provider, settings.retry_interval, on_change);
+                (Arc::new(credentials), Some(BaseCredentials { cache: base, last: Mutex::default() }))
             }
         };
-        let endpoints = Given { rocketmq, ebs };
-        Ok(Account { name: Some(full), identity, base, client, endpoints })
+        Ok(Account { name: Some(full_name), credentials, base, client, endpoints })
     }
+
+    /// The endpoint that an account names, if it is allowed; else the one of the command line.
+    fn endpoint(
+        &self,
+        account: &str,
+        product: &'static str,
+        named: Option<String>,
+        flag: &Option<String>,
+    ) -> Result<Option<CustomEndpoint>, AccountError> {
+        let Some(named) = named else { return Ok(configured(flag.as_ref())) };
+        match self.settings.allowed_endpoints.check(product, &named) {
+            Ok(url) => Ok(Some(CustomEndpoint { url, from_account: true })),
+            Err(why) => Err(AccountError::Endpoint { account: account.to_owned(), product, why }),
+        }
+    }
+
+    /// The rate limit of an account: the one that its spec sets, else the operator's.
+    fn rate_limit(&self, account: &str, spec: &AlibabaCloudAccountSpec) -> RateLimit {
+        let limit = self.cloud.rate_limit().for_owner(account);
+        match &spec.budget {
+            None => limit,
+            Some(budget) => {
+                let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
+                limit.with_single_rate(rate).with_rate(ebs::PRODUCT, rate.min(MAX_EBS_RATE))
+            }
+        }
+    }
+
+    /// Triggers a reconcile of the account when its credentials change.
+    fn trigger_on_change(&self, key: &Key) -> OnChange {
+        let (triggers, key) = (self.triggers.clone(), key.clone());
+        Arc::new(move || {
+            triggers.send(key.clone()).unwrap_or_default();
+        })
+    }
+}
+
+/// The endpoint of a command-line flag.
+fn configured(flag: Option<&String>) -> Option<CustomEndpoint> {
+    flag.map(|url| CustomEndpoint { url: url.clone(), from_account: false })
 }

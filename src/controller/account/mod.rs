@@ -1,5 +1,5 @@
-//! The kind `AlibabaCloudAccount`: says whether there are credentials that the cloud takes, keeps them fresh, and keeps the
-//! object while others use it. At rest it asks the cloud for nothing.
+//! The kind `AlibabaCloudAccount`: reports whether the account has credentials that the cloud accepts, renews them, and keeps
+//! the object while other objects use it. An account at rest sends no request to the cloud.
 
 pub mod status;
 pub mod users;
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use self::status::{Found, Pass};
-use self::users::Users;
+use self::status::{ObservedCredentials, StatusInput};
+use self::users::AccountUsers;
 use super::access::{AccountError, Key};
 use super::object::ObjectHandle;
 use super::resource::Object;
@@ -28,90 +28,98 @@ impl Object for AlibabaCloudAccount {
     const FINALIZER: &'static str = IN_USE_FINALIZER;
 }
 
-/// One pass over one account.
+/// Reconciles one account.
 pub(super) async fn reconcile(
     object: Arc<AlibabaCloudAccount>,
     ctx: Arc<Context>,
-    users: Arc<Users>,
+    users: Arc<AccountUsers>,
 ) -> Result<Action, Error> {
-    let mut session = ObjectHandle::new(&ctx, object);
-    let next = pass(&mut session, &users).await?;
-    Ok(ctx.requeue(&session.key(), ctx.settings.poll_interval, &next))
+    let mut handle = ObjectHandle::new(&ctx, object);
+    let requeue = run(&mut handle, &users).await?;
+    Ok(ctx.requeue(&handle.key(), ctx.settings.poll_interval, &requeue))
 }
 
-async fn pass(session: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Users) -> Result<Requeue, Error> {
-    let (namespace, name) = (session.object.namespace().unwrap_or_default(), session.object.name_any());
+async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &AccountUsers) -> Result<Requeue, Error> {
+    let (namespace, name) = (handle.object.namespace().unwrap_or_default(), handle.object.name_any());
     let key: Key = (namespace, name);
-    let deleting = session.deleting();
-    if deleting && !session.has_finalizer() {
-        return Ok(gone(session));
+    let deleting = handle.deleting();
+    if deleting && !handle.has_finalizer() {
+        return Ok(gone(handle));
     }
-    let holders = match deleting {
-        true => users.holders(&session.ctx.client, &key).await?,
+    let blocked_by = match deleting {
+        true => users.list(&handle.ctx.client, &key).await?,
         false => vec![],
     };
-    if deleting && holders.is_empty() {
-        session.remove_finalizer().await?;
-        return Ok(gone(session));
+    if deleting && blocked_by.is_empty() {
+        handle.remove_finalizer().await?;
+        return Ok(gone(handle));
     }
-    if !deleting && !session.has_finalizer() {
-        session.add_finalizer().await?;
+    if !deleting && !handle.has_finalizer() {
+        handle.add_finalizer().await?;
     }
-    let found = find(session, &key).await;
-    let old = session.object.status.clone().unwrap_or_default();
-    // Counts that are too low for a moment would be written, and taken back.
-    let used_by = if users.known().await { users.count(&key) } else { old.used_by.clone().unwrap_or_default() };
-    let pass = Pass {
-        generation: session.object.metadata.generation,
-        holders: deleting.then_some(holders.as_slice()),
+    let observed = observe_credentials(handle, &key).await;
+    let old = handle.object.status.clone().unwrap_or_default();
+    // Caches that are not filled would give a count that is too low, and a second write of status.
+    let used_by = match users.wait_until_filled().await {
+        true => users.count(&key),
+        false => old.used_by.clone().unwrap_or_default(),
+    };
+    let input = StatusInput {
+        generation: handle.object.metadata.generation,
+        blocked_by: deleting.then_some(blocked_by.as_slice()),
         used_by,
         old: &old,
-        now: Timestamp::now(),
+        now: handle.ctx.clock.now(),
     };
-    let new = status::status(&pass, &found);
+    let new = status::status(&input, &observed);
     if new != old {
-        session.write_status(new.clone()).await?;
+        handle.write_status(new.clone()).await?;
     }
-    let metrics = &session.ctx.metrics;
+    let metrics = &handle.ctx.metrics;
     metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
     metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
-    if status::wakes(&old, &new) {
-        session.ctx.accounts.wake_users_of(key);
+    if status::triggers_users(&old, &new) {
+        handle.ctx.accounts.trigger_users(key);
     }
-    for told in status::events(&old, &new) {
-        session.publish(&told).await;
+    for record in status::events(&old, &new) {
+        handle.publish(&record).await;
     }
-    Ok(next(&found, session.ctx.settings.retry_interval))
+    Ok(requeue(&observed, handle.ctx.clock.now(), handle.ctx.settings.retry_interval))
 }
 
-fn gone(session: &ObjectHandle<'_, AlibabaCloudAccount>) -> Requeue {
-    session.forget();
+fn gone(handle: &ObjectHandle<'_, AlibabaCloudAccount>) -> Requeue {
+    handle.forget();
     Requeue::AwaitChange
 }
 
-/// What is known of the account's credentials, renewed where they are due.
-async fn find(session: &ObjectHandle<'_, AlibabaCloudAccount>, key: &Key) -> Result<Found, AccountError> {
-    let account = session.ctx.accounts.of(&session.object)?;
-    let missing = account.look_at_base(Timestamp::now()).await;
-    let issued = account.identity.credentials(Timestamp::now()).await;
-    let full = format!("{}/{}", key.0, key.1);
-    let issued = issued.map_err(|why| AccountError::credentials(Some(&full), why))?;
-    let key_health = account.identity.health(Some(&issued.credentials), Timestamp::now());
-    // What a person has to mend goes before what passes.
-    let failing = missing.filter(|it| !it.passing()).or(key_health.failing);
+/// The account's credentials, renewed where they are due, and the health of their key.
+async fn observe_credentials(
+    handle: &ObjectHandle<'_, AlibabaCloudAccount>,
+    key: &Key,
+) -> Result<ObservedCredentials, AccountError> {
+    let now = handle.ctx.clock.now();
+    let account = handle.ctx.accounts.account(&handle.object)?;
+    let base_error = account.check_base(now).await;
+    let issued = account.credentials.credentials(now).await;
+    let full_name = format!("{}/{}", key.0, key.1);
+    let issued = issued.map_err(|why| AccountError::credentials(Some(&full_name), why))?;
+    let key_health = account.credentials.health(Some(&issued.credentials), now);
+    // An error that a person has to resolve goes before one that passes.
+    let failing = base_error.filter(|it| !it.passing()).or(key_health.failing);
     let key_health = KeyHealth { failing, ..key_health };
-    Ok(Found { identity: issued.identity, expires: issued.expires, key_health, due: account.identity.due() })
+    let due = account.credentials.due();
+    Ok(ObservedCredentials { identity: issued.identity, expires: issued.expires, key_health, due })
 }
 
-/// When to look again.
-fn next(found: &Result<Found, AccountError>, pause: Duration) -> Requeue {
-    match found {
-        Ok(Found { due: Some(due), .. }) => {
-            // What is overdue is being renewed by another, or was tried a moment ago.
-            let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            Requeue::PollWithin(left.max(pause))
+/// When to reconcile again.
+fn requeue(observed: &Result<ObservedCredentials, AccountError>, now: Timestamp, retry_interval: Duration) -> Requeue {
+    match observed {
+        Ok(ObservedCredentials { due: Some(due), .. }) => {
+            // An overdue renewal is in progress elsewhere, or failed a moment ago.
+            let left = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+            Requeue::PollWithin(left.max(retry_interval))
         }
-        Ok(Found { due: None, .. }) => Requeue::Poll,
+        Ok(ObservedCredentials { due: None, .. }) => Requeue::Poll,
         Err(error) if matches!(error.why(), Some(CredentialsError::Refused(_))) => Requeue::Retry(Class::Denied),
         Err(error) if error.passing() => Requeue::Retry(Class::Unavailable),
         Err(_) => Requeue::Poll,

@@ -1,4 +1,4 @@
-//! What the status of an account says, and which events tell of its changes. Pure.
+//! The status of an account, and the events of its changes. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,31 +10,31 @@ use crate::cloud::credentials::CredentialsError;
 use crate::cloud::credentials::cache::KeyHealth;
 use crate::cloud::error::Error;
 use crate::controller::access::AccountError;
-use crate::controller::conditions::listed;
+use crate::controller::conditions::join_limited;
 use crate::controller::conditions::{self, ConditionState, Truth};
 use crate::controller::events::EventRecord;
 
-/// Credentials that were found.
+/// The observed credentials of an account.
 #[derive(Clone, Debug)]
-pub struct Found {
-    /// Who signs, for people.
+pub struct ObservedCredentials {
+    /// The identity that signs, for people.
     pub identity: String,
-    /// When they end.
+    /// The time when they expire.
     pub expires: Option<Timestamp>,
-    /// What is known of how the cloud takes them.
+    /// Whether the cloud accepts them, as far as is known.
     pub key_health: KeyHealth,
-    /// When they are to be renewed.
+    /// The time when they are due to be renewed.
     pub due: Option<Timestamp>,
 }
 
-/// The object of a pass.
+/// The object and its users in one reconcile.
 #[derive(Clone, Debug)]
-pub struct Pass<'a> {
+pub struct StatusInput<'a> {
     /// The generation of the spec.
     pub generation: Option<i64>,
-    /// Who still uses an account that is being deleted.
-    pub holders: Option<&'a [String]>,
-    /// How many use it.
+    /// The users that block the deletion of the account; `None` while it is not being deleted.
+    pub blocked_by: Option<&'a [String]>,
+    /// The number of users.
     pub used_by: UsedBy,
     /// The status before.
     pub old: &'a AlibabaCloudAccountStatus,
@@ -42,84 +42,94 @@ pub struct Pass<'a> {
     pub now: Timestamp,
 }
 
-/// The status after the pass.
-pub fn status(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> AlibabaCloudAccountStatus {
-    let mut conditions = pass.old.conditions.clone();
-    let (statement, stalled) = unjudged(pass, found).unwrap_or_else(|| readiness(found));
-    let mut set = |kind, statement| conditions::set(&mut conditions, kind, statement, pass.generation, pass.now);
-    let shown = match pass.holders {
-        Some(holders) => {
-            let text = format!("the account is kept while it is in use by {}: delete them first", listed(holders));
-            let more = if statement.truth == Truth::True { String::new() } else { format!("; {}", statement.message) };
+/// The status after a reconcile.
+pub fn status(
+    input: &StatusInput<'_>,
+    observed: &Result<ObservedCredentials, AccountError>,
+) -> AlibabaCloudAccountStatus {
+    let mut conditions = input.old.conditions.clone();
+    let (state, stalled) = unjudged(input, observed).unwrap_or_else(|| readiness(observed));
+    let mut set = |kind, state| conditions::set(&mut conditions, kind, state, input.generation, input.now);
+    let ready = match input.blocked_by {
+        Some(users) => {
+            let text = format!("the account is kept while it is in use by {}: delete them first", join_limited(users));
+            let more = if state.truth == Truth::True { String::new() } else { format!("; {}", state.message) };
             ConditionState::no(ready::DELETING, format!("{text}{more}"))
         }
-        None => statement.clone(),
+        None => state.clone(),
     };
-    set(condition_type::READY, shown);
-    // kstatus: these are there only while they are true.
-    let waits = statement.truth != Truth::True && !stalled;
-    for (kind, holds) in [(condition_type::STALLED, stalled), (condition_type::RECONCILING, waits)] {
+    set(condition_type::READY, ready);
+    // kstatus expects these only while they are True.
+    let reconciling = state.truth != Truth::True && !stalled;
+    for (kind, holds) in [(condition_type::STALLED, stalled), (condition_type::RECONCILING, reconciling)] {
         match holds {
             true => conditions::set(
                 &mut conditions,
                 kind,
-                ConditionState::yes(statement.reason, statement.message.clone()),
-                pass.generation,
-                pass.now,
+                ConditionState::yes(state.reason, state.message.clone()),
+                input.generation,
+                input.now,
             ),
             false => conditions::remove(&mut conditions, kind),
         }
     }
-    let found = found.as_ref().ok();
+    let observed = observed.as_ref().ok();
     AlibabaCloudAccountStatus {
-        observed_generation: pass.generation,
-        identity: found.map(|found| found.identity.clone()),
-        expiration: found.and_then(|found| found.expires).map(|at| Time(conditions::seconds(at))),
-        used_by: Some(pass.used_by.clone()),
+        observed_generation: input.generation,
+        identity: observed.map(|it| it.identity.clone()),
+        expiration: observed.and_then(|it| it.expires).map(|at| Time(conditions::seconds(at))),
+        used_by: Some(input.used_by.clone()),
         conditions,
     }
 }
 
-/// Whether there are credentials that the cloud takes, and whether a person has to act where there are none.
-fn readiness(found: &Result<Found, AccountError>) -> (ConditionState, bool) {
-    match found {
+/// `Ready` by the observed credentials, and whether a person has to act.
+fn readiness(observed: &Result<ObservedCredentials, AccountError>) -> (ConditionState, bool) {
+    match observed {
         Err(error) => (
             ConditionState { truth: truth(error), reason: reason(error), message: error.to_string() },
             !error.passing(),
         ),
-        Ok(Found { key_health: KeyHealth { refused: Some(error), .. }, .. }) => {
+        Ok(ObservedCredentials { key_health: KeyHealth { refused: Some(error), .. }, .. }) => {
             (ConditionState::no(refusal(error), format!("the cloud refuses the access key: {error}")), true)
         }
-        // An outage is not worth a word while the credentials are good; that somebody took the role away is.
-        Ok(Found { identity, key_health: KeyHealth { failing: Some(why), .. }, .. }) if !why.passing() => {
+        // An outage is not reported while the credentials are good. A refusal of the role is.
+        Ok(ObservedCredentials { identity, key_health: KeyHealth { failing: Some(why), .. }, .. })
+            if !why.passing() =>
+        {
             let text = format!("calls are signed as {identity} until that expires; it cannot be renewed: {why}");
             (ConditionState::yes(account::NOT_RENEWED, text), false)
         }
-        Ok(Found { identity, .. }) => {
+        Ok(ObservedCredentials { identity, .. }) => {
             (ConditionState::yes(ready::AVAILABLE, format!("calls are signed as {identity}")), false)
         }
     }
 }
 
-/// Reasons by what the cloud said of calls.
-const TOLD_BY_CALLS: [&str; 3] = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
+/// The reasons that the answers to calls give.
+const REASONS_BY_CALLS: [&str; 3] = [account::ACCESS_KEY_REFUSED, account::CLOCK_SKEW, account::EXPIRED];
 
-/// What was known of a key before this process began, until a call tells: a restart makes no key good.
-fn unjudged(pass: &Pass<'_>, found: &Result<Found, AccountError>) -> Option<(ConditionState, bool)> {
-    let found = found.as_ref().ok().filter(|found| !found.key_health.judged)?;
-    let used = pass.used_by.disaster_recovery_plans + pass.used_by.disk_replica_groups > 0;
-    let same = pass.old.identity.as_deref() == Some(&found.identity) && pass.old.observed_generation == pass.generation;
-    let old = readiness_of(pass.old).filter(|old| used && same && old.status == Truth::False.as_str())?;
-    let reason = TOLD_BY_CALLS.into_iter().find(|reason| *reason == old.reason)?;
+/// `Ready` of a key that was refused before this process began, until the answer to a call proves otherwise. A restart does not
+/// make a key good.
+fn unjudged(
+    input: &StatusInput<'_>,
+    observed: &Result<ObservedCredentials, AccountError>,
+) -> Option<(ConditionState, bool)> {
+    let observed = observed.as_ref().ok().filter(|it| !it.key_health.judged)?;
+    let used = input.used_by.disaster_recovery_plans + input.used_by.disk_replica_groups > 0;
+    let same_identity = input.old.identity.as_deref() == Some(&observed.identity);
+    let same = same_identity && input.old.observed_generation == input.generation;
+    let old = readiness_of(input.old).filter(|old| used && same && old.status == Truth::False.as_str())?;
+    let reason = REASONS_BY_CALLS.into_iter().find(|reason| *reason == old.reason)?;
     Some((ConditionState::no(reason, old.message.clone()), true))
 }
 
 fn truth(error: &AccountError) -> Truth {
-    let ended = matches!(error.why(), Some(CredentialsError::Expired { .. }));
-    if error.passing() && !ended { Truth::Unknown } else { Truth::False }
+    let expired = matches!(error.why(), Some(CredentialsError::Expired { .. }));
+    if error.passing() && !expired { Truth::Unknown } else { Truth::False }
 }
 
-/// The reason of `Ready` for what is wrong.
+/// The reason of `Ready` for an error.
 pub fn reason(error: &AccountError) -> &'static str {
     match error {
         AccountError::NotAllowed { .. } | AccountError::Missing(_) => account::CREDENTIALS_NOT_FOUND,
@@ -162,7 +172,7 @@ fn readiness_of(status: &AlibabaCloudAccountStatus) -> Option<&Condition> {
     conditions::find(&status.conditions, condition_type::READY)
 }
 
-/// What is told in events: that the account became usable, and what a person has to mend.
+/// The events: the account became usable, or a person has to act.
 pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> Vec<EventRecord> {
     let reason = |status| readiness_of(status).map_or("", |it: &Condition| it.reason.as_str());
     let (before, after) = (reason(old), reason(new));
@@ -182,21 +192,21 @@ pub fn events(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) 
     }
 }
 
-/// Whether those who use the account are to be looked at now: its spec or its key changed, or credentials went or are there
-/// again. What the cloud says of a key, one of them saw itself.
-pub fn wakes(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> bool {
+/// Whether to trigger the users of the account: its spec or its key changed, or its credentials are missing or back. No trigger
+/// follows from the answer to a call: the user that made the call knows it.
+pub fn triggers_users(old: &AlibabaCloudAccountStatus, new: &AlibabaCloudAccountStatus) -> bool {
     let state = |status| {
         let it = readiness_of(status)?;
-        let told = TOLD_BY_CALLS.contains(&it.reason.as_str()) || it.reason == ready::DELETING;
-        Some((it.status.as_str(), told))
+        let known = REASONS_BY_CALLS.contains(&it.reason.as_str()) || it.reason == ready::DELETING;
+        Some((it.status.as_str(), known))
     };
     let changed = match (state(old), state(new)) {
-        (before, Some(("True", _))) => before.is_none_or(|(truth, told)| truth != "True" && !told),
-        (Some(("True", _)), Some(("False", told))) => !told,
+        (before, Some(("True", _))) => before.is_none_or(|(truth, known)| truth != "True" && !known),
+        (Some(("True", _)), Some(("False", known))) => !known,
         _ => false,
     };
-    let another = new.identity.is_some() && old.identity != new.identity;
-    old.observed_generation != new.observed_generation || another || changed
+    let other_identity = new.identity.is_some() && old.identity != new.identity;
+    old.observed_generation != new.observed_generation || other_identity || changed
 }
 
 #[cfg(test)]

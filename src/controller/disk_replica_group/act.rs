@@ -23,15 +23,15 @@ impl steps::Step for Step {
         self.action.call().to_string()
     }
 
-    /// Makes the call where it belongs; where the service says that it belongs to the other site, there. Which region is
-    /// production after a reversal is not documented.
+    /// Makes the call in its region. Where the service answers that the call belongs to the other site, it is made there: which
+    /// region is production after a reversal is not documented.
     async fn run(&self, cloud: &Cloud) -> Result<Effect, Error> {
-        let ebs = cloud.toward(self.direction);
+        let ebs = cloud.in_direction(self.direction);
         let result = call(ebs, self, &self.token).await;
         let two_regions = ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby);
         let result = match &result {
             Err(error) if two_regions && (wrong_site(error) || unknown_drill(self, error)) => {
-                call(cloud.toward(self.direction.reversed()), self, &self.elsewhere).await
+                call(cloud.in_direction(self.direction.reversed()), self, &self.elsewhere).await
             }
             _ => result,
         };
@@ -46,23 +46,23 @@ impl steps::Step for Step {
         self.action.stands_alone()
     }
 
-    /// The clones of a drill are billed: they are cleared whatever happens to the group.
+    /// Clearing a drill always runs: its clones are billed.
     fn runs_always(&self) -> bool {
         matches!(self.action, Action::ClearDrill { .. })
     }
 
-    /// A failed drill is reported with the drill.
+    /// The status of the drill reports its failure.
     fn is_secondary(&self) -> bool {
         matches!(self.action, Action::StartDrill | Action::ClearDrill { .. })
     }
 }
 
-/// Whether the region that was asked does not know a drill. It stays where it was begun, which is not always known.
+/// Whether the region does not know a drill. A drill stays in the region where it began, which is not always known.
 fn unknown_drill(step: &Step, error: &Error) -> bool {
     matches!(step.action, Action::ClearDrill { .. }) && error.class == Class::NotFound
 }
 
-/// Whether the service says that the call belongs to the other site.
+/// Whether the service answers that the call belongs to the other site.
 pub fn wrong_site(error: &Error) -> bool {
     ["OperateNotAllowedFor", "StartDrillShouldOnDestRegion"].iter().any(|code| error.code.contains(code))
 }

@@ -1,4 +1,4 @@
-//! The calls that change a group, as `status.pendingCalls` names them: the API's operation and what the call is about.
+//! The calls that change a group, as `status.pendingCalls` names them: the API's operation and its subject.
 
 use std::fmt;
 
@@ -8,7 +8,6 @@ use crate::cloud::operation::ApiOperation;
 /// A call that changes a group, its pairs or its drills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Creates the group.
     CreateGroup,
     /// Creates the pair of this name.
     CreatePair(String),
@@ -32,7 +31,6 @@ pub enum Call {
     Reverse,
     /// Cancels a failover.
     Cancel,
-    /// Deletes the group.
     DeleteGroup,
     /// Begins a drill.
     StartDrill,
@@ -60,7 +58,7 @@ impl Call {
         }
     }
 
-    /// What the call is about, where the operation alone does not say it.
+    /// The subject of the call, where the operation alone does not identify the call.
     fn subject(&self) -> Option<&str> {
         match self {
             Self::CreatePair(subject)
@@ -81,7 +79,7 @@ impl Call {
         }
     }
 
-    /// Reads a call from its text in status. A text that is none was written by another actor and counts as no call.
+    /// Parses a call from its text in status. An unknown text was written by another actor and counts as no call.
     pub fn parse(text: &str) -> Option<Self> {
         let subject = text.split_once('/').map(|(_, subject)| subject.to_owned()).unwrap_or_default();
         let all = [

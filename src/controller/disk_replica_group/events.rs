@@ -49,7 +49,7 @@ fn gone(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Opti
     Some(EventRecord::warning(reason::GROUP_GONE, action::OBSERVE, note))
 }
 
-/// A group that was found and is bound now. After an unanswered Create, it is the result of that call.
+/// The event of a group that is bound now. After a Create without an answer, it is the result of that call.
 fn bound(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Option<EventRecord> {
     let new_binding = before.status.replica_group_id.is_none() && !before.observe_only();
     ran.observed.group.group().filter(|_| new_binding)?;

@@ -1,5 +1,4 @@
-//! The lifecycle of a group, by what was known and what is observed now: direction, active site, and the progress of its
-//! operation. Pure.
+//! The lifecycle of a group, by status and observation: direction, active site, and the progress of its operation. Pure.
 
 use jiff::Timestamp;
 
@@ -15,7 +14,8 @@ use crate::controller::conditions::seconds;
 
 /// Maximum number of operations in status.
 const MAX_OPERATIONS: usize = 10;
-/// Maximum number of steps of an operation in status: an actor that works against it must not make the object too large.
+/// Maximum number of steps of an operation in status: an actor that works against the operator must not make the object too
+/// large.
 const MAX_STEPS: usize = 20;
 
 /// An effect that an observation seems to show and does not prove: the observation may be older than the call.
@@ -23,31 +23,31 @@ const MAX_STEPS: usize = 20;
 pub enum Unproven {
     /// The effect of a call.
     Call(Call),
-    /// A reversal that the operator did not call: the cloud names another source than before.
+    /// A reversal that the operator did not request: the cloud reports another source than before.
     Reversal,
 }
 
-/// The lifecycle of a group, as status remembers it.
+/// The lifecycle of a group, as status keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lifecycle {
-    /// Which way disks are replicated.
+    /// The direction of replication.
     pub direction: Direction,
     /// The site whose disks are in use.
     pub active: Site,
-    /// The zone that the cloud names as the source's.
+    /// The source's zone, as the cloud reports it.
     pub reported_source_zone: Option<String>,
-    /// The recovery point that does not count, since it was made before the last failover.
+    /// The newest recovery point that is not valid: it is from before the last failover.
     pub outdated: Option<Timestamp>,
-    /// The value of `spec.activeSite` that was last acted on.
+    /// The last handled value of `spec.activeSite`.
     pub handled: Site,
     /// The operations, the newest first.
     pub operations: Vec<Operation>,
-    /// Since when the cloud names another source than before.
+    /// The time since when the cloud reports another source than before.
     pub renamed_since: Option<Timestamp>,
     unproven: Option<Unproven>,
 }
 
-/// Whether disks are, or can at once be, replicated in the present direction: no failover stands.
+/// Whether disks are replicated in the present direction, or can be at once: no failover is in effect.
 pub fn replicates(status: &S) -> bool {
     matches!(
         status,
@@ -67,24 +67,24 @@ pub fn runs(status: &S) -> bool {
     matches!(status, S::InitialSyncing | S::Syncing | S::Normal)
 }
 
-/// The recovery point that the cloud shows. It prints 0 for none.
-pub fn shown(group: &GroupView) -> Option<Timestamp> {
+/// The recovery point that the cloud reports. The API has 0 for none.
+pub fn reported_recovery_point(group: &GroupView) -> Option<Timestamp> {
     group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
 }
 
-/// The direction that the annotation keeps, where a backup dropped status.
-pub fn noted_direction(scope: &Scope<'_>) -> Option<Direction> {
-    let noted = scope.annotation(DIRECTION_ANNOTATION)?;
-    [Direction::Forward, Direction::Reverse].into_iter().find(|it| it.as_str() == noted)
+/// The direction in the annotation, which survives a backup without status.
+pub fn annotated_direction(scope: &Scope<'_>) -> Option<Direction> {
+    let annotated = scope.annotation(DIRECTION_ANNOTATION)?;
+    [Direction::Forward, Direction::Reverse].into_iter().find(|it| it.as_str() == annotated)
 }
 
 impl Lifecycle {
-    /// The lifecycle by status and annotation, continued by the observation.
+    /// The lifecycle by status and annotation, advanced by the observation.
     pub fn new(scope: &Scope<'_>, group: Option<&GroupView>) -> Self {
         let (spec, old) = (&scope.object.spec, scope.status);
         let observed = group.and_then(|group| resolve::direction(spec, group));
-        let direction = old.direction.or(noted_direction(scope)).or(observed).unwrap_or_default();
-        let mut life = Self {
+        let direction = old.direction.or(annotated_direction(scope)).or(observed).unwrap_or_default();
+        let mut lifecycle = Self {
             direction,
             active: old.active_site.unwrap_or(direction.production()),
             reported_source_zone: old.reported_source_zone.clone(),
@@ -94,23 +94,23 @@ impl Lifecycle {
             renamed_since: None,
             unproven: None,
         };
-        let Some(group) = group else { return life };
-        life.follow_reversal(scope, group);
-        if life.unproven().is_none() {
-            life.site(group);
-            life.advance(scope, group);
-            if life.counted(group).is_some() {
-                life.outdated = None;
+        let Some(group) = group else { return lifecycle };
+        lifecycle.follow_reversal(scope, group);
+        if lifecycle.unproven().is_none() {
+            lifecycle.update_active_site(group);
+            lifecycle.advance(scope, group);
+            if lifecycle.valid_recovery_point(group).is_some() {
+                lifecycle.outdated = None;
             }
         }
-        let settled = replicates(&group.status) && life.renamed_since.is_none();
-        if settled || life.reported_source_zone.is_none() {
-            life.reported_source_zone = group.source_zone_id.clone().or(life.reported_source_zone);
+        let settled = replicates(&group.status) && lifecycle.renamed_since.is_none();
+        if settled || lifecycle.reported_source_zone.is_none() {
+            lifecycle.reported_source_zone = group.source_zone_id.clone().or(lifecycle.reported_source_zone);
         }
-        life
+        lifecycle
     }
 
-    /// The operation in progress.
+    /// The running operation.
     pub fn running(&self) -> Option<&Operation> {
         self.operations.first().filter(|it| it.phase == Phase::Running)
     }
@@ -119,15 +119,15 @@ impl Lifecycle {
         self.operations.first_mut().filter(|it| it.phase == Phase::Running)
     }
 
-    /// The recovery point that counts: one of the present direction.
-    pub fn counted(&self, group: &GroupView) -> Option<Timestamp> {
+    /// The recovery point, if it is valid for the present direction.
+    pub fn valid_recovery_point(&self, group: &GroupView) -> Option<Timestamp> {
         if !replicates(&group.status) && !matches!(group.status, S::Failovering | S::FailoverFailed | S::Invalid) {
             return None;
         }
-        shown(group).filter(|it| self.outdated.is_none_or(|outdated| *it > outdated))
+        reported_recovery_point(group).filter(|it| self.outdated.is_none_or(|outdated| *it > outdated))
     }
 
-    /// Whether a step was begun in the operation under way, and whether it ended.
+    /// Whether the running operation began a step, and whether the step is complete.
     pub fn step(&self, name: StepName) -> Option<bool> {
         let step = self.running()?.steps.iter().rev().find(|it| it.name == name)?;
         Some(step.completed_at.is_some())
@@ -138,22 +138,22 @@ impl Lifecycle {
         self.unproven.as_ref()
     }
 
-    /// Reverses the direction where replication was reversed.
+    /// Reverses the direction after a reversal of replication.
     fn follow_reversal(&mut self, scope: &Scope<'_>, group: &GroupView) {
         let (spec, old, now) = (&scope.object.spec, scope.status, scope.now);
         if !replicates(&group.status) {
-            // When the cloud names the new source while replication is being turned round is not documented: what counts
-            // is what it names at the end.
+            // The documentation does not say when the cloud reports the new source during a reversal. Its report at the end
+            // counts.
             return;
         }
         let zone = group.source_zone_id.as_deref();
         let renamed = old.direction.is_some()
             && zone.is_some()
             && old.reported_source_zone.as_deref().is_some_and(|known| Some(known) != zone)
-            && resolve::direction(spec, group).is_some_and(|seen| seen != self.direction);
+            && resolve::direction(spec, group).is_some_and(|reported| reported != self.direction);
         let call = match self.running().map(|it| it.r#type) {
             Some(OperationType::Reprotect) if self.step(StepName::Reprotect) == Some(false) => Call::Reverse,
-            // What is read once may be old, in whichever direction that was.
+            // One read may be old, in any direction.
             kind if renamed && kind != Some(OperationType::Reprotect) => {
                 let since = old.renamed_since.unwrap_or(seconds(now));
                 if now.duration_since(since).unsigned_abs() > scope.visibility_window {
@@ -167,7 +167,7 @@ impl Lifecycle {
             Some(OperationType::Cancel) if self.step(StepName::Reprotect) == Some(false) => Call::Cancel,
             Some(_) | None => return,
         };
-        // Only a call that may have happened turned it: one that was refused did not, whoever ended the failover then.
+        // Without a pending call the cloud refused the reversal: another actor ended the failover.
         let Some(pending) = call.pending(old) else {
             if renamed {
                 self.reverse(group);
@@ -175,22 +175,22 @@ impl Lifecycle {
             }
             return;
         };
-        let seen = old.group_status.as_deref() == Some(S::Reprotecting.as_str());
+        let was_reprotecting = old.group_status.as_deref() == Some(S::Reprotecting.as_str());
         let waited = now.duration_since(pending.last()).unsigned_abs() > scope.visibility_window;
         let answered = pending.accepted_at.is_some();
         let at_rest = matches!(group.status, S::Stopped | S::Created);
         match call {
-            Call::Reverse if seen || renamed || (answered && waited) => {
+            Call::Reverse if was_reprotecting || renamed || (answered && waited) => {
                 self.reverse(group);
-                self.complete(StepName::Reprotect, now);
+                self.complete_step(StepName::Reprotect, now);
             }
-            // It ends at rest. What runs was read before the failover, or was started by somebody.
-            Call::Cancel if at_rest || seen || waited => {}
+            // A cancellation ends at rest. Running replication was read before the failover, or another actor started it.
+            Call::Cancel if at_rest || was_reprotecting || waited => {}
             call => self.unproven = Some(Unproven::Call(call)),
         }
     }
 
-    /// Whether the spec still asks for what the reversal under way is for.
+    /// Whether the spec still wants the running reversal.
     pub fn reverses(&self, spec: &DiskReplicaGroupSpec) -> bool {
         let wanted = |it: &Operation| it.r#type == OperationType::Reprotect && it.target_site == spec.active_site;
         self.running().is_some_and(wanted) && spec.reprotect == Reprotect::Automatic
@@ -198,11 +198,11 @@ impl Lifecycle {
 
     fn reverse(&mut self, group: &GroupView) {
         self.direction = self.direction.reversed();
-        self.outdated = self.outdated.max(shown(group));
+        self.outdated = self.outdated.max(reported_recovery_point(group));
     }
 
-    /// The site whose disks are in use.
-    fn site(&mut self, group: &GroupView) {
+    /// Updates the site whose disks are in use.
+    fn update_active_site(&mut self, group: &GroupView) {
         let before = self.active;
         self.active = match &group.status {
             S::Failovered | S::Reprotecting | S::ReprotectFailed => self.direction.standby(),
@@ -210,81 +210,93 @@ impl Lifecycle {
             status if replicates(status) => self.direction.production(),
             _ => before,
         };
-        if group.status == S::Failovered && self.outdated < shown(group) {
-            // What is written at the other site from now on is in no recovery point.
-            self.outdated = shown(group);
+        if group.status == S::Failovered && self.outdated < reported_recovery_point(group) {
+            // Writes at the other site from now on are in no recovery point.
+            self.outdated = reported_recovery_point(group);
         }
     }
 
-    /// Continues the operation in progress.
+    /// Continues the running operation.
     fn advance(&mut self, scope: &Scope<'_>, group: &GroupView) {
-        let (spec, old, now) = (&scope.object.spec, scope.status, scope.now);
         let Some(operation) = self.running() else { return };
-        let (kind, target, status) = (operation.r#type, operation.target_site, &group.status);
-        match kind {
-            OperationType::Failover | OperationType::Failback => {
-                if self.active == target {
-                    let began = operation.started_at;
-                    self.complete_all(now);
-                    let newer = shown(group).filter(|it| old.outdated_recovery_point.is_none_or(|old| *it > old));
-                    if let Some(operation) = self.running_mut() {
-                        operation.recovery_point = operation.recovery_point.max(newer);
-                        operation.recovery_time_seconds = Some(now.duration_since(began).as_secs().max(0));
-                        end(operation, Phase::Succeeded, "", now);
-                    }
-                    return;
-                }
-                if *status == S::Stopped {
-                    self.complete(StepName::Stop, now);
-                }
-                // A list may still show what was before: the end of a synchronization counts once it was seen to go on, or
-                // to have brought something, or long enough after the call was accepted. One that was refused never ends.
-                let pending = Call::Synchronize.pending(old).filter(|it| !self.before(it));
-                let (accepted, unanswered) =
-                    (pending.and_then(|it| it.accepted_at), pending.is_some_and(|it| it.accepted_at.is_none()));
-                let was_seen = old.group_status.as_deref() == Some(S::ManualSyncing.as_str());
-                let before = self.running().and_then(|it| it.recovery_point);
-                let brought = before.is_some() && self.counted(group) > before;
-                let waited = accepted.is_some_and(|at| now.duration_since(at).unsigned_abs() > scope.visibility_window);
-                // What goes on while the call's answer is lost may be somebody else's.
-                if *status == S::Stopped && (brought || waited || (was_seen && !unanswered)) {
-                    self.complete(StepName::Synchronize, now);
-                } else if runs(status) {
-                    // Somebody started replication: what is written since is in no synchronization.
-                    self.forget(StepName::Synchronize);
-                }
+        match operation.r#type {
+            OperationType::Failover | OperationType::Failback => self.advance_failover(scope, group),
+            kind @ (OperationType::Cancel | OperationType::Reprotect) => self.advance_reprotect(scope, group, kind),
+        }
+    }
+
+    /// Continues a failover or failback.
+    fn advance_failover(&mut self, scope: &Scope<'_>, group: &GroupView) {
+        let (old, now, status) = (scope.status, scope.now, &group.status);
+        let Some(operation) = self.running() else { return };
+        if self.active == operation.target_site {
+            let began = operation.started_at;
+            self.complete_all_steps(now);
+            let newer =
+                reported_recovery_point(group).filter(|it| old.outdated_recovery_point.is_none_or(|old| *it > old));
+            if let Some(operation) = self.running_mut() {
+                operation.recovery_point = operation.recovery_point.max(newer);
+                operation.recovery_time_seconds = Some(now.duration_since(began).as_secs().max(0));
+                end(operation, Phase::Succeeded, "", now);
             }
-            OperationType::Cancel | OperationType::Reprotect => {
-                let elsewhere = kind == OperationType::Reprotect
-                    && self.step(StepName::Reprotect) == Some(true)
-                    && resolve::direction(spec, group) == Some(self.direction);
-                if *status == S::Failovered && !elsewhere {
-                    // What seemed to be its end was read late.
-                    self.reopen(kind, group);
-                }
-                if !replicates(status) {
-                    return;
-                }
-                if kind == OperationType::Reprotect && self.step(StepName::Reprotect) != Some(true) {
-                    let message = "the failover was taken back by somebody else";
-                    if let Some(operation) = self.running_mut() {
-                        end(operation, Phase::Cancelled, message, now);
-                    }
-                    return;
-                }
-                self.complete(StepName::Reprotect, now);
-                if spec.replication == Replication::Stopped || runs(status) {
-                    self.complete(StepName::Start, now);
-                    if let Some(operation) = self.running_mut() {
-                        end(operation, Phase::Succeeded, "", now);
-                    }
-                }
+            return;
+        }
+        if *status == S::Stopped {
+            self.complete_step(StepName::Stop, now);
+        }
+        if *status == S::Stopped && self.synchronization_ended(scope, group) {
+            self.complete_step(StepName::Synchronize, now);
+        } else if runs(status) {
+            // Another actor started replication. Writes made since then are in no synchronization.
+            self.forget_step(StepName::Synchronize);
+        }
+    }
+
+    /// Whether the last synchronization of a stopped group has ended. A list may show the state before the synchronization. Its
+    /// end counts after the operator observed it in progress, after it brought a newer recovery point, or long enough after the
+    /// cloud accepted the call. A refused synchronization never ends.
+    fn synchronization_ended(&self, scope: &Scope<'_>, group: &GroupView) -> bool {
+        let pending = Call::Synchronize.pending(scope.status).filter(|it| !self.predates_operation(it));
+        let accepted = pending.and_then(|it| it.accepted_at);
+        let unanswered = pending.is_some_and(|it| it.accepted_at.is_none());
+        let was_in_progress = scope.status.group_status.as_deref() == Some(S::ManualSyncing.as_str());
+        let before = self.running().and_then(|it| it.recovery_point);
+        let newer = before.is_some() && self.valid_recovery_point(group) > before;
+        let waited = accepted.is_some_and(|at| scope.now.duration_since(at).unsigned_abs() > scope.visibility_window);
+        // While the answer to the call is lost, another actor may have started the synchronization in progress.
+        newer || waited || (was_in_progress && !unanswered)
+    }
+
+    /// Continues a cancellation or a reversal.
+    fn advance_reprotect(&mut self, scope: &Scope<'_>, group: &GroupView, kind: OperationType) {
+        let (spec, now, status) = (&scope.object.spec, scope.now, &group.status);
+        let reversed = kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true);
+        let failed_over_again = reversed && resolve::direction(spec, group) == Some(self.direction);
+        if *status == S::Failovered && !failed_over_again {
+            // The observation of the end was old.
+            self.reopen(kind, group);
+        }
+        if !replicates(status) {
+            return;
+        }
+        if kind == OperationType::Reprotect && self.step(StepName::Reprotect) != Some(true) {
+            let message = "the failover was taken back by somebody else";
+            if let Some(operation) = self.running_mut() {
+                end(operation, Phase::Cancelled, message, now);
+            }
+            return;
+        }
+        self.complete_step(StepName::Reprotect, now);
+        if spec.replication == Replication::Stopped || runs(status) {
+            self.complete_step(StepName::Start, now);
+            if let Some(operation) = self.running_mut() {
+                end(operation, Phase::Succeeded, "", now);
             }
         }
     }
 
-    /// Whether a call was made before the operation under way was begun: it says nothing of it.
-    pub fn before(&self, call: &PendingCall) -> bool {
+    /// Whether a call is older than the running operation, and proves nothing about it.
+    pub fn predates_operation(&self, call: &PendingCall) -> bool {
         self.running().is_some_and(|it| call.requested_at < it.started_at)
     }
 
@@ -314,7 +326,7 @@ impl Lifecycle {
         self.operations.truncate(MAX_OPERATIONS);
     }
 
-    /// Begins a step of the operation under way; one that goes on is left as it is.
+    /// Begins a step of the running operation. A step in progress stays.
     pub fn begin_step(&mut self, name: StepName, now: Timestamp) {
         if self.step(name) == Some(false) {
             return;
@@ -324,35 +336,35 @@ impl Lifecycle {
         }
     }
 
-    /// Notes what the failover under way goes to: the recovery point and its age at this moment.
-    pub fn note_recovery_point(&mut self, group: &GroupView, now: Timestamp) {
-        let point = self.counted(group);
+    /// Records the recovery point of the running failover, and its age now.
+    pub fn record_recovery_point(&mut self, group: &GroupView, now: Timestamp) {
+        let point = self.valid_recovery_point(group);
         if let (Some(point), Some(operation)) = (point, self.running_mut()) {
             operation.recovery_point = Some(point);
             operation.recovery_point_age_seconds = Some(now.duration_since(point).as_secs().max(0));
         }
     }
 
-    /// The failover under way need not wait for a synchronization any more.
+    /// Makes the running failover forced: it no longer waits for a synchronization.
     pub fn force(&mut self) {
         if let Some(operation) = self.running_mut().filter(|it| it.mode.is_some()) {
             operation.mode = Some(FailoverMode::Forced);
         }
     }
 
-    /// Ends the operation under way.
+    /// Ends the running operation.
     pub fn end(&mut self, phase: Phase, message: &str, now: Timestamp) {
         if let Some(operation) = self.running_mut() {
             end(operation, phase, message, now);
         }
     }
 
-    /// The failover stands still: it is not taken back, and replication is not turned round.
+    /// Reopens the operation: the failover is still in effect, neither cancelled nor reversed.
     fn reopen(&mut self, kind: OperationType, group: &GroupView) {
         if kind == OperationType::Reprotect && self.step(StepName::Reprotect) == Some(true) {
             self.direction = self.direction.reversed();
             self.active = self.direction.standby();
-            // That the cloud names another one is what will tell the reversal.
+            // The next change of the reported zone proves the reversal.
             self.reported_source_zone = group.source_zone_id.clone().or_else(|| self.reported_source_zone.take());
         }
         if let Some(operation) = self.running_mut() {
@@ -362,20 +374,20 @@ impl Lifecycle {
         }
     }
 
-    fn forget(&mut self, name: StepName) {
+    fn forget_step(&mut self, name: StepName) {
         if let Some(operation) = self.running_mut() {
             operation.steps.retain(|it| it.name != name);
         }
     }
 
-    fn complete(&mut self, name: StepName, now: Timestamp) {
+    fn complete_step(&mut self, name: StepName, now: Timestamp) {
         let steps = self.running_mut().map(|it| it.steps.iter_mut()).into_iter().flatten();
         for step in steps.filter(|it| it.name == name && it.completed_at.is_none()) {
             step.completed_at = Some(seconds(now));
         }
     }
 
-    fn complete_all(&mut self, now: Timestamp) {
+    fn complete_all_steps(&mut self, now: Timestamp) {
         let steps = self.running_mut().map(|it| it.steps.iter_mut()).into_iter().flatten();
         for step in steps.filter(|it| it.completed_at.is_none()) {
             step.completed_at = Some(seconds(now));

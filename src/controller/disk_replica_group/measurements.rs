@@ -10,12 +10,12 @@ use crate::api::disk_replica_group::{DrillResult, DrillsStatus};
 use crate::cloud::ebs::GroupView;
 use crate::telemetry::metrics::{DrillMeasures, GroupMeasures, Measurements};
 
-/// The numbers of a group and its drills. The next drill is due also while the cloud cannot be read.
+/// The numbers of a group and its drills. The time of the next drill does not need an observation.
 pub(super) fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Measurements {
     let group = observed.and_then(|observed| observed.group.group());
     let begins = !scope.deleting() && !scope.object.spec.suspend && !scope.observe_only();
     let drills = scope.status.drills.as_ref().filter(|_| begins);
-    let due = drills.and_then(|drills| decide::due_at(&scope.object.spec, drills));
+    let due = drills.and_then(|drills| decide::next_due(&scope.object.spec, drills));
     Measurements::DiskReplicaGroup {
         group: group.map(|group| Box::new(measures(scope, group))),
         drill_due: due.map(|at| at.as_second() as f64),
@@ -29,7 +29,8 @@ fn seconds(at: Timestamp) -> f64 {
 fn measures(scope: &Scope<'_>, group: &GroupView) -> GroupMeasures {
     let status = scope.status;
     let counts = |point: &Timestamp| status.outdated_recovery_point.is_none_or(|outdated| *point > outdated);
-    let point = lifecycle::shown(group).filter(|point| status.recovery_point.is_some() && counts(point));
+    let point =
+        lifecycle::reported_recovery_point(group).filter(|point| status.recovery_point.is_some() && counts(point));
     let failover = status.operations.iter().find(|it| it.recovery_time_seconds.is_some());
     GroupMeasures {
         status: group.status.as_str().to_owned(),

@@ -73,10 +73,10 @@ impl Resource for DiskReplicaGroup {
 
     async fn observe(scope: &Scope<'_>, _ctx: &Context, cloud: &Cloud) -> Result<Observed, Error> {
         let mut observed = observe::observe(scope, cloud).await?;
-        if let Some(group) = observed.group.group().filter(|_| decide::matter(scope)) {
-            // A drill stays where it was begun, though replication was reversed since.
+        if let Some(group) = observed.group.group().filter(|_| decide::drills_needed(scope)) {
+            // A drill stays at the site where it began, also after a reversal of replication.
             let current = scope.status.drills.as_ref().and_then(|it| it.current.as_ref());
-            let direction = current.map_or(observed.binding.direction, |run| decide::toward(run.site));
+            let direction = current.map_or(observed.binding.direction, |run| decide::direction_to(run.site));
             observed.drills = Some(observe::drills(cloud, direction, &group.replica_group_id, current).await);
         }
         Ok(observed)
@@ -120,7 +120,7 @@ fn not_found(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     if scope.deleting() && observed.pairs.is_empty() && !status.pairs.is_empty() {
         return Some("the pairs of the group".into());
     }
-    // The last observation found it gone, or its deletion was called.
+    // The last observation reported it as gone, or the operator requested its deletion.
     if (status.missing_since.is_some() || Call::DeleteGroup.pending(status).is_some()) && !creating {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Which pair of the cloud each part of the spec means. Pure; every later stage uses its answers.
+//! The pairs, sites and directions of the cloud that the parts of the spec mean. Pure.
 
 use super::call::Call;
 use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, Place, Site};
@@ -12,23 +12,23 @@ pub fn owner(tags: &[Tag]) -> Option<&String> {
     tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)
 }
 
-/// The pair of the cloud that a pair of the spec means: the one of these two disks, whichever is replicated to the other.
+/// The pair of the cloud that a pair of the spec means: the pair of the same two disks, in either direction.
 pub fn pair<'a>(want: &Pair, status: &DiskReplicaGroupStatus, pairs: &'a [PairView]) -> Option<&'a PairView> {
     let disks = |it: &&PairView| match (it.source_disk_id.as_deref(), it.destination_disk_id.as_deref()) {
         (Some(source), Some(destination)) => {
             (source == want.source_disk_id && destination == want.destination_disk_id)
                 || (source == want.destination_disk_id && destination == want.source_disk_id)
         }
-        // Without its disks, a pair is known by its ID only.
-        (None, _) | (_, None) => known(want, status) == Some(&it.replica_pair_id),
+        // A pair without disks is identified by its ID.
+        (None, _) | (_, None) => known_id(want, status) == Some(&it.replica_pair_id),
     };
     let mut found: Vec<_> = pairs.iter().filter(disks).collect();
-    // One that is in a group is meant rather than one that is in none.
+    // A pair in a group goes before a pair in no group.
     found.sort_by_key(|it| !in_a_group(it));
     found.first().copied()
 }
 
-fn known<'a>(want: &Pair, status: &'a DiskReplicaGroupStatus) -> Option<&'a String> {
+fn known_id<'a>(want: &Pair, status: &'a DiskReplicaGroupStatus) -> Option<&'a String> {
     status.pairs.iter().find(|it| it.name == want.name).and_then(|it| it.replica_pair_id.as_ref())
 }
 
@@ -42,44 +42,46 @@ pub fn in_group(pair: &PairView, group: &GroupView) -> bool {
     pair.replica_group_id.as_deref() == Some(&group.replica_group_id) || group.pair_ids.contains(&pair.replica_pair_id)
 }
 
-/// A pair that this object has made or taken over and that the spec names no more.
+/// A pair that this object created or took over, and that the spec no longer names.
 pub struct Leftover<'a> {
-    /// The name that status has for it: its ID, where there was none or where the spec uses the name for other disks now.
+    /// Its name in status. Its ID, where status has none or the spec uses the name for other disks.
     pub name: &'a str,
     /// The pair's ID.
     pub id: &'a str,
-    /// The pair, where a list shows it.
+    /// The pair, if a list contains it.
     pub view: Option<&'a PairView>,
 }
 
-/// The pairs of this object that the spec names no more: those that status knows, and those that carry the owner's tag.
+/// The pairs of this object that the spec no longer names: those in status, and those with the owner's tag.
 pub fn leftovers<'a>(
     spec: &DiskReplicaGroupSpec,
     status: &'a DiskReplicaGroupStatus,
     ours: &str,
     pairs: &'a [PairView],
 ) -> Vec<Leftover<'a>> {
-    let named: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
     let in_spec = |name: &str| spec.pairs.iter().any(|want| want.name == name);
-    let seen = pairs.iter().filter(|pair| !named.iter().any(|it| it.replica_pair_id == pair.replica_pair_id));
-    let shown = seen.filter_map(|pair| {
+    let wanted: Vec<_> = spec.pairs.iter().filter_map(|want| pair(want, status, pairs)).collect();
+    let mut leftovers = Vec::new();
+    for pair in pairs.iter().filter(|pair| !wanted.iter().any(|it| it.replica_pair_id == pair.replica_pair_id)) {
         let id = pair.replica_pair_id.as_str();
         let known = status.pairs.iter().find(|it| it.replica_pair_id.as_deref() == Some(id));
         let name = known.map(|it| it.name.as_str()).filter(|name| !in_spec(name));
-        let marked = owner(&pair.tags).is_some_and(|it| it == ours);
-        (known.is_some() || marked).then_some(Leftover { name: name.unwrap_or(id), id, view: Some(pair) })
-    });
-    let hidden = status.pairs.iter().filter(|it| !in_spec(&it.name)).filter_map(|it| {
-        let id = it.replica_pair_id.as_deref().filter(|id| !pairs.iter().any(|pair| pair.replica_pair_id == *id))?;
-        let id = Some(id).filter(|id| !deleted(status, id))?;
-        Some(Leftover { name: &it.name, id, view: None })
-    });
-    shown.chain(hidden).collect()
+        if known.is_some() || owner(&pair.tags).is_some_and(|it| it == ours) {
+            leftovers.push(Leftover { name: name.unwrap_or(id), id, view: Some(pair) });
+        }
+    }
+    for known in status.pairs.iter().filter(|it| !in_spec(&it.name)) {
+        let Some(id) = known.replica_pair_id.as_deref() else { continue };
+        if !pairs.iter().any(|pair| pair.replica_pair_id == id) && !deletion_accepted(status, id) {
+            leftovers.push(Leftover { name: &known.name, id, view: None });
+        }
+    }
+    leftovers
 }
 
-/// The pairs of the spec that are not replicated, though the group may be, each with why: not in the group, or what the
-/// cloud says is wrong with it.
-pub fn lacking(
+/// The pairs of the spec that are not replicated although the group may be, each with the cause: it is not in the group, or the
+/// cloud reports an error.
+pub fn unreplicated_pairs(
     spec: &DiskReplicaGroupSpec,
     status: &DiskReplicaGroupStatus,
     group: &GroupView,
@@ -89,14 +91,14 @@ pub fn lacking(
         let Some(found) = pair(want, status, pairs).filter(|it| in_group(it, group)) else {
             return Some("not in the group".to_owned());
         };
-        let told = found.status_message.clone().filter(|text| !text.is_empty());
-        told.or_else(|| (found.status == ReplicationStatus::Invalid).then(|| found.status.as_str().to_owned()))
+        let message = found.status_message.clone().filter(|text| !text.is_empty());
+        message.or_else(|| (found.status == ReplicationStatus::Invalid).then(|| found.status.as_str().to_owned()))
     };
     spec.pairs.iter().filter_map(|want| why(want).map(|why| format!("{} ({why})", want.name))).collect()
 }
 
-/// Whether a pair's deletion was answered: then what no list shows is gone.
-pub fn deleted(status: &DiskReplicaGroupStatus, pair_id: &str) -> bool {
+/// Whether the cloud accepted the deletion of a pair. A pair that no list contains is gone then.
+pub fn deletion_accepted(status: &DiskReplicaGroupStatus, pair_id: &str) -> bool {
     Call::DeletePair(pair_id.to_owned()).pending(status).is_some_and(|it| it.accepted_at.is_some())
 }
 
@@ -108,8 +110,8 @@ pub fn place(spec: &DiskReplicaGroupSpec, site: Site) -> &Place {
     }
 }
 
-/// Which way the cloud says that a group replicates: by the zone that it names as the source's, or by what it calls the
-/// region that answered.
+/// The direction in which a group replicates, as the cloud reports it: by the source's zone, else by the role of the region
+/// that answered.
 pub fn direction(spec: &DiskReplicaGroupSpec, group: &GroupView) -> Option<Direction> {
     match group.source_zone_id.as_deref() {
         Some(zone) if zone == spec.source.zone_id => Some(Direction::Forward),
@@ -121,9 +123,9 @@ pub fn direction(spec: &DiskReplicaGroupSpec, group: &GroupView) -> Option<Direc
     }
 }
 
-/// Whether a group is between the two zones of the spec, as far as it names its zones.
+/// Whether a group is between the two zones of the spec. A zone that the cloud does not report counts as the same.
 pub fn same_zones(spec: &DiskReplicaGroupSpec, group: &GroupView) -> bool {
-    let mine = [spec.source.zone_id.as_str(), spec.destination.zone_id.as_str()];
+    let wanted = [spec.source.zone_id.as_str(), spec.destination.zone_id.as_str()];
     let zones = [&group.source_zone_id, &group.destination_zone_id, &group.primary_zone, &group.standby_zone];
-    zones.into_iter().flatten().all(|zone| zone.is_empty() || mine.contains(&zone.as_str()))
+    zones.into_iter().flatten().all(|zone| zone.is_empty() || wanted.contains(&zone.as_str()))
 }

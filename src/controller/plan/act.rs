@@ -21,14 +21,13 @@ pub enum Effect {
     Synced {
         /// The number of checkpoints that were synchronized.
         done: usize,
-        /// The number of those that were not.
+        /// The number of checkpoints that were not.
         failed: usize,
-        /// The first error.
         first: Option<Error>,
     },
 }
 
-/// The code of a synchronization that ended before all checkpoints were asked for.
+/// The code of a synchronization that ended before it requested all checkpoints.
 pub const TOO_SLOW: &str = "TooSlow";
 
 impl steps::Step for Step {
@@ -53,11 +52,11 @@ impl steps::Step for Step {
             Step::StopItem { plan_id, item_id } => changed(cloud.stop_item(*plan_id, *item_id).await),
             Step::DeleteItem { plan_id, item_id } => deleted(cloud.delete_item(*plan_id, *item_id).await),
             Step::DeletePlan { plan_id } => deleted(cloud.delete_plan(*plan_id).await),
-            Step::SyncCheckpoints { plan_id, checkpoints } => Ok(sync(cloud, *plan_id, checkpoints).await),
+            Step::SyncCheckpoints { plan_id, checkpoints } => Ok(sync_checkpoints(cloud, *plan_id, checkpoints).await),
         }
     }
 
-    /// A topic that does not exist, or an item that is not ready, stops nothing but its own mapping.
+    /// A missing topic, or an item that is not ready, stops only its own mapping.
     fn stands_alone(&self) -> bool {
         match self {
             Step::CreatePlan { .. } | Step::DeletePlan { .. } => false,
@@ -84,7 +83,7 @@ fn deleted(result: Result<(), Error>) -> Result<Effect, Error> {
     }
 }
 
-async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Effect {
+async fn sync_checkpoints(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Effect {
     let started = Instant::now();
     let (mut done, mut failed, mut first) = (0, 0, None);
     for (item_id, checkpoint_id) in checkpoints {
@@ -99,10 +98,10 @@ async fn sync(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Eff
         match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
             Ok(()) => done += 1,
             Err(error) => {
-                let all = matches!(error.class, Class::Denied | Class::Throttled { .. } | Class::Unavailable);
+                let stops_others = matches!(error.class, Class::Denied | Class::Throttled { .. } | Class::Unavailable);
                 failed += 1;
                 first.get_or_insert(error);
-                if all {
+                if stops_others {
                     // The others would fail too.
                     failed = checkpoints.len() - done;
                     break;

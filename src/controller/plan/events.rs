@@ -56,7 +56,7 @@ fn effect(effect: &Effect) -> Option<EventRecord> {
     }
 }
 
-/// A plan that was found and is bound now. After an unanswered Create, the plan with this object's mark is its result.
+/// The event of a plan that is bound now. After a Create without an answer, the plan with this object's mark is its result.
 fn bound(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<EventRecord> {
     let new_binding = before.status.plan_id.is_none() && ran.observed.found().is_some() && !before.observe_only();
     let id = new.plan_id.as_ref().filter(|_| new_binding)?;

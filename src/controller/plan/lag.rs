@@ -1,4 +1,4 @@
-//! How far consumer progress lags behind: exact for decisions and metrics, rounded for status.
+//! The lag of consumer progress: exact for decisions and metrics, rounded for status.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::api::plan::{CheckpointSummary, LaggingGroup, PlanCheckpoints};
 use crate::cloud::rocketmq::{Checkpoint, ItemView, Progress};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
-/// The most groups that status names.
-const MOST_WORST: usize = 10;
+/// Maximum number of lagging groups in status.
+const MAX_LAGGING_GROUPS: usize = 10;
 
 /// The lags of all checkpoints of all mappings.
 pub fn lags<'a>(
@@ -22,20 +22,19 @@ pub fn lags<'a>(
             all.push(lag(mapping, checkpoint));
         }
     }
-    // What is said of them must not change with the order in which the API lists them.
-    let key =
-        |it: &ConsumerGroupLag| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone());
-    all.sort_by_cached_key(key);
+    // Messages must not change with the order of the list.
+    all.sort_by_cached_key(|it| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone()));
     all
 }
 
 fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
-    let consumed = |side: &Option<Progress>| {
-        side.as_ref().and_then(|it| it.progress_data.as_ref()).and_then(|it| it.consume_timestamp).filter(|ms| *ms > 0)
-    };
     let last_sync_ms = checkpoint.last_sync_time.filter(|ms| *ms > 0);
-    let (source, target) = (consumed(&checkpoint.source_progress), consumed(&checkpoint.target_progress));
-    // Without progress on the source there is nothing to lose; without any on the destination nothing was synchronized.
+    let (source, target) = (
+        consume_timestamp(checkpoint.source_progress.as_ref()),
+        consume_timestamp(checkpoint.target_progress.as_ref()),
+    );
+    // A group without progress on the source has nothing to lose. One without progress on the destination was never
+    // synchronized.
     let lag_ms = match (last_sync_ms, source, target) {
         (Some(_), Some(source), Some(target)) => Some((source - target).max(0)),
         (Some(_), None, _) if checkpoint.source_progress.is_some() => Some(0),
@@ -52,9 +51,15 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
     }
 }
 
-/// Seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. What was shown before stays while
-/// the exact value is within one step of it (or a tenth of the objective), so that a steady plan is not rewritten.
-fn shown(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
+/// The consume timestamp of one side, in ms; the API reports 0 for none.
+fn consume_timestamp(progress: Option<&Progress>) -> Option<i64> {
+    progress?.progress_data.as_ref()?.consume_timestamp.filter(|ms| *ms > 0)
+}
+
+/// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays
+/// while the exact one is within one step of it (or a tenth of the objective), so that the status of a steady plan does not
+/// change.
+fn rounded_seconds(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
     let exact = lag_ms.div_euclid(1000) + i64::from(lag_ms % 1000 > 0);
     let step = match exact {
         ..=600 => 10,
@@ -68,30 +73,29 @@ fn shown(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
     }
 }
 
-/// Sums up some lags. `before` is what status showed.
+/// Summarizes lags. `before` is the summary in status.
 pub fn summary<'a>(
     lags: impl IntoIterator<Item = &'a ConsumerGroupLag>,
     objective_ms: i64,
     before: Option<&CheckpointSummary>,
 ) -> CheckpointSummary {
     let mut sum = CheckpointSummary::default();
-    let mut most = None;
+    let mut max_ms = None;
     for lag in lags {
         sum.total += 1;
         match lag.lag_ms {
             None => sum.never_synced += 1,
             Some(ms) => {
                 sum.behind += i64::from(ms > objective_ms);
-                most = most.max(Some(ms));
+                max_ms = max_ms.max(Some(ms));
             }
         }
     }
-    sum.max_lag_seconds = most.map(|ms| shown(ms, objective_ms, before.and_then(|it| it.max_lag_seconds)));
+    sum.max_lag_seconds = max_ms.map(|ms| rounded_seconds(ms, objective_ms, before.and_then(|it| it.max_lag_seconds)));
     sum
 }
 
-/// Sums up the whole plan. The time of the last synchronization advances only when something else changed or `stale_ms`
-/// have passed.
+/// Summarizes the whole plan. The time of the last synchronization advances only with another change, or after `stale_ms`.
 pub fn plan_checkpoints(
     lags: &[ConsumerGroupLag],
     objective_ms: i64,
@@ -99,33 +103,7 @@ pub fn plan_checkpoints(
     stale_ms: i64,
 ) -> PlanCheckpoints {
     let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
-    let worst_before = |lag: &ConsumerGroupLag| {
-        let same = |it: &&LaggingGroup| {
-            it.mapping == lag.mapping
-                && it.consumer_group_id == lag.group
-                && it.topic_name == lag.topic
-                && it.source_instance_id == lag.source_instance
-        };
-        before.and_then(|it| it.worst.iter().find(same))
-    };
-    let mut worst: Vec<LaggingGroup> = lags
-        .iter()
-        // One synchronization is made every 10 s: what is within a few of them is not worth a line. A line stays until the
-        // group has caught up.
-        .filter(|lag| lag.lag_ms.is_none_or(|ms| ms > if worst_before(lag).is_some() { 10_000 } else { 30_000 }))
-        .map(|lag| LaggingGroup {
-            mapping: lag.mapping.clone(),
-            consumer_group_id: lag.group.clone(),
-            topic_name: lag.topic.clone(),
-            source_instance_id: lag.source_instance.clone(),
-            lag_seconds: lag.lag_ms.map(|ms| shown(ms, objective_ms, worst_before(lag).and_then(|it| it.lag_seconds))),
-        })
-        .collect();
-    let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
-    worst.sort_by(|a, b| {
-        (rank(a), &a.consumer_group_id, &a.topic_name).cmp(&(rank(b), &b.consumer_group_id, &b.topic_name))
-    });
-    worst.truncate(MOST_WORST);
+    let worst = worst(lags, objective_ms, before);
     let max_lag = summary.max_lag_seconds.map_or_else(|| "-".to_owned(), duration);
     let last_sync = lags.iter().filter_map(|lag| lag.last_sync_ms).max();
     let last_sync_time = last_sync.and_then(|ms| Timestamp::from_second(ms.div_euclid(1000)).ok());
@@ -140,7 +118,42 @@ pub fn plan_checkpoints(
     new
 }
 
-/// Seconds as people read them: `40s`, `2m`, `2m30s`, `3h10m`.
+/// The groups that lag most, those that were never synchronized first.
+fn worst(lags: &[ConsumerGroupLag], objective_ms: i64, before: Option<&PlanCheckpoints>) -> Vec<LaggingGroup> {
+    let mut worst = Vec::new();
+    for lag in lags {
+        let known = before.and_then(|it| it.worst.iter().find(|it| is_about(it, lag)));
+        // The cloud synchronizes every 10 s: a lag of a few times that is normal. An entry stays until its group has caught up.
+        let threshold_ms = if known.is_some() { 10_000 } else { 30_000 };
+        if lag.lag_ms.is_some_and(|ms| ms <= threshold_ms) {
+            continue;
+        }
+        let known_seconds = known.and_then(|it| it.lag_seconds);
+        worst.push(LaggingGroup {
+            mapping: lag.mapping.clone(),
+            consumer_group_id: lag.group.clone(),
+            topic_name: lag.topic.clone(),
+            source_instance_id: lag.source_instance.clone(),
+            lag_seconds: lag.lag_ms.map(|ms| rounded_seconds(ms, objective_ms, known_seconds)),
+        });
+    }
+    let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
+    worst.sort_by(|a, b| {
+        (rank(a), &a.consumer_group_id, &a.topic_name).cmp(&(rank(b), &b.consumer_group_id, &b.topic_name))
+    });
+    worst.truncate(MAX_LAGGING_GROUPS);
+    worst
+}
+
+/// Whether an entry of status is about the group of a lag.
+fn is_about(entry: &LaggingGroup, lag: &ConsumerGroupLag) -> bool {
+    entry.mapping == lag.mapping
+        && entry.consumer_group_id == lag.group
+        && entry.topic_name == lag.topic
+        && entry.source_instance_id == lag.source_instance
+}
+
+/// A duration for people: `40s`, `2m`, `2m30s`, `3h10m`.
 pub fn duration(seconds: i64) -> String {
     let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
     match (hours, minutes, rest) {
@@ -168,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_plan_shows_the_same_numbers() {
+    fn steady_plan_shows_same_numbers() {
         let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], 300_000, None, 900_000);
         for (poll, lag_ms) in [(1, 0), (2, 9_900), (3, 10_000), (4, 14_000), (5, 200)] {
             let next =
@@ -182,15 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn rounding_goes_up_and_never_hides_a_lag_beyond_the_objective() {
-        let shown = |ms| shown(ms, 300_000, None);
-        assert_eq!([300_001, 1, 0, 700_000].map(shown), [310, 10, 0, 720]);
+    fn rounding_never_hides_lag_beyond_objective() {
+        let rounded = |ms| rounded_seconds(ms, 300_000, None);
+        assert_eq!([300_001, 1, 0, 700_000].map(rounded), [310, 10, 0, 720]);
         let sum = summary(&[group(Some(300_001), 1)], 300_000, None);
         assert_eq!((sum.behind, sum.total, sum.max_lag_seconds), (1, 1, Some(310)));
     }
 
     #[test]
-    fn progress_that_never_reached_the_destination_was_never_synced() {
+    fn missing_target_progress_means_never_synced() {
         let side = |ms: Option<i64>| {
             let data = crate::cloud::rocketmq::ProgressData { consume_timestamp: ms };
             Some(Progress { progress_data: Some(data), ..Progress::default() })
@@ -212,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_ten_are_named_those_never_synced_first() {
+    fn ten_worst_groups_never_synced_first() {
         let mut all: Vec<_> = (0..15).map(|i| group(Some(i * 60_000), 1)).collect();
         all.push(group(None, 0));
         let sum = plan_checkpoints(&all, 300_000, None, 900_000);

@@ -99,6 +99,8 @@ impl Resource for DisasterRecoveryPlan {
 
     fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Option<Measurements> {
         let objective_ms = status::objective_ms(&scope.object.spec);
+        // Another owner's plan says nothing about this object.
+        let observed = observed.filter(|observed| status::plan_of(scope, observed).is_some());
         let lags = match observed {
             Some(observed @ Observed { plan: Lookup::Found(_), checkpoints: Ok(checkpoints), .. }) => {
                 lag::lags(observed.mapped_items(), checkpoints)
@@ -117,7 +119,7 @@ impl Resource for DisasterRecoveryPlan {
 /// The plan that this object created or took over, or may have created, and that was not found.
 fn not_found(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     let Binding { bound, creating, .. } = observed.binding;
-    // The last observation found it gone.
+    // The last observation already reported it as gone.
     let known = scope.status.missing_since.is_some() && !creating;
     if observed.found().is_some() || known {
         return None;

@@ -1,4 +1,4 @@
-//! Reads what a pass decides on: the plan, its items and checkpoints from the cloud, the Secrets from Kubernetes.
+//! The observation of a plan: the plan, its items and checkpoints from the cloud, its Secrets from Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Scope;
 use super::resolve::{self, Positions};
 use crate::api::PLAN_ID_ANNOTATION;
-use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, InstanceType, TopicMapping};
+use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, InstanceType};
 use crate::cloud::credentials::{CredentialsError, secret};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
@@ -17,16 +17,16 @@ use crate::controller::Context;
 use crate::controller::ownership::{self, Owner};
 use crate::controller::secrets;
 
-/// What is known of where the plan is, before looking.
+/// The identification of the plan before it is observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The bound plan: status, else the annotation.
+    /// The ID of the bound plan: from status, else from the annotation.
     pub bound: Option<i64>,
-    /// What `spec.planId` names.
-    pub named: Option<i64>,
-    /// Whether a Create may still be unanswered, so that our mark is looked for first.
+    /// The ID in `spec.planId`.
+    pub spec_plan_id: Option<i64>,
+    /// Whether the answer to a Create may be lost. Then the plan with our mark is searched for first.
     pub creating: bool,
-    /// The name that the plan has or would get.
+    /// The name of the plan, or of the plan to create.
     pub plan_name: String,
     /// The owner mark of the object.
     pub mark: String,
@@ -37,32 +37,32 @@ impl Binding {
     pub fn new(scope: &Scope<'_>) -> Self {
         let (spec, status) = (&scope.object.spec, scope.status);
         Self {
-            bound: number(status.plan_id.as_deref()).or_else(|| claimed(scope)),
-            named: number(spec.plan_id.as_deref()),
+            bound: parse_id(status.plan_id.as_deref()).or_else(|| annotated_id(scope)),
+            spec_plan_id: parse_id(spec.plan_id.as_deref()),
             creating: status.creation.is_some(),
             plan_name: spec.plan_name.clone().unwrap_or_else(|| scope.name().to_owned()),
             mark: ownership::mark(scope.cluster_id, scope.namespace(), scope.name()),
         }
     }
 
-    /// The plans to ask for by their IDs, in this order. A plan that an unanswered Create may have made is looked for in the
-    /// list before one that the spec names.
+    /// The IDs of the plans to get, in this order. After a Create without an answer, the list is searched for its plan before
+    /// the plan that the spec names is read.
     pub fn ids(&self) -> Vec<i64> {
-        let named = self.named.filter(|id| self.bound != Some(*id) && !self.creating);
-        self.bound.into_iter().chain(named).collect()
+        let spec_plan_id = self.spec_plan_id.filter(|id| self.bound != Some(*id) && !self.creating);
+        self.bound.into_iter().chain(spec_plan_id).collect()
     }
 }
 
-fn number(id: Option<&str>) -> Option<i64> {
+fn parse_id(id: Option<&str>) -> Option<i64> {
     id.and_then(|id| id.parse().ok())
 }
 
-/// The plan's ID in the annotation, which the operator writes once the plan carries its mark.
-pub fn claimed(scope: &Scope<'_>) -> Option<i64> {
-    number(scope.annotation(PLAN_ID_ANNOTATION))
+/// The plan's ID in the annotation. The operator writes it once the plan carries its mark.
+pub fn annotated_id(scope: &Scope<'_>) -> Option<i64> {
+    parse_id(scope.annotation(PLAN_ID_ANNOTATION))
 }
 
-/// Reads the plan with its items, checkpoints and Secrets.
+/// Observes the plan with its items, checkpoints and Secrets.
 pub async fn observe(scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {
     let spec = &scope.object.spec;
     let binding = Binding::new(scope);
@@ -75,21 +75,21 @@ pub async fn observe(scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Resu
     observed.checkpoints = checkpoints(cloud, spec, &observed).await;
     if !scope.observe_only() {
         let credentials = acl_credentials(&ctx.client, scope.namespace(), spec).await;
-        observed.credentials = credentials.map(|all| by_content(ctx, scope.namespace(), all));
+        observed.credentials = credentials.map(|all| with_content_versions(ctx, scope.namespace(), all));
     }
     Ok(observed)
 }
 
-/// Whether there is a plan.
+/// The result of the search for the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
     /// The bound or marked plan.
     Found(Box<PlanView>),
-    /// A whole list held neither the bound plan nor our mark.
+    /// A complete list contained neither the bound plan nor our mark.
     Absent {
-        /// The bound or named plan that is gone.
+        /// The ID of the bound plan, or of the one in the spec, that is gone.
         missing: Option<i64>,
-        /// Other plans of the name that ours would get.
+        /// Other plans with the name of the plan to create.
         same_name: Vec<PlanView>,
     },
 }
@@ -99,7 +99,7 @@ pub enum Lookup {
 pub struct AclCredentials {
     /// The user name.
     pub username: SecretString,
-    /// The password; not for Alibaba Cloud's own instances.
+    /// The password; absent for Alibaba Cloud's own instances.
     pub password: Option<SecretString>,
     /// The Secret's name.
     pub secret_name: String,
@@ -107,24 +107,23 @@ pub struct AclCredentials {
     pub resource_version: String,
 }
 
-/// Everything that a reconcile decides on, with the instances and items that the parts of the spec mean.
+/// The observation of a plan, with the instances and items that the parts of the spec mean.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// What was looked for.
+    /// The identification of the plan.
     pub binding: Binding,
-    /// The plan.
     pub plan: Lookup,
     /// Its items, in the order of the list.
     pub items: Vec<ItemView>,
-    /// Checkpoints by item, or why they could not be read.
+    /// Checkpoints by item, or the error of their read.
     pub checkpoints: Result<BTreeMap<i64, Vec<Checkpoint>>, Error>,
-    /// User names and passwords by instance name, or why they cannot be used.
+    /// User names and passwords by instance name, or the error of the Secrets.
     pub credentials: Result<BTreeMap<String, AclCredentials>, CredentialsError>,
     /// Positions in the plan's instances, by the names of the spec.
     instances: Positions,
     /// Positions in `items`, by the names of the topic mappings.
     mapped: Positions,
-    /// The topics of each mapping as the API takes them, by its name.
+    /// The topics of each mapping in the form of the API, by its name.
     topics: BTreeMap<String, Vec<ItemTopic>>,
 }
 
@@ -145,11 +144,10 @@ impl Observed {
         if let Lookup::Found(plan) = &observed.plan {
             observed.instances = resolve::instances(spec, plan);
         }
-        let named = |mapping: &TopicMapping| {
+        for mapping in &spec.topic_mappings {
             let topics = resolve::topics(spec, mapping, |name| observed.instance(name));
-            (mapping.name.clone(), topics)
-        };
-        observed.topics = spec.topic_mappings.iter().map(named).collect();
+            observed.topics.insert(mapping.name.clone(), topics);
+        }
         observed.mapped = resolve::items(spec, &scope.status.topic_mappings, &observed.topics, &observed.items);
         observed
     }
@@ -179,14 +177,17 @@ impl Observed {
 
     /// The items that no topic mapping means, the oldest first.
     pub fn other_items(&self) -> Vec<&ItemView> {
-        let other = |at: &usize| !self.mapped.values().any(|mapped| mapped == at);
-        let mut others: Vec<_> =
-            self.items.iter().enumerate().filter(|(at, _)| other(at)).map(|(_, item)| item).collect();
+        let mut others = Vec::new();
+        for (at, item) in self.items.iter().enumerate() {
+            if !self.mapped.values().any(|mapped| *mapped == at) {
+                others.push(item);
+            }
+        }
         others.sort_by_key(|item| item.item_id);
         others
     }
 
-    /// The topics of a mapping as the API takes them.
+    /// The topics of a mapping in the form of the API.
     pub fn topics(&self, mapping: &str) -> &[ItemTopic] {
         self.topics.get(mapping).map(Vec::as_slice).unwrap_or_default()
     }
@@ -210,14 +211,14 @@ pub async fn acl_credentials(
             continue;
         };
         let found = secrets::read(client, namespace, &reference.name).await?;
-        let full = format!("{namespace}/{}", reference.name);
+        let full_name = format!("{namespace}/{}", reference.name);
         let data: BTreeMap<_, _> =
             found.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
         let password = match instance.instance_type {
-            InstanceType::External => Some(secret::text(&full, &data, "password")?),
+            InstanceType::External => Some(secret::text(&full_name, &data, "password")?),
             InstanceType::Aliyun => None,
         };
-        let username = secret::text(&full, &data, "username")?;
+        let username = secret::text(&full_name, &data, "username")?;
         let resource_version = found.metadata.resource_version.unwrap_or_default();
         let secret_name = reference.name.clone();
         all.insert(instance.name.clone(), AclCredentials { username, password, secret_name, resource_version });
@@ -225,8 +226,8 @@ pub async fn acl_credentials(
     Ok(all)
 }
 
-/// Gives each Secret the version at which its content was first seen, so that a new label is no rotation.
-pub fn by_content(
+/// Gives each Secret the first version with its present content, so that a new label does not count as a rotation.
+pub fn with_content_versions(
     ctx: &Context,
     namespace: &str,
     mut all: BTreeMap<String, AclCredentials>,
@@ -241,24 +242,24 @@ pub fn by_content(
 
 /// Finds the plan: the bound one by its ID, else the one with our mark in a list of all plans.
 ///
-/// That a plan is gone is believed only when a whole list agrees, since the code for a missing plan is not published.
+/// A plan counts as gone only when a complete list agrees: the code for a missing plan is not published.
 pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Lookup, Error> {
     let ids = binding.ids();
-    let mut refused = None;
+    let mut refusal = None;
     for id in &ids {
         match cloud.get_plan(*id).await {
             Ok(plan) if plan.plan_status != PlanStatus::Deleted => return Ok(Lookup::Found(Box::new(plan))),
             // The code for a missing plan is not published: the list decides.
             Ok(_) | Err(Error { class: Class::NotFound, .. }) => {}
-            Err(error @ Error { class: Class::Invalid | Class::Conflict, .. }) => refused = Some(error),
+            Err(error @ Error { class: Class::Invalid | Class::Conflict, .. }) => refusal = Some(error),
             Err(error) => return Err(error),
         }
     }
-    pick(binding, &ids, cloud.list_plans().await?).map_err(|listed| refused.unwrap_or(listed))
+    find_in_list(binding, &ids, cloud.list_plans().await?).map_err(|error| refusal.unwrap_or(error))
 }
 
-/// Finds the plan in a list of all plans, after those of `ids` could not be read. Pure.
-pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<Lookup, Error> {
+/// Finds the plan in a list of all plans, after the plans of `ids` could not be read. Pure.
+pub fn find_in_list(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<Lookup, Error> {
     plans.retain(|plan| plan.plan_status != PlanStatus::Deleted);
     plans.sort_by_key(|plan| plan.plan_id);
     if let Some(plan) = plans.iter().find(|plan| ids.contains(&plan.plan_id)) {
@@ -273,9 +274,9 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
         });
     }
     let ours = plans.iter().position(|plan| resolve::owner(plan, &binding.mark) == Owner::Us);
-    // Where the spec names a plan, only that one will do, unless a Create of ours went before.
-    let wanted = match binding.named {
-        Some(named) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == named)),
+    // Where the spec names a plan, only that plan counts, unless a Create without an answer went before.
+    let wanted = match binding.spec_plan_id {
+        Some(id) if binding.creating => ours.or_else(|| plans.iter().position(|plan| plan.plan_id == id)),
         Some(_) => None,
         None => ours,
     };
@@ -283,15 +284,15 @@ pub fn pick(binding: &Binding, ids: &[i64], mut plans: Vec<PlanView>) -> Result<
         return Ok(Lookup::Found(Box::new(plans.swap_remove(at))));
     }
     plans.retain(|plan| plan.plan_name.as_deref() == Some(&binding.plan_name));
-    Ok(Lookup::Absent { missing: binding.bound.or(binding.named), same_name: plans })
+    Ok(Lookup::Absent { missing: binding.bound.or(binding.spec_plan_id), same_name: plans })
 }
 
-/// Reads the plan's items, if there is a plan.
+/// Reads the items of the plan, if there is one.
 pub async fn items(cloud: &RocketMq, plan: &Lookup) -> Result<Vec<ItemView>, Error> {
     match plan {
         Lookup::Found(plan) => {
             let mut items = cloud.list_items(plan.plan_id).await?;
-            // As for plans, though no such status of an item is documented.
+            // The same as for plans, although this status of an item is not documented.
             items.retain(|item| item.item_status.as_str() != PlanStatus::Deleted.as_str());
             Ok(items)
         }
@@ -299,8 +300,8 @@ pub async fn items(cloud: &RocketMq, plan: &Lookup) -> Result<Vec<ItemView>, Err
     }
 }
 
-/// Reads all checkpoints of the items that the spec names, with all their pages; none where the plan does not synchronize
-/// consumer progress.
+/// Reads all checkpoints of the items that the spec names, on all pages. A plan that does not synchronize consumer progress has
+/// none.
 pub async fn checkpoints(
     cloud: &RocketMq,
     spec: &DisasterRecoveryPlanSpec,
@@ -319,7 +320,7 @@ pub async fn checkpoints(
         for source in &sources {
             match cloud.list_checkpoints(plan.plan_id, item.item_id, source).await {
                 Ok(list) => found.extend(list),
-                // An item that does not run may have none to show; it is not protected anyway.
+                // An item that does not run may have no checkpoints. It is not protected in any case.
                 Err(Error { class: Class::NotFound | Class::Conflict | Class::Invalid, .. })
                     if item.item_status != ItemStatus::Running => {}
                 Err(error) => return Err(error),

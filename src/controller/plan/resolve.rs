@@ -1,5 +1,5 @@
-//! Which instance and item of the cloud each part of the spec means. Pure; an observation asks once, and every later stage
-//! uses its answers.
+//! The instances and items of the cloud that the parts of the spec mean. Pure. An observation resolves them once, for all later
+//! stages.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::api::plan::{
 use crate::cloud::rocketmq::{self, ItemTopic, ItemView, PlanView};
 use crate::controller::ownership::{self, Owner};
 
-/// Whose mark a plan carries.
+/// The owner of a plan, by its mark.
 pub fn owner(plan: &PlanView, mark: &str) -> Owner {
     ownership::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
@@ -42,51 +42,51 @@ pub fn plan_type(kind: PlanType) -> &'static str {
 /// Positions of the spec's instances among those of the plan, by their names in the spec.
 pub type Positions = BTreeMap<String, usize>;
 
-/// Finds each instance of the spec among those of the plan: by ID; an external one, whose ID the cloud chose, by its
-/// endpoint, or as the only external one that is left.
+/// Finds each instance of the spec among those of the plan, by its ID. The cloud chooses the ID of an external instance: it is
+/// found by its endpoint, or as the only external instance that is left.
 pub fn instances(spec: &DisasterRecoveryPlanSpec, plan: &PlanView) -> Positions {
     let mut found = Positions::new();
     for want in spec.instances.iter().filter(|want| want.instance_id.is_some()) {
-        take(&mut found, plan, want, |it| it.instance_id == want.instance_id);
+        assign(&mut found, plan, want, |it| it.instance_id == want.instance_id);
     }
     for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
-        take(&mut found, plan, want, |it| same_endpoint(want, it));
+        assign(&mut found, plan, want, |it| same_endpoint(want, it));
     }
     for want in spec.instances.iter().filter(|want| want.instance_id.is_none()) {
-        let left = plan.instances.iter().enumerate().filter(|(at, it)| is_external(it) && !is_taken(&found, *at));
+        let left = plan.instances.iter().enumerate().filter(|(at, it)| is_external(it) && !is_assigned(&found, *at));
         if left.count() == 1 {
-            take(&mut found, plan, want, is_external);
+            assign(&mut found, plan, want, is_external);
         }
     }
     found
 }
 
-/// Gives an instance of the spec the first one of the plan that is the same and not taken.
-fn take(found: &mut Positions, plan: &PlanView, want: &Instance, same: impl Fn(&rocketmq::Instance) -> bool) {
+/// Assigns to an instance of the spec the first instance of the plan that is the same and not assigned.
+fn assign(found: &mut Positions, plan: &PlanView, want: &Instance, same: impl Fn(&rocketmq::Instance) -> bool) {
     if found.contains_key(&want.name) {
         return;
     }
-    let at = plan.instances.iter().enumerate().position(|(at, it)| same(it) && !is_taken(found, at));
+    let at = plan.instances.iter().enumerate().position(|(at, it)| same(it) && !is_assigned(found, at));
     if let Some(at) = at {
         found.insert(want.name.clone(), at);
     }
 }
 
-fn is_taken(found: &Positions, at: usize) -> bool {
-    found.values().any(|taken| *taken == at)
+fn is_assigned(found: &Positions, at: usize) -> bool {
+    found.values().any(|assigned| *assigned == at)
 }
 
 fn is_external(instance: &rocketmq::Instance) -> bool {
     instance.instance_type.as_deref() == Some(instance_type(InstanceType::External))
 }
 
-/// The same address in two networks is two clusters.
+/// Whether two instances have the same endpoint. One address in two networks is two clusters.
 fn same_endpoint(want: &Instance, found: &rocketmq::Instance) -> bool {
     let network = found.vpc_id.is_none() || want.vpc_id.is_none() || found.vpc_id == want.vpc_id;
     network && found.endpoint_url.is_some() && found.endpoint_url == want.endpoint_url
 }
 
-/// Whether an instance of the spec is a source of checkpoints: the active one, or both where a plan replicates both ways.
+/// Whether an instance of the spec is a source of checkpoints: the active one, or both in a plan that replicates both ways.
 pub fn is_source(spec: &DisasterRecoveryPlanSpec, want: &Instance) -> bool {
     match spec.plan_type {
         PlanType::ActivePassive => want.instance_role == Some(InstanceRole::Active),
@@ -94,16 +94,16 @@ pub fn is_source(spec: &DisasterRecoveryPlanSpec, want: &Instance) -> bool {
     }
 }
 
-/// The topics of a mapping as the API takes them. `found` gives an instance of the plan by its name in the spec.
+/// The topics of a mapping in the form of the API. `found` returns an instance of the plan by its name in the spec.
 pub fn topics<'a>(
     spec: &DisasterRecoveryPlanSpec,
     mapping: &TopicMapping,
     found: impl Fn(&str) -> Option<&'a rocketmq::Instance>,
 ) -> Vec<ItemTopic> {
-    mapping.topics.iter().map(|topic| side(spec, topic, found(&topic.instance))).collect()
+    mapping.topics.iter().map(|topic| item_topic(spec, topic, found(&topic.instance))).collect()
 }
 
-fn side(spec: &DisasterRecoveryPlanSpec, topic: &MappedTopic, found: Option<&rocketmq::Instance>) -> ItemTopic {
+fn item_topic(spec: &DisasterRecoveryPlanSpec, topic: &MappedTopic, found: Option<&rocketmq::Instance>) -> ItemTopic {
     let MappedTopic { instance, topic_name, delivery_order_type, consumer_group_id } = topic;
     let want = spec.instances.iter().find(|want| want.name == *instance);
     let found_id = found.and_then(|found| found.instance_id.clone());
@@ -117,7 +117,7 @@ fn side(spec: &DisasterRecoveryPlanSpec, topic: &MappedTopic, found: Option<&roc
     }
 }
 
-/// Whether two sides are the same topic of the same instance. An instance that is not named may be any.
+/// Whether two sides are the same topic of the same instance. A side without an instance matches any.
 pub fn same_side(wanted: &ItemTopic, found: &ItemTopic) -> bool {
     same_instance(wanted, found) && wanted.topic_name == found.topic_name
 }
@@ -148,9 +148,9 @@ pub fn same_pair(wanted: &[ItemTopic], found: &[ItemTopic]) -> bool {
     }
 }
 
-/// Positions of the mappings' items among all items, by the mapping's name: by its pair of topics; else, where the topics of a
-/// mapping were changed, the item that status remembers, unless another mapping has it. Of two items with the same pair the
-/// older one counts.
+/// Positions of the mappings' items among all items, by the mapping's name. An item is found by its pair of topics; of two
+/// items with the same pair the older one counts. Where the topics of a mapping changed, the item in status counts, unless
+/// another mapping has it.
 pub fn items(
     spec: &DisasterRecoveryPlanSpec,
     known: &[TopicMappingStatus],
@@ -162,7 +162,7 @@ pub fn items(
     let mut found = Positions::new();
     for mapping in &spec.topic_mappings {
         let Some(wanted) = topics.get(&mapping.name) else { continue };
-        let same = |at: &usize| same_pair(wanted, &items[*at].topics) && !is_taken(&found, *at);
+        let same = |at: &usize| same_pair(wanted, &items[*at].topics) && !is_assigned(&found, *at);
         if let Some(at) = oldest_first.iter().copied().find(same) {
             found.insert(mapping.name.clone(), at);
         }
@@ -172,7 +172,7 @@ pub fn items(
             continue;
         }
         let id = known.iter().find(|it| it.name == mapping.name).and_then(|it| it.item_id.as_deref());
-        let same = |at: &usize| id == Some(items[*at].item_id.to_string().as_str()) && !is_taken(&found, *at);
+        let same = |at: &usize| id == Some(items[*at].item_id.to_string().as_str()) && !is_assigned(&found, *at);
         if let Some(at) = oldest_first.iter().copied().find(same) {
             found.insert(mapping.name.clone(), at);
         }

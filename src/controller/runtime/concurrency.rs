@@ -13,7 +13,7 @@ pub(in crate::controller) fn max_per_namespace(settings: &Settings) -> u16 {
     if settings.namespaces.is_empty() { settings.workers.div_ceil(2) } else { settings.workers }
 }
 
-/// The time until the next attempt to get a permit; objects that wait do not all try at once.
+/// The time until the next attempt to get a permit. The jitter keeps waiting objects from trying at once.
 pub(in crate::controller) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(rand::random_range(1.0..3.0))
 }

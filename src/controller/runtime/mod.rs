@@ -15,8 +15,9 @@ use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use tokio::sync::{broadcast, watch};
 
 use super::access::Key;
-use super::account::users::{Filled, Users, uses};
+use super::account::users::{AccountUsers, Filled, uses_account};
 use super::resource::{Object, Resource};
+
 pub(super) mod concurrency;
 mod relist;
 
@@ -32,7 +33,7 @@ use crate::leadership::Leadership;
 /// Time until the next attempt of a reconcile whose namespace had no permit left.
 const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Back-off after a failed watch. Other triggers wait for it too.
+/// Back-off after a failed watch. All triggers wait for it.
 const TRIGGER_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The same back-off each time.
@@ -71,8 +72,8 @@ struct Period {
 }
 
 impl Running {
-    /// The work, and whether the cache is filled. Work that waits for its cache would miss `shutdown`; it has no reconcile in
-    /// progress then.
+    /// The work, and whether the cache is filled. Work that waits for its cache would miss `shutdown`: it ends at once, since
+    /// no reconcile is in progress.
     fn until(self, shutdown: &Shutdown) -> (BoxFuture<'static, ()>, Filled) {
         let Self { work, filled } = self;
         let (until, waiting) = (shutdown.clone(), filled.clone());
@@ -97,7 +98,7 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership, shutdown: Shutdown, 
     let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &period);
     running.extend(more);
     let filled = running.iter().map(|it| it.filled.clone()).collect();
-    running.extend(accounts(&ctx, &period, Users { plans, groups, filled }));
+    running.extend(accounts(&ctx, &period, AccountUsers { plans, groups, filled }));
     let (running, filled): (Vec<_>, Vec<_>) = running.into_iter().map(|it| it.until(&shutdown)).unzip();
     let signal = async move {
         let mut all = true;
@@ -130,43 +131,55 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, 
     let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::max_per_namespace(&ctx.settings)));
     let control = |api| {
         let (store, writer) = reflector::store::<K>();
-        let account = |object: &K| object.management().account.map(str::to_owned);
-        let (events, filled) = events(api, writer, ctx, account);
-        let users = store.clone();
-        let wake = signals(ctx.accounts.usable()).flat_map(move |account| {
-            let all = users.state().into_iter().filter(move |object| uses(&**object, &account));
-            stream::iter(all.map(|object| ObjectRef::from_obj(&*object)))
-        });
+        let (events, filled) = events(api, writer, ctx, account_of::<K>);
+        let triggers = account_triggers(ctx, store.clone());
         let polls = polls.clone();
         let reconcile = move |object, ctx| super::reconcile(object, ctx, polls.clone());
-        let work = control(events, store.clone(), wake, ctx.clone(), period.clone(), reconcile).boxed();
+        let work = control(events, store.clone(), triggers, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     apis(ctx).into_iter().map(control).unzip()
 }
 
+/// The name of the account that an object uses.
+fn account_of<K: Resource>(object: &K) -> Option<String> {
+    object.management().account.map(str::to_owned)
+}
+
+/// The objects in a store whose account triggers its users.
+fn account_triggers<K: Resource>(
+    ctx: &Context,
+    store: Store<K>,
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static + use<K> {
+    received(ctx.accounts.user_triggers()).flat_map(move |account| {
+        let users = store.state().into_iter().filter(move |object| uses_account(&**object, &account));
+        stream::iter(users.map(|object| ObjectRef::from_obj(&*object)))
+    })
+}
+
 /// The controllers of accounts.
-fn accounts(ctx: &Arc<Context>, period: &Period, users: Users) -> Vec<Running> {
+fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Running> {
     let users = Arc::new(users);
     let control = |api| {
         let (store, writer) = reflector::store::<AlibabaCloudAccount>();
-        let (users, mine) = (users.clone(), store.clone());
-        let wake = signals(ctx.accounts.changed()).filter_map(move |(namespace, name)| {
+        let (users, accounts) = (users.clone(), store.clone());
+        let triggers = received(ctx.accounts.triggers()).filter_map(move |(namespace, name)| {
             let account = ObjectRef::new(&name).within(&namespace);
             // An account of another namespace has its own controller.
-            futures::future::ready(mine.get(&account).map(|_| account))
+            futures::future::ready(accounts.get(&account).map(|_| account))
         });
         let reconcile = move |object, ctx| account::reconcile(object, ctx, users.clone());
         let (events, filled) = events(api, writer, ctx, |_| None);
-        let work = control(events, store.clone(), wake, ctx.clone(), period.clone(), reconcile).boxed();
+        let work = control(events, store.clone(), triggers, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
-    ctx.accounts.look_up_in(stores);
+    ctx.accounts.set_stores(stores);
     running
 }
 
-/// The events of a kind's objects, kept in a cache, and whether the cache is filled. The cache itself wakes only one waiter. `account` gives the account that an object names.
+/// The events of a kind's objects, which also fill a cache, and whether the cache is filled. The cache itself wakes only one
+/// waiter. `account` returns the account that an object names.
 fn events<K: Object>(
     api: Api<K>,
     writer: reflector::store::Writer<K>,
@@ -176,7 +189,7 @@ fn events<K: Object>(
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
     let ((fill, filled), ctx, mut index) = (watch::channel(false), ctx.clone(), RelistIndex::default());
     let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
-        index.follow(event, &account).into_iter().for_each(|change| note::<K>(&ctx, change));
+        index.apply(event, &account).into_iter().for_each(|change| handle_change::<K>(&ctx, change));
         if matches!(event, watcher::Event::InitDone) {
             fill.send_replace(true);
         }
@@ -184,22 +197,21 @@ fn events<K: Object>(
     (events.boxed(), filled)
 }
 
-/// Forgets an object that is gone: no reconcile may report that. Wakes the controllers of accounts whose number of
-/// users changed.
-fn note<K: Object>(ctx: &Context, Change { name: (namespace, name), before, after }: Change<Option<String>>) {
+/// Forgets a deleted object, since no reconcile may follow its deletion. Triggers the accounts whose number of users changed.
+fn handle_change<K: Object>(ctx: &Context, Change { name: (namespace, name), before, after }: Change<Option<String>>) {
     if after.is_none() {
         ctx.forget(K::KIND, &namespace, &name);
     }
     let (before, after) = (before.flatten(), after.flatten());
     if before != after {
         for account in [before, after].into_iter().flatten() {
-            ctx.accounts.look_at((namespace.clone(), account));
+            ctx.accounts.trigger((namespace.clone(), account));
         }
     }
 }
 
-/// Received signals, without those that were missed: the next poll makes up for them.
-fn signals(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send + 'static {
+/// The received triggers, without those that were missed: the next poll makes up for them.
+fn received(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send + 'static {
     stream::unfold(receiver, |mut receiver| async move {
         loop {
             match receiver.recv().await {
@@ -214,7 +226,7 @@ fn signals(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send
 async fn control<K, R>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
     store: Store<K>,
-    wake: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     ctx: Arc<Context>,
     period: Period,
     reconcile: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
@@ -222,16 +234,16 @@ async fn control<K, R>(
     K: Object,
     R: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    let changed = predicates::generation::<K>;
-    let trigger = events.applied_objects().predicate_filter(
-        // Status writes are the operator's own; annotations request work; the object ends with its last finalizer.
-        changed.combine(predicates::annotations).combine(predicates::finalizers),
+    let generation = predicates::generation::<K>;
+    let changes = events.applied_objects().predicate_filter(
+        // Status writes are the operator's own. Annotations request work. The last finalizer ends the object.
+        generation.combine(predicates::annotations).combine(predicates::finalizers),
         Default::default(),
     );
     let workers = controller::Config::default().concurrency(ctx.settings.workers);
     let (context, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
     let Period { leadership, shutdown } = period;
-    // The cache has the events from before this process leads.
+    // The cache contains the objects of events from before this process leads.
     let (all, started) = (store.clone(), leadership.clone().started());
     let all = stream::once(started).flat_map(move |()| {
         let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
@@ -246,11 +258,11 @@ async fn control<K, R>(
             }
         }
     };
-    Controller::for_stream(trigger, store)
+    Controller::for_stream(changes, store)
         // The watch has its own back-off. A second, longer one would delay the other triggers.
         .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
         .with_config(workers)
-        .reconcile_on(wake)
+        .reconcile_on(triggers)
         .reconcile_on(all)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, failed, ctx)
@@ -261,7 +273,7 @@ async fn control<K, R>(
         .await;
 }
 
-/// Logs failures outside of a reconcile, and forgets objects that went without a finalizer.
+/// Logs failures outside of a reconcile, and forgets objects that were deleted without a finalizer.
 fn log_outcome<K: Object>(
     outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
     ctx: &Context,
@@ -310,7 +322,7 @@ fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action
     match error {
         Error::Conflict => {
             tracing::debug!(key, "object changed while it was worked on");
-            // The cache has the new version in a moment; a slow cache must not cause a hot loop.
+            // The cache gets the new version in a moment. A slow cache must not cause a hot loop.
             let times = ctx.remember(&key, |memory| {
                 memory.failures += 1;
                 memory.failures

@@ -1,5 +1,5 @@
-//! An index of the objects that a watch knows, each with a value. No event reports objects that went while a watch was broken:
-//! the relist after it shows them.
+//! An index of the objects that a watch knows, each with a value. No event reports objects that were deleted while a watch was
+//! broken: the relist after it shows them.
 
 use std::collections::HashMap;
 use std::mem;
@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 /// Namespace and name.
 pub(super) type Name = (String, String);
 
-/// The value of one object before and after an event; none where the object does not exist.
+/// The value of one object before and after an event; `None` where the object does not exist.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change<V> {
     pub(super) name: Name,
@@ -31,8 +31,8 @@ impl<V> Default for RelistIndex<V> {
 }
 
 impl<V: Clone> RelistIndex<V> {
-    /// Follows an event. `value` gives the value of an object.
-    pub(super) fn follow<K: ResourceExt>(&mut self, event: &Event<K>, value: impl Fn(&K) -> V) -> Vec<Change<V>> {
+    /// Applies an event. `value` returns the value of an object.
+    pub(super) fn apply<K: ResourceExt>(&mut self, event: &Event<K>, value: impl Fn(&K) -> V) -> Vec<Change<V>> {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let (name, after) = (name(object), value(object));
@@ -79,7 +79,7 @@ mod tests {
     /// The changes of events, as `name: before → after`.
     fn changes(index: &mut RelistIndex<String>, events: Vec<Event<ConfigMap>>) -> Vec<String> {
         let show = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-        let all = events.iter().flat_map(|event| index.follow(event, |it| it.resource_version().unwrap_or_default()));
+        let all = events.iter().flat_map(|event| index.apply(event, |it| it.resource_version().unwrap_or_default()));
         let mut all: Vec<_> =
             all.map(|it| format!("{}: {} → {}", it.name.1, show(it.before), show(it.after))).collect();
         all.sort();
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(first, ["deleted: - → 1", "kept: - → 1", "went: - → 1"]);
         assert_eq!(changes(&mut index, vec![Event::Apply(object("made", "1"))]), ["made: - → 1"]);
         assert_eq!(changes(&mut index, vec![Event::Delete(object("deleted", "1"))]), ["deleted: 1 → -"]);
-        // A list that breaks off says nothing about the objects that it did not reach.
+        // An interrupted list proves nothing about the objects that it did not reach.
         let broken = vec![Event::Init, Event::InitApply(object("kept", "2"))];
         assert_eq!(changes(&mut index, broken), ["kept: 1 → 2"]);
         assert_eq!(changes(&mut index, list(&[("kept", "2")])), ["kept: 2 → 2", "made: 1 → -", "went: 1 → -"]);

@@ -8,24 +8,27 @@ fn refused(code: &str) -> Error {
     Error { class, operation, code: code.into(), message: "m".into(), request_id: None }
 }
 
-fn found(key_health: KeyHealth) -> Result<Found, AccountError> {
-    Ok(Found { identity: "LTAI****0001".into(), expires: None, key_health, due: None })
+fn found(key_health: KeyHealth) -> Result<ObservedCredentials, AccountError> {
+    Ok(ObservedCredentials { identity: "LTAI****0001".into(), expires: None, key_health, due: None })
 }
 
-fn good() -> Result<Found, AccountError> {
+fn good() -> Result<ObservedCredentials, AccountError> {
     found(KeyHealth { judged: true, ..KeyHealth::default() })
 }
 
-fn wrong(why: CredentialsError) -> Result<Found, AccountError> {
+fn wrong(why: CredentialsError) -> Result<ObservedCredentials, AccountError> {
     Err(AccountError::credentials(Some("ns/main"), why))
 }
 
-fn after(old: &AlibabaCloudAccountStatus, found: &Result<Found, AccountError>) -> AlibabaCloudAccountStatus {
+fn after(
+    old: &AlibabaCloudAccountStatus,
+    found: &Result<ObservedCredentials, AccountError>,
+) -> AlibabaCloudAccountStatus {
     let used_by = UsedBy { disaster_recovery_plans: 2, disk_replica_groups: 1 };
-    status(&Pass { generation: Some(3), holders: None, used_by, old, now: Timestamp::UNIX_EPOCH }, found)
+    status(&StatusInput { generation: Some(3), blocked_by: None, used_by, old, now: Timestamp::UNIX_EPOCH }, found)
 }
 
-/// Status and reason of `Ready`, and which of the conditions of kstatus are there.
+/// Status and reason of `Ready`, and the conditions of kstatus that are present.
 fn shown(status: &AlibabaCloudAccountStatus) -> (String, Vec<&str>) {
     let ready = readiness_of(status).expect("it is there");
     let others =
@@ -34,7 +37,7 @@ fn shown(status: &AlibabaCloudAccountStatus) -> (String, Vec<&str>) {
 }
 
 #[test]
-fn everything_that_can_be_wrong_has_its_reason_and_says_whether_a_person_has_to_act() {
+fn every_error_has_a_reason_and_kstatus() {
     let unreachable = || CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
     let file = || CredentialsError::TokenFileUnreadable { path: "/token".into(), why: "gone".into() };
     let token = |passing| CredentialsError::TokenRequestFailed { account: "ns/a".into(), why: "w".into(), passing };
@@ -81,7 +84,7 @@ fn everything_that_can_be_wrong_has_its_reason_and_says_whether_a_person_has_to_
 }
 
 #[test]
-fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
+fn refused_key_stays_refused_until_next_answer() {
     let by_code = |code: &str| found(KeyHealth { refused: Some(refused(code)), judged: true, ..KeyHealth::default() });
     for (code, expected) in [
         ("InvalidAccessKeyId.Inactive", "False/AccessKeyRefused"),
@@ -91,32 +94,32 @@ fn what_the_cloud_says_of_a_key_counts_until_it_says_otherwise() {
     ] {
         let bad = after(&AlibabaCloudAccountStatus::default(), &by_code(code));
         assert_eq!(shown(&bad), (expected.to_owned(), vec![condition_type::STALLED]), "{code}");
-        // A restart makes no key good; a call does.
+        // A restart does not make a key good. The answer to a call does.
         let unjudged = found(KeyHealth::default());
         assert_eq!(after(&bad, &unjudged), bad);
         let judged = after(&bad, &good());
         assert_eq!(shown(&judged), ("True/Available".to_owned(), vec![]));
-        // Another key is another matter.
+        // The refusal says nothing about another key.
         let other = AlibabaCloudAccountStatus { identity: Some("LTAI****0002".into()), ..bad.clone() };
         assert_eq!(shown(&after(&other, &unjudged)).0, "True/Available");
     }
 }
 
 #[test]
-fn an_outage_is_not_worth_a_word_and_a_role_that_was_taken_away_is() {
+fn only_a_refused_renewal_is_reported() {
     let before = after(&AlibabaCloudAccountStatus::default(), &good());
     let failing = |why| found(KeyHealth { failing: Some(why), judged: true, ..KeyHealth::default() });
     let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
     assert_eq!(after(&before, &failing(away)), before);
     let denied = after(&before, &failing(CredentialsError::Refused(refused("NoPermission"))));
     assert_eq!(shown(&denied), ("True/NotRenewed".to_owned(), vec![]));
-    let reasons = |told: Vec<EventRecord>| told.iter().map(|it| (it.reason, it.warning)).collect::<Vec<_>>();
+    let reasons = |records: Vec<EventRecord>| records.iter().map(|it| (it.reason, it.warning)).collect::<Vec<_>>();
     assert_eq!(reasons(events(&before, &denied)), [("CredentialsNotRenewed", true)]);
-    assert!(!wakes(&before, &denied));
+    assert!(!triggers_users(&before, &denied));
 }
 
 #[test]
-fn what_is_new_is_told_once_and_wakes_those_who_wait_for_it() {
+fn changes_publish_once_and_trigger_users() {
     let nothing = AlibabaCloudAccountStatus::default();
     let missing = after(&nothing, &wrong(CredentialsError::SecretNotFound("ns/s".into())));
     let there = after(&missing, &good());
@@ -125,7 +128,7 @@ fn what_is_new_is_told_once_and_wakes_those_who_wait_for_it() {
     let bad = after(&there, &key);
     let away = CredentialsError::Unreachable(Error { class: Class::Unavailable, ..refused("Timeout") });
     let unknown = after(&there, &wrong(away));
-    for (what, old, new, told, woken) in [
+    for (case, old, new, event, triggered) in [
         ("first", &nothing, &missing, Some("CredentialsUnavailable"), true),
         ("found", &missing, &there, Some("CredentialsAvailable"), true),
         ("the same", &there, &there, None, false),
@@ -135,24 +138,25 @@ fn what_is_new_is_told_once_and_wakes_those_who_wait_for_it() {
         ("unreachable", &there, &unknown, None, false),
         ("reached", &unknown, &there, Some("CredentialsAvailable"), true),
     ] {
-        assert_eq!(events(old, new).first().map(|it| it.reason), told, "{what}");
-        assert_eq!(wakes(old, new), woken, "{what}");
+        assert_eq!(events(old, new).first().map(|it| it.reason), event, "{case}");
+        assert_eq!(triggers_users(old, new), triggered, "{case}");
     }
     let rotated = AlibabaCloudAccountStatus { identity: Some("LTAI****0002".into()), ..there.clone() };
-    assert!(wakes(&bad, &rotated), "another key");
+    assert!(triggers_users(&bad, &rotated), "another key");
     let edited = AlibabaCloudAccountStatus { observed_generation: Some(4), ..there.clone() };
-    assert!(wakes(&there, &edited), "another spec");
+    assert!(triggers_users(&there, &edited), "another spec");
 }
 
 #[test]
-fn an_account_in_use_says_by_whom() {
+fn deleted_account_in_use_names_its_users() {
     let old = after(&AlibabaCloudAccountStatus::default(), &good());
-    let holders = ["DisasterRecoveryPlan orders".to_owned()];
+    let users = ["DisasterRecoveryPlan orders".to_owned()];
     let used_by = UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 };
-    let pass = Pass { generation: Some(3), holders: Some(&holders), used_by, old: &old, now: Timestamp::UNIX_EPOCH };
-    let new = status(&pass, &good());
+    let input =
+        StatusInput { generation: Some(3), blocked_by: Some(&users), used_by, old: &old, now: Timestamp::UNIX_EPOCH };
+    let new = status(&input, &good());
     assert_eq!(shown(&new), ("False/Deleting".to_owned(), vec![]));
     assert!(readiness_of(&new).is_some_and(|it| it.message.contains("DisasterRecoveryPlan orders")));
     assert_eq!(events(&old, &new).first().map(|it| it.reason), Some("AccountInUse"));
-    assert!(!wakes(&old, &new));
+    assert!(!triggers_users(&old, &new));
 }

@@ -1,15 +1,15 @@
-//! What to do in each status of a group whose active site is as the spec says. The documents say which operation is allowed
-//! in which status (section "EBS async replication rules" of what the vendor's pages come to).
+//! Decides by the status of a group whose active site is as the spec says. The documentation lists the operations that each
+//! status allows (section "EBS async replication rules" of the cloud reference).
 
 use super::super::observe::Observed;
-use super::pairs::{self, Need};
+use super::pairs::{self, AtRest};
 use super::{Action, Decision, Draft, Verdict, Work};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{Phase, Replication};
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
-/// What is said of a group that only a person can help.
-pub(super) fn failed(draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Refuses to work with a group that only a person can repair.
+pub(super) fn refuse_failed(draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let id = &group.replica_group_id;
     let text = match &group.status {
         S::CreateFailed => format!(
@@ -30,7 +30,7 @@ pub(super) fn failed(draft: Draft<'_>, group: &GroupView, observed: &Observed) -
              this object"
         ),
         status => {
-            let broken = pairs::broken(&draft, observed);
+            let broken = pairs::broken_pairs(&draft, observed);
             let broken = if broken.is_empty() { String::new() } else { format!("; pairs: {broken}") };
             format!(
                 "group {id} cannot be used any more ({}){broken}: remove the broken pairs from the spec, or delete this \
@@ -42,26 +42,28 @@ pub(super) fn failed(draft: Draft<'_>, group: &GroupView, observed: &Observed) -
     draft.refuse(synced::GROUP_FAILED, text)
 }
 
-/// What to do for a group whose active site is as it should be.
-pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Decides the steps for a group whose active site is as the spec says.
+pub(super) fn decide_by_status(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let running = draft.spec().replication == Replication::Running;
     let status = &group.status;
     match status {
         S::Stopped | S::Stopping | S::StopFailed | S::ManualSyncing if running => {
-            draft.differs("replication", "Running", status.as_str());
+            draft.add_drift("replication", "Running", status.as_str());
         }
-        // Until it is stopped, so that the end of the difference is told.
+        // The difference lasts until replication is stopped, so that an event reports its correction.
         S::InitialSyncing | S::Syncing | S::Normal | S::Stopping | S::StopFailed if !running => {
-            draft.differs("replication", "Stopped", status.as_str());
+            draft.add_drift("replication", "Stopped", status.as_str());
         }
         _ => {}
     }
     match status {
         S::Creating => draft.wait(Work::Creating, "the group to be made"),
-        S::Created | S::Stopped => at_rest(draft, group, observed),
+        S::Created | S::Stopped => decide_at_rest(draft, group, observed),
         S::InitialSyncing | S::Syncing | S::Normal if !running => draft.act(Action::StopGroup, Work::Updating),
-        S::InitialSyncing | S::Syncing | S::Normal if pairs::in_vain(&draft, group) => pairs::not_kept(draft),
-        S::InitialSyncing | S::Syncing | S::Normal if pairs::differ(&draft) => pairs::needs_stop(draft),
+        S::InitialSyncing | S::Syncing | S::Normal if pairs::change_not_kept(&draft, group) => {
+            pairs::refuse_change_not_kept(draft)
+        }
+        S::InitialSyncing | S::Syncing | S::Normal if pairs::has_drift(&draft) => pairs::refuse_while_running(draft),
         S::InitialSyncing | S::Syncing | S::Normal => draft.finish(Verdict::InSync),
         S::ManualSyncing => draft.wait(Work::Updating, "a single synchronization to end"),
         S::Stopping => draft.wait(Work::Updating, "replication to be stopped"),
@@ -69,50 +71,50 @@ pub(super) fn steady(mut draft: Draft<'_>, group: &GroupView, observed: &Observe
         S::Failovering => draft.wait(Work::FailingOver, "the failover to end"),
         S::Reprotecting => draft.wait(Work::Reprotecting, "replication to be turned round"),
         S::Deleting => draft.wait(Work::Deleting, "somebody's deletion of the group to end"),
-        S::Invalid if removes(&mut draft, group, observed) => draft.finish(Verdict::Acting(Work::Updating)),
+        S::Invalid if removes_leftovers(&mut draft, group, observed) => draft.finish(Verdict::Acting(Work::Updating)),
         S::Failovered
         | S::FailoverFailed
         | S::ReprotectFailed
         | S::CreateFailed
         | S::DeleteFailed
         | S::Invalid
-        | S::Deleted => failed(draft, group, observed),
+        | S::Deleted => refuse_failed(draft, group, observed),
         S::Other(name) => {
-            let on = unknown(name);
+            let on = undocumented_status(name);
             draft.wait(Work::Updating, on)
         }
     }
 }
 
-/// What is waited for in a status that is not documented.
-pub(super) fn unknown(status: &str) -> String {
+/// The end of an undocumented status, for which the operator waits.
+pub(super) fn undocumented_status(status: &str) -> String {
     format!("the status {status:?}, which is not documented, to end")
 }
 
-/// Takes out of an invalid group the pairs that the spec names no more: the API allows nothing else in it.
-fn removes(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> bool {
-    pairs::remove(draft, group, observed);
+/// Removes the pairs that the spec no longer names from an invalid group. The API allows no other call on it.
+fn removes_leftovers(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> bool {
+    pairs::remove_leftovers(draft, group, observed);
     !draft.actions.is_empty()
 }
 
-/// A group that is created or stopped: the one time when it can be changed.
-fn at_rest(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Decides the steps for a group that is created or stopped: only then the API changes it.
+fn decide_at_rest(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let first = draft.scope.head().synced_generation.is_none();
     let work = if first { Work::Creating } else { Work::Updating };
-    match pairs::bring(&mut draft, group, observed) {
-        Need::Steps => draft.finish(Verdict::Acting(work)),
-        Need::Time(on) => draft.wait(work, on),
-        Need::Person(text) => draft.refuse(synced::GROUP_FAILED, text),
-        Need::Nothing if draft.spec().replication == Replication::Running => {
+    match pairs::change_at_rest(&mut draft, group, observed) {
+        AtRest::Acting => draft.finish(Verdict::Acting(work)),
+        AtRest::Waiting(on) => draft.wait(work, on),
+        AtRest::Refused(text) => draft.refuse(synced::GROUP_FAILED, text),
+        AtRest::InSync if draft.spec().replication == Replication::Running => {
             draft.act(Action::StartGroup { one_shot: false }, work)
         }
-        Need::Nothing if pairs::in_vain(&draft, group) => pairs::not_kept(draft),
-        Need::Nothing => draft.finish(Verdict::InSync),
+        AtRest::InSync if pairs::change_not_kept(&draft, group) => pairs::refuse_change_not_kept(draft),
+        AtRest::InSync => draft.finish(Verdict::InSync),
     }
 }
 
-/// Gives the operation under way up, at a point where nothing is half done.
-pub(super) fn give_up(draft: &mut Draft<'_>, phase: Phase, message: &str) {
+/// Ends the running operation at a safe point.
+pub(super) fn end_operation(draft: &mut Draft<'_>, phase: Phase, message: &str) {
     let now = draft.now();
     draft.lifecycle.end(phase, message, now);
 }

@@ -12,44 +12,39 @@ use crate::controller::resource;
 /// A call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Creates the group.
     CreateGroup(NewGroup),
-    /// Creates a pair.
     CreatePair {
-        /// Its name in the spec.
+        /// The pair's name in the spec.
         pair: String,
-        /// What to send.
+        /// The request.
         new: NewPair,
     },
     /// Adds a pair to the group.
     AddPair {
-        /// The pair.
         pair_id: String,
     },
     /// Removes a pair from the group.
     RemovePair {
-        /// The pair.
         pair_id: String,
     },
     /// Deletes a pair that is in no group.
     DeletePair {
-        /// The pair.
         pair_id: String,
     },
     /// Changes the group; absent fields stay.
     ModifyGroup(GroupChange),
     /// Starts replication, or one synchronization.
     StartGroup {
-        /// One synchronization only.
+        /// Whether to start one synchronization only.
         one_shot: bool,
     },
     /// Stops replication.
     StopGroup,
     /// Opens the secondary disks for use.
     FailoverGroup,
-    /// NamespaceLimit replication round, or takes the failover back.
+    /// Reverses replication, or cancels the failover.
     ReprotectGroup {
-        /// NamespaceLimit it round.
+        /// Whether to reverse replication, and not to cancel the failover.
         reverse: bool,
     },
     /// Deletes the group, which has no pairs.
@@ -58,7 +53,6 @@ pub enum Action {
     StartDrill,
     /// Deletes the clones.
     ClearDrill {
-        /// The drill.
         drill_id: String,
     },
 }
@@ -72,7 +66,7 @@ impl Action {
             Self::AddPair { pair_id } => Call::AddPair(pair_id.clone()),
             Self::RemovePair { pair_id } => Call::RemovePair(pair_id.clone()),
             Self::DeletePair { pair_id } => Call::DeletePair(pair_id.clone()),
-            // Another change is another call.
+            // Each change of the fields is a call of its own.
             Self::ModifyGroup(change) => {
                 Call::ModifyGroup(payload_hash(format!("{change:?}").as_bytes())[..8].to_owned())
             }
@@ -88,12 +82,12 @@ impl Action {
         }
     }
 
-    /// Whether the API takes a client token: then the call is written to status before it is made.
+    /// Whether the API accepts a client token. Such a call is written to status before it is made.
     pub fn has_token(&self) -> bool {
         !matches!(self, Self::ClearDrill { .. })
     }
 
-    /// Whether it is about one pair or drill only: what becomes of it holds up nothing else.
+    /// Whether the action concerns one pair or drill only, so that its result delays nothing else.
     pub fn stands_alone(&self) -> bool {
         matches!(
             self,
@@ -107,26 +101,25 @@ impl Action {
     }
 }
 
-/// A call with everything that it needs; made again, it repeats and does not double.
+/// A call with all its details. A repetition has the same token and no second effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What is called.
+    /// The call.
     pub action: Action,
-    /// The group, once there is one.
+    /// The group's ID; empty while there is no group.
     pub group_id: String,
-    /// Which way the group replicates, so that each call goes to its region.
+    /// The direction of replication, which selects the region of the call.
     pub direction: Direction,
-    /// What the tokens derive from besides the object and the call.
+    /// The number from which, with the object and the call, the tokens derive.
     pub sequence: i64,
-    /// When it was last made with these tokens, where nobody knows what became of that.
+    /// The time of the last attempt with these tokens, if its result is unknown.
     pub lost: Option<Timestamp>,
-    /// The client token.
     pub token: ClientToken,
-    /// The client token where the call has to be made in the other region.
+    /// The client token for the other region, in case the call belongs there.
     pub elsewhere: ClientToken,
 }
 
-/// What only the status of a group needs to know of a decision.
+/// The part of a decision that only the status of a group uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Details {
     /// The lifecycle of the group after this decision, including the steps that it begins.
@@ -135,15 +128,15 @@ pub struct Details {
     pub drills: Option<DrillsStatus>,
     /// Whether a drill changes soon, so that the next observation comes soon.
     pub drill_busy: bool,
-    /// Why the clones of a drill still exist though they should not.
+    /// The reason why the clones of a drill exist longer than they should.
     pub drill_overdue: Option<String>,
     /// Whether the requested drill begins with this decision.
     pub drill_handled: bool,
-    /// The calls that the cloud accepted and whose effect is not visible yet.
+    /// The accepted calls whose effect is not visible yet.
     pub awaited: Vec<Call>,
     /// Whether the bound group was not found.
     pub missing: bool,
-    /// The time when the next drill is due, or the present one has to be cleared.
+    /// The time when the next drill is due, or the current one has to be cleared.
     pub drill_at: Option<Timestamp>,
 }
 

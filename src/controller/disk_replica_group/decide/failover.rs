@@ -1,5 +1,5 @@
-//! The life of a failover: begun, carried on, taken back, turned round. One operation at a time; what the spec says in the
-//! meantime waits for a safe point, or takes the operation back where the API can.
+//! Decides about failovers: begin, continue, cancel, reverse. There is one operation at a time. A later change of the spec
+//! waits for a safe point, or cancels the operation where the API can.
 
 use jiff::Timestamp;
 
@@ -7,41 +7,41 @@ use super::super::call::Call;
 use super::super::lifecycle::{self, Unproven};
 use super::super::observe::Observed;
 use super::super::resolve;
-use super::by_status::{self, failed, give_up, steady};
+use super::by_status::{self, decide_by_status, end_operation, refuse_failed};
 use super::pairs;
 use super::{Action, Decision, Draft, Verdict, Work, work_of};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
-use crate::controller::conditions::listed;
+use crate::controller::conditions::join_limited;
 
-/// What to do for a group that is ours.
-pub(super) fn live(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Decides the steps for a group that this object owns.
+pub(super) fn decide_owned(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     if let Some(unproven) = draft.lifecycle.unproven().cloned() {
-        return ask(draft, unproven);
+        return resolve_unproven(draft, unproven);
     }
     let wanted = draft.spec().active_site;
     let kind = draft.lifecycle.running().map(|it| it.r#type);
     match (&group.status, kind) {
-        (S::Failovered, _) => failed_over(draft, group),
+        (S::Failovered, _) => decide_failed_over(draft, group),
         (_, Some(OperationType::Failover | OperationType::Failback)) => continue_failover(draft, group, observed),
         (status, Some(kind @ (OperationType::Cancel | OperationType::Reprotect))) if lifecycle::replicates(status) => {
-            start_again(draft, group, observed, kind)
+            restart_replication(draft, group, observed, kind)
         }
-        // What goes on ends before anything else is begun.
-        (status, _) if passes(status) => steady(draft, group, observed),
+        // Work in progress ends before the operator begins other work.
+        (status, _) if is_transitional(status) => decide_by_status(draft, group, observed),
         _ if draft.lifecycle.active == wanted => {
             draft.lifecycle.handled = wanted;
-            steady(draft, group, observed)
+            decide_by_status(draft, group, observed)
         }
-        _ if draft.lifecycle.handled != wanted => begin(draft, group, observed),
-        _ => changed_elsewhere(draft, group),
+        _ if draft.lifecycle.handled != wanted => begin_failover(draft, group, observed),
+        _ => refuse_external_failover(draft, group),
     }
 }
 
-/// Waits for proof of an effect that a list seems to show. A call whose answer was lost is repeated with its token, which tells
-/// its outcome; the effect of an accepted call becomes visible in time.
-pub(super) fn ask(draft: Draft<'_>, unproven: Unproven) -> Decision {
+/// Waits for proof of an effect that a list seems to show. The operator repeats a call whose answer was lost with its token,
+/// and learns the result. The effect of an accepted call becomes visible in time.
+pub(super) fn resolve_unproven(draft: Draft<'_>, unproven: Unproven) -> Decision {
     let work = draft.lifecycle.running().map_or(Work::Updating, |it| work_of(it.r#type));
     let call = match unproven {
         Unproven::Reversal => {
@@ -52,20 +52,20 @@ pub(super) fn ask(draft: Draft<'_>, unproven: Unproven) -> Decision {
     let unanswered = draft.pending(&call).is_some_and(|it| it.accepted_at.is_none());
     let wanted = draft.lifecycle.reverses(draft.spec()) || !draft.in_flight(&call);
     if call == Call::Reverse && unanswered && wanted {
-        return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+        return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
     }
-    await_call(draft, call, work)
+    wait_for_call(draft, call, work)
 }
 
-/// Whether a status ends by itself, or is not understood.
-fn passes(status: &S) -> bool {
+/// Whether a status ends without a call, or is not documented.
+fn is_transitional(status: &S) -> bool {
     matches!(status, S::Creating | S::Failovering | S::Reprotecting | S::ReprotectFailed | S::Deleting | S::Other(_))
 }
 
-/// The active site is not as the spec says, and nobody changed the spec.
-fn changed_elsewhere(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+/// Refuses to act on an active site that another actor changed: the spec did not request it.
+fn refuse_external_failover(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let (wanted, found) = (draft.spec().active_site.as_str(), draft.lifecycle.active.as_str());
-    draft.differs("activeSite", wanted, found);
+    draft.add_drift("activeSite", wanted, found);
     let text = format!(
         "the active site of group {} ({}) is the {}, and nobody asked for that here: nothing is touched; look which disks \
          are in use, and set activeSite: {found} if it is these, or see to the group in the console",
@@ -76,13 +76,13 @@ fn changed_elsewhere(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     draft.refuse(synced::DRIFTED, text)
 }
 
-/// The recovery point that a planned failover would go to, or why it is not begun.
-fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
+/// The recovery point of a planned failover, or the reason why the operator does not begin it.
+fn check_recovery_point(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
     let runs = match draft.spec().replication {
         Replication::Running => "",
         Replication::Stopped => "set replication: Running for that, or ",
     };
-    let point = draft.lifecycle.counted(group).ok_or_else(|| {
+    let point = draft.lifecycle.valid_recovery_point(group).ok_or_else(|| {
         let (from, to) = (draft.lifecycle.direction.production().as_str(), draft.lifecycle.direction.standby().as_str());
         format!(
             "the recovery point is unknown, since no synchronization from {from} to {to} was completed yet: a planned failover \
@@ -101,28 +101,33 @@ fn gate(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
     Ok(point)
 }
 
-/// Whether every pair of the group was synchronized once: one that was added since holds nothing that could be opened.
-fn complete(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Result<(), String> {
+/// Checks that every pair of the group was synchronized once. A pair that was added later has no data to open.
+fn check_pairs(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Result<(), String> {
     let pairs: Vec<_> = observed.pairs.iter().filter(|it| resolve::in_group(it, group)).collect();
     if pairs.is_empty() && group.pair_ids.is_empty() {
         return Err("the group has no pairs that could be failed over".into());
     }
     let has_point = |it: &&&PairView| it.last_recover_point.is_some_and(|at| at > 0);
-    // A forced failover is not held up by a point that the cloud may not tell of pairs: the cloud says whether it can be.
+    // The cloud may report no recovery points of pairs. They do not delay a forced failover: the cloud decides whether it is
+    // possible.
     let planned = draft.spec().failover.mode == FailoverMode::Planned;
-    let told = planned || pairs.iter().any(|it| has_point(&it));
-    let never = |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (told && !has_point(it));
+    let points_count = planned || pairs.iter().any(|it| has_point(&it));
+    let never =
+        |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (points_count && !has_point(it));
     let never: Vec<_> = pairs.iter().filter(never).map(|it| it.replica_pair_id.clone()).collect();
     if never.is_empty() {
         return Ok(());
     }
     let to = draft.lifecycle.direction.standby().as_str();
-    Err(format!("pairs were never synchronized to {to}, so that they could not be failed over: {}", listed(&never)))
+    Err(format!(
+        "pairs were never synchronized to {to}, so that they could not be failed over: {}",
+        join_limited(&never)
+    ))
 }
 
-/// Replication goes on as the spec says, and the failover waits for what it lacks.
-fn not_yet(draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String) -> Decision {
-    let mut decision = steady(draft, group, observed);
+/// Refuses a failover for a reason that may pass. Replication continues as the spec says.
+fn refuse_failover(draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String) -> Decision {
+    let mut decision = decide_by_status(draft, group, observed);
     match &decision.verdict {
         Verdict::Refused { reason: synced::GROUP_FAILED, .. } => {}
         _ => decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why },
@@ -130,31 +135,31 @@ fn not_yet(draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String
     decision
 }
 
-/// Begins the failover that the spec asks for.
-fn begin(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Begins the failover that the spec requests.
+fn begin_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     let mode = draft.spec().failover.mode;
     match &group.status {
-        S::Invalid | S::CreateFailed | S::DeleteFailed => return failed(draft, group, observed),
+        S::Invalid | S::CreateFailed | S::DeleteFailed => return refuse_failed(draft, group, observed),
         S::Created | S::InitialSyncing => {
             let why = "the first synchronization has not ended: there is nothing that could be failed over to";
-            return not_yet(draft, group, observed, why.into());
+            return refuse_failover(draft, group, observed, why.into());
         }
         _ => {}
     }
     let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
-    let lacking = resolve::lacking(draft.spec(), draft.status(), group, &observed.pairs);
-    let closed = match planned {
+    let unreplicated = resolve::unreplicated_pairs(draft.spec(), draft.status(), group, &observed.pairs);
+    let refusal = match planned {
         false => None,
-        true if !lacking.is_empty() => Some(format!(
+        true if !unreplicated.is_empty() => Some(format!(
             "pairs are not replicated: {}: a planned failover waits for them (pairs are added while replication is \
              stopped); set failover.mode: Forced to leave them behind",
-            listed(&lacking)
+            join_limited(&unreplicated)
         )),
-        true => gate(&draft, group).err(),
+        true => check_recovery_point(&draft, group).err(),
     };
-    let closed = closed.or_else(|| complete(&draft, group, observed).err());
-    if let Some(why) = closed {
-        return not_yet(draft, group, observed, why);
+    let refusal = refusal.or_else(|| check_pairs(&draft, group, observed).err());
+    if let Some(why) = refusal {
+        return refuse_failover(draft, group, observed, why);
     }
     let (generation, now) = (draft.generation(), draft.now());
     let kind = match draft.lifecycle.direction.standby() {
@@ -166,13 +171,12 @@ fn begin(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decisi
     continue_failover(draft, group, observed)
 }
 
-/// Continues a failover.
 fn continue_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    let Some(operation) = draft.lifecycle.running() else { return steady(draft, group, observed) };
+    let Some(operation) = draft.lifecycle.running() else { return decide_by_status(draft, group, observed) };
     let (target, planned) = (operation.target_site, operation.mode == Some(FailoverMode::Planned));
     let status = &group.status;
     if draft.spec().active_site != target {
-        return withdraw(draft, group, observed);
+        return withdraw_failover(draft, group, observed);
     }
     let planned = planned && draft.spec().failover.mode == FailoverMode::Planned;
     if !planned {
@@ -181,47 +185,50 @@ fn continue_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observe
     let synchronized = draft.lifecycle.step(StepName::Synchronize) == Some(true);
     match status {
         S::Failovering => draft.wait(Work::FailingOver, "the secondary disks to be opened"),
-        S::FailoverFailed => open(draft, group),
+        S::FailoverFailed => open_disks(draft, group),
         S::InitialSyncing => draft.wait(Work::FailingOver, "the first synchronization to end"),
         S::Normal | S::Syncing | S::StopFailed if planned && !synchronized => {
-            step(draft, StepName::Stop, Action::StopGroup)
+            act_in_step(draft, StepName::Stop, Action::StopGroup)
         }
         S::ManualSyncing if planned => draft.wait(Work::FailingOver, "the last synchronization to end"),
         S::Stopping if planned && !synchronized => draft.wait(Work::FailingOver, "replication to be stopped"),
         S::Stopped if planned && !synchronized => {
             if draft.lifecycle.step(StepName::Synchronize).is_none() {
                 let now = draft.now();
-                draft.lifecycle.note_recovery_point(group, now);
+                draft.lifecycle.record_recovery_point(group, now);
             }
-            step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
+            act_in_step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
         S::Stopped if planned && draft.lifecycle.step(StepName::Failover).is_none() => {
-            match gate(&draft, group) {
-                Ok(_) => open(draft, group),
+            match check_recovery_point(&draft, group) {
+                Ok(_) => open_disks(draft, group),
                 Err(why) => {
-                    give_up(&mut draft, Phase::Failed, &why);
-                    // It is still asked for.
+                    end_operation(&mut draft, Phase::Failed, &why);
+                    // The spec still requests it.
                     draft.lifecycle.handled = target.other();
-                    not_yet(draft, group, observed, why)
+                    refuse_failover(draft, group, observed, why)
                 }
             }
         }
-        S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => open(draft, group),
+        S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => {
+            open_disks(draft, group)
+        }
         S::Creating | S::Created | S::Reprotecting | S::Deleting | S::Failovered => {
             let on = format!("the status {} to end", status.as_str());
             draft.wait(Work::FailingOver, on)
         }
         S::Other(name) => {
-            let on = by_status::unknown(name);
+            let on = by_status::undocumented_status(name);
             draft.wait(Work::FailingOver, on)
         }
         S::Invalid | S::CreateFailed | S::ReprotectFailed | S::DeleteFailed | S::Deleted => {
-            failed(draft, group, observed)
+            refuse_failed(draft, group, observed)
         }
     }
 }
 
-fn step(mut draft: Draft<'_>, name: StepName, action: Action) -> Decision {
+/// Makes a call in a step of the running operation.
+fn act_in_step(mut draft: Draft<'_>, name: StepName, action: Action) -> Decision {
     let now = draft.now();
     draft.lifecycle.begin_step(name, now);
     let work = draft.lifecycle.running().map_or(Work::Updating, |it| work_of(it.r#type));
@@ -229,58 +236,62 @@ fn step(mut draft: Draft<'_>, name: StepName, action: Action) -> Decision {
 }
 
 /// Opens the secondary disks.
-fn open(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+fn open_disks(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     if draft.lifecycle.step(StepName::Failover).is_none() {
         let now = draft.now();
-        draft.lifecycle.note_recovery_point(group, now);
+        draft.lifecycle.record_recovery_point(group, now);
     }
-    step(draft, StepName::Failover, Action::FailoverGroup)
+    act_in_step(draft, StepName::Failover, Action::FailoverGroup)
 }
 
-/// Waits for a call that may have been made.
-fn await_call(draft: Draft<'_>, call: Call, work: Work) -> Decision {
+/// Waits for the effect of a call that the cloud may have executed.
+fn wait_for_call(draft: Draft<'_>, call: Call, work: Work) -> Decision {
     let mut decision = draft.wait(work, format!("{call} to show, which may have been called"));
     decision.details.awaited.push(call);
     decision
 }
 
-/// The spec asks for the former site again while a failover is in progress.
-fn withdraw(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Withdraws a failover in progress: the spec requests the former site again.
+fn withdraw_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     match &group.status {
         S::Failovering => draft.wait(Work::FailingOver, "the failover to end, which is taken back then"),
-        S::FailoverFailed => failed(draft, group, observed),
-        _ if draft.in_flight(&Call::FailoverGroup) => await_call(draft, Call::FailoverGroup, Work::FailingOver),
+        S::FailoverFailed => refuse_failed(draft, group, observed),
+        _ if draft.in_flight(&Call::FailoverGroup) => wait_for_call(draft, Call::FailoverGroup, Work::FailingOver),
         _ => {
-            give_up(&mut draft, Phase::Cancelled, "activeSite was set back before the secondary disks were opened");
+            end_operation(
+                &mut draft,
+                Phase::Cancelled,
+                "activeSite was set back before the secondary disks were opened",
+            );
             draft.lifecycle.handled = draft.spec().active_site;
-            steady(draft, group, observed)
+            decide_by_status(draft, group, observed)
         }
     }
 }
 
-/// The secondary disks are in use.
-fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
+/// Decides the steps for a group whose secondary disks are in use.
+fn decide_failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
     let wanted = draft.spec().active_site;
     if draft.lifecycle.step(StepName::Reprotect) == Some(true) {
-        // What it ended stands again: that was somebody else.
-        give_up(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
+        // The failover that the operation ended is in effect again: another actor failed over.
+        end_operation(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
     }
     let kind = draft.lifecycle.running().map(|it| it.r#type);
     let forward = wanted == draft.lifecycle.active;
     match kind {
         Some(OperationType::Cancel) if !forward => {
-            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false });
+            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false });
         }
         Some(OperationType::Reprotect) if forward && draft.spec().reprotect == Reprotect::Automatic => {
-            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
         }
-        // The spec asks for something else: what may have been called is not called again.
+        // The spec requests another operation: the operator does not repeat the call of this one.
         Some(kind) => {
             let call = if kind == OperationType::Reprotect { Call::Reverse } else { Call::Cancel };
             if draft.in_flight(&call) {
-                return await_call(draft, call, work_of(kind));
+                return wait_for_call(draft, call, work_of(kind));
             }
-            give_up(&mut draft, Phase::Cancelled, "the spec asked for something else before it was begun");
+            end_operation(&mut draft, Phase::Cancelled, "the spec asked for something else before it was begun");
         }
         None => {}
     }
@@ -289,42 +300,42 @@ fn failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
         draft.lifecycle.handled = wanted;
         if draft.spec().reprotect == Reprotect::Automatic {
             draft.lifecycle.begin(OperationType::Reprotect, None, generation, now);
-            return step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
         }
-        if pairs::differ(&draft) {
-            return pairs::needs_stop(draft);
+        if pairs::has_drift(&draft) {
+            return pairs::refuse_while_running(draft);
         }
         return draft.finish(Verdict::InSync);
     }
     if draft.lifecycle.handled == wanted {
-        return changed_elsewhere(draft, group);
+        return refuse_external_failover(draft, group);
     }
     draft.lifecycle.handled = wanted;
     draft.lifecycle.begin(OperationType::Cancel, None, generation, now);
-    step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false })
+    act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false })
 }
 
-/// Replication was turned round, or the failover taken back: it is started again.
-fn start_again(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, kind: OperationType) -> Decision {
+/// Starts replication again after a reversal or a cancellation.
+fn restart_replication(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, kind: OperationType) -> Decision {
     let wanted = draft.spec().active_site;
-    let turned = draft.lifecycle.step(StepName::Reprotect) == Some(true);
-    let asked = draft.lifecycle.active != wanted && draft.lifecycle.handled != wanted;
-    // A group without pairs gets those of the spec first.
+    let reversed = draft.lifecycle.step(StepName::Reprotect) == Some(true);
+    let other_site_wanted = draft.lifecycle.active != wanted && draft.lifecycle.handled != wanted;
+    // The operator first adds the pairs of the spec to a group without pairs.
     let empty = !observed.pairs.iter().any(|it| resolve::in_group(it, group));
     match &group.status {
-        // What was asked for since does not wait for a start that may never come about.
-        S::Created | S::Stopped if turned && asked => {
-            give_up(&mut draft, Phase::Cancelled, "the other site was asked for before replication was started");
-            begin(draft, group, observed)
+        // A newer request does not wait for a start that may never happen.
+        S::Created | S::Stopped if reversed && other_site_wanted => {
+            end_operation(&mut draft, Phase::Cancelled, "the other site was asked for before replication was started");
+            begin_failover(draft, group, observed)
         }
         S::Created | S::Stopped if draft.spec().replication == Replication::Running && !empty => {
-            step(draft, StepName::Start, Action::StartGroup { one_shot: false })
+            act_in_step(draft, StepName::Start, Action::StartGroup { one_shot: false })
         }
         S::StopFailed => draft.act(Action::StopGroup, work_of(kind)),
         S::ManualSyncing | S::Stopping => {
             let on = format!("the status {} to end", group.status.as_str());
             draft.wait(work_of(kind), on)
         }
-        _ => steady(draft, group, observed),
+        _ => decide_by_status(draft, group, observed),
     }
 }

@@ -1,25 +1,25 @@
-//! The intents of calls: status names every call with a client token before it is made, with the operation that it belongs to.
-//! After a crash the same call is repeated, and not another one.
+//! The intents of calls: status contains every call with a client token before the operator makes it, with the call's
+//! operation. After a crash the operator repeats the same call, and makes no other.
 
 use super::{Action, Call, Decision, Details, Scope, Step};
 use crate::api::DRILL_ANNOTATION;
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, PendingCall};
 use crate::controller::conditions::seconds;
 
-/// The status with the intents of the decision's steps, if they have any. It also keeps what was learnt of a drill that is about
-/// to be cleared, since nothing can be read of it afterwards.
+/// The status with the intents of the decision's steps, if they have any. It also keeps the last observation of a drill that
+/// the operator clears: no later one is possible.
 pub(super) fn intents(scope: &Scope<'_>, decision: &Decision) -> Option<DiskReplicaGroupStatus> {
     let clears = decision.steps.iter().any(|it| matches!(it.action, Action::ClearDrill { .. }));
-    let learnt = clears && decision.details.drills != scope.status.drills;
-    if !decision.steps.iter().any(|it| it.action.has_token()) && !learnt {
+    let drill_observed = clears && decision.details.drills != scope.status.drills;
+    if !decision.steps.iter().any(|it| it.action.has_token()) && !drill_observed {
         return None;
     }
     let mut new = scope.status.clone();
-    decision.details.remember(&mut new);
+    decision.details.write_to(&mut new);
     for step in decision.steps.iter().filter(|it| it.action.has_token()) {
-        pend(scope, &mut new, step);
+        add_pending(scope, &mut new, step);
     }
-    // After a crash the drill continues, and its request must not begin a second one.
+    // After a crash the drill continues. Its request must not begin a second one.
     if decision.details.drill_handled {
         new.last_handled_drill_at = scope.annotation(DRILL_ANNOTATION).map(Into::into);
     }
@@ -27,7 +27,7 @@ pub(super) fn intents(scope: &Scope<'_>, decision: &Decision) -> Option<DiskRepl
 }
 
 /// Adds the step's call to the pending calls.
-fn pend(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, step: &Step) {
+fn add_pending(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, step: &Step) {
     let (call, sequence) = (step.action.call(), step.sequence);
     let requested_at = seconds(scope.now);
     if let Some(again) = new.pending_calls.iter_mut().find(|it| call.is(it) && it.sequence == sequence) {
@@ -44,8 +44,8 @@ fn pend(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, step: &Step) {
 }
 
 impl Details {
-    /// Writes what the decision carries on into a status.
-    pub fn remember(&self, new: &mut DiskReplicaGroupStatus) {
+    /// Writes the lifecycle and the drills into a status.
+    pub fn write_to(&self, new: &mut DiskReplicaGroupStatus) {
         let lifecycle = &self.lifecycle;
         new.direction = Some(lifecycle.direction);
         new.active_site = Some(lifecycle.active);

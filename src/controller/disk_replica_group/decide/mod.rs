@@ -1,7 +1,7 @@
-//! Decides what a reconcile does: a total, synchronous function of the object, the observation and the time.
+//! Decides the steps of a reconcile: a total, synchronous function of the object, the observation and the time.
 //!
-//! `by_status` decides by the group's status, `failover` carries failovers on, `pairs` compares fields and pairs, `drills` has
-//! the drills, `teardown` the deletion, `intents` what status remembers before the calls.
+//! `by_status` decides by the group's status, `failover` continues failovers, `pairs` compares fields and pairs, `drills`
+//! decides about drills, `teardown` about the deletion. `intents` prepares the status that is written before the calls.
 
 mod by_status;
 mod decision;
@@ -14,7 +14,7 @@ mod teardown;
 use jiff::Timestamp;
 
 pub use self::decision::{Action, Decision, Details, Step};
-pub use self::drills::{due_at, matter, requested as drill_requested, toward};
+pub use self::drills::{direction_to, drills_needed, next_due, requested as drill_requested};
 pub use self::teardown::owes_restart;
 use super::Scope;
 use super::call::Call;
@@ -28,8 +28,8 @@ use crate::api::disk_replica_group::{
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
 pub use crate::controller::verdict::{Verdict, Work};
 
-/// A call that was answered is waited for so much longer than one whose answer was lost.
-const ANSWERED: u32 = 10;
+/// The factor by which the visibility window of an accepted call is longer than that of a call without an answer.
+const ACCEPTED_WINDOW_FACTOR: u32 = 10;
 
 /// A decision in progress.
 struct Draft<'a> {
@@ -85,7 +85,7 @@ impl<'a> Draft<'a> {
         self.finish(Verdict::Refused { reason, message: message.into() })
     }
 
-    fn differs(&mut self, field: &str, wanted: impl Into<String>, found: impl Into<String>) {
+    fn add_drift(&mut self, field: &str, wanted: impl Into<String>, found: impl Into<String>) {
         self.drift.push(Drift { field: field.into(), wanted: wanted.into(), found: found.into() });
     }
 
@@ -94,43 +94,43 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether a time is longer ago than the visibility window.
-    fn outlived(&self, at: Timestamp) -> bool {
+    fn is_past_window(&self, at: Timestamp) -> bool {
         self.scope.now.duration_since(at).unsigned_abs() > self.scope.visibility_window
     }
 
-    /// Whether a group that is not found has been missing for so long that it is gone: one list may be late.
-    fn missed(&self, since: Option<Timestamp>) -> bool {
-        since.is_some_and(|at| self.outlived(at))
+    /// Whether the group has been missing for longer than the visibility window, and is gone: one list may be late.
+    fn is_gone(&self, since: Option<Timestamp>) -> bool {
+        since.is_some_and(|at| self.is_past_window(at))
     }
 
-    /// Whether the cloud accepted a call whose effect did not become visible in time.
-    fn in_vain(&self, call: &Call) -> bool {
-        self.pending(call).and_then(|it| it.accepted_at).is_some_and(|at| self.outlived(at))
+    /// Whether the cloud accepted a call, and its effect did not become visible in time.
+    fn had_no_effect(&self, call: &Call) -> bool {
+        self.pending(call).and_then(|it| it.accepted_at).is_some_and(|at| self.is_past_window(at))
     }
 
-    /// Whether a call may have been made whose effect is not visible yet.
+    /// Whether the cloud may have executed a call whose effect is not visible yet.
     fn in_flight(&self, call: &Call) -> bool {
-        self.pending(call).is_some_and(|it| !self.outlived(it.last()))
+        self.pending(call).is_some_and(|it| !self.is_past_window(it.last()))
     }
 
-    /// The last attempt at a call. The last synchronization of another failover is none of this one.
+    /// The last attempt at a call. A synchronization of an earlier failover does not count.
     fn last_attempt(&self, call: &Call) -> Option<&'a PendingCall> {
-        self.pending(call).filter(|it| *call != Call::Synchronize || !self.lifecycle.before(it))
+        self.pending(call).filter(|it| *call != Call::Synchronize || !self.lifecycle.predates_operation(it))
     }
 
     /// Whether the effect of an accepted call may still become visible.
     fn is_awaited(&self, action: &Action, accepted_at: Timestamp) -> bool {
-        let patience = match action {
+        let window = match action {
             Action::CreateGroup(_) | Action::CreatePair { .. } | Action::StartDrill => {
-                self.scope.visibility_window * ANSWERED
+                self.scope.visibility_window * ACCEPTED_WINDOW_FACTOR
             }
             _ => self.scope.visibility_window,
         };
-        self.scope.now.duration_since(accepted_at).unsigned_abs() <= patience
+        self.scope.now.duration_since(accepted_at).unsigned_abs() <= window
     }
 
-    /// Gives each call its token. A call whose answer was lost keeps its token; one that the cloud accepted is not repeated
-    /// before its effect had time to become visible.
+    /// Gives each call its token. A call whose answer was lost keeps its token. The operator repeats an accepted call only
+    /// after its effect had time to become visible.
     fn finish(self, verdict: Verdict) -> Decision {
         let mut last = self.scope.status.call_sequence.unwrap_or_default();
         let (mut steps, mut awaited) = (vec![], vec![]);
@@ -142,7 +142,7 @@ impl<'a> Draft<'a> {
                     awaited.push(call);
                     continue;
                 }
-                // The cloud accepted it, and it had no effect.
+                // The cloud accepted the call, and it had no effect.
                 Some(PendingCall { accepted_at: Some(_), .. }) | None => {
                     last += 1;
                     last
@@ -175,25 +175,25 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The client tokens of a call, in the region where it belongs and in the other one.
+/// The client tokens of a call, for its region and for the other one.
 fn tokens(scope: &Scope<'_>, call: &Call, sequence: i64) -> (ClientToken, ClientToken) {
     let uid = scope.object.metadata.uid.as_deref().unwrap_or_default();
     let token = ClientToken::of(uid, &call.to_string(), sequence);
     (token, ClientToken::of(uid, &format!("{call}/elsewhere"), sequence))
 }
 
-/// The time of the last attempt of a call whose answer was lost.
+/// The time of the last attempt at a call whose answer was lost.
 fn lost(known: Option<&PendingCall>) -> Option<Timestamp> {
     known.filter(|it| it.accepted_at.is_none()).map(|it| it.requested_at)
 }
 
-/// Decides what a reconcile does.
+/// Decides the steps of a reconcile.
 pub fn decide(scope: &Scope<'_>, observed: &Observed) -> Decision {
     let mut decision = match scope.deleting() {
         true => teardown::teardown(scope, observed),
         false => {
-            let mut decision = drills::carry_on(scope, observed, group(scope, observed));
-            keep_in_mind(scope, observed, &mut decision);
+            let mut decision = drills::decide_drills(scope, observed, decide_group(scope, observed));
+            keep_pending_calls(scope, observed, &mut decision);
             decision
         }
     };
@@ -207,14 +207,14 @@ fn group_name<'a>(scope: &Scope<'a>) -> &'a str {
     scope.object.spec.group_name.as_deref().unwrap_or(name)
 }
 
-/// Keeps pending calls that nothing of this decision makes, as long as their effect may still become visible and later
-/// decisions depend on it.
-fn keep_in_mind(scope: &Scope<'_>, observed: &Observed, decision: &mut Decision) {
+/// Keeps pending calls that this decision does not make, while their effect may still become visible and later decisions depend
+/// on it.
+fn keep_pending_calls(scope: &Scope<'_>, observed: &Observed, decision: &mut Decision) {
     for pending in &scope.status.pending_calls {
         let Some(call) = Call::parse(&pending.call) else { continue };
-        let due = scope.visibility_window >= scope.now.duration_since(pending.last()).unsigned_abs();
-        let kept =
-            (due && hidden(scope, observed, decision, &call)) || lasting(scope, observed, decision, &call, pending);
+        let in_window = scope.visibility_window >= scope.now.duration_since(pending.last()).unsigned_abs();
+        let kept = (in_window && effect_invisible(scope, observed, decision, &call))
+            || outlives_window(scope, observed, decision, &call, pending);
         let known =
             decision.details.awaited.contains(&call) || decision.steps.iter().any(|it| it.action.call() == call);
         if kept && !known {
@@ -224,11 +224,11 @@ fn keep_in_mind(scope: &Scope<'_>, observed: &Observed, decision: &mut Decision)
 }
 
 /// Whether the effect of a call that cannot be undone is not visible.
-fn hidden(scope: &Scope<'_>, observed: &Observed, decision: &Decision, call: &Call) -> bool {
+fn effect_invisible(scope: &Scope<'_>, observed: &Observed, decision: &Decision, call: &Call) -> bool {
     let group = observed.group.group().map(|group| &group.status);
     match call {
         Call::CreateGroup => group.is_none(),
-        Call::CreatePair(name) => pair_hidden(scope, observed, name),
+        Call::CreatePair(name) => pair_invisible(scope, observed, name),
         Call::FailoverGroup => !matches!(group, Some(S::Failovering | S::Failovered | S::FailoverFailed)),
         Call::StartDrill => {
             let current = decision.details.drills.as_ref().and_then(|it| it.current.as_ref());
@@ -251,28 +251,34 @@ fn hidden(scope: &Scope<'_>, observed: &Observed, decision: &Decision, call: &Ca
     }
 }
 
-/// Whether no list shows the pair that a call may have created for a pair of the spec.
-fn pair_hidden(scope: &Scope<'_>, observed: &Observed, name: &str) -> bool {
+/// Whether no list contains the pair that a call may have created for a pair of the spec.
+fn pair_invisible(scope: &Scope<'_>, observed: &Observed, name: &str) -> bool {
     let known = scope.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
     let want = scope.object.spec.pairs.iter().find(|it| it.name == name);
     let meant = want.is_some_and(|it| resolve::pair(it, &Default::default(), &observed.pairs).is_some());
     !meant && !known.is_some_and(|id| observed.pairs.iter().any(|pair| pair.replica_pair_id == *id))
 }
 
-/// Whether a call counts however long its effect takes: it distinguishes the effect from another actor's change.
-fn lasting(scope: &Scope<'_>, observed: &Observed, decision: &Decision, call: &Call, pending: &PendingCall) -> bool {
+/// Whether a call is kept beyond its window: it distinguishes its effect from another actor's change.
+fn outlives_window(
+    scope: &Scope<'_>,
+    observed: &Observed,
+    decision: &Decision,
+    call: &Call,
+    pending: &PendingCall,
+) -> bool {
     let group = observed.group.group().map(|group| &group.status);
     let unproven = decision.details.lifecycle.unproven() == Some(&Unproven::Call(call.clone()));
     unproven
         || match call {
-            // A failed reversal is for a person to resolve.
+            // A person has to resolve a failed reversal.
             Call::Reverse | Call::Cancel => matches!(group, Some(S::Reprotecting | S::Other(_))),
-            // A change that the cloud does not keep is not requested again and again.
+            // The operator does not repeat a change that the cloud does not keep.
             Call::ModifyGroup(_) => {
                 let fields = ["groupName", "description", "enableRtc"];
                 pending.accepted_at.is_some() && decision.drift.iter().any(|it| fields.contains(&it.field.as_str()))
             }
-            // The request distinguishes the end of a pair from a late list.
+            // The call distinguishes a deleted pair from a late list.
             Call::DeletePair(id) => {
                 let known = scope.status.pairs.iter().any(|it| it.replica_pair_id.as_ref() == Some(id));
                 pending.accepted_at.is_some() && known
@@ -281,7 +287,8 @@ fn lasting(scope: &Scope<'_>, observed: &Observed, decision: &Decision, call: &C
         }
 }
 
-fn group(scope: &Scope<'_>, observed: &Observed) -> Decision {
+/// Decides the steps for the group itself.
+fn decide_group(scope: &Scope<'_>, observed: &Observed) -> Decision {
     let mut draft = Draft::new(scope, observed);
     let group = match &observed.group {
         Lookup::Found(group) => group,
@@ -311,44 +318,44 @@ fn group(scope: &Scope<'_>, observed: &Observed) -> Decision {
         );
         return draft.refuse(synced::IMMUTABLE_FIELD, text);
     }
-    pairs::fields(&mut draft, group);
-    pairs::differences(&mut draft, group, observed);
+    pairs::add_field_drift(&mut draft, group);
+    pairs::add_pair_drift(&mut draft, group, observed);
     if scope.observe_only() {
         return observing(draft, group, observed);
     }
-    failover::live(draft, group, observed)
+    failover::decide_owned(draft, group, observed)
 }
 
 /// Reports the differences of a group in observe mode.
 fn observing(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     if draft.lifecycle.active != draft.spec().active_site {
         let (wanted, found) = (draft.spec().active_site.as_str(), draft.lifecycle.active.as_str());
-        draft.differs("activeSite", wanted, found);
+        draft.add_drift("activeSite", wanted, found);
     }
     if matches!(group.status, S::Invalid | S::CreateFailed | S::FailoverFailed | S::ReprotectFailed | S::DeleteFailed) {
-        return by_status::failed(draft, group, observed);
+        return by_status::refuse_failed(draft, group, observed);
     }
     let running = super::lifecycle::runs(&group.status)
         || (group.status == S::Failovered && draft.lifecycle.active == draft.spec().active_site);
     if (draft.spec().replication == Replication::Running) != running && group.status != S::ManualSyncing {
-        draft.differs("replication", format!("{:?}", draft.spec().replication), group.status.as_str());
+        draft.add_drift("replication", format!("{:?}", draft.spec().replication), group.status.as_str());
     }
     draft.finish(Verdict::InSync)
 }
 
-/// Creates the absent group, unless something speaks against it.
+/// Creates the absent group, unless a group may exist or the creation is refused.
 fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     let (spec, status) = (draft.spec(), draft.status());
     let creation = draft.pending(&Call::CreateGroup);
     if let Some(at) = creation.and_then(|it| it.accepted_at)
         && bound.is_some()
-        && draft.now().duration_since(at).unsigned_abs() <= draft.scope.visibility_window * ANSWERED
+        && draft.now().duration_since(at).unsigned_abs() <= draft.scope.visibility_window * ACCEPTED_WINDOW_FACTOR
     {
         let mut decision = draft.wait(Work::Creating, "the new group to become visible");
         decision.details.awaited.push(Call::CreateGroup);
         return decision;
     }
-    // Made again with its token, a call whose answer was lost names the group that it made.
+    // A call whose answer was lost returns the group that it created when the operator repeats it with its token.
     let lost = creation.is_some_and(|it| it.accepted_at.is_none());
     if let Some(id) = spec.replica_group_id.as_deref() {
         draft.missing = bound.is_some();
@@ -360,12 +367,12 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         return draft.refuse(synced::GROUP_NOT_FOUND, text);
     }
     if draft.scope.observe_only() {
-        draft.differs("replicaGroupId", "a group", "none");
+        draft.add_drift("replicaGroupId", "a group", "none");
         return draft.finish(Verdict::InSync);
     }
     if let Some(id) = bound {
         draft.missing = true;
-        if !lost && !draft.missed(status.missing_since) {
+        if !lost && !draft.is_gone(status.missing_since) {
             return draft.wait(Work::Creating, format!("a second look for group {id}, which was not found"));
         }
         draft.lifecycle.end(Phase::Failed, "the group is gone", draft.now());

@@ -1,4 +1,4 @@
-//! What a group consists of: its own fields and its pairs.
+//! Decides the changes of a group's fields and pairs.
 
 use super::super::observe::Observed;
 use super::super::resolve;
@@ -7,23 +7,24 @@ use crate::api::condition::synced;
 use crate::api::disk_replica_group::{Direction, Pair};
 use crate::cloud::ebs::{GroupChange, GroupView, NewPair, PairView, ReplicationStatus as S, Tag};
 
-/// Notes the fields of the group that differ.
-pub(super) fn fields(draft: &mut Draft<'_>, group: &GroupView) {
-    let change = change(draft, group);
+/// Adds the differences of the group's fields.
+pub(super) fn add_field_drift(draft: &mut Draft<'_>, group: &GroupView) {
+    let change = group_change(draft, group);
     let found = |text: &Option<String>| text.clone().unwrap_or_default();
     if let Some(wanted) = &change.group_name {
-        draft.differs("groupName", wanted, found(&group.group_name));
+        draft.add_drift("groupName", wanted, found(&group.group_name));
     }
     if let Some(wanted) = &change.description {
-        draft.differs("description", wanted, found(&group.description));
+        draft.add_drift("description", wanted, found(&group.description));
     }
     if let Some(wanted) = change.enable_rtc {
         let found = group.enable_rtc.map(|it| it.to_string());
-        draft.differs("enableRtc", wanted.to_string(), found.unwrap_or_default());
+        draft.add_drift("enableRtc", wanted.to_string(), found.unwrap_or_default());
     }
 }
 
-fn change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
+/// The change that the group's fields need.
+fn group_change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
     let spec = draft.spec();
     let name = Some(super::group_name(&draft.scope).to_owned());
     GroupChange {
@@ -36,19 +37,19 @@ fn change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
     }
 }
 
-/// Notes the pairs that differ.
-pub(super) fn differences(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) {
+/// Adds the differences of the pairs.
+pub(super) fn add_pair_drift(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) {
     let (spec, status) = (draft.spec(), draft.status());
     for want in &spec.pairs {
         let found = resolve::pair(want, status, &observed.pairs);
         if !found.is_some_and(|it| resolve::in_group(it, group)) {
             let found = if found.is_some() { "a pair outside of the group" } else { "none" };
-            draft.differs(&format!("pairs[{}]", want.name), disks(want), found);
+            draft.add_drift(&format!("pairs[{}]", want.name), disks(want), found);
         }
     }
-    // One that no list shows is deleted when the group is at rest, and holds nothing up before.
+    // A pair that no list contains is deleted when the group is at rest. Before, it delays nothing.
     for left in resolve::leftovers(spec, status, draft.owner, &observed.pairs).iter().filter(|it| it.view.is_some()) {
-        draft.differs(&format!("pairs[{}]", left.name), "none", left.id);
+        draft.add_drift(&format!("pairs[{}]", left.name), "none", left.id);
     }
 }
 
@@ -56,19 +57,19 @@ fn disks(pair: &Pair) -> String {
     format!("{} to {}", pair.source_disk_id, pair.destination_disk_id)
 }
 
-/// Whether what the group consists of differs.
-pub(super) fn differ(draft: &Draft<'_>) -> bool {
+/// Whether fields or pairs differ.
+pub(super) fn has_drift(draft: &Draft<'_>) -> bool {
     draft.drift.iter().any(|it| it.field != "replication" && it.field != "activeSite")
 }
 
 /// Whether the API accepted a change of the group's fields and does not keep it.
-pub(super) fn in_vain(draft: &Draft<'_>, group: &GroupView) -> bool {
-    let change = change(draft, group);
-    change != GroupChange::default() && draft.in_vain(&Action::ModifyGroup(change).call())
+pub(super) fn change_not_kept(draft: &Draft<'_>, group: &GroupView) -> bool {
+    let change = group_change(draft, group);
+    change != GroupChange::default() && draft.had_no_effect(&Action::ModifyGroup(change).call())
 }
 
-/// What is said of a change that the API accepts and does not keep.
-pub(super) fn not_kept(draft: Draft<'_>) -> Decision {
+/// Refuses a change that the API accepts and does not keep.
+pub(super) fn refuse_change_not_kept(draft: Draft<'_>) -> Decision {
     let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
     let text = format!(
         "the API accepted the change of {} and does not keep it: write into the spec what the cloud has, or remove it",
@@ -77,8 +78,8 @@ pub(super) fn not_kept(draft: Draft<'_>) -> Decision {
     draft.refuse(synced::INVALID_SPEC, text)
 }
 
-/// What is said where the group would have to be stopped for its changes, and is not to be.
-pub(super) fn needs_stop(draft: Draft<'_>) -> Decision {
+/// Refuses changes that need a stop of replication, which the spec does not want.
+pub(super) fn refuse_while_running(draft: Draft<'_>) -> Decision {
     let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
     let fields = fields.join(", ");
     let text = match draft.lifecycle.active == draft.lifecycle.direction.standby() {
@@ -91,28 +92,28 @@ pub(super) fn needs_stop(draft: Draft<'_>) -> Decision {
     draft.refuse(synced::REPLICATION_RUNNING, text)
 }
 
-/// What the pairs of a group at rest need.
-pub(super) enum Need {
-    /// The steps that were added.
-    Steps,
-    /// Some time.
-    Time(String),
-    /// A person.
-    Person(String),
-    /// Nothing.
-    Nothing,
+/// The result of the comparison of a group at rest with the spec.
+pub(super) enum AtRest {
+    /// The draft has steps that change the group.
+    Acting,
+    /// The operator waits for pairs.
+    Waiting(String),
+    /// A person has to act.
+    Refused(String),
+    /// Fields and pairs are as the spec says.
+    InSync,
 }
 
-/// Brings the fields and pairs of a group at rest to what the spec says.
-pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> Need {
+/// Changes the fields and pairs of a group at rest as the spec says.
+pub(super) fn change_at_rest(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> AtRest {
     let (spec, status) = (draft.spec(), draft.status());
     let before = draft.actions.len();
     let (mut waits, mut broken) = (vec![], vec![]);
-    let change = change(draft, group);
+    let change = group_change(draft, group);
     if change != GroupChange::default() {
         let action = Action::ModifyGroup(change);
-        // What the API accepted and does not keep must not hold replication up for ever.
-        if !draft.in_vain(&action.call()) {
+        // A change that the API does not keep must not delay replication forever.
+        if !draft.had_no_effect(&action.call()) {
             draft.actions.push(action);
         }
     }
@@ -127,8 +128,8 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, observed: &Observe
                 broken.push(format!("{}, which belongs to another object", describe(want, pair)));
             }
             Some(pair) => match &pair.status {
-                // In the group, it would overwrite the disk in use.
-                _ if backward(draft, want, pair) => {
+                // Such a pair would overwrite the disk in use once it is in the group.
+                _ if replicates_opposite(draft, want, pair) => {
                     broken.push(format!("{}, which is replicated the other way", describe(want, pair)));
                 }
                 S::Created | S::Stopped => {
@@ -139,9 +140,9 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, observed: &Observe
             },
         }
     }
-    waits.extend(remove(draft, group, observed));
+    waits.extend(remove_leftovers(draft, group, observed));
     if draft.actions.len() > before {
-        return Need::Steps;
+        return AtRest::Acting;
     }
     if !broken.is_empty() {
         let text = format!(
@@ -149,31 +150,32 @@ pub(super) fn bring(draft: &mut Draft<'_>, group: &GroupView, observed: &Observe
              from the spec",
             broken.join(", ")
         );
-        return Need::Person(text);
+        return AtRest::Refused(text);
     }
     if !waits.is_empty() {
-        return Need::Time(format!("pairs to be ready: {}", waits.join(", ")));
+        return AtRest::Waiting(format!("pairs to be ready: {}", waits.join(", ")));
     }
-    Need::Nothing
+    AtRest::InSync
 }
 
-/// Takes the pairs that the spec names no more out of the group and deletes them; names those that are not ready for it.
-pub(super) fn remove(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> Vec<String> {
+/// Removes the pairs that the spec no longer names from the group, and deletes them. Returns the pairs that cannot be deleted
+/// yet.
+pub(super) fn remove_leftovers(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) -> Vec<String> {
     let mut waits = vec![];
     for left in resolve::leftovers(draft.spec(), draft.status(), draft.owner, &observed.pairs) {
         let pair_id = left.id.to_owned();
         match left.view {
             Some(pair) if resolve::in_group(pair, group) => draft.actions.push(Action::RemovePair { pair_id }),
-            Some(pair) if !deletable(&pair.status) => waits.push(format!("{pair_id} ({})", pair.status.as_str())),
-            // One that no list shows may still be there.
+            Some(pair) if !is_deletable(&pair.status) => waits.push(format!("{pair_id} ({})", pair.status.as_str())),
+            // A pair that no list contains may still exist.
             Some(_) | None => draft.actions.push(Action::DeletePair { pair_id }),
         }
     }
     waits
 }
 
-/// Whether a pair is replicated the other way than the group.
-fn backward(draft: &Draft<'_>, want: &Pair, pair: &PairView) -> bool {
+/// Whether a pair replicates in the opposite direction of the group.
+fn replicates_opposite(draft: &Draft<'_>, want: &Pair, pair: &PairView) -> bool {
     let from = match draft.lifecycle.direction {
         Direction::Forward => &want.source_disk_id,
         Direction::Reverse => &want.destination_disk_id,
@@ -188,16 +190,16 @@ fn describe(want: &Pair, pair: &PairView) -> String {
 }
 
 /// Whether a pair that is in no group can be deleted in its status.
-pub(super) fn deletable(status: &S) -> bool {
+pub(super) fn is_deletable(status: &S) -> bool {
     matches!(status, S::Created | S::CreateFailed | S::Stopped | S::Failovered | S::DeleteFailed | S::Invalid)
 }
 
-/// The pairs that are broken, as people read them.
-pub(super) fn broken(draft: &Draft<'_>, observed: &Observed) -> String {
+/// The broken pairs, for messages.
+pub(super) fn broken_pairs(draft: &Draft<'_>, observed: &Observed) -> String {
     let pairs = draft.spec().pairs.iter().filter_map(|want| {
         let pair = resolve::pair(want, draft.status(), &observed.pairs)?;
-        let told = pair.status_message.as_deref().is_some_and(|it| !it.is_empty());
-        (told || pair.status == S::Invalid).then(|| describe(want, pair))
+        let has_message = pair.status_message.as_deref().is_some_and(|it| !it.is_empty());
+        (has_message || pair.status == S::Invalid).then(|| describe(want, pair))
     });
     pairs.collect::<Vec<_>>().join(", ")
 }

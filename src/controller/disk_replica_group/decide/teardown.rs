@@ -1,25 +1,25 @@
-//! The deletion of the object: drills are cleared, and the group and its pairs are deleted or let go.
+//! Decides the deletion of the object: clear drills, then delete the group and its pairs or release them.
 
 use super::super::call::{Call, pending_calls};
 use super::super::lifecycle;
 use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
-use super::pairs::deletable;
-use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failover, keep_in_mind};
+use super::pairs::is_deletable;
+use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failover, keep_pending_calls};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
     DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 
-/// Decides what a reconcile does for an object that is being deleted. It needs no valid spec.
+/// Decides the steps for an object that is being deleted. A spec that is not valid does not block it.
 pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
-    // The clones of a drill are billed: they go first.
+    // The clones of a drill are billed: the operator deletes them first.
     let mut draft = Draft::new(scope, observed);
     draft.missing = observed.group.group().is_none();
     let waiting = draft.wait(Work::Deleting, "the drill to be cleared");
-    let mut clearing = drills::clear(scope, observed, waiting);
-    keep_in_mind(scope, observed, &mut clearing);
+    let mut clearing = drills::clear_for_deletion(scope, observed, waiting);
+    keep_pending_calls(scope, observed, &mut clearing);
     if clearing.details.drills.as_ref().is_some_and(|it| it.current.is_some()) {
         return clearing;
     }
@@ -33,32 +33,32 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
         Lookup::Found(group) => match scope.object.spec.deletion_policy {
             DeletionPolicy::Retain => retain(draft, group),
             DeletionPolicy::Delete => match draft.lifecycle.unproven().cloned() {
-                Some(unproven) => failover::ask(draft, unproven),
+                Some(unproven) => failover::resolve_unproven(draft, unproven),
                 None => delete(draft, group, observed),
             },
         },
     };
     decision.details.drills = clearing.details.drills;
-    keep_in_mind(scope, observed, &mut decision);
+    keep_pending_calls(scope, observed, &mut decision);
     decision
 }
 
-/// The group is kept. What was stopped for a failover that has not begun is started again.
+/// Releases the group. Starts replication again that was stopped for a failover that has not begun.
 fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
-    let owes = draft.lifecycle.running().is_some_and(failover) && draft.spec().replication == Replication::Running;
+    let restarts = draft.lifecycle.running().is_some_and(failover) && draft.spec().replication == Replication::Running;
     match &group.status {
         S::Stopped | S::ManualSyncing | S::Stopping | S::StopFailed
-            if owes && draft.in_flight(&Call::FailoverGroup) =>
+            if restarts && draft.in_flight(&Call::FailoverGroup) =>
         {
             draft.wait(Work::Deleting, "the failover to show, which may have been called")
         }
-        S::Stopped if owes => draft.act(Action::StartGroup { one_shot: false }, Work::Deleting),
-        S::ManualSyncing | S::Stopping if owes => {
+        S::Stopped if restarts => draft.act(Action::StartGroup { one_shot: false }, Work::Deleting),
+        S::ManualSyncing | S::Stopping if restarts => {
             let on = format!("the status {} to end, so that replication can be started again", group.status.as_str());
             draft.wait(Work::Deleting, on)
         }
-        S::StopFailed if owes => draft.act(Action::StopGroup, Work::Deleting),
+        S::StopFailed if restarts => draft.act(Action::StopGroup, Work::Deleting),
         _ => {
             let left = format!("group {} was kept", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
@@ -67,16 +67,12 @@ fn retain(draft: Draft<'_>, group: &GroupView) -> Decision {
 }
 
 fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    let blocked = |draft: Draft<'_>, why: String| {
-        let text = format!("{why}; or set deletionPolicy: Retain, which lets the group go as it is");
-        draft.refuse(synced::DELETION_BLOCKED, text)
-    };
     let id = &group.replica_group_id;
     match &group.status {
         S::InitialSyncing | S::ManualSyncing | S::Syncing | S::Normal | S::StopFailed => {
             draft.act(Action::StopGroup, Work::Deleting)
         }
-        S::Created | S::Stopped | S::Invalid => empty(draft, group, observed),
+        S::Created | S::Stopped | S::Invalid => empty_and_delete(draft, group, observed),
         S::CreateFailed | S::DeleteFailed => draft.act(Action::DeleteGroup, Work::Deleting),
         S::Failovered if pairs_in(group, observed).is_empty() && group.pair_ids.is_empty() => {
             draft.act(Action::DeleteGroup, Work::Deleting)
@@ -98,18 +94,18 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
                 "group {id} is failed over, and the API deletes its pairs only after replication was turned round: set \
                  reprotect: Automatic"
             );
-            blocked(draft, why)
+            refuse_deletion(draft, &why)
         }
         S::FailoverFailed | S::ReprotectFailed => {
             let why = format!(
                 "group {id} is in the status {}, in which the API does not delete it: see to it in the console",
                 group.status.as_str()
             );
-            blocked(draft, why)
+            refuse_deletion(draft, &why)
         }
         S::Deleting => {
             let mut decision = draft.wait(Work::Deleting, "the group to be deleted");
-            // That it was called tells its end from a list that is late.
+            // The call distinguishes the end of the group from a late list.
             decision.details.awaited.push(Call::DeleteGroup);
             decision
         }
@@ -118,31 +114,37 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
             draft.wait(Work::Deleting, on)
         }
         S::Other(name) => {
-            let on = super::by_status::unknown(name);
+            let on = super::by_status::undocumented_status(name);
             draft.wait(Work::Deleting, on)
         }
     }
+}
+
+/// Refuses a deletion that the API does not allow.
+fn refuse_deletion(draft: Draft<'_>, why: &str) -> Decision {
+    let text = format!("{why}; or set deletionPolicy: Retain, which lets the group go as it is");
+    draft.refuse(synced::DELETION_BLOCKED, text)
 }
 
 fn pairs_in<'a>(group: &GroupView, observed: &'a Observed) -> Vec<&'a PairView> {
     observed.pairs.iter().filter(|pair| resolve::in_group(pair, group)).collect()
 }
 
-/// Takes all pairs out of the group, deletes those of this object, then the group.
-fn empty(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+/// Removes all pairs from the group, deletes those of this object, then the group.
+fn empty_and_delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     for pair in pairs_in(group, observed) {
         draft.actions.push(Action::RemovePair { pair_id: pair.replica_pair_id.clone() });
     }
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
-    // What cannot be deleted yet is waited for when the group is gone.
-    own_pairs(&mut draft, observed);
+    // Pairs that cannot be deleted yet are deleted after the group.
+    delete_own_pairs(&mut draft, observed);
     draft.act(Action::DeleteGroup, Work::Deleting)
 }
 
-/// Deletes the pairs of this object that are in no group, and names those that cannot be deleted yet.
-fn own_pairs(draft: &mut Draft<'_>, observed: &Observed) -> Vec<String> {
+/// Deletes the pairs of this object that are in no group. Returns the pairs that cannot be deleted yet.
+fn delete_own_pairs(draft: &mut Draft<'_>, observed: &Observed) -> Vec<String> {
     let status = draft.status();
     let mut waits = vec![];
     for pair in observed.pairs.iter().filter(|pair| !resolve::in_a_group(pair)) {
@@ -151,39 +153,40 @@ fn own_pairs(draft: &mut Draft<'_>, observed: &Observed) -> Vec<String> {
         if !known && !marked {
             continue;
         }
-        match deletable(&pair.status) {
+        match is_deletable(&pair.status) {
             true => draft.actions.push(Action::DeletePair { pair_id: pair.replica_pair_id.clone() }),
             false => waits.push(format!("{} ({})", pair.replica_pair_id, pair.status.as_str())),
         }
     }
-    // One that no list shows may still be there.
-    let known = status.pairs.iter().filter_map(|it| it.replica_pair_id.clone());
-    let hidden = |id: &String| !observed.pairs.iter().any(|pair| pair.replica_pair_id == *id);
-    for pair_id in known.filter(|id| hidden(id) && !resolve::deleted(status, id)) {
-        draft.actions.push(Action::DeletePair { pair_id });
+    // A pair that no list contains may still exist.
+    for pair_id in status.pairs.iter().filter_map(|it| it.replica_pair_id.clone()) {
+        let is_listed = observed.pairs.iter().any(|pair| pair.replica_pair_id == pair_id);
+        if !is_listed && !resolve::deletion_accepted(status, &pair_id) {
+            draft.actions.push(Action::DeletePair { pair_id });
+        }
     }
     waits
 }
 
-/// There is no group: what is left are pairs.
+/// Decides the steps without a group: only pairs may be left.
 fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: bool) -> Decision {
     if draft.spec().deletion_policy == DeletionPolicy::Retain {
         return draft.finish(Verdict::Released { left: None });
     }
     draft.missing = bound;
     let deleted = draft.pending(&Call::DeleteGroup).is_some();
-    if bound && !deleted && !draft.missed(draft.status().missing_since) {
+    if bound && !deleted && !draft.is_gone(draft.status().missing_since) {
         return draft.wait(Work::Deleting, "a second look for the group, which was not found");
     }
-    let mut decision = pairs_left(draft, observed);
+    let mut decision = delete_leftover_pairs(draft, observed);
     if deleted {
         decision.details.awaited.push(Call::DeleteGroup);
     }
     decision
 }
 
-fn pairs_left(mut draft: Draft<'_>, observed: &Observed) -> Decision {
-    // A group or pair whose making was not seen yet may still appear.
+fn delete_leftover_pairs(mut draft: Draft<'_>, observed: &Observed) -> Decision {
+    // A group or pair whose creation is not visible yet may still appear.
     let creates = |call: &Call| matches!(call, Call::CreateGroup | Call::CreatePair(_)) && draft.in_flight(call);
     let awaited: Vec<Call> = pending_calls(draft.status()).filter(creates).collect();
     if !awaited.is_empty() {
@@ -192,7 +195,7 @@ fn pairs_left(mut draft: Draft<'_>, observed: &Observed) -> Decision {
         decision.details.awaited.extend(awaited);
         return decision;
     }
-    let waits = own_pairs(&mut draft, observed);
+    let waits = delete_own_pairs(&mut draft, observed);
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
@@ -202,7 +205,8 @@ fn pairs_left(mut draft: Draft<'_>, observed: &Observed) -> Decision {
     draft.finish(Verdict::Released { left: None })
 }
 
-/// Whether replication was stopped for a failover that has not begun: it runs again before the object goes.
+/// Whether replication was stopped for a failover that has not begun. The operator starts it again before it releases the
+/// object.
 pub fn owes_restart(status: &DiskReplicaGroupStatus) -> bool {
     let stopped = status.group_status.as_deref().is_some_and(|it| !lifecycle::runs(&S::from(it.to_owned())));
     let failover = |it: &Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);

@@ -1,4 +1,4 @@
-//! What the conditions say of what was seen and done.
+//! The conditions of a group: whether it is as the spec says, and whether a failover now would work.
 
 use super::super::decide::{Decision, Verdict, Work};
 use super::super::observe::Observed;
@@ -8,9 +8,9 @@ use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
-use crate::controller::conditions::{ConditionState, listed};
+use crate::controller::conditions::{ConditionState, join_limited};
 
-/// Whether a failover now would lose no more than the objective.
+/// `Protected`: whether a failover now would lose no more than the objective.
 pub(super) fn protection(
     scope: &Scope<'_>,
     new: &DiskReplicaGroupStatus,
@@ -37,14 +37,14 @@ pub(super) fn protection(
     if !lifecycle::runs(&group.status) {
         return stopped(&format!("disks are not replicated: the group is {}", group.status.as_str()));
     }
-    let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
-    if !lacking.is_empty() {
-        return stopped(&format!("pairs are not replicated: {}", listed(&lacking)));
+    let unreplicated = resolve::unreplicated_pairs(&scope.object.spec, scope.status, group, &observed.pairs);
+    if !unreplicated.is_empty() {
+        return stopped(&format!("pairs are not replicated: {}", join_limited(&unreplicated)));
     }
-    let Some(point) = decision.details.lifecycle.counted(group) else {
+    let Some(point) = decision.details.lifecycle.valid_recovery_point(group) else {
         let text = format!(
             "no synchronization to the {} was completed yet",
-            site(decision.details.lifecycle.direction.standby())
+            site_name(decision.details.lifecycle.direction.standby())
         );
         return ConditionState::no(protected::NEVER_SYNCED, text);
     };
@@ -59,14 +59,14 @@ pub(super) fn protection(
     ConditionState::yes(protected::WITHIN_OBJECTIVE, format!("the last recovery point is within {minutes} min"))
 }
 
-fn site(site: Site) -> &'static str {
+fn site_name(site: Site) -> &'static str {
     match site {
         Site::Source => "source",
         Site::Destination => "destination",
     }
 }
 
-/// Whether the group is as the spec asks for.
+/// `Ready`: whether the group is as the spec says.
 pub(super) fn readiness(
     scope: &Scope<'_>,
     new: &DiskReplicaGroupStatus,
@@ -83,20 +83,23 @@ pub(super) fn readiness(
     }
     let Some(group) = observed.group.group() else { return ConditionState::no(ready::NOT_READY, "there is no group") };
     let spec = &scope.object.spec;
-    if let Some(work) = passing(&group.status).filter(|_| scope.observe_only()) {
+    if let Some(work) = transitional_work(&group.status).filter(|_| scope.observe_only()) {
         return ConditionState::no(work.reason(), format!("the group is {}", group.status.as_str()));
     }
     if decision.details.lifecycle.active != spec.active_site {
         let text = format!(
             "the {} is the active site, not the {}",
-            site(decision.details.lifecycle.active),
-            site(spec.active_site)
+            site_name(decision.details.lifecycle.active),
+            site_name(spec.active_site)
         );
         return ConditionState::no(ready::NOT_READY, text);
     }
-    let lacking = resolve::lacking(&scope.object.spec, scope.status, group, &observed.pairs);
-    if !lacking.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("pairs are not replicated: {}", listed(&lacking)));
+    let unreplicated = resolve::unreplicated_pairs(&scope.object.spec, scope.status, group, &observed.pairs);
+    if !unreplicated.is_empty() {
+        return ConditionState::no(
+            ready::NOT_READY,
+            format!("pairs are not replicated: {}", join_limited(&unreplicated)),
+        );
     }
     if group.status == S::Failovered {
         let text = "failed over, as the spec says; replication is not turned round";
@@ -118,15 +121,15 @@ pub(super) fn readiness(
     if spec.replication == Replication::Stopped {
         return ConditionState::no(ready::NOT_READY, format!("replication is not stopped: {}", group.status.as_str()));
     }
-    if decision.details.lifecycle.counted(group).is_none() {
+    if decision.details.lifecycle.valid_recovery_point(group).is_none() {
         return ConditionState::no(ready::CREATING, "the first synchronization has not ended");
     }
     let pairs = new.pairs_in_group.clone().unwrap_or_default();
     ConditionState::yes(ready::AVAILABLE, format!("the group replicates; pairs: {pairs}"))
 }
 
-/// The work that a status of the group tells of, which ends by itself.
-fn passing(status: &S) -> Option<Work> {
+/// The work of a transitional status of the group.
+fn transitional_work(status: &S) -> Option<Work> {
     match status {
         S::Creating => Some(Work::Creating),
         S::Stopping | S::ManualSyncing | S::Other(_) => Some(Work::Updating),
@@ -149,9 +152,15 @@ fn passing(status: &S) -> Option<Work> {
     }
 }
 
-/// Which disks are in the way, where that is why a call was refused. That the disks of the former site must be detached is
-/// documented of ReprotectDiskReplicaGroup without a code: a plain refusal in the right status is taken for it.
-pub(super) fn attached(scope: &Scope<'_>, observed: &Observed, decision: &Decision, error: &Error) -> Option<String> {
+/// The message on attached disks, where they are the cause of a refusal. The documentation of ReprotectDiskReplicaGroup
+/// requires that the disks of the former site are detached, and names no code: an unexplained refusal in the right status
+/// counts as one.
+pub(super) fn attached_disks(
+    scope: &Scope<'_>,
+    observed: &Observed,
+    decision: &Decision,
+    error: &Error,
+) -> Option<String> {
     let failed_over = observed.group.group().is_some_and(|group| group.status == S::Failovered);
     let direction = decision.details.lifecycle.direction;
     let explained = ["InvalidStatus", "NoPair", "OperateNotAllowed", "LastToken"];
@@ -172,10 +181,10 @@ pub(super) fn attached(scope: &Scope<'_>, observed: &Observed, decision: &Decisi
     });
     Some(format!(
         "{what} while disks of the {} are attached to instances: detach {}; it is tried again ({}: {})",
-        site(at),
-        listed(&disks.collect::<Vec<_>>()),
+        site_name(at),
+        join_limited(&disks.collect::<Vec<_>>()),
         error.code,
-        // Without the request's ID: it may last for hours, and every try has another.
+        // The request's ID is omitted: the refusal may last for hours, and each attempt has another ID.
         error.message
     ))
 }

@@ -1,5 +1,4 @@
-//! What was observed and done, as status remembers it: the lifecycle of the group, its pairs, drills, and the pending calls. No
-//! judgement.
+//! The facts in the status of a group: its lifecycle, pairs, drills and pending calls. Conditions follow from them elsewhere.
 
 use super::super::act::Effect;
 use super::super::call::Call;
@@ -12,12 +11,12 @@ use crate::cloud::error::{Class, Error};
 use crate::controller::conditions::seconds;
 use crate::controller::steps::Outcome;
 
-/// The recovery point is shown in steps of this many seconds, so that a steady group is not rewritten.
-const RECOVERY_POINT_STEP: i64 = 60;
+/// Step of the recovery point in status, in seconds: the status of a steady group changes rarely.
+const RECOVERY_POINT_STEP_SECONDS: i64 = 60;
 
-/// Whether a call certainly did not happen, so that the next attempt is another one. What was lost, and what is still at
-/// work, keeps its token; so does what was lost before and is only held off now.
-fn refused(error: &Error) -> bool {
+/// Whether the cloud certainly did not execute a call, so that the next attempt gets a new token. A call without an answer, or
+/// one in progress, keeps its token.
+fn certainly_refused(error: &Error) -> bool {
     match error.class {
         Class::Unavailable | Class::Ambiguous => false,
         Class::Conflict => !error.code.contains("LastTokenProcessing"),
@@ -25,34 +24,45 @@ fn refused(error: &Error) -> bool {
     }
 }
 
-/// What was observed and done.
+/// Sets the facts in status.
 pub(super) fn facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, ran: &Ran<'_>) {
     let Ran { observed, decision, acted } = *ran;
-    let (spec, now) = (&scope.object.spec, scope.now);
-    decision.details.remember(new);
-    new.pairs = pairs(spec, new, observed, acted);
-    let group = observed.group.group();
-    if let Some(group) = group {
-        new.replica_group_id = Some(group.replica_group_id.clone());
-        new.group_status = Some(group.status.as_str().to_owned());
-        let within = spec.pairs.iter().filter(|want| {
-            resolve::pair(want, new, &observed.pairs).is_some_and(|pair| resolve::in_group(pair, group))
-        });
-        new.pairs_in_group = Some(format!("{}/{}", within.count(), spec.pairs.len()));
-        let point = decision.details.lifecycle.counted(group);
-        new.recovery_point = match (new.recovery_point, point) {
-            (Some(old), Some(point)) if (0..RECOVERY_POINT_STEP).contains(&point.duration_since(old).as_secs()) => {
-                Some(old)
-            }
-            (_, point) => point,
-        };
-    } else {
+    decision.details.write_to(new);
+    new.pairs = pair_statuses(&scope.object.spec, new, observed, acted);
+    group_facts(scope, new, observed, decision);
+    let missing_since = new.missing_since.unwrap_or(seconds(scope.now));
+    new.missing_since = decision.details.missing.then_some(missing_since);
+    new.head.drift = decision.shown_drift();
+    update_pending_calls(scope, new, decision, acted);
+    effects(scope, new, acted);
+}
+
+/// Sets the group's ID, status, pairs and recovery point.
+fn group_facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, observed: &Observed, decision: &Decision) {
+    let spec = &scope.object.spec;
+    let Some(group) = observed.group.group() else {
         new.group_status = None;
         new.recovery_point = None;
-    }
-    new.missing_since = decision.details.missing.then(|| new.missing_since.unwrap_or(seconds(now)));
-    new.head.drift = decision.shown_drift();
-    calls(scope, new, decision, acted);
+        return;
+    };
+    new.replica_group_id = Some(group.replica_group_id.clone());
+    new.group_status = Some(group.status.as_str().to_owned());
+    let within = spec
+        .pairs
+        .iter()
+        .filter(|want| resolve::pair(want, new, &observed.pairs).is_some_and(|pair| resolve::in_group(pair, group)));
+    new.pairs_in_group = Some(format!("{}/{}", within.count(), spec.pairs.len()));
+    let point = decision.details.lifecycle.valid_recovery_point(group);
+    new.recovery_point = match (new.recovery_point, point) {
+        (Some(old), Some(point)) if (0..RECOVERY_POINT_STEP_SECONDS).contains(&point.duration_since(old).as_secs()) => {
+            Some(old)
+        }
+        (_, point) => point,
+    };
+}
+
+/// Sets the effects of the steps: a new group, a new drill, the end of a drill.
+fn effects(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, acted: &[Acted]) {
     let drilling = Call::StartDrill.pending(new).is_some();
     for Acted { step, outcome } in acted {
         match (&step.action, outcome) {
@@ -65,17 +75,8 @@ pub(super) fn facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, ran: &R
                     run.drill_id = Some(id.clone());
                 }
             }
-            (Action::StartDrill, Outcome::Failed(error)) if refused(error) && !drilling => {
-                // What is only held off is tried again.
-                let lasts = !matches!(error.class, Class::Throttled { .. } | Class::Denied);
-                if let Some(drills) = new.drills.as_mut().filter(|_| lasts)
-                    && let Some(mut run) = drills.current.take_if(|run| run.drill_id.is_none())
-                {
-                    run.result = Some(DrillResult::Failed);
-                    run.cleared_at = Some(seconds(now));
-                    run.message = error.to_string();
-                    drills.last = Some(run);
-                }
+            (Action::StartDrill, Outcome::Failed(error)) if certainly_refused(error) && !drilling => {
+                drill_refused(scope, new, error);
             }
             (Action::ClearDrill { drill_id }, Outcome::Done(_)) => {
                 let current = new.drills.as_mut().and_then(|it| it.current.as_mut());
@@ -88,15 +89,29 @@ pub(super) fn facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, ran: &R
     }
 }
 
-/// The calls that may have happened: those of this pass that were not refused, and those that are waited for.
-fn calls(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted]) {
+/// Ends a drill that the cloud refused to start. A refusal that passes keeps the drill for the next attempt.
+fn drill_refused(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, error: &Error) {
+    let lasts = !matches!(error.class, Class::Throttled { .. } | Class::Denied);
+    if let Some(drills) = new.drills.as_mut().filter(|_| lasts)
+        && let Some(mut run) = drills.current.take_if(|run| run.drill_id.is_none())
+    {
+        run.result = Some(DrillResult::Failed);
+        run.cleared_at = Some(seconds(scope.now));
+        run.message = error.to_string();
+        drills.last = Some(run);
+    }
+}
+
+/// Keeps the calls that the cloud may have executed: those of this reconcile that it did not refuse, and those whose effect the
+/// operator waits for.
+fn update_pending_calls(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, decision: &Decision, acted: &[Acted]) {
     new.pending_calls.retain_mut(|it| {
         let Some(call) = Call::parse(&it.call) else { return false };
         if decision.details.awaited.contains(&call) {
             return true;
         }
         let Some(Acted { step, outcome }) = acted.iter().find(|done| done.step.action.call() == call) else {
-            // Its effect is visible, or it is not wanted any more.
+            // Its effect is visible, or the spec no longer needs it.
             return false;
         };
         match outcome {
@@ -104,29 +119,29 @@ fn calls(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, decision: &Decisio
                 it.accepted_at = Some(seconds(scope.now));
                 true
             }
-            // It was not tried now, but may have been before: then its answer was lost.
+            // The operator did not try it now. An earlier attempt may have lost its answer.
             Outcome::Skipped => true,
-            Outcome::Failed(error) if !refused(error) => true,
-            // This refusal says nothing about an earlier attempt whose answer was lost.
+            Outcome::Failed(error) if !certainly_refused(error) => true,
+            // This refusal proves nothing about an earlier attempt without an answer.
             Outcome::Failed(error) => step.lost.is_some_and(|at| {
                 it.requested_at = at;
-                let held_off = matches!(error.class, Class::Throttled { .. } | Class::Denied);
-                held_off || scope.now.duration_since(at).unsigned_abs() <= scope.visibility_window
+                let passes = matches!(error.class, Class::Throttled { .. } | Class::Denied);
+                passes || scope.now.duration_since(at).unsigned_abs() <= scope.visibility_window
             }),
         }
     });
 }
 
-/// The pairs of the spec, and those removed from it that are not gone yet. One that a list does not show keeps its ID until
-/// its deletion was answered: a list may be late.
-fn pairs(
+/// The pairs of the spec, and the pairs removed from it that are not gone. A pair that no list contains keeps its ID until the
+/// cloud accepts its deletion: a list may be late.
+fn pair_statuses(
     spec: &DiskReplicaGroupSpec,
     old: &DiskReplicaGroupStatus,
     observed: &Observed,
     acted: &[Acted],
 ) -> Vec<PairStatus> {
     let deleted = |id: &str| {
-        resolve::deleted(old, id)
+        resolve::deletion_accepted(old, id)
             || acted.iter().any(|it| match (&it.step.action, &it.outcome) {
                 (Action::DeletePair { pair_id }, Outcome::Done(_)) => pair_id == id,
                 _ => false,
@@ -140,7 +155,7 @@ fn pairs(
     };
     let mut all: Vec<PairStatus> = vec![];
     for want in &spec.pairs {
-        let made = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
+        let created = acted.iter().find_map(|it| match (&it.step.action, &it.outcome) {
             (Action::CreatePair { pair, .. }, Outcome::Done(Effect::Created(id))) if *pair == want.name => {
                 Some(id.clone())
             }
@@ -148,7 +163,7 @@ fn pairs(
         });
         let known = old.pairs.iter().find(|it| it.name == want.name).and_then(|it| it.replica_pair_id.clone());
         let known = known.filter(|id| !deleted(id));
-        all.push(status(&want.name, resolve::pair(want, old, &observed.pairs), made.or(known)));
+        all.push(status(&want.name, resolve::pair(want, old, &observed.pairs), created.or(known)));
     }
     for left in resolve::leftovers(spec, old, &observed.binding.owner, &observed.pairs) {
         if left.view.is_some() || !deleted(left.id) {

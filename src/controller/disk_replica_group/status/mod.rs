@@ -1,12 +1,12 @@
-//! The status of a group after a reconcile that acted: what was observed and done, the kind's conditions, and when to reconcile
-//! again. Pure.
+//! The status of a group after a reconcile that acted: the observed facts, the effects of the steps, the kind's conditions, and
+//! the time of the next reconcile. Pure.
 
 mod conditions;
 mod facts;
 
 use std::time::Duration;
 
-use self::conditions::{attached, protection, readiness};
+use self::conditions::{attached_disks, protection, readiness};
 use super::act::Effect;
 use super::decide::{Action, Verdict};
 use super::{Ran, Scope, lifecycle, resolve};
@@ -43,9 +43,9 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DiskReplicaGroup> {
     Report { ready, synced, unread: None, annotations, requeue, status: new }
 }
 
-/// `Synced` where attached disks are the cause of a refusal, and whether a person has to act.
+/// `Synced` where the API refuses a call because disks are attached, and whether a person has to act.
 fn synced(scope: &Scope<'_>, ran: &Ran<'_>, error: &Error) -> Option<(ConditionState, bool)> {
-    let text = attached(scope, ran.observed, ran.decision, error)?;
+    let text = attached_disks(scope, ran.observed, ran.decision, error)?;
     Some(match scope.deleting() {
         true => (ConditionState::no(synced::DELETION_BLOCKED, text), failure(error).1),
         false => (ConditionState::no(synced::DISKS_ATTACHED, text), true),
@@ -70,16 +70,16 @@ fn annotations(scope: &Scope<'_>, ran: &Ran<'_>) -> Vec<(&'static str, String)> 
     }
 }
 
-/// Whether a request for a drill is ignored, because this object never begins one.
+/// Whether the operator ignores a request for a drill: this object never begins one.
 pub fn drill_ignored(scope: &Scope<'_>) -> bool {
     scope.object.spec.drill.is_none() || scope.observe_only()
 }
 
-/// Why the clones of a drill still exist though they should not.
+/// The reason why the clones of a drill exist longer than they should.
 fn not_cleared(ran: &Ran<'_>) -> Option<String> {
     let failed = ran.acted.iter().find_map(|it| match (&it.step.action, it.error()) {
         (Action::ClearDrill { drill_id }, Some(error)) => match error.class {
-            // It is not ready to be cleared, or the next reconcile asks again.
+            // The drill is not ready to be cleared, or the next reconcile repeats the call.
             Class::Conflict | Class::Throttled { .. } | Class::Unavailable => None,
             Class::NotFound | Class::Denied | Class::Invalid | Class::Ambiguous => {
                 Some(format!("drill {drill_id} could not be cleared: {error}"))
@@ -91,8 +91,8 @@ fn not_cleared(ran: &Ran<'_>) -> Option<String> {
     Some(format!("{text}; its disks are billed until they are gone: delete them in the console if it goes on"))
 }
 
-/// Whether a refusal lasts: disks have to be detached, or half of the recovery point objective has to pass between two single
-/// synchronizations.
+/// Whether a refusal lasts: a person has to detach disks, or half of the recovery point objective has to pass between two
+/// single synchronizations.
 fn lasts(error: &Error) -> bool {
     error.operation == ApiOperation::ReprotectDiskReplicaGroup
         || ["DeviceAttached", "ManualSyncLimit"].iter().any(|code| error.code.contains(code))
@@ -109,7 +109,7 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
         (Some(error), _) => Requeue::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
         (None, _) if !acted.is_empty() || decision.details.drill_busy => Requeue::Soon,
-        // People wait for the first synchronization.
+        // A person waits for the first synchronization.
         (None, Verdict::InSync) if first_synchronization(ran) => Requeue::Soon,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => {
             match decision.details.drill_at {
@@ -123,5 +123,5 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
 /// Whether the group replicates and has no recovery point yet.
 fn first_synchronization(ran: &Ran<'_>) -> bool {
     let group = ran.observed.group.group().filter(|group| lifecycle::runs(&group.status));
-    group.is_some_and(|group| ran.decision.details.lifecycle.counted(group).is_none())
+    group.is_some_and(|group| ran.decision.details.lifecycle.valid_recovery_point(group).is_none())
 }

@@ -9,73 +9,59 @@ use crate::controller::verdict::Verdict;
 /// One call that changes the cloud.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Makes the plan. Only after the intent was written to status.
+    /// Creates the plan. The intent is in status before.
     CreatePlan {
-        /// What to send.
+        /// The request.
         plan: Plan,
     },
     /// Changes the plan.
     UpdatePlan {
-        /// The plan.
         plan_id: i64,
-        /// What to send; absent fields stay.
+        /// The request; absent fields stay.
         plan: Plan,
     },
-    /// Makes an item. Only after the intent was written to status.
+    /// Adds an item. The intent is in status before.
     AddItem {
-        /// The plan.
         plan_id: i64,
         /// The mapping's name.
         mapping: String,
-        /// What to send.
+        /// The request.
         topics: Vec<ItemTopic>,
     },
     /// Changes an item's topics.
     UpdateItem {
-        /// The plan.
         plan_id: i64,
-        /// The item.
         item_id: i64,
-        /// What to send.
+        /// The request.
         topics: Vec<ItemTopic>,
     },
-    /// Starts an item.
     StartItem {
-        /// The plan.
         plan_id: i64,
-        /// The item.
         item_id: i64,
     },
-    /// Stops an item.
     StopItem {
-        /// The plan.
         plan_id: i64,
-        /// The item.
         item_id: i64,
     },
     /// Deletes a stopped item.
     DeleteItem {
-        /// The plan.
         plan_id: i64,
-        /// The item.
         item_id: i64,
     },
     /// Deletes a plan without items.
     DeletePlan {
-        /// The plan.
         plan_id: i64,
     },
     /// Synchronizes checkpoints once.
     SyncCheckpoints {
-        /// The plan.
         plan_id: i64,
-        /// Item and checkpoint.
+        /// The IDs of items and checkpoints.
         checkpoints: Vec<(i64, i64)>,
     },
 }
 
 impl Step {
-    /// The item that the step is about, where it is about one that exists.
+    /// The existing item that the step changes.
     pub(super) fn item_id(&self) -> Option<i64> {
         match self {
             Self::UpdateItem { item_id, .. }
@@ -90,7 +76,7 @@ impl Step {
         }
     }
 
-    /// Whether it has nothing to do.
+    /// Whether the step makes no call.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::SyncCheckpoints { checkpoints, .. } if checkpoints.is_empty())
     }
@@ -111,15 +97,15 @@ impl Step {
     }
 }
 
-/// What only the status of a plan needs to know of a decision.
+/// The part of a decision that only the status of a plan uses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
-    /// Whether items are stopped so that the plan can be changed, as status remembers it.
+    /// Whether items stay stopped so that the plan can be changed.
     pub pause_for_update: bool,
-    /// The change of the plan and of items' topics that is wanted, as [`UpdateAttempts`](crate::api::plan::UpdateAttempts)
-    /// names it.
+    /// The key of the wanted change of the plan and of items' topics, for
+    /// [`UpdateAttempts`](crate::api::plan::UpdateAttempts).
     pub change: Option<String>,
-    /// What a person has to do if the API refuses to change the plan while items run.
+    /// The message for a person, in case the API refuses to change the plan while items run.
     pub blocked_by: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The intents of calls without a client token: a crash or a lost answer is followed by a read and not by a second call.
+//! The intents of calls without a client token. After a crash or a lost answer the operator reads, and does not call again.
 
 use super::super::resolve;
 use super::{Scope, Step};

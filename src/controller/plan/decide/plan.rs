@@ -1,4 +1,4 @@
-//! The plan itself: what a new one is made of, what differs, and what the API cannot change.
+//! The plan itself: the request that creates it, and its differences that the API can and cannot change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::controller::ownership;
 use crate::controller::plan::observe::{AclCredentials, Binding, Observed};
 use crate::controller::plan::resolve;
 
-/// What is shown in place of a secret.
+/// The text in place of a secret.
 const REDACTED: &str = "[redacted]";
 
 type Credentials = BTreeMap<String, AclCredentials>;
 
-/// What Create sends.
-pub(super) fn creation(spec: &DisasterRecoveryPlanSpec, binding: &Binding, credentials: &Credentials) -> Plan {
+/// The request of Create.
+pub(super) fn new_plan(spec: &DisasterRecoveryPlanSpec, binding: &Binding, credentials: &Credentials) -> Plan {
     let instances = spec.instances.iter().map(|want| instance(want, None, credentials.get(&want.name)));
     Plan {
         plan_name: Some(binding.plan_name.clone()),
@@ -29,7 +29,7 @@ pub(super) fn creation(spec: &DisasterRecoveryPlanSpec, binding: &Binding, crede
     }
 }
 
-/// An instance as the API takes it: what the spec says over what the cloud has.
+/// An instance in the form of the API: the values of the spec, else those of the cloud.
 fn instance(
     want: &Instance,
     found: Option<&rocketmq::Instance>,
@@ -51,7 +51,7 @@ fn instance(
         credentials_secret_ref: _,
         message_property,
     } = want;
-    let mut sent = found.map(repeatable).unwrap_or_default();
+    let mut sent = found.map(resendable).unwrap_or_default();
     sent.instance_type = Some(resolve::instance_type(*instance_type).into());
     sent.region_id = Some(region_id.clone());
     let set = |field: &mut Option<String>, value: Option<String>| {
@@ -82,8 +82,8 @@ fn instance(
     sent
 }
 
-/// What the cloud showed, as far as it can be sent back: no empty text, and no mask as if it were the secret itself.
-fn repeatable(found: &rocketmq::Instance) -> rocketmq::Instance {
+/// The values of the cloud that can be sent back: no empty text, and no mask in place of a secret.
+fn resendable(found: &rocketmq::Instance) -> rocketmq::Instance {
     let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     rocketmq::Instance {
         instance_type: text(&found.instance_type),
@@ -117,15 +117,15 @@ fn authentication(kind: AuthType) -> &'static str {
     }
 }
 
-/// What differs and can be changed.
+/// The differences that the API can change.
 pub(super) struct Update {
-    /// The one step that changes all of it.
+    /// The one step that removes them.
     pub(super) step: Option<Step>,
-    /// What differs.
+    /// The differences.
     pub(super) drift: Vec<Drift>,
 }
 
-/// Compares what the API can change: name, description, the two switches, message attributes and authentication.
+/// Compares the fields that the API can change: name, description, the two switches, message attributes and authentication.
 pub(super) fn update(
     scope: &Scope<'_>,
     observed: &Observed,
@@ -135,14 +135,10 @@ pub(super) fn update(
     let (spec, binding) = (&scope.object.spec, &observed.binding);
     let found_desc = plan.plan_desc.as_deref().unwrap_or_default();
     let text = spec.plan_desc.as_deref().unwrap_or_else(|| ownership::unmarked(found_desc));
-    let wanted_desc = match spec.management_policy {
-        ManagementPolicy::Manage => ownership::marked(text, &binding.mark),
-        // Who only observes wants no mark, and minds nobody's.
-        ManagementPolicy::Observe => text.to_owned(),
-    };
-    let found_desc = match spec.management_policy {
-        ManagementPolicy::Manage => found_desc,
-        ManagementPolicy::Observe => ownership::unmarked(found_desc),
+    let (wanted_desc, found_desc) = match spec.management_policy {
+        ManagementPolicy::Manage => (ownership::marked(text, &binding.mark), found_desc),
+        // Observe mode neither wants a mark nor counts one as a difference.
+        ManagementPolicy::Observe => (text.to_owned(), ownership::unmarked(found_desc)),
     };
     let mut drift = Vec::new();
     if plan.plan_name.as_deref() != Some(&binding.plan_name) {
@@ -151,19 +147,43 @@ pub(super) fn update(
     if found_desc.trim() != wanted_desc.trim() {
         drift.push(difference("planDesc", &wanted_desc, found_desc));
     }
-    // An absent switch is an off switch.
-    let mut switch = |field, wanted: Option<bool>, found: Option<bool>| match wanted {
-        Some(wanted) if wanted != found.unwrap_or_default() => {
-            drift.push(difference(field, wanted, found.unwrap_or_default()));
+    let switches = [
+        ("syncCheckpointEnabled", spec.sync_checkpoint_enabled, plan.sync_checkpoint_enabled),
+        ("autoSyncCheckpoint", spec.auto_sync_checkpoint, plan.auto_sync_checkpoint),
+    ];
+    for (field, wanted, found) in switches {
+        // An absent switch is off.
+        let found = found.unwrap_or_default();
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            drift.push(difference(field, wanted, found));
         }
-        Some(_) | None => {}
-    };
-    switch("syncCheckpointEnabled", spec.sync_checkpoint_enabled, plan.sync_checkpoint_enabled);
-    switch("autoSyncCheckpoint", spec.auto_sync_checkpoint, plan.auto_sync_checkpoint);
+    }
+    let (instance_drift, rotated) = instances_drift(scope, observed, credentials);
+    let instances_differ = !instance_drift.is_empty() || rotated;
+    drift.extend(instance_drift);
+    let step = (!drift.is_empty() || rotated).then(|| {
+        let instances = spec
+            .instances
+            .iter()
+            .map(|it| instance(it, observed.instance(&it.name), credentials.and_then(|all| all.get(&it.name))));
+        let plan_body = Plan {
+            plan_name: Some(binding.plan_name.clone()),
+            plan_desc: Some(wanted_desc),
+            plan_type: None,
+            instances: instances_differ.then(|| instances.collect()),
+            auto_sync_checkpoint: spec.auto_sync_checkpoint,
+            sync_checkpoint_enabled: spec.sync_checkpoint_enabled,
+        };
+        Step::UpdatePlan { plan_id: plan.plan_id, plan: plan_body }
+    });
+    Update { step, drift }
+}
 
-    let own = drift.len();
-    let mut rotated = false;
-    for (wanted, found) in spec.instances.iter().filter_map(|it| Some((it, observed.instance(&it.name)?))) {
+/// The differences of the instances that the API can change, and whether a Secret was rotated.
+fn instances_drift(scope: &Scope<'_>, observed: &Observed, credentials: Option<&Credentials>) -> (Vec<Drift>, bool) {
+    let (mut drift, mut rotated) = (Vec::new(), false);
+    for wanted in &scope.object.spec.instances {
+        let Some(found) = observed.instance(&wanted.name) else { continue };
         let sent = scope.status.sent_credentials.iter().any(|it| it.instance == wanted.name);
         drift.extend(instance_drift(wanted, found, sent));
         let Some(ours) = credentials.and_then(|all| all.get(&wanted.name)) else { continue };
@@ -176,23 +196,7 @@ pub(super) fn update(
             }
         }
     }
-    let instances_differ = drift.len() > own || rotated;
-    let step = (!drift.is_empty() || rotated).then(|| {
-        let list = spec
-            .instances
-            .iter()
-            .map(|it| instance(it, observed.instance(&it.name), credentials.and_then(|all| all.get(&it.name))));
-        let plan_body = Plan {
-            plan_name: Some(binding.plan_name.clone()),
-            plan_desc: Some(wanted_desc),
-            plan_type: None,
-            instances: instances_differ.then(|| list.collect()),
-            auto_sync_checkpoint: spec.auto_sync_checkpoint,
-            sync_checkpoint_enabled: spec.sync_checkpoint_enabled,
-        };
-        Step::UpdatePlan { plan_id: plan.plan_id, plan: plan_body }
-    });
-    Update { step, drift }
+    (drift, rotated)
 }
 
 fn instance_drift(wanted: &Instance, found: &rocketmq::Instance, sent: bool) -> Vec<Drift> {
@@ -208,7 +212,7 @@ fn instance_drift(wanted: &Instance, found: &rocketmq::Instance, sent: bool) -> 
         }
     }
     if let Some(auth) = wanted.auth_type {
-        // The cloud may say nothing where there is no authentication, or nothing at all.
+        // The cloud may omit the type where there is no authentication, or always.
         let shown = found.auth_type.as_deref().filter(|text| !text.is_empty());
         let found = shown.unwrap_or(if sent { authentication(auth) } else { "NO_AUTH" });
         if !found.eq_ignore_ascii_case(authentication(auth)) {
@@ -219,16 +223,16 @@ fn instance_drift(wanted: &Instance, found: &rocketmq::Instance, sent: bool) -> 
 }
 
 enum SecretState {
-    /// The cloud has it, as far as can be known.
+    /// The cloud has the present content of the Secret, as far as is known.
     Same,
-    /// The Secret was changed since it was sent.
+    /// The Secret changed since the operator sent it.
     Rotated,
-    /// The cloud shows something else.
+    /// The cloud shows other values.
     Different,
 }
 
-/// Compares a user name and password with what the cloud shows. A mask says nothing: then the Secret's resourceVersion at
-/// the time when it was sent decides.
+/// Compares a user name and password with the values of the cloud. A mask proves nothing: then the resourceVersion of the sent
+/// Secret decides.
 fn secret_state(
     scope: &Scope<'_>,
     wanted: &Instance,
@@ -244,7 +248,7 @@ fn secret_state(
     let same = |found: Option<&str>, ours: &str| found.map(|found| found == ours);
     let username_same = same(username.as_deref(), ours.username.expose_secret());
     let password_same = match &ours.password {
-        // What a mask looks like may also be what the password is.
+        // A password may look like a mask.
         Some(secret) if found.password.as_ref().is_some_and(|it| it.expose() == secret.expose_secret()) => Some(true),
         Some(secret) => same(password.as_deref(), secret.expose_secret()),
         None => Some(true),
@@ -254,58 +258,67 @@ fn secret_state(
         (username_same, password_same) => match sent {
             None => SecretState::Rotated,
             Some(_) if username_same == Some(false) => SecretState::Different,
-            // Only where the cloud showed our own password is another one known to be no mask of some other kind.
+            // Another value may be a mask of another kind, unless the cloud showed our own password before.
             Some(sent) if password_same == Some(false) && sent.echoed => SecretState::Different,
             Some(_) => SecretState::Same,
         },
     }
 }
 
-/// What differs and cannot be changed, by the current documentation: the type, and the instances but for their message
+/// The differences that the API cannot change, by the current documentation: the type, and the instances but for their message
 /// attribute and authentication.
 pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, observed: &Observed, plan: &PlanView) -> Vec<Drift> {
     let mut drift = Vec::new();
-    // What the cloud does not show cannot be said to differ.
-    let mut compare = |field: String, wanted: &str, found: Option<&str>| match found.filter(|found| !found.is_empty()) {
-        Some(found) if !found.eq_ignore_ascii_case(wanted) => drift.push(difference(field, wanted, found)),
-        Some(_) | None => {}
-    };
-    compare("planType".into(), resolve::plan_type(spec.plan_type), plan.plan_type.as_deref());
+    compare(&mut drift, "planType".into(), resolve::plan_type(spec.plan_type), plan.plan_type.as_deref());
     for wanted in &spec.instances {
-        let Some(found) = observed.instance(&wanted.name) else { continue };
-        let mut same = |name: &str, wanted_text: Option<&str>, found: &Option<String>| {
-            if let Some(text) = wanted_text {
-                compare(format!("instances[{}].{name}", wanted.name), text, found.as_deref());
-            }
-        };
-        same("instanceType", Some(resolve::instance_type(wanted.instance_type)), &found.instance_type);
-        same("instanceRole", wanted.instance_role.map(resolve::instance_role), &found.instance_role);
-        same("regionId", Some(&wanted.region_id), &found.region_id);
-        same("endpointUrl", wanted.endpoint_url.as_deref(), &found.endpoint_url);
-        same("networkType", wanted.network_type.map(network), &found.network_type);
-        same("vpcId", wanted.vpc_id.as_deref(), &found.vpc_id);
-        same("securityGroupId", wanted.security_group_id.as_deref(), &found.security_group_id);
-        if wanted.instance_id.is_none() {
-            // The cloud chooses the group of its own instances.
-            same("consumerGroupId", wanted.consumer_group_id.as_deref(), &found.consumer_group_id);
-        }
-        let ids = |text: &str| text.split('|').map(str::to_owned).collect::<BTreeSet<_>>();
-        let other = found.v_switch_id.as_deref().unwrap_or_default();
-        if let Some(wanted_ids) = &wanted.v_switch_ids
-            && !other.is_empty()
-            && ids(other) != wanted_ids.iter().cloned().collect()
-        {
-            same("vSwitchIds", Some(&wanted_ids.join("|")), &found.v_switch_id);
+        if let Some(found) = observed.instance(&wanted.name) {
+            immutable_of_instance(&mut drift, wanted, found);
         }
     }
     if plan.instances.len() > spec.instances.len() {
         drift.push(difference("instances", spec.instances.len(), plan.instances.len()));
     }
-    let show = |it: &rocketmq::Instance| it.instance_id.clone().or(it.endpoint_url.clone()).unwrap_or_default();
     for wanted in spec.instances.iter().filter(|it| observed.instance(&it.name).is_none()) {
-        let others: Vec<_> = plan.instances.iter().map(show).collect();
+        let mut others = Vec::new();
+        for it in &plan.instances {
+            others.push(it.instance_id.clone().or(it.endpoint_url.clone()).unwrap_or_default());
+        }
         let name = wanted.instance_id.as_deref().or(wanted.endpoint_url.as_deref()).unwrap_or_default();
         drift.push(difference(format!("instances[{}]", wanted.name), name, others.join(", ")));
     }
     drift
+}
+
+fn immutable_of_instance(drift: &mut Vec<Drift>, wanted: &Instance, found: &rocketmq::Instance) {
+    let mut same = |name: &str, wanted_text: Option<&str>, found: &Option<String>| {
+        if let Some(text) = wanted_text {
+            compare(drift, format!("instances[{}].{name}", wanted.name), text, found.as_deref());
+        }
+    };
+    same("instanceType", Some(resolve::instance_type(wanted.instance_type)), &found.instance_type);
+    same("instanceRole", wanted.instance_role.map(resolve::instance_role), &found.instance_role);
+    same("regionId", Some(&wanted.region_id), &found.region_id);
+    same("endpointUrl", wanted.endpoint_url.as_deref(), &found.endpoint_url);
+    same("networkType", wanted.network_type.map(network), &found.network_type);
+    same("vpcId", wanted.vpc_id.as_deref(), &found.vpc_id);
+    same("securityGroupId", wanted.security_group_id.as_deref(), &found.security_group_id);
+    if wanted.instance_id.is_none() {
+        // The cloud chooses the group of its own instances.
+        same("consumerGroupId", wanted.consumer_group_id.as_deref(), &found.consumer_group_id);
+    }
+    let found_ids = found.v_switch_id.as_deref().unwrap_or_default();
+    if let Some(wanted_ids) = &wanted.v_switch_ids
+        && !found_ids.is_empty()
+        && found_ids.split('|').collect::<BTreeSet<_>>() != wanted_ids.iter().map(String::as_str).collect()
+    {
+        same("vSwitchIds", Some(&wanted_ids.join("|")), &found.v_switch_id);
+    }
+}
+
+/// Adds a difference between two texts. A value that the cloud does not show does not count as different.
+fn compare(drift: &mut Vec<Drift>, field: String, wanted: &str, found: Option<&str>) {
+    match found.filter(|found| !found.is_empty()) {
+        Some(found) if !found.eq_ignore_ascii_case(wanted) => drift.push(difference(field, wanted, found)),
+        Some(_) | None => {}
+    }
 }

@@ -1,4 +1,4 @@
-//! The conditions of a plan: whether everything runs, and whether a failover now would work.
+//! The conditions of a plan: whether all of it runs, and whether a failover now would work.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::facts::plan_of;
 use crate::api::condition::{condition_type, offsets, protected, ready};
 use crate::api::plan::{DisasterRecoveryPlanSpec, DisasterRecoveryPlanStatus, MappingState, TopicMapping};
 use crate::cloud::rocketmq::ItemStatus;
-use crate::controller::conditions::{ConditionState, find, listed};
+use crate::controller::conditions::{ConditionState, find, join_limited};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
-/// `Ready`: whether everything runs as the spec says.
+/// `Ready`: whether the plan and its items run as the spec says.
 pub(super) fn readiness(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> ConditionState {
     if plan_of(scope, observed).is_none() {
         return match &decision.verdict {
@@ -68,13 +68,19 @@ fn by_mappings(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> C
         return ConditionState::no(ready::UPDATING, "topic mappings are stopped while the plan is changed");
     }
     if !stopped.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("topic mappings do not run: {}", listed(&stopped)));
+        return ConditionState::no(ready::NOT_READY, format!("topic mappings do not run: {}", join_limited(&stopped)));
     }
     if !running.is_empty() {
-        return ConditionState::no(ready::NOT_READY, format!("topic mappings are not stopped: {}", listed(&running)));
+        return ConditionState::no(
+            ready::NOT_READY,
+            format!("topic mappings are not stopped: {}", join_limited(&running)),
+        );
     }
     if !changing.is_empty() {
-        return ConditionState::no(ready::UPDATING, format!("topic mappings are being changed: {}", listed(&changing)));
+        return ConditionState::no(
+            ready::UPDATING,
+            format!("topic mappings are being changed: {}", join_limited(&changing)),
+        );
     }
     if idle {
         return ConditionState::yes(ready::STOPPED, "every topic mapping is stopped, as the spec says");
@@ -114,7 +120,7 @@ pub(super) fn coverage(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
         (Some(plan), Ok(checkpoints)) => {
             let lags = lag::lags(observed.mapped_items(), checkpoints);
             let disabled = plan.sync_checkpoint_enabled == Some(false);
-            show_lags(scope, new, &lags, disabled);
+            summarize(scope, new, &lags, disabled);
             (protection(scope, observed, &lags, disabled), offsets_covered(&lags, disabled))
         }
     };
@@ -126,8 +132,8 @@ fn unknown(text: &str) -> (ConditionState, ConditionState) {
     (ConditionState::unknown(protected::UNKNOWN, text), ConditionState::unknown(offsets::UNKNOWN, text))
 }
 
-/// Summarizes the lags in status; nothing where the plan does not synchronize consumer progress.
-fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[ConsumerGroupLag], disabled: bool) {
+/// Summarizes the lags in status. A plan that does not synchronize consumer progress has none.
+fn summarize(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[ConsumerGroupLag], disabled: bool) {
     if disabled {
         new.checkpoints = None;
         new.topic_mappings.iter_mut().for_each(|it| it.checkpoints = None);
@@ -144,7 +150,7 @@ fn show_lags(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, lags: &[Co
     new.checkpoints = Some(lag::plan_checkpoints(lags, objective_ms, before, stale_ms));
 }
 
-/// The objective in ms.
+/// The recovery point objective, in ms.
 pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
     let objective = Duration::from(spec.recovery_point_objective);
     i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
@@ -159,7 +165,7 @@ fn replication_stopped(scope: &Scope<'_>, observed: &Observed) -> Option<Conditi
     }
     let runs = |it: &TopicMapping| observed.item(&it.name).is_some_and(|it| it.item_status == ItemStatus::Running);
     let stopped: Vec<_> = mappings.iter().filter(|it| !runs(it)).map(|it| it.name.clone()).collect();
-    let text = format!("topic mappings do not replicate: {}", listed(&stopped));
+    let text = format!("topic mappings do not replicate: {}", join_limited(&stopped));
     (!stopped.is_empty()).then(|| ConditionState::no(protected::REPLICATION_STOPPED, text))
 }
 
@@ -173,15 +179,15 @@ fn protection(scope: &Scope<'_>, observed: &Observed, lags: &[ConsumerGroupLag],
                     syncCheckpointEnabled: true";
         return ConditionState::unknown(protected::UNKNOWN, text);
     }
-    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(describe).collect();
     if !never.is_empty() {
-        return ConditionState::no(protected::NEVER_SYNCED, format!("never synchronized: {}", listed(&never)));
+        return ConditionState::no(protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&never)));
     }
     let objective_ms = objective_ms(&scope.object.spec);
-    let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(named).collect();
+    let behind: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_some_and(|ms| ms > objective_ms)).map(describe).collect();
     let objective = lag::duration(objective_ms / 1000);
     if !behind.is_empty() {
-        let text = format!("consumer progress is more than {objective} behind: {}", listed(&behind));
+        let text = format!("consumer progress is more than {objective} behind: {}", join_limited(&behind));
         return ConditionState::no(protected::OBJECTIVE_EXCEEDED, text);
     }
     if lags.is_empty() {
@@ -198,12 +204,12 @@ fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState 
             "syncCheckpointEnabled is false: consumers start anew after a failover",
         );
     }
-    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(named).collect();
+    let never: Vec<_> = lags.iter().filter(|it| it.lag_ms.is_none()).map(describe).collect();
     if !never.is_empty() {
         let text = format!(
             "not synchronized: {}; automatic synchronization skips groups that are offline at the destination: start a \
              consumer there, or annotate {}",
-            listed(&never),
+            join_limited(&never),
             crate::api::SYNC_CHECKPOINTS_ANNOTATION
         );
         return ConditionState::no(offsets::GROUPS_NOT_SYNCED, text);
@@ -214,6 +220,6 @@ fn offsets_covered(lags: &[ConsumerGroupLag], disabled: bool) -> ConditionState 
     ConditionState::yes(offsets::ALL_GROUPS, "every consumer group is synchronized")
 }
 
-fn named(lag: &ConsumerGroupLag) -> String {
+fn describe(lag: &ConsumerGroupLag) -> String {
     format!("{} of topic {} from {}", lag.group, lag.topic, lag.source_instance)
 }

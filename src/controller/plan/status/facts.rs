@@ -1,9 +1,10 @@
-//! What was observed and done, as status remembers it: the plan, the mappings, pauses. No judgement.
+//! The facts in the status of a plan: the plan, its mappings, pauses and sent credentials. Conditions follow from them
+//! elsewhere.
 
 use secrecy::ExposeSecret;
 
 use super::super::act::Effect;
-use super::super::decide::{Step, Verdict, given_up, pause_is_over, still_hidden, window};
+use super::super::decide::{Step, Verdict, is_refused, pause_is_over, window, window_end};
 use super::super::observe::{AclCredentials, Lookup, Observed};
 use super::super::{Acted, Ran, Scope, resolve};
 use crate::api::plan::{DisasterRecoveryPlanStatus, SentCredentials, TopicMappingStatus, UpdateAttempts};
@@ -46,7 +47,7 @@ fn refused_item(acted: &[Acted], id: i64) -> bool {
     })
 }
 
-/// The attempts at the change that is wanted, while it does not succeed.
+/// The attempts at the wanted change, while it does not succeed.
 fn attempts(scope: &Scope<'_>, ran: &Ran<'_>, refused_while_running: bool) -> Option<UpdateAttempts> {
     let change = ran.decision.details.change.clone().filter(|_| !scope.reconcile_requested())?;
     let known = scope.status.update_attempts.clone().filter(|it| it.change == change && !expired(it, scope));
@@ -87,11 +88,11 @@ fn attempts(scope: &Scope<'_>, ran: &Ran<'_>, refused_while_running: bool) -> Op
 }
 
 fn expired(attempts: &UpdateAttempts, scope: &Scope<'_>) -> bool {
-    attempts.refused_at.is_some() && !given_up(attempts, scope.now)
+    attempts.refused_at.is_some() && !is_refused(attempts, scope.now)
 }
 
-/// Whether items were stopped for this very step, so that a further attempt is useful, and whether what it changes still runs.
-/// Steps that change neither the plan nor an item's topics are no attempt.
+/// Whether items were stopped for this step, which makes another attempt useful, and whether its subject still runs. A step
+/// that changes neither the plan nor an item's topics is not an attempt.
 fn paused_for(scope: &Scope<'_>, ran: &Ran<'_>, step: &Step, refused_while_running: bool) -> Option<(bool, bool)> {
     let paused = &scope.status.paused_items;
     let stopped = |id: &i64| paused.contains(&id.to_string());
@@ -109,7 +110,7 @@ fn runs(items: &[ItemView], id: i64) -> bool {
     items.iter().any(|it| it.item_id == id && it.item_status == ItemStatus::Running)
 }
 
-/// The plan's ID and status, and whether a Create may still be unanswered.
+/// Sets the plan's ID and status, and removes the intent of a Create once its result is known.
 pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran: &Ran<'_>) {
     let Ran { observed, decision, acted } = *ran;
     match (&observed.plan, plan_of(scope, observed)) {
@@ -120,14 +121,14 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
                 new.plan_id = Some(plan.plan_id.to_string());
             }
             new.plan_status = Some(plan.plan_status.as_str().into());
-            // Another plan says nothing of the one that an unanswered Create may have made.
+            // Another plan proves nothing about the plan of a Create without an answer.
             if ours || !matches!(decision.verdict, Verdict::Waiting { .. }) {
                 new.creation = None;
             }
         }
         (Lookup::Found(_), None) => new.plan_status = None,
         (Lookup::Absent { missing, .. }, _) => {
-            // A plan that was just made may not be visible yet, and one that is not found is looked for once more.
+            // A new plan may not be visible yet, and a missing one is searched for once more.
             let known = new.creation.is_some() || matches!(decision.verdict, Verdict::Waiting { .. });
             if !known {
                 new.plan_id = None;
@@ -149,21 +150,21 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
             }
             (Step::CreatePlan { .. }, Outcome::Failed(Error { class: Class::Ambiguous, .. })) => new.plan_id = None,
             (Step::CreatePlan { .. }, _) => (new.plan_id, new.creation) = (None, None),
-            // The deletion was requested here: no second look is needed.
+            // The operator requested the deletion: it does not search for the plan once more.
             (Step::DeletePlan { .. }, Outcome::Done(_)) => new.missing_since = Some(seconds(scope.now)),
             _ => {}
         }
     }
 }
 
-/// The plan, unless it is another owner's: then it says nothing about this object. Observe mode may observe any.
-pub(super) fn plan_of<'a>(scope: &Scope<'_>, observed: &'a Observed) -> Option<&'a PlanView> {
+/// The plan, unless another object owns it: such a plan proves nothing about this object. Observe mode accepts any plan.
+pub fn plan_of<'a>(scope: &Scope<'_>, observed: &'a Observed) -> Option<&'a PlanView> {
     let plan = observed.found()?;
     let foreign = matches!(resolve::owner(plan, &observed.binding.mark), Owner::Another(_));
     (scope.observe_only() || !foreign).then_some(plan)
 }
 
-/// The mappings of the spec with their items.
+/// Sets the mappings of the spec with their items.
 pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, observed: &Observed, acted: &[Acted]) {
     let spec = &scope.object.spec;
     if plan_of(scope, observed).is_none() {
@@ -203,7 +204,7 @@ fn added(acted: &[Acted], name: &str) -> Option<String> {
     })
 }
 
-/// The intents of items. An intent stays until its item is found, was certainly not created, or should long be visible.
+/// Updates the intents of items. An intent stays until its item is found or was certainly not created, or its window ends.
 fn item_creations(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, observed: &Observed, acted: &[Acted]) {
     let mut settled: Vec<String> = observed.items.iter().map(|item| resolve::pair(&item.topics)).collect();
     settled.extend(observed.mapped_items().map(|(name, _)| resolve::pair(observed.topics(name))));
@@ -221,11 +222,11 @@ fn item_creations(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, obser
     }
     new.item_creations.retain(|it| {
         let window = window(scope.visibility_window, it.item_id.is_some());
-        still_hidden(it.time, window, scope.now).is_some() && !settled.contains(&it.topics)
+        window_end(it.time, window, scope.now).is_some() && !settled.contains(&it.topics)
     });
 }
 
-/// The Secrets that the cloud has, so that a rotation is noticed.
+/// Sets the Secrets that the cloud has, by which later reconciles recognize a rotation.
 pub(super) fn sent_credentials(
     scope: &Scope<'_>,
     new: &mut DisasterRecoveryPlanStatus,
@@ -237,10 +238,10 @@ pub(super) fn sent_credentials(
         (Step::UpdatePlan { plan, .. }, Outcome::Done(_)) => plan.instances.is_some(),
         _ => false,
     });
-    let named = |name: &str| {
+    let referenced = |name: &str| {
         scope.object.spec.instances.iter().any(|it| it.name == name && it.credentials_secret_ref.is_some())
     };
-    new.sent_credentials.retain(|it| named(&it.instance));
+    new.sent_credentials.retain(|it| referenced(&it.instance));
     if let (true, Ok(credentials)) = (sent, &observed.credentials) {
         let entry = |(instance, it): (&String, &AclCredentials)| SentCredentials {
             instance: instance.clone(),

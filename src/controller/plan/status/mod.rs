@@ -1,5 +1,5 @@
-//! The status of a plan after a reconcile that acted: what was observed and done, the kind's conditions, and when to reconcile
-//! again. Pure.
+//! The status of a plan after a reconcile that acted: the observed facts, the effects of the steps, the kind's conditions, and
+//! the time of the next reconcile. Pure.
 
 mod conditions;
 mod facts;
@@ -17,12 +17,13 @@ use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::Requeue;
-use crate::controller::conditions::{ConditionState, failure, listed};
+use crate::controller::conditions::{ConditionState, failure, join_limited};
 use crate::controller::ownership::Owner;
 use crate::controller::resource::Report;
 use crate::controller::steps::{Step as _, first_failure};
 
 pub use self::conditions::objective_ms;
+pub use self::facts::plan_of;
 
 /// The report of a reconcile that acted. `scope.status` holds the intents.
 pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> {
@@ -53,20 +54,20 @@ fn refused_while_running(observed: &Observed, acted: &[Acted]) -> bool {
         && observed.items.iter().any(|item| item.item_status == ItemStatus::Running)
 }
 
-/// The differences. What a correction in progress found lasts until everything runs again.
+/// The differences. Those that a correction in progress found last until everything runs again.
 fn drift(scope: &Scope<'_>, decision: &Decision) -> Vec<Drift> {
     let mut drift = decision.shown_drift();
     let correcting = scope.synced_before() && !scope.deleting();
     let working = matches!(decision.verdict, Verdict::Acting(_) | Verdict::Waiting { .. });
     if (correcting || !scope.status.paused_items.is_empty()) && working {
-        let known = |old: &&Drift| !decision.drift.iter().any(|new| new.field == old.field);
-        drift.extend(scope.head().drift.iter().filter(known).cloned());
+        let dropped = |old: &&Drift| !decision.drift.iter().any(|new| new.field == old.field);
+        drift.extend(scope.head().drift.iter().filter(dropped).cloned());
         drift.truncate(Decision::MAX_DRIFT);
     }
     drift
 }
 
-/// Whether the requested synchronization ran to its end. One that took too long continues with the next reconcile.
+/// Whether the requested synchronization is complete. One that ran out of time continues with the next reconcile.
 fn synchronized(acted: &[Acted]) -> bool {
     acted.iter().filter_map(Acted::effect).any(|effect| match effect {
         Effect::Synced { first, .. } => first.as_ref().is_none_or(|error| error.code != TOO_SLOW),
@@ -74,7 +75,7 @@ fn synchronized(acted: &[Acted]) -> bool {
     })
 }
 
-/// `Synced` where running items are the cause of a refusal, and whether a person has to act.
+/// `Synced` where the API refuses a change because items run, and whether a person has to act.
 fn synced(
     scope: &Scope<'_>,
     new: &DisasterRecoveryPlanStatus,
@@ -94,14 +95,14 @@ fn synced(
     let state = match scope.synced_before() && !new.head.drift.is_empty() {
         true => {
             let fields: Vec<_> = new.head.drift.iter().map(|it| it.field.clone()).collect();
-            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; {text}", listed(&fields)))
+            ConditionState::no(synced::DRIFTED, format!("somebody changed {}; {text}", join_limited(&fields)))
         }
         false => ConditionState::no(synced::PROGRESSING, text),
     };
     Some((state, stalled))
 }
 
-/// The plan's ID for the annotation: of a plan that carries this object's mark, or that was just created.
+/// The ID for the annotation: of a plan that carries this object's mark, or of the new one.
 fn plan_id(scope: &Scope<'_>, observed: &Observed, acted: &[Acted]) -> Option<String> {
     if scope.observe_only() {
         return None;
@@ -126,10 +127,10 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
     let paused = !scope.status.paused_items.is_empty();
     let failed = first_failure(acted).or(observed.checkpoints.as_ref().err());
     match (failed, &decision.verdict) {
-        // Each poll asks the plan again: the refusal may have ended.
+        // Each poll repeats the change: the refusal may have ended.
         (Some(Error { class: Class::Conflict, .. }), _) if decision.details.blocked_by.is_some() => Requeue::Poll,
         (Some(Error { class: Class::Conflict, .. }), _) => Requeue::Soon,
-        // Items that were stopped for a refused change run again without delay.
+        // Items that were stopped for a refused change start again without delay.
         (Some(Error { class: Class::Denied | Class::Invalid, .. }), _) if paused => Requeue::Soon,
         // One topic that does not exist must not delay the others.
         (Some(Error { class: Class::Invalid, .. }), _) if concerns_an_item(acted) => match changed_something(acted) {
