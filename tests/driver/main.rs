@@ -1,5 +1,6 @@
 //! The driver of production code works as a process on a real clock would.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends where it fails")]
 #![allow(dead_code, reason = "the decision suites use the rest of the support")]
 
 #[path = "../support/faults.rs"]

@@ -283,6 +283,7 @@ fn scrub(mut text: String, signer: Option<&Credentials>, call: &Call) -> String 
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use jiff::Timestamp;
 
     use super::super::rate_limit::Priority;
     use super::*;
