@@ -11,7 +11,8 @@ use disaster_recovery_operator::api::manifest::definitions;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use serde_json::Value;
 
-use crate::support::{ControlPlane, eventually_blocking};
+pub(crate) use test_support::path;
+use test_support::{ControlPlane, eventually_blocking};
 
 /// A kind by its names.
 pub(crate) struct Kind {
@@ -66,10 +67,6 @@ pub(crate) const KINDS: [Kind; 3] = [
         has: Counts { fields: 35, choices: 0, rules: 1 },
     },
 ];
-
-pub(crate) fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::support::{ControlPlane, Options};
 use crate::terminal::{Http, Kubectl, on_path, say, typed, until};
-use crate::watchdog::{Folder, Server};
+use test_support::watchdog::{Folder, Server};
+use test_support::{ControlPlane, Options};
 
 /// The definitions: the file below crds/, and the name.
 const CRDS: [(&str, &str); 3] = [

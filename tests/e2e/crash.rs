@@ -8,8 +8,9 @@ use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::{Value, json};
 
 use crate::enumerate::{Scenario, everywhere};
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, mapping, one_way};
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, mapping, one_way};
 
 /// Where a scenario begins, what is done to it, and how it ends.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,10 @@ use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
 use serde_json::json;
 
-use crate::world::{World, has, message, one_way};
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{has, message};
 
-async fn running(rules: Rules) -> (World, crate::support::operator::Operator, i64) {
+async fn running(rules: Rules) -> (World, test_support::operator::Operator, i64) {
     let world = World::with(rules).await;
     let operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;

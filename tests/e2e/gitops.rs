@@ -12,9 +12,9 @@ use disaster_recovery_operator::simulator::Config;
 use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::{Value, json};
 
-use crate::groups;
-use crate::support::{ControlPlane, Output};
-use crate::world::{World, one_way};
+use test_support::stage::groups;
+use test_support::stage::plans::{World, one_way};
+use test_support::{ControlPlane, Output};
 
 /// How Argo CD applies with ServerSideApply=true; Flux does the same under a name of its own.
 const BY_THE_SERVER: &[&str] = &["--server-side", "--field-manager=argocd-controller"];

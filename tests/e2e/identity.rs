@@ -6,7 +6,8 @@ use disaster_recovery_operator::simulator::model::{ForeignPlan, PlanInput};
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::world::{World, has, message, one_way};
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{has, message};
 
 /// A plan that somebody made in the console, like the one that `one_way(topics)` makes.
 pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) -> i64 {

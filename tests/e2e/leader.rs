@@ -11,9 +11,10 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-use crate::support::operator::{SYSTEM, installed};
-use crate::support::{ControlPlane, eventually};
-use crate::world::{DEADLINE, World, one_way};
+use test_support::operator::{SYSTEM, installed};
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, one_way};
+use test_support::{ControlPlane, eventually};
 
 /// The lease is one for all tests of this process.
 static LEASE: Mutex<()> = Mutex::const_new(());

@@ -6,8 +6,9 @@ use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, external, has, mapping, message, one_way};
+use test_support::eventually;
+use test_support::stage::plans::{World, external, mapping, one_way};
+use test_support::stage::{DEADLINE, has, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {

@@ -1,13 +1,12 @@
 //! The programs as users run them: the built operator and simulator, and the real kubectl.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::operator::installed;
-use crate::support::{ControlPlane, eventually_blocking};
-use crate::world::DEADLINE;
+use test_support::operator::installed;
+use test_support::stage::DEADLINE;
+use test_support::{ControlPlane, eventually_blocking};
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_dr-operator");
 const SIMULATOR: &str = env!("CARGO_BIN_EXE_cloud-simulator");
@@ -94,7 +93,7 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     let (code, text) = probe("/nothing");
     assert!(code == Some(1) && text.contains("404 Not Found"), "{text}");
 
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/01-one-way.yaml");
+    let sample = test_support::path("deploy/samples/01-one-way.yaml");
     let sample = sample.to_str().expect("a path");
     let kubectl = |args: &[&str]| plane.kubectl(&[&["--namespace", &namespace], args].concat()).checked();
     let key = ["--from-literal=accessKeyId=simulator-key-id", "--from-literal=accessKeySecret=simulator-key-secret"];

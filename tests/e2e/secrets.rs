@@ -3,8 +3,9 @@
 use disaster_recovery_operator::simulator::model::PasswordEcho;
 use disaster_recovery_operator::simulator::model::Rules;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, PASSWORD, World, external, has, message};
+use test_support::eventually;
+use test_support::stage::plans::{World, external};
+use test_support::stage::{DEADLINE, PASSWORD, has, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {

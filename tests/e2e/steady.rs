@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use disaster_recovery_operator::simulator::model::Rules;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, external};
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, external};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() {

@@ -7,8 +7,9 @@ use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, has, message, one_way};
+use test_support::eventually;
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{DEADLINE, has, message};
 
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { action: Some(action.into()), region: None, after: 0, times, kind }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::chart::{self, path};
-use crate::operator::{Cloud, DEADLINE, KEY};
-use crate::support::{ControlPlane, eventually_blocking};
+use test_support::installation::{Cloud, DEADLINE, KEY};
+use test_support::{ControlPlane, eventually_blocking};
 
 /// They have an account, a plan and a group of disks.
 const SAMPLES: [&str; 2] = ["01-one-way.yaml", "07-disk-group.yaml"];

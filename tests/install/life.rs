@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use crate::chart::{NAMESPACE, RELEASE, chart, get, labelled, path, text};
-use crate::operator::{Cloud, Operator};
-use crate::support::{ControlPlane, Options};
 use crate::{history, job};
+use test_support::installation::{Cloud, Operator};
+use test_support::{ControlPlane, Options};
 
 /// The plural names of our kinds.
 const KINDS: [&str; 3] = ["alibabacloudaccounts", "disasterrecoveryplans", "diskreplicagroups"];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::chart::{NAMESPACE, RELEASE, chart, get, kept, labelled, name, objects, path, rendered, text};
-use crate::support::{ControlPlane, Options};
+use test_support::{ControlPlane, Options};
 
 /// What Helm alone writes.
 const OF_HELM: [&str; 2] = ["helm.sh/chart", "app.kubernetes.io/managed-by"];

@@ -2,8 +2,8 @@
 
 use crate::chart::{chart, name, objects};
 use crate::job;
-use crate::operator::{Cloud, Operator};
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
+use test_support::installation::{Cloud, Operator};
 
 /// Of another name than the chart, so that everything is named after both.
 const RELEASE: &str = "narrow";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{NAMESPACE, chart, kept, name, objects, path, rendered, text, value_files};
 use crate::monitoring;
-use crate::support::{ControlPlane, eventually_blocking};
+use test_support::{ControlPlane, eventually_blocking};
 
 /// What is rendered without any value, and by each file of `ci/`, with the file's values.
 fn matrix(plane: &ControlPlane) -> Vec<(String, Value, Vec<Value>)> {
@@ -54,7 +54,7 @@ fn the_server_accepts_what_is_rendered_without_a_warning() {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         let apply =
             ["apply", "--server-side", "--force-conflicts", "--field-manager=dry", "--dry-run=server", "-f", "-"];
-        let answer = eventually_blocking(crate::operator::DEADLINE, "the kinds are listed", || {
+        let answer = eventually_blocking(test_support::installation::DEADLINE, "the kinds are listed", || {
             let answer = plane.kubectl_stdin(&apply, &list);
             (!answer.stderr.contains("no matches for kind")).then_some(answer)
         });

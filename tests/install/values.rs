@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::chart::{NAMESPACE, RELEASE, chart, objects, path, rendered, text, value_files};
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
 
 /// Maps whose keys are the user's or Kubernetes' own.
 const FREE: [&str; 9] = [

@@ -7,9 +7,9 @@ use disaster_recovery_operator::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
 use crate::plans::{config, leader, says, shows};
-use crate::stage::Stage;
 use crate::story::{Firing, Labels, Scrape, Story, about};
-use crate::support::operator::Operator;
+use test_support::operator::Operator;
+use test_support::stage::Stage;
 
 type Accounts = Stage<AlibabaCloudAccount>;
 

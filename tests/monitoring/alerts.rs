@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::story::{Labels, Story};
-use crate::{accounts, disks, plans, promtool, read};
+use crate::{accounts, disks, plans, promtool};
+use test_support::read;
 
 const RULES: &str = "deploy/monitoring/alerts.yaml";
 const RUNBOOK: &str =
@@ -188,7 +189,7 @@ async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
 /// Runs promtool on all stories.
 fn run(stories: &[Story]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("{}/{RULES}", env!("CARGO_MANIFEST_DIR"));
+    let rules = test_support::path(RULES).display().to_string();
     promtool::run(&["check", "rules", &rules], None);
     let mut args = vec!["test".to_owned(), "rules".to_owned()];
     for story in stories {

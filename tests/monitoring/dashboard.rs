@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::alerts::{exported, keeps_clusters_apart, metrics_in};
-use crate::{promtool, read};
+use crate::promtool;
+use test_support::read;
 
 fn dashboard() -> Value {
     serde_json::from_str(&read("deploy/monitoring/dashboard.json")).expect("JSON")
@@ -125,7 +126,7 @@ fn what_is_scraped_has_the_port_and_the_labels_of_the_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_builds_the_monitoring_from_the_same_files() {
-    let plane = tokio::task::spawn_blocking(crate::support::ControlPlane::shared).await.expect("a control plane");
+    let plane = tokio::task::spawn_blocking(test_support::ControlPlane::shared).await.expect("a control plane");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
     let built = plane.kubectl(&["kustomize", folder]).checked().expect("it builds");
     let objects = serde_yaml::Deserializer::from_str(&built);

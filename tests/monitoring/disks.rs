@@ -2,40 +2,20 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult};
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult};
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, DiskRules, Disks, ReplicaStatus};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::plans::{config, leader, says, shows};
-use crate::stage::{Stage, has};
 use crate::story::{Firing, Scrape, Story, about};
-use crate::support::operator::Operator;
-
-/// The stage of groups.
-pub(crate) type Groups = Stage<DiskReplicaGroup>;
+use test_support::operator::Operator;
+use test_support::stage::groups::{Groups, quick, spec};
+use test_support::stage::has;
 
 const AGE: &str = "disaster_recovery_disk_group_recovery_point_age_seconds";
 const POINT: &str = "disaster_recovery_disk_group_recovery_point_timestamp_seconds";
-
-/// Quick disks: a recovery point every 200 ms.
-pub(crate) fn quick() -> DiskRules {
-    DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
-}
-
-/// A group of two disks.
-pub(crate) fn spec() -> Value {
-    let pair = |name: &str| {
-        let (source, destination) = (format!("d-hangzhou-{name}"), format!("d-shanghai-{name}"));
-        json!({ "name": name, "sourceDiskId": source, "destinationDiskId": destination })
-    };
-    json!({
-        "source": { "regionId": "cn-hangzhou", "zoneId": "cn-hangzhou-h" },
-        "destination": { "regionId": "cn-shanghai", "zoneId": "cn-shanghai-b" },
-        "pairs": [pair("data"), pair("logs")],
-    })
-}
 
 async fn stage(disk_rules: DiskRules) -> Groups {
     let mut world = Groups::on(Config { disk_rules, ..config() }).await;

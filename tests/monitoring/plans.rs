@@ -6,14 +6,15 @@ use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 
 use crate::alerts::exported;
-use crate::disks::{Groups, quick, spec};
 use crate::promtool;
 use crate::runbook::runbook;
-use crate::stage::has;
 use crate::story::{Firing, Labels, Scrape, Story, about};
-use crate::support::eventually;
-use crate::support::operator::Operator;
-use crate::world::{DEADLINE, World, one_way};
+use test_support::eventually;
+use test_support::operator::Operator;
+use test_support::stage::DEADLINE;
+use test_support::stage::groups::{Groups, quick, spec};
+use test_support::stage::has;
+use test_support::stage::plans::{World, one_way};
 
 const PLAN: &str = "DisasterRecoveryPlan";
 const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
@@ -27,7 +28,7 @@ pub(crate) fn config() -> Config {
 }
 
 /// An operator that leads.
-pub(crate) async fn leader<K: crate::stage::Tested>(world: &crate::stage::Stage<K>) -> Operator {
+pub(crate) async fn leader<K: test_support::stage::Tested>(world: &test_support::stage::Stage<K>) -> Operator {
     let operator = world.operator().await;
     operator.metrics.leading(true);
     operator

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub(crate) fn run(args: &[&str], input: Option<&Path>) -> String {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitoring/promtool.sh");
+        let script = test_support::path("tests/monitoring/promtool.sh");
         let output = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().expect("the script runs");
         assert!(output.status.success(), "tests/monitoring/promtool.sh ended with {}", output.status);
         String::from_utf8(output.stdout).expect("a path").trim_end().to_owned()

@@ -3,9 +3,9 @@
 use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use serde_json::json;
 
-use crate::read;
-use crate::support::ControlPlane;
-use crate::world::World;
+use test_support::ControlPlane;
+use test_support::read;
+use test_support::stage::plans::World;
 
 /// How many fields a command of the runbook prints, all of which the kinds have that it is for: kubectl prints nothing of another one.
 fn paths_are_of_the_schema(command: &str) -> usize {

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::operator::DEADLINE;
 use crate::page::{FIRST_STEPS, blocks, inline_commands, path, read};
-use crate::support::operator::installed;
-use crate::support::{ControlPlane, eventually_blocking};
 use crate::terminal::Terminal;
+use test_support::installation::DEADLINE;
+use test_support::operator::installed;
+use test_support::{ControlPlane, eventually_blocking};
 
 /// A terminal at a server that has our kinds. A kind is established before clients find it.
 fn terminal() -> Terminal {

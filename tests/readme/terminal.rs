@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::operator::KEY;
 use crate::page::path;
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
+use test_support::installation::KEY;
 
 /// What helps to see why a command failed.
 const STATE: &str = "kubectl get drp,drg,aca --all-namespaces -o jsonpath='{range .items[*]}{.kind} {.metadata.name}: \

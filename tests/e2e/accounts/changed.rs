@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::support::operator::Tripwire;
+use test_support::operator::Tripwire;
 
 /// Two clouds behind one wire: the second is that of the key `other-cloud-key`.
 struct Clouds {

@@ -17,8 +17,9 @@ use tempfile::NamedTempFile;
 use tower::ServiceExt;
 
 use super::*;
-use crate::support::operator::installed;
-use crate::world::{PASSWORD, external};
+use test_support::operator::installed;
+use test_support::stage::PASSWORD;
+use test_support::stage::plans::external;
 
 const KEY_SECRETS: [&str; 5] =
     ["secret-of-simulator-key", "secret-of-rotated", "secret-of-env", "secret-of-session", "wrong-secret"];

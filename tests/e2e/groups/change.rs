@@ -5,7 +5,7 @@ use disaster_recovery_operator::simulator::model::ebs::ReplicaStatus;
 use serde_json::json;
 
 use super::{Groups, pair, spec};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {

@@ -5,7 +5,7 @@ use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaSt
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 

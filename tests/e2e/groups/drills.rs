@@ -8,9 +8,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Groups, fault, quick, refusal, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 /// A group with drills on New Year's Day, which are kept so long.
 fn drilled(keep_for: &str) -> Value {

@@ -10,10 +10,10 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::{Groups, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::support::operator::{Operator, Tripwire};
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::operator::{Operator, Tripwire};
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 

@@ -5,9 +5,9 @@ use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPair
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 

@@ -9,9 +9,9 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::{Groups, fault, quick, refusal, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::{ControlPlane, eventually};
-use crate::world::DEADLINE;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
+use test_support::{ControlPlane, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {

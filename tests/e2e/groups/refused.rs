@@ -7,7 +7,7 @@ use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaSt
 use serde_json::json;
 
 use super::{Groups, fault, history, refusal, spec, spec_with};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 /// The last recovery point becomes so many seconds old, and no newer one is made.
 fn age(world: &Groups, seconds: i64) {

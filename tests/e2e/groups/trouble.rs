@@ -7,7 +7,7 @@ use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
 use super::{Groups, fault, refusal, spec};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
