@@ -1,13 +1,12 @@
-//! The custom resource definitions on a real API server: what they describe, what they show, what they accept and what they
-//! refuse, in the words that people read.
+//! The custom resource definitions on a real API server: what they describe, show, accept and refuse, in the messages that
+//! people read.
 //!
-//! `tests/crds/` holds manifests that a person can apply too: `refused/` (the first line says what the server answers),
-//! `accepted/`, and `…-updates/`, where the second document of a file changes the object that the first one made. Those of
-//! a `DiskReplicaGroup` begin with `drg-`, those of an `AlibabaCloudAccount` with `aca-`.
+//! `plans.yaml`, `groups.yaml` and `accounts.yaml` are the tables of accepted and refused manifests.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
 mod bounds;
+mod cases;
 mod common;
 mod definitions;
 mod installation;
