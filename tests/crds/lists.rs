@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::common::{KINDS, control_plane, definition, schema_of, visit};
 
 #[test]
-fn lists_of_objects_are_keyed_by_what_their_entries_have_to_have() {
+fn list_map_keys_are_required_fields() {
     let group = [
         "spec.pairs name",
         "status.conditions type",
@@ -43,7 +43,7 @@ fn names(list: &Value, key: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn who_applies_one_entry_leaves_the_others_alone() {
+async fn applying_one_entry_keeps_entries_of_other_managers() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("lists");
     let groups: Api<DiskReplicaGroup> = Api::namespaced(control_plane.admin_client(), &namespace);

@@ -85,7 +85,7 @@ fn unusual_valid_objects_are_accepted_and_parsed() {
 }
 
 #[test]
-fn as_many_mappings_as_are_promised_fit() {
+fn plan_with_150_mappings_is_accepted() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("many");
     let plan = |name: &str, count: usize| {
@@ -109,7 +109,7 @@ fn as_many_mappings_as_are_promised_fit() {
 }
 
 #[test]
-fn every_rule_has_a_manifest_that_it_refuses() {
+fn every_rule_has_a_case_that_it_refuses() {
     for kind in KINDS {
         let expected: Vec<_> = cases(&kind).into_iter().filter_map(|case| case.refusal).collect();
         let definition = definition(&kind);
@@ -139,7 +139,7 @@ fn created(namespace: &str, case: &Case) -> Value {
 }
 
 #[test]
-fn a_group_that_says_little_means_the_careful_choice() {
+fn minimal_group_gets_the_careful_defaults() {
     let namespace = control_plane().namespace("defaults");
     let create = |name: &str| created(&namespace, &case(&GROUPS, name));
     let kept = create("minimal");
@@ -170,7 +170,7 @@ fn a_group_that_says_little_means_the_careful_choice() {
 }
 
 #[test]
-fn an_account_keeps_its_source_and_nothing_that_was_null() {
+fn account_keeps_its_source_and_drops_nulls() {
     let namespace = control_plane().namespace("account-nulls");
     let kept = |name: &str| created(&namespace, &case(&ACCOUNTS, name))["spec"].take();
     let oidc = json!({

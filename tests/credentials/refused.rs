@@ -72,7 +72,7 @@ fn keys(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
+async fn refused_key_is_replaced_and_call_repeated_once() {
     for code in ["InvalidSecurityToken.Expired", "InvalidAccessKeyId.NotFound", "SignatureDoesNotMatch"] {
         // What is refused for its key was not carried out, so that a change is made once more too.
         for changing in [false, true] {
@@ -94,7 +94,7 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
 }
 
 #[tokio::test]
-async fn it_is_not_made_a_third_time() {
+async fn call_is_not_sent_a_third_time() {
     for changing in [false, true] {
         let service = refusing("InvalidSecurityToken.Malformed", &["key-1", "key-2", "key-3"]);
         let (cache, asked) = cache(9, Duration::ZERO);
@@ -110,7 +110,7 @@ async fn it_is_not_made_a_third_time() {
 }
 
 #[tokio::test]
-async fn without_another_key_the_refusal_stands() {
+async fn refusal_is_returned_without_another_key() {
     let service = refusing("InvalidAccessKeyId.Inactive", &["key-1"]);
     let (cache, asked) = cache(1, Duration::ZERO);
     let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
@@ -126,7 +126,7 @@ async fn without_another_key_the_refusal_stands() {
 }
 
 #[tokio::test]
-async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
+async fn missing_permission_does_not_replace_the_key() {
     for code in ["NoPermission", "Forbidden.RAM", "DisasterRecoveryPlanStatus.Error", "InvalidTimeStamp.Expired"] {
         let service = refusing(code, &["key-1"]);
         let (cache, asked) = cache(9, Duration::ZERO);
@@ -142,7 +142,7 @@ async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
 }
 
 #[tokio::test]
-async fn keys_are_not_asked_for_as_fast_as_they_are_refused() {
+async fn refused_keys_are_requested_with_backoff() {
     let service = Service::new(|_, _| refusal(400, "InvalidSecurityToken.Expired", "no"));
     let (cache, asked) = cache(99, Duration::from_secs(60));
     for _ in 0..20 {

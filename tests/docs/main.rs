@@ -78,7 +78,7 @@ fn compare_options(page: &str, options: &[(String, String, Option<String>)]) {
 }
 
 #[test]
-fn every_flag_is_documented_with_its_variable_and_default() {
+fn flags_are_documented_with_variable_and_default() {
     compare_options("docs/command-line.md", &options(env!("CARGO_BIN_EXE_dr-operator"), &["run"]));
     compare_options("docs/simulator.md", &options(env!("CARGO_BIN_EXE_cloud-simulator"), &[]));
 }
@@ -105,7 +105,7 @@ fn values(file: &str, module: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_condition_and_reason_is_documented_and_no_other() {
+fn documented_conditions_and_reasons_match_the_code() {
     let page = read("docs/conditions.md");
     for kind in constants("condition_type") {
         assert!(page.contains(&format!("\n## `{kind}`\n")), "docs/conditions.md has no section for {kind}");
@@ -161,7 +161,7 @@ fn events(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_event_is_documented_and_no_other() {
+fn documented_events_match_the_code() {
     let page = read("docs/conditions.md");
     let section = page.split_once("\n## Events\n").expect("a section of events").1;
     let rows = rows(section);
@@ -187,7 +187,7 @@ fn every_event_is_documented_and_no_other() {
 }
 
 #[test]
-fn the_reference_of_metrics_is_what_the_code_says() {
+fn metrics_reference_matches_the_code() {
     let page = read("docs/metrics.md");
     let begin = "<!-- Written by make docs, from src/telemetry. -->\n";
     let written = page.split_once(begin).and_then(|it| it.1.split_once("<!-- The end")).expect("marks").0;
@@ -223,7 +223,7 @@ fn operations(text: &str, before: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_action_that_the_operator_calls_is_in_the_ram_policy() {
+fn ram_policy_lists_every_action_called() {
     let page = read("docs/ram-policy.md");
     let (table, policy) = page.split_once("```json").expect("a policy");
     let policy = policy.split_once("```").expect("the policy ends").0;
@@ -259,7 +259,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_object_that_is_shown_can_be_read() {
+fn every_object_in_docs_parses() {
     let mut found = 0;
     for page in pages() {
         let text = read(&page);
@@ -283,7 +283,7 @@ fn every_object_that_is_shown_can_be_read() {
 }
 
 #[test]
-fn the_deployment_that_is_shown_differs_from_the_installed_one_by_what_is_said() {
+fn deployment_in_docs_differs_only_as_described() {
     let shown = blocks(&read("docs/accounts.md"), "yaml");
     let shown = shown.iter().find(|block| block.contains("kind: Deployment")).expect("a patch");
     let container = |text: &str| {
@@ -302,7 +302,7 @@ fn the_deployment_that_is_shown_differs_from_the_installed_one_by_what_is_said()
 }
 
 #[test]
-fn policies_that_are_shown_are_json() {
+fn policies_in_docs_are_json() {
     let policies: Vec<_> = pages().iter().flat_map(|page| blocks(&read(page), "json")).collect();
     for policy in &policies {
         let policy: serde_json::Value = serde_json::from_str(policy).expect("JSON");
@@ -321,7 +321,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_within_the_project_leads_somewhere() {
+fn every_internal_link_resolves() {
     for page in pages() {
         let text = read(&page);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|it| it.0) {

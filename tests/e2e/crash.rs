@@ -131,31 +131,31 @@ impl Scenario for Plans {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_creation_leaves_one_plan() {
+async fn crash_during_creation_leaves_one_plan() {
     everywhere(Plans::Create).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_take_over_leaves_every_item_running() {
+async fn crash_during_adoption_keeps_every_item_running() {
     everywhere(Plans::Adopt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_change_converges() {
+async fn crash_during_change_converges() {
     everywhere(Plans::Change).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_deletion_leaves_nothing() {
+async fn crash_during_deletion_leaves_nothing() {
     everywhere(Plans::Delete).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_after_a_crash_anywhere_in_creation_leaves_nothing() {
+async fn deletion_after_crash_during_creation_leaves_nothing() {
     everywhere(Plans::DeleteWhileCreating).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_letting_go_leaves_the_plan_as_it_was() {
+async fn crash_during_release_keeps_the_plan_unchanged() {
     everywhere(Plans::Retain).await;
 }

@@ -211,17 +211,17 @@ async fn story(how: &'static [&'static str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_side_apply_meets_no_conflict_and_finds_no_difference_after_the_operators_work() {
+async fn server_side_apply_has_no_conflict_or_difference() {
     story(BY_THE_SERVER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_side_apply_finds_no_difference_after_the_operators_work() {
+async fn client_side_apply_has_no_difference() {
     story(BY_THE_CLIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_applied_by_the_client_goes_over_to_the_server_without_a_conflict() {
+async fn switch_to_server_side_apply_has_no_conflict() {
     let it = Repository::new(BY_THE_SERVER).await;
     let manifest = repository();
     it.kubectl(&["apply"], BY_THE_CLIENT, &manifest).checked().expect("applied");

@@ -40,7 +40,7 @@ async fn whole_life(what: &str, config: Config) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_main_job_is_done_whatever_the_documents_leave_open() {
+async fn plan_works_under_every_undocumented_behaviour() {
     let quick = || Rules { sync_interval_ms: 100, delay_ms: 50, ..Rules::default() };
     let ruled = |rules: Rules| Config { rules, ..Config::default() };
     let kinds = [

@@ -146,7 +146,7 @@ fn turns(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_killed_or_stopped_is_followed_in_time_and_never_two_write() {
+async fn stopped_leader_is_replaced_without_two_writers() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
     let mut first = Operator::start("first", &world, &cloud, installed());
@@ -217,7 +217,7 @@ async fn cuttable(world: &World) -> (PathBuf, watch::Sender<bool>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_cannot_reach_kubernetes_ends_before_another_begins() {
+async fn unreachable_leader_ends_before_the_next_starts() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
     let (kubeconfig, cut) = cuttable(&world).await;

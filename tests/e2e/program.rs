@@ -68,7 +68,7 @@ fn get(address: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn the_programs_do_the_main_job_and_end_cleanly() {
+fn programs_create_a_plan_and_end_cleanly() {
     let plane = ControlPlane::shared();
     installed();
     let namespace = plane.namespace("program");
@@ -117,7 +117,7 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
 }
 
 #[test]
-fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_cleanly() {
+fn program_without_caches_is_neither_ready_nor_leader() {
     let plane = ControlPlane::shared();
     installed();
     let namespace = plane.namespace("no-rights");
@@ -137,7 +137,7 @@ fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_c
 }
 
 #[test]
-fn an_endpoint_that_is_not_encrypted_is_refused_before_anything_is_sent() {
+fn plain_text_endpoint_is_refused_before_any_request() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(OPERATOR);
         command.args(["run", "--metrics-address", "127.0.0.1:0"]).args(arguments).env("KUBECONFIG", installed());

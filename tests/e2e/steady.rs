@@ -9,7 +9,7 @@ use test_support::stage::DEADLINE;
 use test_support::stage::plans::{World, external};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() {
+async fn polls_of_an_unchanged_plan_write_nothing() {
     let mut world = World::with(Rules { sync_interval_ms: 150, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(200);
     let operator = world.operator().await;

@@ -62,7 +62,7 @@ async fn status(ebs: &Ebs, group: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
+async fn group_lifecycle_leaves_nothing() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
     let pair_id = ebs.create_pair(&pair(), &token("pair", 1)).await.expect("a pair");
@@ -101,7 +101,7 @@ async fn a_group_goes_all_the_way_round_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn the_standby_site_fails_over_while_the_production_region_is_down() {
+async fn standby_site_fails_over_without_the_production_region() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
     let pair_id = ebs.create_pair(&pair(), &token("pair", 1)).await.expect("a pair");
@@ -122,7 +122,7 @@ async fn the_standby_site_fails_over_while_the_production_region_is_down() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_repeated_with_its_token_and_makes_one_group() {
+async fn repeated_token_after_lost_answer_creates_one_group() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
     let action = Some("CreateDiskReplicaGroup".to_owned());

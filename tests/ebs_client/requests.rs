@@ -187,7 +187,7 @@ async fn requests_are_those_of_the_vectors() {
 }
 
 #[tokio::test]
-async fn every_change_goes_to_its_site_with_its_token() {
+async fn every_change_has_its_region_and_token() {
     let drill = (200, json!({"RequestId": "R", "DrillId": "drill-1"}));
     let pair = (200, json!({"RequestId": "R", "ReplicaPairId": "pair-1", "OrderId": null}));
     let (ebs, service) = ebs([ok(), ok(), ok(), ok(), ok(), ok(), ok(), pair, ok(), drill, ok()]);
@@ -265,7 +265,7 @@ async fn lists_without_tokens_are_read_by_number() {
 }
 
 #[tokio::test]
-async fn a_list_that_changes_while_it_is_read_is_no_list() {
+async fn list_that_changes_between_pages_is_refused() {
     let page = |next: &str| (200, json!({"ReplicaGroups": [group("pg-1")], "NextToken": next}));
     let (ebs, _) = ebs([page("n1"), page("")]);
     let error = ebs.groups(SiteRole::Production, &[]).await.unwrap_err();
@@ -273,7 +273,7 @@ async fn a_list_that_changes_while_it_is_read_is_no_list() {
 }
 
 #[tokio::test]
-async fn what_is_not_listed_does_not_exist() {
+async fn item_absent_from_lists_does_not_exist() {
     let empty = |list: &str| (200, json!({list: [], "TotalCount": 0, "PageNumber": 1, "PageSize": 10}));
     let (ebs, service) = ebs([empty("ReplicaGroups"), empty("ReplicaPairs")]);
     assert_eq!(ebs.group(SiteRole::Production, "pg-1").await.unwrap_err().class, Class::NotFound);
@@ -283,7 +283,7 @@ async fn what_is_not_listed_does_not_exist() {
 }
 
 #[tokio::test]
-async fn drills_are_read_with_what_became_of_their_disks() {
+async fn drills_include_the_result_of_their_disks() {
     let drill = json!({
         "DrillId": "drill-1", "GroupId": "pg-1", "Status": "executed", "RecoverPoint": 1637835114, "StartAt": 1637835200,
         "PairsInfo": [
@@ -305,7 +305,7 @@ async fn failover(answers: impl IntoIterator<Item = (u16, Value)>) -> (Result<()
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_asked_for_again_with_the_same_token() {
+async fn lost_answer_is_retried_with_the_same_token() {
     let lost = (0, json!({}));
     for (answers, calls) in
         [(vec![lost.clone(), ok()], 2), (vec![refusal(500, "InternalError"), refusal(504, "RequestTimeout"), ok()], 3)]
@@ -328,7 +328,7 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_token() {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_has_no_token_is_sent_once() {
+async fn refusals_and_calls_without_token_are_sent_once() {
     for (status, code, class) in [
         (403, "OperationDenied.InvalidStatus", Class::Conflict),
         (403, "OperationDenied.QuotaExceed", Class::Invalid),
@@ -347,7 +347,7 @@ async fn what_is_refused_or_has_no_token_is_sent_once() {
 }
 
 #[tokio::test]
-async fn what_was_made_without_an_id_may_have_been_made() {
+async fn creation_answer_without_id_is_ambiguous() {
     let (ebs, _) = ebs([ok(), refusal(404, "NoSuchResource")]);
     assert_eq!(ebs.create_group(&NewGroup::default(), &token("t")).await.unwrap_err().class, Class::Ambiguous);
     // What the new pair refers to does not exist: its disk.

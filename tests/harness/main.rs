@@ -20,7 +20,7 @@ const FOLDER: &str = "control plane in ";
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn the_server_is_ready_and_is_the_program_that_was_found() {
+async fn server_is_ready_and_is_the_pinned_program() {
     let control_plane = ControlPlane::shared();
     let version = control_plane.admin_client().apiserver_version().await.expect("the server's version");
 
@@ -53,7 +53,7 @@ async fn namespaces_keep_tests_apart() {
 }
 
 #[tokio::test]
-async fn a_service_account_is_who_it_says_and_may_do_nothing_yet() {
+async fn service_account_authenticates_without_any_permission() {
     let control_plane = ControlPlane::shared();
     let namespace = control_plane.namespace("account");
     control_plane
@@ -82,7 +82,7 @@ async fn a_service_account_is_who_it_says_and_may_do_nothing_yet() {
 }
 
 #[test]
-fn kubectl_reads_its_input_and_tells_what_failed() {
+fn kubectl_reads_stdin_and_reports_failures() {
     let control_plane = ControlPlane::shared();
     let namespace = control_plane.namespace("input");
     let map = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "from-input"}}"#;
@@ -118,7 +118,7 @@ async fn with_a_controller_manager_a_deleted_namespace_ends() {
 }
 
 #[test]
-fn dropping_it_ends_its_servers_and_removes_its_folder() {
+fn drop_ends_servers_and_removes_folder() {
     let control_plane = ControlPlane::start(Options::default()).expect("a control plane");
     let folder = control_plane.folder().to_owned();
     assert_serving(&folder);
@@ -128,22 +128,22 @@ fn dropping_it_ends_its_servers_and_removes_its_folder() {
 }
 
 #[test]
-fn nothing_is_left_of_a_process_that_returned() {
+fn returned_process_leaves_nothing() {
     nothing_is_left_of_a_child_that_ends_by("return");
 }
 
 #[test]
-fn nothing_is_left_of_a_process_that_panicked() {
+fn panicked_process_leaves_nothing() {
     nothing_is_left_of_a_child_that_ends_by("panic");
 }
 
 #[test]
-fn nothing_is_left_of_a_process_that_aborted() {
+fn aborted_process_leaves_nothing() {
     nothing_is_left_of_a_child_that_ends_by("abort");
 }
 
 #[test]
-fn nothing_is_left_of_a_process_that_was_killed() {
+fn killed_process_leaves_nothing() {
     nothing_is_left_of_a_child_that_ends_by("kill");
 }
 

@@ -22,14 +22,14 @@ fn argument(name: &str) -> String {
 }
 
 #[test]
-fn the_image_is_built_by_the_oldest_rust_that_the_crate_allows() {
+fn image_is_built_with_the_crates_rust_version() {
     let version = env!("CARGO_PKG_RUST_VERSION");
     let image = argument("RUST");
     assert!(image.contains(&format!("rust:{version}-")), "{image} is not Rust {version}");
 }
 
 #[test]
-fn the_image_is_labelled_with_what_the_crate_is() {
+fn image_labels_match_the_crate() {
     assert_eq!(argument("VERSION"), env!("CARGO_PKG_VERSION"));
     let labels = instructions("LABEL").join(" ");
     for (label, value) in [
@@ -48,7 +48,7 @@ fn the_image_is_labelled_with_what_the_crate_is() {
 }
 
 #[test]
-fn the_image_holds_the_operator_alone_and_runs_it_as_the_user_of_the_deployment() {
+fn image_runs_operator_as_the_deployments_user() {
     assert_eq!(instructions("ENTRYPOINT"), ["[\"/dr-operator\"]"]);
     assert_eq!(instructions("FROM").last().expect("a last stage"), "${BASE}");
     let deployment: Deployment = serde_yaml::from_str(&read("deploy/base/deployment.yaml")).expect("a Deployment");
@@ -59,7 +59,7 @@ fn the_image_holds_the_operator_alone_and_runs_it_as_the_user_of_the_deployment(
 }
 
 #[test]
-fn what_the_dockerfile_copies_is_sent_to_the_builder_and_nothing_else() {
+fn dockerignore_sends_exactly_the_copied_files() {
     let text = read(".dockerignore");
     let sent: Vec<_> = text.lines().filter_map(|line| line.strip_prefix('!')).collect();
     let mut copied: Vec<String> = Vec::new();
@@ -83,7 +83,7 @@ fn what_the_dockerfile_copies_is_sent_to_the_builder_and_nothing_else() {
 }
 
 #[test]
-fn the_page_about_the_image_names_its_bases_and_its_tools() {
+fn image_page_names_bases_and_tools() {
     let page = read("docs/image.md");
     let zig = read("image/requirements.txt");
     let zig =

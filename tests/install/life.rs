@@ -30,7 +30,7 @@ fn meaning(definition: &Value) -> Value {
 }
 
 #[test]
-fn a_release_without_any_value_works_and_leaves_definitions_and_objects_behind() {
+fn default_release_works_and_keeps_definitions_and_objects() {
     let plane = &ControlPlane::start(Options::default()).expect("a control plane");
     let install = ["install", RELEASE, &chart(), "--namespace", NAMESPACE, "--create-namespace"];
     let told = plane.helm(&install).checked().expect("helm install");
@@ -91,7 +91,7 @@ fn another_release_asks_for_the_definitions(plane: &ControlPlane, definitions_be
 }
 
 #[test]
-fn an_upgrade_brings_new_definitions_and_keeps_objects_with_their_status() {
+fn upgrade_updates_definitions_and_keeps_objects() {
     let plane = &ControlPlane::start(Options::default()).expect("a control plane");
     let folder = tempfile::tempdir().expect("a folder");
     let previous = history::previous(folder.path());

@@ -12,7 +12,7 @@ const DEPLOYMENT: &str = "narrow-disaster-recovery-operator";
 const CLUSTER: [&str; 2] = ["ClusterRole ", "ClusterRoleBinding "];
 
 #[test]
-fn a_release_for_some_namespaces_works_there_without_any_right_elsewhere() {
+fn namespaced_release_works_without_cluster_permissions() {
     let plane = ControlPlane::shared();
     let home = plane.namespace("home");
     let watched = [plane.namespace("watched"), plane.namespace("also-watched")];

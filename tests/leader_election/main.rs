@@ -64,7 +64,7 @@ fn leads(candidate: &Election, now: Instant) -> bool {
 }
 
 #[test]
-fn the_first_leads_and_the_other_waits_from_when_it_saw_a_change_last() {
+fn first_candidate_leads_second_waits_since_last_change() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, start);
@@ -86,7 +86,7 @@ fn the_first_leads_and_the_other_waits_from_when_it_saw_a_change_last() {
 }
 
 #[test]
-fn a_renewal_keeps_when_it_was_acquired_and_puts_the_end_off_from_when_it_was_begun() {
+fn renewal_keeps_acquire_time_and_extends_from_start() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, start);
@@ -107,7 +107,7 @@ fn a_renewal_keeps_when_it_was_acquired_and_puts_the_end_off_from_when_it_was_be
 }
 
 #[test]
-fn what_is_given_back_is_free_at_once_and_only_its_holder_gives_it_back() {
+fn only_the_holder_releases_and_lease_is_free() {
     let (mut server, now) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, now);
@@ -122,7 +122,7 @@ fn what_is_given_back_is_free_at_once_and_only_its_holder_gives_it_back() {
 }
 
 #[test]
-fn a_lease_that_was_deleted_is_waited_out_by_who_saw_it() {
+fn deleted_lease_is_waited_for() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, start);
@@ -138,7 +138,7 @@ fn a_lease_that_was_deleted_is_waited_out_by_who_saw_it() {
 }
 
 #[test]
-fn a_holder_that_somebody_takes_away_is_waited_out() {
+fn removed_holder_is_waited_for() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     attempt(&mut a, &mut server, start);
@@ -153,7 +153,7 @@ fn a_holder_that_somebody_takes_away_is_waited_out() {
 }
 
 #[test]
-fn who_finds_another_in_its_lease_is_done_at_once() {
+fn leader_that_finds_another_holder_stops() {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut a = Election::new("lease", "a", TIMING);
     attempt(&mut a, &mut server, now);
@@ -164,7 +164,7 @@ fn who_finds_another_in_its_lease_is_done_at_once() {
 }
 
 #[test]
-fn an_answer_that_was_lost_is_found_at_the_next_attempt() {
+fn lost_answer_is_found_at_next_attempt() {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut a = Election::new("lease", "a", TIMING);
     server.write(&a.next_write(now, Timestamp::UNIX_EPOCH)).expect("it is made");
@@ -175,7 +175,7 @@ fn an_answer_that_was_lost_is_found_at_the_next_attempt() {
 }
 
 #[test]
-fn pauses_end_when_the_lease_does_and_are_never_nothing_while_it_is_waited_for() {
+fn pauses_are_positive_and_end_with_the_lease() {
     let (mut server, start) = (Server::default(), Instant::now());
     let [mut a, mut b] = ["a", "b"].map(|identity| Election::new("lease", identity, TIMING));
     assert_eq!(b.retry_delay(start, 0.0), seconds(2));
@@ -342,7 +342,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn never_two_at_a_time_and_always_one_in_the_end(seed: u64) {
+    fn at_most_one_leads_and_eventually_one(seed: u64) {
         let (mut worked, end) = run(seed);
         worked.sort_by_key(|it| it.1);
         let mut latest: Option<(String, Instant)> = None;

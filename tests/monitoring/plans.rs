@@ -336,7 +336,7 @@ pub(crate) async fn exhausted() -> Story {
 
 /// What Prometheus says of the exposition of an operator that has done something of everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_is_as_prometheus_wants_it() {
+async fn exported_metrics_pass_prometheus_checks() {
     let world = World::on(config()).await;
     let operator = leader(&world).await;
     let groups: Groups = world.of();

@@ -76,7 +76,7 @@ fn refused<T: std::fmt::Debug>(answer: &Result<T, kube::Error>) {
 }
 
 #[test]
-fn it_may_do_what_its_work_needs_and_nothing_else() {
+fn operator_has_needed_permissions_only() {
     let (control_plane, kubeconfig) = installed();
     let elsewhere = control_plane.namespace("anywhere");
     let anywhere = &["--all-namespaces"][..];
@@ -147,7 +147,7 @@ fn it_may_do_what_its_work_needs_and_nothing_else() {
 }
 
 #[test]
-fn for_a_single_namespace_it_has_no_right_elsewhere() {
+fn single_namespace_operator_has_no_permission_elsewhere() {
     // Of its own: the cluster of the others has the rights of the default installation.
     let control_plane = ControlPlane::start(Options::default()).expect("a control plane");
     let overlay = path("deploy/overlays/single-namespace").display().to_string();
@@ -201,7 +201,7 @@ async fn no_rule_names_everything() {
 }
 
 #[tokio::test]
-async fn the_work_on_a_group_is_done() {
+async fn operator_works_on_groups() {
     let (control_plane, _) = installed();
     let namespace = control_plane.namespace("group-work");
     let client = control_plane.service_account_client(NAMESPACE, NAME);
@@ -227,7 +227,7 @@ async fn the_work_on_a_group_is_done() {
 }
 
 #[tokio::test]
-async fn its_work_is_done_and_secrets_are_not_listed() {
+async fn operator_works_without_listing_secrets() {
     let (control_plane, _) = installed();
     let namespace = control_plane.namespace("work");
     let admin = control_plane.admin_client();
@@ -302,7 +302,7 @@ fn no_token(namespace: &str, account: &str) {
 }
 
 #[test]
-fn a_namespace_allows_tokens_of_one_service_account_by_itself() {
+fn namespace_can_allow_tokens_of_one_account() {
     let (control_plane, _) = installed();
     let (tenant, other) = (control_plane.namespace("tenant"), control_plane.namespace("other-tenant"));
     for (namespace, account) in [(&tenant, "robot"), (&other, "disaster-recovery")] {
@@ -332,7 +332,7 @@ fn a_namespace_allows_tokens_of_one_service_account_by_itself() {
 }
 
 #[test]
-fn the_operator_stays_the_one_that_is_allowed_in_a_kustomization_of_the_tenant() {
+fn tenant_kustomization_keeps_the_operator_as_subject() {
     let control_plane = ControlPlane::shared();
     let overlay = tempfile::tempdir().expect("a folder");
     // Kustomize takes relative paths only; more steps up than there are end at the root.
@@ -353,7 +353,7 @@ fn the_operator_stays_the_one_that_is_allowed_in_a_kustomization_of_the_tenant()
 }
 
 #[tokio::test]
-async fn the_work_on_an_account_is_done() {
+async fn operator_works_on_accounts() {
     let (control_plane, _) = installed();
     let namespace = control_plane.namespace("account-work");
     let client = control_plane.service_account_client(NAMESPACE, NAME);

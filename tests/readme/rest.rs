@@ -20,7 +20,7 @@ fn terminal() -> Terminal {
 }
 
 #[test]
-fn shown_manifests_are_accepted_by_the_server() {
+fn manifests_are_accepted_by_the_server() {
     drop(terminal());
     let plane = ControlPlane::shared();
     let namespace = plane.namespace("shown");

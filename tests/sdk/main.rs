@@ -64,24 +64,24 @@ fn drive(driver: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn every_operation_of_rocketmq_is_as_the_vendors_sdk_expects() {
+fn vendor_sdk_accepts_every_rocketmq_operation() {
     drive("drive.py", &[]);
 }
 
 #[test]
-fn every_operation_of_ebs_is_as_the_vendors_sdk_expects() {
+fn vendor_sdk_accepts_every_ebs_operation() {
     drive("drive_ebs.py", &[]);
 }
 
 #[test]
-fn keys_are_issued_for_roles_as_the_vendors_sdk_expects() {
+fn vendor_sdk_accepts_issued_keys() {
     let account = "acs:ram::1234567890123456";
     let (role, provider) = (format!("{account}:role/dr"), format!("{account}:oidc-provider/ack"));
     drive("drive_sts.py", &["--role", &role, "--oidc-provider", &provider, "--ecs-role", "node"]);
 }
 
 #[test]
-fn the_program_listens_on_loopback_only_and_ends_when_it_is_told_to() {
+fn simulator_listens_on_loopback_and_ends_on_signals() {
     let output = simulator(&["--listen", "0.0.0.0:0"]).stderr(Stdio::piped()).output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));

@@ -33,7 +33,7 @@ fn vectors() -> Vec<Vector> {
 }
 
 #[test]
-fn there_are_exactly_five_vectors() {
+fn file_has_five_vectors() {
     let names: Vec<_> = vectors().into_iter().map(|it| it.name).collect();
     assert_eq!(names.len(), 5, "{names:?}");
 }
@@ -60,7 +60,7 @@ fn every_vector_is_reproduced_byte_by_byte() {
 }
 
 #[test]
-fn the_order_of_headers_and_query_and_the_case_of_names_change_nothing() {
+fn header_and_query_order_do_not_change_signature() {
     for vector in vectors() {
         let hash = sign::payload_hash(vector.body.as_deref().unwrap_or_default().as_bytes());
         let query: Vec<_> = vector.query.iter().rev().collect();
@@ -73,7 +73,7 @@ fn the_order_of_headers_and_query_and_the_case_of_names_change_nothing() {
 }
 
 #[test]
-fn the_url_of_every_vector_decodes_to_its_path_and_query() {
+fn vector_urls_decode_to_path_and_query() {
     for vector in vectors() {
         let uri: http::Uri = vector.url.parse().unwrap();
         assert_eq!(uri.path(), vector.pathname, "{}", vector.name);
@@ -86,7 +86,7 @@ fn the_url_of_every_vector_decodes_to_its_path_and_query() {
 }
 
 #[test]
-fn the_two_signatures_that_the_documentation_prints_are_reproduced() {
+fn both_documented_signatures_are_reproduced() {
     let published = [
         (
             "2023-10-26T10:22:32Z",

@@ -33,7 +33,7 @@ async fn create(simulator: &Simulator) -> String {
 }
 
 #[tokio::test]
-async fn parameters_come_in_the_query_or_a_form_by_post_or_get() {
+async fn parameters_are_read_from_query_or_form() {
     let simulator = Simulator::new(Config::default());
     let group = create(&simulator).await;
     let (status, body) = send(&simulator, POST, "CreateDiskReplicaGroup", &[HERE], &PLACES).await;
@@ -50,7 +50,7 @@ async fn parameters_come_in_the_query_or_a_form_by_post_or_get() {
 }
 
 #[tokio::test]
-async fn what_does_not_go_together_is_refused() {
+async fn mismatched_requests_are_refused() {
     let simulator = Simulator::new(Config::default());
     let cases = [
         (
@@ -78,7 +78,7 @@ async fn what_does_not_go_together_is_refused() {
 }
 
 #[tokio::test]
-async fn the_region_parameter_decides_what_is_seen() {
+async fn region_parameter_selects_the_region() {
     let simulator = Simulator::new(Config::default());
     let group = create(&simulator).await;
     for (region, sites) in
@@ -98,7 +98,7 @@ async fn the_region_parameter_decides_what_is_seen() {
 }
 
 #[tokio::test]
-async fn faults_denials_and_limits_strike_disks_too() {
+async fn faults_denials_and_limits_affect_disks() {
     let config = Config { disk_rules: DiskRules { delay_ms: 0, ..DiskRules::default() }, ..Config::default() };
     let simulator = Simulator::new(config);
     simulator.set_denied_actions(["DescribeDiskReplicaGroups"]);
@@ -122,7 +122,7 @@ async fn faults_denials_and_limits_strike_disks_too() {
 }
 
 #[tokio::test]
-async fn a_fault_strikes_one_region_where_it_says_so() {
+async fn regional_fault_affects_its_region_only() {
     let simulator = Simulator::new(Config::default());
     let group = create(&simulator).await;
     let (code, message) = ("ServiceUnavailable", "The region is down.");
@@ -146,7 +146,7 @@ async fn a_fault_strikes_one_region_where_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_call_can_find_the_first_one_with_its_token_at_work() {
+async fn repeated_token_can_find_first_call_in_progress() {
     let simulator = Simulator::new(Config::default());
     let (code, message) = ("LastTokenProcessing".to_owned(), "The last token is being processed.".to_owned());
     let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };

@@ -151,7 +151,7 @@ fn fault(kind: FaultKind) -> Fault {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_as_it_must_be_is_refused_by_the_gateway() {
+async fn gateway_refuses_invalid_signatures() {
     let cloud = cloud();
     let list = || list(&cloud);
     let unsigned = |name| Call { unsigned: vec!["authorization", name], ..list() };
@@ -213,7 +213,7 @@ async fn a_temporary_key_needs_its_token() {
 }
 
 #[tokio::test]
-async fn a_nonce_is_good_for_one_request() {
+async fn nonce_is_accepted_once() {
     let cloud = cloud();
     let call = || list(&cloud).header("x-acs-signature-nonce", "once");
     assert_eq!(call().secret("wrong").send(&cloud).await.code().1, "SignatureDoesNotMatch");
@@ -224,7 +224,7 @@ async fn a_nonce_is_good_for_one_request() {
 }
 
 #[tokio::test]
-async fn plus_and_percent_20_are_the_same_space_on_the_wire() {
+async fn plus_and_percent_20_both_mean_space() {
     let cloud = cloud();
     let call = list(&cloud).query("filter", "a b+c*~ü");
     let wire_query = Some("filter=a+b%2Bc*%7e%C3%BC".to_owned());
@@ -233,7 +233,7 @@ async fn plus_and_percent_20_are_the_same_space_on_the_wire() {
 }
 
 #[tokio::test]
-async fn a_host_that_only_the_uri_names_is_the_host() {
+async fn host_is_taken_from_the_uri() {
     let cloud = cloud();
     let (mut parts, body) = list(&cloud).signed_by("simulator-key-id").into_parts();
     parts.headers.remove("host");
@@ -272,7 +272,7 @@ async fn a_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_missing_parameter_is_the_gateways_refusal_and_a_wrong_one_the_products() {
+async fn gateway_refuses_missing_and_product_refuses_wrong_parameters() {
     let cloud = cloud();
     let missing = create(&cloud).json(&json!({})).send(&cloud).await.json();
     assert_eq!(missing["Code"], "MissingplanName");
@@ -285,7 +285,7 @@ async fn a_missing_parameter_is_the_gateways_refusal_and_a_wrong_one_the_product
 }
 
 #[tokio::test]
-async fn what_is_too_much_or_not_allowed_is_refused() {
+async fn throttled_and_denied_calls_are_refused() {
     let cloud = Simulator::new(Config { rate_limit_per_second: 2, retry_after_ms: Some(700), ..Config::default() });
     // They may straddle the end of a second, but not of two.
     let mut replies = Vec::new();
@@ -305,7 +305,7 @@ async fn what_is_too_much_or_not_allowed_is_refused() {
 }
 
 #[tokio::test]
-async fn faults_do_what_they_say_and_only_some_of_them_after_the_change() {
+async fn each_fault_answers_before_or_after_the_change() {
     let (code, message) = ("InternalError".to_owned(), "try again".to_owned());
     let error =
         |pascal_case| FaultKind::Error { status: 500, code: code.clone(), message: message.clone(), pascal_case };
@@ -336,7 +336,7 @@ async fn faults_do_what_they_say_and_only_some_of_them_after_the_change() {
 }
 
 #[tokio::test]
-async fn the_admin_api_needs_no_signature_and_says_what_is_wrong() {
+async fn admin_api_needs_no_signature_and_reports_errors() {
     let cloud = cloud();
     let admin = async |method: &str, path: &str, body: Value| admin(&cloud, method, path, body).await;
     let (status, made) = admin("POST", "/plans", json!({"planName": "theirs", "syncCheckpointEnabled": true})).await;

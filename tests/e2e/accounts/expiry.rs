@@ -37,7 +37,7 @@ async fn assert_no_warning(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_end_are_renewed_before_anybody_notices() {
+async fn expiring_keys_are_renewed_without_failed_calls() {
     let renewed = issued().map(async |(action, account)| {
         let world = World::with_life(6_000).await;
         world.allow_tokens().await;
@@ -69,7 +69,7 @@ fn expiration(account: &AlibabaCloudAccount) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_the_cloud_ends_early_is_renewed_with_the_call_that_it_refuses() {
+async fn revoked_key_is_renewed_at_the_refused_call() {
     let revoked = issued().map(async |(_, account)| {
         let world = World::with_roles().await;
         world.allow_tokens().await;
@@ -97,7 +97,7 @@ async fn a_key_that_the_cloud_ends_early_is_renewed_with_the_call_that_it_refuse
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_is_shorter_than_the_keys_life_is_invisible() {
+async fn outage_shorter_than_key_validity_is_invisible() {
     let survived = issued().map(async |(_, account)| {
         let world = World::with_life(18_000).await;
         world.allow_tokens().await;
@@ -129,7 +129,7 @@ async fn an_outage_that_is_shorter_than_the_keys_life_is_invisible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_outlives_the_keys_is_told_asks_little_and_ends_by_itself() {
+async fn outage_beyond_key_validity_is_reported_and_recovers() {
     let outlived = [unavailable(), FaultKind::Lost].map(async |kind| {
         let mut world = World::with_life(5_000).await;
         let pause = Duration::from_millis(500);

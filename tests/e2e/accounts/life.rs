@@ -12,7 +12,7 @@ fn seldom() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_in_use_stays_until_its_last_user_is_gone() {
+async fn account_is_deleted_after_its_last_user() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     let accounts = world.accounts();
@@ -50,7 +50,7 @@ async fn an_account_in_use_stays_until_its_last_user_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_nobody_uses_goes_at_once_and_one_deleted_with_its_users_after_them() {
+async fn accounts_are_deleted_once_unused() {
     let mut world = World::with_roles().await;
     world.settings.poll_interval = std::time::Duration::from_secs(3600);
     let _operator = world.operator().await;
@@ -75,7 +75,7 @@ async fn an_account_that_nobody_uses_goes_at_once_and_one_deleted_with_its_users
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_gone_shows_on_every_user_and_never_blocks_a_deletion_that_retains() {
+async fn deleted_secret_shows_everywhere_and_allows_retained_deletion() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.accounts().create("main", secret("cloud")).await;
@@ -123,7 +123,7 @@ async fn a_secret_that_is_gone_shows_on_every_user_and_never_blocks_a_deletion_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_an_account_is_woken_by_it_and_not_by_the_next_poll() {
+async fn account_event_wakes_its_waiting_users() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     let _operator = world.operator().await;
@@ -153,7 +153,7 @@ async fn who_waits_for_an_account_is_woken_by_it_and_not_by_the_next_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_counted_as_they_come_change_their_account_and_go() {
+async fn users_are_counted_through_their_lifecycle() {
     let mut world = World::with_roles().await;
     world.settings.poll_interval = std::time::Duration::from_secs(3600);
     let _operator = world.operator().await;
@@ -177,7 +177,7 @@ async fn users_are_counted_as_they_come_change_their_account_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_that_this_operator_does_not_watch_keeps_the_account_too() {
+async fn unwatched_user_keeps_the_account() {
     let mut world = World::with_roles().await;
     world.settings.selector = Some("watched=yes".into());
     let _operator = world.operator().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_at_rest_ask_nobody_and_write_nothing() {
+async fn idle_accounts_send_and_write_nothing() {
     let mut world = World::with_roles().await;
     world.allow_tokens().await;
     world.settings.poll_interval = Duration::from_millis(200);

@@ -49,7 +49,7 @@ fn creations(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tenants_with_accounts_of_one_name_sign_with_their_own_keys() {
+async fn same_named_accounts_sign_with_their_own_keys() {
     let both = two().await;
     let _operator = both[0].operator().await;
     let ids = plans(&both, [secret("cloud"), secret("cloud")]).await;
@@ -70,7 +70,7 @@ async fn two_tenants_with_accounts_of_one_name_sign_with_their_own_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tenants_with_service_accounts_assume_their_own_roles_only() {
+async fn tenants_assume_their_own_roles_only() {
     let both = two().await;
     for (world, role) in both.iter().zip([ROLE, OTHER_ROLE]) {
         world.allow_tokens().await;
@@ -90,7 +90,7 @@ async fn two_tenants_with_service_accounts_assume_their_own_roles_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_accounts_nor_secrets_nor_service_accounts_of_another_namespace_are_found() {
+async fn references_never_cross_namespaces() {
     let both = two().await;
     let _operator = both[0].operator().await;
     both[0].allow_tokens().await;
@@ -113,7 +113,7 @@ async fn neither_accounts_nor_secrets_nor_service_accounts_of_another_namespace_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_own_identity_is_refused_in_namespaces_that_are_not_allowed() {
+async fn own_identity_is_refused_in_disallowed_namespaces() {
     let mut world = World::with_roles().await;
     let tenant = world.beside().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -160,7 +160,7 @@ async fn the_operators_own_identity_is_refused_in_namespaces_that_are_not_allowe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_made_anew_never_signs_with_what_the_former_one_had() {
+async fn recreated_account_never_signs_with_former_keys() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     let _operator = world.operator().await;

@@ -8,7 +8,7 @@ use super::{Groups, pair, spec};
 use test_support::stage::{has, message};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
+async fn change_waits_until_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -41,7 +41,7 @@ async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pairs_are_added_and_removed_while_replication_is_stopped() {
+async fn pairs_change_while_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     let made = world.made(spec()).await;
@@ -71,7 +71,7 @@ async fn pairs_are_added_and_removed_while_replication_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pair_is_added_while_the_destination_is_in_use() {
+async fn pair_is_added_while_destination_is_active() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -87,7 +87,7 @@ async fn a_pair_is_added_while_the_destination_is_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
+async fn group_created_stopped_starts_and_stops_later() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     let mut stopped = spec();
@@ -106,7 +106,7 @@ async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_group_is_failed_over_and_stays_stopped() {
+async fn stopped_group_fails_over_and_stays_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;

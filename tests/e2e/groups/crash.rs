@@ -189,41 +189,41 @@ impl Scenario for Disks {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_creation_leaves_one_group() {
+async fn crash_during_creation_leaves_one_group() {
     everywhere(D::Create).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_planned_failover_goes_through_once() {
+async fn crash_during_planned_failover_completes_it_once() {
     everywhere(D::Failover).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_failback_goes_through_once() {
+async fn crash_during_failback_completes_it_once() {
     everywhere(D::Failback).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_forced_failover_goes_through_once() {
+async fn crash_during_forced_failover_completes_it_once() {
     everywhere(D::Forced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_taking_a_failover_back_takes_it_back_once() {
+async fn crash_during_cancellation_cancels_once() {
     everywhere(D::Cancel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_drill_clears_it() {
+async fn crash_during_drill_clears_it() {
     everywhere(D::Drill).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_deletion_leaves_nothing() {
+async fn crash_during_deletion_leaves_nothing() {
     everywhere(D::Delete).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_after_a_crash_anywhere_in_creation_leaves_nothing() {
+async fn deletion_after_crash_during_creation_leaves_nothing() {
     everywhere(D::DeleteWhileCreating).await;
 }

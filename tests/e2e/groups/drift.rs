@@ -10,7 +10,7 @@ use test_support::stage::{has, message};
 const NAMES: &[&str] = &["data", "logs"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_that_is_stopped_in_the_console_is_started_again() {
+async fn externally_stopped_replication_is_restarted() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -22,7 +22,7 @@ async fn replication_that_is_stopped_in_the_console_is_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_that_is_started_in_the_console_is_stopped_again() {
+async fn externally_started_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -34,7 +34,7 @@ async fn replication_that_is_started_in_the_console_is_stopped_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop() {
+async fn external_rename_is_corrected_once_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "groupName": "orders" }))).await;
@@ -49,7 +49,7 @@ async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
+async fn external_failover_is_kept_until_spec_changes() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -74,7 +74,7 @@ async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_failover_by_somebody_else_is_left_alone_and_gone_back_from() {
+async fn external_reversed_failover_is_kept_then_failed_back() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -103,7 +103,7 @@ async fn a_whole_failover_by_somebody_else_is_left_alone_and_gone_back_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_somebody_else_takes_back_while_disks_are_attached_is_not_taken_for_a_reversal() {
+async fn external_cancellation_is_not_mistaken_for_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -123,7 +123,7 @@ async fn a_failover_that_somebody_else_takes_back_while_disks_are_attached_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_deleted_in_the_console_is_made_again() {
+async fn externally_deleted_group_is_recreated() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     let made = world.made(spec()).await;
@@ -141,7 +141,7 @@ async fn a_group_that_is_deleted_in_the_console_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_whose_pairs_were_left_gets_them_back() {
+async fn recreated_group_reuses_remaining_pairs() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -156,7 +156,7 @@ async fn a_group_whose_pairs_were_left_gets_them_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_group_is_made_over_disks_that_are_in_use_at_the_destination() {
+async fn no_group_overwrites_active_destination_disks() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;

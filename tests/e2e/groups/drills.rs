@@ -53,7 +53,7 @@ fn edit(world: &Groups, edit: DrillEdit) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_is_asked_for_is_kept_for_a_while_and_cleared() {
+async fn requested_drill_is_kept_and_then_cleared() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.made(drilled("2s")).await;
@@ -87,7 +87,7 @@ async fn a_drill_that_is_asked_for_is_kept_for_a_while_and_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_was_missed_is_made_up_for_once() {
+async fn missed_drill_runs_once() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(drilled("1s")).await;
@@ -104,7 +104,7 @@ async fn a_drill_that_was_missed_is_made_up_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drills_are_where_the_copies_are() {
+async fn drills_run_at_the_site_of_copies() {
     let rules = DiskRules { drills_in_both_regions: true, ..quick() };
     for rules in [quick(), rules] {
         let world = Groups::with(rules).await;
@@ -122,7 +122,7 @@ async fn drills_are_where_the_copies_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_does_not_wait_for_a_drill_whose_clones_are_cleared_where_they_are() {
+async fn failover_does_not_wait_for_drill() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(drilled("1h")).await;
@@ -138,7 +138,7 @@ async fn a_failover_does_not_wait_for_a_drill_whose_clones_are_cleared_where_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clones_that_cannot_be_cleared_are_told_and_tried_again() {
+async fn uncleared_clones_are_reported_and_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(drilled("1h")).await;
@@ -167,7 +167,7 @@ async fn clones_that_cannot_be_cleared_are_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_failed_is_cleared_too() {
+async fn failed_drill_is_cleared() {
     let world = Groups::with(DiskRules { delay_ms: 200, ..quick() }).await;
     let _operator = world.operator().await;
     world.made(drilled("1h")).await;
@@ -182,7 +182,7 @@ async fn a_drill_that_failed_is_cleared_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_is_refused_is_told_and_leaves_nothing() {
+async fn refused_drill_is_reported_and_leaves_nothing() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(drilled("1s")).await;
@@ -198,7 +198,7 @@ async fn a_drill_that_is_refused_is_told_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_drills_in_the_spec_is_answered() {
+async fn drill_request_without_spec_is_acknowledged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -209,7 +209,7 @@ async fn a_request_without_drills_in_the_spec_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_is_cleared_at_deletion_whatever_becomes_of_the_group() {
+async fn deletion_clears_drill_under_every_policy() {
     for policy in ["Delete", "Retain"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
@@ -227,7 +227,7 @@ async fn a_drill_is_cleared_at_deletion_whatever_becomes_of_the_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_that_is_stopped_in_the_middle_clears_the_drill_after_its_restart() {
+async fn restarted_operator_clears_the_drill() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.made(drilled("1s")).await;

@@ -38,7 +38,7 @@ async fn needs_a_person(world: &Groups, text: &str) -> DiskReplicaGroupStatus {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_could_not_be_made_waits_for_its_deletion_and_is_made_again() {
+async fn failed_creation_is_retried_after_its_deletion() {
     let world = Groups::quick().await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 3_600_000);
     let _operator = world.operator().await;
@@ -54,7 +54,7 @@ async fn a_group_that_could_not_be_made_waits_for_its_deletion_and_is_made_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_could_not_be_made_goes_with_its_object() {
+async fn failed_creation_is_deleted_with_its_object() {
     let world = Groups::quick().await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 3_600_000);
     let _operator = world.operator().await;
@@ -68,7 +68,7 @@ async fn a_group_that_could_not_be_made_goes_with_its_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_that_failed_is_tried_again() {
+async fn failed_stop_is_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -80,7 +80,7 @@ async fn a_stop_that_failed_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_whose_stop_or_opening_failed_goes_through() {
+async fn failover_completes_after_failed_step() {
     for mode in ["Planned", "Forced"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
@@ -96,7 +96,7 @@ async fn a_failover_whose_stop_or_opening_failed_goes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_failed_and_is_not_wanted_any_more_needs_a_person() {
+async fn cancelled_failed_failover_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -112,7 +112,7 @@ async fn a_failover_that_failed_and_is_not_wanted_any_more_needs_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_somebody_else_failed_with_is_gone_through_with() {
+async fn external_failed_failover_is_completed() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -124,7 +124,7 @@ async fn a_failover_that_somebody_else_failed_with_is_gone_through_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reversal_that_failed_needs_a_person() {
+async fn failed_reprotect_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
@@ -141,7 +141,7 @@ async fn a_reversal_that_failed_needs_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_failed_is_tried_again_by_the_objects_own() {
+async fn failed_deletion_is_retried_by_object_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -158,7 +158,7 @@ async fn a_deletion_that_failed_is_tried_again_by_the_objects_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_group_needs_a_person_and_can_be_deleted() {
+async fn invalid_group_needs_manual_action_and_is_deletable() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -191,7 +191,7 @@ fn reworded(world: &Groups, words: &Arc<Mutex<Option<[&'static str; 2]>>>) -> Ht
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_that_nobody_knows_is_shown_and_waited_out() {
+async fn unknown_status_is_reported_and_waited_for() {
     let world = Groups::quick().await;
     let words = Arc::new(Mutex::new(None));
     let cloud = reworded(&world, &words);

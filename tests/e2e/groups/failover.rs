@@ -68,22 +68,22 @@ async fn round_trips(rules: DiskRules) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_goes_there_and_back_twice() {
+async fn planned_failover_and_failback_work_twice() {
     round_trips(quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_there_and_back_where_the_production_region_stays_what_it_was() {
+async fn failover_works_when_production_region_stays_fixed() {
     round_trips(DiskRules { production: Production::Primary, ..quick() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_there_and_back_where_the_cloud_names_the_first_source_for_ever() {
+async fn failover_works_when_cloud_keeps_first_source() {
     round_trips(DiskRules { site_names_fixed: true, ..quick() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_replicates_back_can_be_deleted() {
+async fn reversed_group_is_deletable() {
     for production in [Production::Source, Production::Primary] {
         let world = Groups::with(DiskRules { production, ..quick() }).await;
         let _operator = world.operator().await;
@@ -97,7 +97,7 @@ async fn a_group_that_replicates_back_can_be_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forced_failover_goes_at_once() {
+async fn forced_failover_starts_immediately() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -111,7 +111,7 @@ async fn a_forced_failover_goes_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forced_failover_goes_also_while_the_production_region_is_lost() {
+async fn forced_failover_works_without_the_production_region() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
@@ -129,7 +129,7 @@ async fn a_forced_failover_goes_also_while_the_production_region_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_that_cannot_stop_becomes_a_forced_one() {
+async fn planned_failover_that_cannot_stop_becomes_forced() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -150,7 +150,7 @@ async fn a_planned_failover_that_cannot_stop_becomes_a_forced_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_is_turned_round_when_a_person_says_so() {
+async fn manual_reprotect_waits_for_the_request() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
@@ -168,7 +168,7 @@ async fn replication_is_turned_round_when_a_person_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_cancelled_before_replication_is_turned_round() {
+async fn failover_is_cancelled_before_reprotect() {
     use OperationType::{Cancel, Failover};
     let world = Groups::quick().await;
     let _operator = world.operator().await;
@@ -189,7 +189,7 @@ async fn a_failover_is_cancelled_before_replication_is_turned_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_given_up_before_the_disks_were_opened() {
+async fn failover_is_cancelled_before_disks_open() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;

@@ -46,7 +46,7 @@ async fn foreign(world: &Groups, owner: Option<&str>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_taken_over_by_its_id_and_not_touched() {
+async fn adopted_group_stays_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     let _operator = world.operator().await;
@@ -68,7 +68,7 @@ async fn a_group_is_taken_over_by_its_id_and_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_failed_over_is_taken_over_as_it_is() {
+async fn failed_over_group_is_adopted_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     world.until(disaster_recovery_operator::simulator::model::ebs::ReplicaStatus::Normal).await;
@@ -86,7 +86,7 @@ async fn a_group_that_is_failed_over_is_taken_over_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_does_not_exist_is_not_made() {
+async fn unknown_group_id_creates_nothing() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create("db", spec_with(json!({ "replicaGroupId": "pg-nowhere" }))).await;
@@ -99,7 +99,7 @@ async fn a_group_that_does_not_exist_is_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_of_another_owner_is_never_touched() {
+async fn group_of_another_owner_stays_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, Some("ffffffff/elsewhere/db")).await;
     let _operator = world.operator().await;
@@ -135,7 +135,7 @@ async fn two_clusters_do_not_fight_over_one_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_observed_group_is_never_changed_and_its_differences_are_told() {
+async fn observe_mode_reports_differences_and_changes_nothing() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     let _operator = world.operator().await;
@@ -165,7 +165,7 @@ async fn an_observed_group_is_never_changed_and_its_differences_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_found_again_without_its_status() {
+async fn group_is_found_without_its_status() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.made(spec()).await;

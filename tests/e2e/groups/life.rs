@@ -14,7 +14,7 @@ use test_support::stage::{has, message};
 use test_support::{ControlPlane, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
+async fn kubectl_applies_waits_prints_and_deletes() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     let namespace = world.namespace.clone();
@@ -63,7 +63,7 @@ async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_polls_of_an_unchanged_group_write_nothing_and_only_read_the_cloud_twice_each() {
+async fn polls_of_an_unchanged_group_write_nothing() {
     // A minute's step of the recovery point may fall into ten polls: no recovery point is made meanwhile.
     let world = &mut Groups::quick().await;
     world.settings.poll_interval = Duration::from_millis(200);
@@ -86,7 +86,7 @@ async fn ten_polls_of_an_unchanged_group_write_nothing_and_only_read_the_cloud_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metrics_show_a_group_and_its_recovery_point() {
+async fn metrics_show_group_and_recovery_point() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.made(spec()).await;
@@ -110,7 +110,7 @@ async fn the_metrics_show_a_group_and_its_recovery_point() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_synchronization_is_waited_for() {
+async fn first_synchronization_is_waited_for() {
     let world = Groups::with(DiskRules { initial_sync_ms: Some(3_600_000), ..quick() }).await;
     let _operator = world.operator().await;
     world.create("db", spec()).await;
@@ -133,7 +133,7 @@ async fn the_first_synchronization_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
+async fn suspend_stops_all_work_and_holds_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -151,7 +151,7 @@ async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retain_leaves_the_group_as_it_is() {
+async fn retain_keeps_the_group_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "deletionPolicy": "Retain" }))).await;
@@ -164,7 +164,7 @@ async fn retain_leaves_the_group_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_over_group_is_deleted_once_its_replication_may_be_turned_round() {
+async fn failed_over_group_is_deleted_after_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
@@ -186,7 +186,7 @@ async fn a_failed_over_group_is_deleted_once_its_replication_may_be_turned_round
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_over_group_is_retained_as_it_is() {
+async fn failed_over_group_is_retained_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
@@ -200,7 +200,7 @@ async fn a_failed_over_group_is_retained_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_refused_says_why_and_goes_on() {
+async fn refused_deletion_names_the_cause_and_continues() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;

@@ -23,7 +23,7 @@ fn thaw(world: &Groups) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_waits_for_a_recovery_point_that_is_young_enough() {
+async fn planned_failover_waits_for_a_recent_recovery_point() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -48,7 +48,7 @@ async fn a_planned_failover_waits_for_a_recovery_point_that_is_young_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_failover_is_forced_or_not_asked_for_any_more() {
+async fn refused_failover_can_be_forced_or_cancelled() {
     for site in ["Destination", "Source"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
@@ -71,7 +71,7 @@ async fn a_refused_failover_is_forced_or_not_asked_for_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_is_not_turned_round_before_a_point_that_counts_is_there() {
+async fn reprotect_waits_for_a_valid_recovery_point() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -89,7 +89,7 @@ async fn replication_is_not_turned_round_before_a_point_that_counts_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn disks_that_are_attached_at_the_former_site_are_named_and_waited_for() {
+async fn attached_former_disks_are_named_and_waited_for() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -112,7 +112,7 @@ async fn disks_that_are_attached_at_the_former_site_are_named_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_cancelled_while_disks_are_attached() {
+async fn failover_is_cancelled_while_disks_are_attached() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -129,7 +129,7 @@ async fn a_failover_is_cancelled_while_disks_are_attached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_never_goes_without_its_last_synchronization() {
+async fn planned_failover_requires_its_last_synchronization() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.made(spec()).await;
@@ -158,7 +158,7 @@ async fn a_planned_failover_never_goes_without_its_last_synchronization() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_is_attached_is_named_before_replication_is_started() {
+async fn attached_copy_is_named_before_replication_starts() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.attach("d-shanghai-data", true);

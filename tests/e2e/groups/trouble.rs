@@ -31,7 +31,7 @@ fn assert_once(world: &Groups) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_call_that_is_still_at_work_is_asked_again_with_its_token() {
+async fn call_in_progress_is_retried_with_its_token() {
     let world = Groups::quick().await;
     for action in ["CreateDiskReplicaGroup", "StartDiskReplicaGroup", "FailoverDiskReplicaGroup"] {
         world.cloud.add_fault(fault(action, refusal("LastTokenProcessing"), Some(2)));
@@ -54,7 +54,7 @@ async fn a_first_call_that_is_still_at_work_is_asked_again_with_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_is_told_and_waited_out() {
+async fn throttling_is_reported_and_waited_for() {
     let world = Groups::quick().await;
     let throttle = || FaultKind::Throttle { retry_after_ms: Some(300) };
     world.cloud.add_fault(fault("CreateDiskReplicaGroup", throttle(), Some(2)));
@@ -71,7 +71,7 @@ async fn throttling_is_told_and_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_never_does_anything_twice() {
+async fn lost_answer_repeats_no_change() {
     let late =
         FaultKind::ErrorAfter { status: 504, code: "RequestTimeout".into(), message: "late".into(), pascal_case: true };
     let kinds = [FaultKind::ReplyLost, FaultKind::Lost, late, FaultKind::Garbage, FaultKind::Html { status: 200 }];
@@ -101,7 +101,7 @@ async fn a_lost_answer_never_does_anything_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_is_unknown_and_old_recovery_points_never_protect() {
+async fn outage_is_unknown_and_stale_points_never_protect() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.made(spec()).await;
@@ -118,7 +118,7 @@ async fn an_outage_is_unknown_and_old_recovery_points_never_protect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_has_to_mend_is_said_with_the_clouds_own_words() {
+async fn terminal_problems_report_the_cloud_message() {
     let world = Groups::quick().await;
     world.cloud.set_denied_actions(["CreateDiskReplicaGroup"]);
     let _operator = world.operator().await;

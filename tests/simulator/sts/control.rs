@@ -8,7 +8,7 @@ use super::cloud::*;
 use test_support::requests::*;
 
 #[tokio::test]
-async fn faults_limits_and_denials_strike_the_token_service_too() {
+async fn faults_limits_and_denials_affect_sts() {
     let cloud = cloud();
     let strike = |action: &str, kind: FaultKind| {
         let fault = Fault { action: Some(action.to_owned()), region: None, after: 0, times: Some(1), kind };
@@ -84,7 +84,7 @@ async fn no_secret_and_no_token_is_recorded() {
 }
 
 #[tokio::test]
-async fn the_requests_tell_one_tenants_key_from_anothers() {
+async fn recorded_requests_distinguish_tenant_keys() {
     let cloud = cloud();
     cloud.with_sts(|sts, _| sts.set_role(Role::open(OTHER, &[])));
     for role in [ROLE, OTHER] {

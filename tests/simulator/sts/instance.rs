@@ -7,7 +7,7 @@ use super::cloud::*;
 use test_support::requests::*;
 
 #[tokio::test]
-async fn the_metadata_of_the_instance_give_keys_of_its_role() {
+async fn instance_metadata_issues_keys_of_its_role() {
     let cloud = cloud();
     for life in ["0", "21601", "-1", "soon"] {
         let header = [("X-aliyun-ecs-metadata-token-ttl-seconds", life)];

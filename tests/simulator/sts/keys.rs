@@ -8,7 +8,7 @@ use super::cloud::*;
 use test_support::requests::*;
 
 #[tokio::test]
-async fn a_role_is_assumed_by_a_query_or_a_form_and_its_key_signs_everywhere() {
+async fn assumed_role_key_signs_for_every_product() {
     let cloud = cloud();
     for (method, host, query, form) in [
         ("POST", STS, &ASK[..], &[][..]),
@@ -46,7 +46,7 @@ async fn a_role_is_assumed_by_a_query_or_a_form_and_its_key_signs_everywhere() {
 }
 
 #[tokio::test]
-async fn an_issued_key_is_good_with_its_token_until_it_ends() {
+async fn issued_key_needs_token_and_expires() {
     let cloud = cloud();
     let key = assumed(&cloud, &Key::usual(), ROLE).await;
     let another = assumed(&cloud, &Key::usual(), ROLE).await;
@@ -94,7 +94,7 @@ async fn a_revocation_ends_the_keys_of_one_role() {
 }
 
 #[tokio::test]
-async fn what_assume_role_refuses_it_names() {
+async fn assume_role_refusals_name_the_cause() {
     let cloud = cloud();
     let mut guarded = Role::open("acs:ram::1:role/guarded", &[]);
     guarded.external_id = Some("tenant-a".to_owned());

@@ -7,7 +7,7 @@ use super::cloud::*;
 use test_support::requests::*;
 
 #[tokio::test]
-async fn a_token_of_oidc_stands_for_a_signature() {
+async fn oidc_token_replaces_a_signature() {
     let cloud = cloud();
     let (good, now) = (token(&cloud, json!({})), date(&cloud, 0));
     let all =
@@ -30,7 +30,7 @@ async fn a_token_of_oidc_stands_for_a_signature() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_token_of_oidc_is_named() {
+async fn oidc_token_errors_name_the_cause() {
     let cloud = cloud();
     cloud.with_sts(|sts, _| {
         let issuer = Some("https://issuer".to_owned());
@@ -61,7 +61,7 @@ async fn what_is_wrong_with_a_token_of_oidc_is_named() {
 }
 
 #[tokio::test]
-async fn time_and_version_of_an_unsigned_request_are_checked() {
+async fn time_and_version_of_unsigned_requests_are_checked() {
     let cloud = cloud();
     let good = token(&cloud, json!({}));
     let form = [&ASK[..], &[("OIDCProviderArn", PROVIDER), ("OIDCToken", &good)]].concat();
