@@ -123,7 +123,7 @@ pub(crate) fn kubectl_json(args: &[&str]) -> Value {
     serde_json::from_str(&printed).expect("JSON from kubectl")
 }
 
-/// The definition as this crate makes it.
+/// The definition that this crate generates.
 pub(crate) fn definition(kind: &Kind) -> Value {
     let definitions = definitions().expect("definitions");
     let (_, yaml) = definitions.iter().find(|(file, _)| *file == kind.file).expect("the kind is defined");
@@ -202,6 +202,6 @@ pub(crate) fn understood(object: &str) -> Result<(), String> {
             let rate = spec.budget.map_or(50, |budget| budget.requests_per_second);
             if (1..=150).contains(&rate) { Ok(()) } else { Err(format!("requestsPerSecond is {rate}")) }
         }
-        other => Err(format!("nobody understands a {other:?}")),
+        other => Err(format!("unknown kind {other:?}")),
     }
 }

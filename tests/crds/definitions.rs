@@ -1,4 +1,4 @@
-//! What the definitions are: files that the code made, established without a complaint, every field described.
+//! The definitions: generated files, established without errors, with a description of every field.
 
 use disaster_recovery_operator::api::manifest::definitions;
 use serde_json::{Map, Value, json};

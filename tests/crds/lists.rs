@@ -1,4 +1,4 @@
-//! Lists whose entries have a key: who applies one entry leaves those of others alone.
+//! Lists whose entries have a key: applying one entry keeps those of other field managers.
 
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use kube::api::{Api, Patch, PatchParams};
@@ -67,7 +67,7 @@ async fn applying_one_entry_keeps_entries_of_other_managers() {
     groups.patch("orders-db", &one, &spec(json!([pair("data")]))).await.expect("an object");
     let both = groups.patch("orders-db", &other, &spec(json!([pair("logs")]))).await.expect("one more pair");
     assert_eq!(both.spec.pairs.len(), 2);
-    // Who no longer names a pair takes away its own only.
+    // A manager that drops a pair removes only its own.
     let left = groups.patch("orders-db", &one, &spec(json!([pair("more")]))).await.expect("another pair");
     let left: Vec<_> = left.spec.pairs.iter().map(|pair| pair.name.as_str()).collect();
     assert_eq!(left, ["logs", "more"]);

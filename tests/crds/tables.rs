@@ -17,7 +17,7 @@ fn set_status(kind: &str, name: &str, namespace: &str, status: &Value) {
     control_plane().kubectl(&patch).checked().expect("a status");
 }
 
-/// What kubectl prints, and its cells. Where it is asked for the category it writes the kind before each name.
+/// The table that kubectl prints, and its fields by row. For the category, kubectl prefixes each name with the kind.
 fn table(args: &[&str]) -> (&'static str, Vec<Vec<&'static str>>) {
     let table: &'static str = control_plane().kubectl(args).checked().expect("a table").leak();
     let rows =

@@ -172,14 +172,14 @@ async fn working_source_is_kept() {
     scene.profiles(json!([key_profile("work")]));
     let chain = scene.chain();
     assert_eq!(chain().await.unwrap().identity, "LTAI****file");
-    // The file is replaced, as editors do: no moment without it makes the operator the node's role.
+    // The file is replaced, as editors do: a moment without it does not select the node's role.
     std::fs::remove_file(scene.file()).unwrap();
     assert!(matches!(chain().await, Err(CredentialsError::ProfileUnusable(_))));
     scene.profiles(json!([key_profile("home")]));
     assert_eq!(chain().await.unwrap().credentials.access_key_id, "LTAI-home-profile");
     assert!(scene.hosts().is_empty());
 
-    // And what became configured later does not change who the operator is.
+    // A source configured later does not change the operator's identity.
     let scene = Scene::new();
     let chain = scene.chain();
     assert_eq!(chain().await.unwrap().identity, "ECS RAM role NodeRole");
@@ -277,7 +277,7 @@ async fn every_supported_mode_of_a_profile_gives_credentials() {
         (oidc.form()["OIDCToken"].as_str(), oidc.form()["RoleSessionName"].as_str()),
         ("hidden-profile-token", "s-2")
     );
-    // The file is read anew each time.
+    // The file is read each time.
     scene.set(profile::PROFILE, "").profiles(json!([key_profile("rotated")]));
     let key = scene.profile().await.unwrap().credentials;
     assert_eq!(

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::service::{Service, key, refusal};
 
-/// A cache whose source gives `key-1`, `key-2` and so on, up to `last`.
+/// A cache with a source of `key-1`, `key-2` and so on, up to `last`.
 fn cache(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let asking = asked.clone();
@@ -74,7 +74,7 @@ fn keys(service: &Service) -> Vec<String> {
 #[tokio::test]
 async fn refused_key_is_replaced_and_call_repeated_once() {
     for code in ["InvalidSecurityToken.Expired", "InvalidAccessKeyId.NotFound", "SignatureDoesNotMatch"] {
-        // What is refused for its key was not carried out, so that a change is made once more too.
+        // A call refused for its key has had no effect, so that a change is repeated too.
         for changing in [false, true] {
             let service = refusing(code, &["key-1"]);
             let (cache, asked) = cache(9, Duration::ZERO);
@@ -86,7 +86,7 @@ async fn refused_key_is_replaced_and_call_repeated_once() {
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
             assert!(cache.health(Some(&key("key-2")), Timestamp::now()).refused.is_none(), "the new one was taken");
-            // The rest of the pass is signed with it.
+            // It signs the rest of the reconcile.
             service.client().send(&target, &call(false)).await.unwrap();
             assert_eq!(keys(&service)[2], "key-2");
         }

@@ -1,4 +1,4 @@
-//! STS, by what is sent to it and what is made of its answers.
+//! STS: the requests to it, and the use of its answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,7 +177,7 @@ async fn malformed_token_is_not_sent() {
     let path = folder.path().join("token");
     let error = oidc::file(path.clone())().await.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("token") && error.contains("audience"), "{error}");
-    // It is read anew each time, without the line's end.
+    // It is read each time, without the line's end.
     for token in ["first", "second"] {
         std::fs::write(&path, format!("{token}\n")).unwrap();
         assert_eq!(oidc::file(path.clone())().await.unwrap().expose_secret(), token);

@@ -19,11 +19,11 @@ fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(path("docs")).expect("docs/ is there");
     let mut all: Vec<_> = docs.map(|entry| entry.expect("an entry of docs/").path()).collect();
     all.retain(|path| path.extension().is_some_and(|it| it == "md"));
-    all.extend(["README.md", "CHANGELOG.md"].map(|name| path(name)));
+    all.extend(["README.md", "CHANGELOG.md"].map(path));
     all
 }
 
-/// The cells of every row of a page's tables that begins with a name in backticks.
+/// The fields of every table row of a page that begins with a name in backticks.
 fn rows(page: &str) -> Vec<Vec<&str>> {
     page.lines()
         .filter(|line| line.starts_with("| `"))
@@ -175,13 +175,13 @@ fn documented_events_match_the_code() {
     let shared = events("src/controller/reconcile.rs").into_iter().chain(events("src/controller/events.rs"));
     let shared: BTreeSet<_> = shared.collect();
     for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
-        let mut told = events(&format!("src/controller/{kind}/events.rs"));
-        told.extend(shared.iter().cloned());
-        assert_eq!(documented(of), told, "docs/conditions.md: the events of {of}");
+        let mut reported = events(&format!("src/controller/{kind}/events.rs"));
+        reported.extend(shared.iter().cloned());
+        assert_eq!(documented(of), reported, "docs/conditions.md: the events of {of}");
     }
     let of_accounts = rows.iter().filter(|row| row[1] == "aca").map(|row| unquoted(row[0]).to_owned());
-    let told = events("src/controller/account/status.rs");
-    assert_eq!(of_accounts.collect::<BTreeSet<_>>(), told, "docs/conditions.md: the events of aca");
+    let reported = events("src/controller/account/status.rs");
+    assert_eq!(of_accounts.collect::<BTreeSet<_>>(), reported, "docs/conditions.md: the events of aca");
     let whose: BTreeSet<_> = rows.iter().map(|row| row[1]).collect();
     assert_eq!(whose, BTreeSet::from(["aca", "both", "drg", "drp"]));
 }
@@ -228,7 +228,7 @@ fn ram_policy_lists_every_action_called() {
     let (table, policy) = page.split_once("```json").expect("a policy");
     let policy = policy.split_once("```").expect("the policy ends").0;
     serde_json::from_str::<serde_json::Value>(policy).expect("the policy is JSON");
-    // It is in the client and nobody calls it: lists have all that it shows.
+    // The client has it and the operator never calls it: lists return the same data.
     for (product, count, uncalled) in [("rocketmq", 13, &["GetDisasterRecoveryItem"][..]), ("ebs", 16, &[])] {
         let mut called = operations(&read(format!("src/cloud/{product}/mod.rs")), "ApiOperation::");
         for operation in uncalled {

@@ -43,7 +43,7 @@ impl Scenario for Plans {
     type Kind = DisasterRecoveryPlan;
 
     async fn stage(self) -> World {
-        // What was made becomes visible late, so that a hasty second try would make it twice.
+        // Created objects become visible late, so that an early second attempt would create them twice.
         let rules = Rules { delay_ms: 30, visibility_delay_ms: 150, ..Rules::default() };
         let mut world = World::with(rules).await;
         world.settings.poll_interval = Duration::from_secs(3600);
@@ -60,7 +60,7 @@ impl Scenario for Plans {
             // It runs, and the cloud refuses to change it while it does.
             let id = crate::identity::foreign(world, "orders", "by hand", &["orders", "billing", "returns"]);
             first["planId"] = json!(id.to_string());
-            // Before, there would be no such plan, which is not looked for again in a while.
+            // Earlier there is no such plan, and the operator does not retry for a while.
             let shown = || world.cloud.with_model(|model, now| model.get_plan("cn-hangzhou", id, now).ok());
             eventually(DEADLINE, "the foreign plan is visible", async || shown()).await;
         }

@@ -1,4 +1,4 @@
-//! What somebody changes in the console is found, shown and corrected.
+//! External changes are found, reported and corrected.
 
 use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};

@@ -1,5 +1,5 @@
-//! Objects that are kept in a repository: whoever applies the same manifest again and again meets no conflict, finds no
-//! difference and undoes nothing of what the operator wrote.
+//! Objects that are kept in a repository: applying the same manifest repeatedly has no conflict, finds no difference and keeps
+//! the operator's own fields.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -130,7 +130,7 @@ fn compared(pairs: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Asserts what the operator wrote into each object, and that it claims nothing else of it.
+/// Asserts the fields that the operator wrote into each object, and that it owns no other.
 fn assert_marked(live: &[Value; 3]) {
     for (object, (plural, _, finalizer, annotation)) in live.iter().zip(KEPT) {
         let metadata = &object["metadata"];

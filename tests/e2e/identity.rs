@@ -9,7 +9,7 @@ use serde_json::json;
 use test_support::stage::plans::{World, one_way};
 use test_support::stage::{has, message};
 
-/// A plan that somebody made in the console, like the one that `one_way(topics)` makes.
+/// A plan created in the console, like that of `one_way(topics)`.
 pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) -> i64 {
     let input = json!({
         "planName": name, "planDesc": desc, "planType": "ACTIVE_PASSIVE",

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use test_support::stage::plans::{World, external};
 
-/// A plan is made, changed in every way and deleted.
+/// A plan is created, changed in every way and deleted.
 async fn whole_life(what: &str, config: Config) {
     let world = World::on(config).await;
     let operator = world.operator().await;

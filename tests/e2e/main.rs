@@ -1,4 +1,4 @@
-//! The operator on a real kube-apiserver, with the rights that are shipped, against the simulator in this process.
+//! The operator on a real kube-apiserver, with the shipped permissions, against the simulator in this process.
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends and says why")]
 
 mod accounts;

@@ -17,7 +17,7 @@ async fn polls_of_an_unchanged_plan_write_nothing() {
     world.ready("orders").await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
     let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
-    // The pass that found it protected may still be telling so.
+    // The reconcile that found it protected may still write it.
     let first = gets();
     eventually(DEADLINE, "the next poll", async || (gets() > first + 1).then_some(())).await;
     world.cloud.clear_requests();

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the user sees of it.
+//! Problems, and how they are reported.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The EBS client and the EBS simulator agree: a group of disks is made, replicated, failed over, turned round, failed
-//! back, drilled and deleted. That the simulator speaks the vendor's language is for `sdk.rs` to say.
+//! The EBS client and the EBS simulator agree: a group of disks is created, replicated, failed over, reversed, failed
+//! back, drilled and deleted. `tests/sdk` proves the simulator against the vendor's SDK.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,9 +81,9 @@ async fn group_lifecycle_leaves_nothing() {
 
     ebs.failover_group(&id, &token("failover", 1)).await.expect("it fails over");
     assert_eq!(status(&ebs, &id).await, "failovered");
-    let early = ebs.start_group(&id, false, &token("start", 2)).await.expect_err("first it is turned round");
+    let early = ebs.start_group(&id, false, &token("start", 2)).await.expect_err("first it is reversed");
     assert_eq!((early.class, early.code.as_str()), (Class::Conflict, "OperationDenied.InvalidStatus"));
-    ebs.reprotect_group(&id, true, &token("reprotect", 1)).await.expect("it is turned round");
+    ebs.reprotect_group(&id, true, &token("reprotect", 1)).await.expect("it is reversed");
     assert_eq!(status(&ebs, &id).await, "stopped");
 
     // From now on the other region is production.

@@ -78,7 +78,7 @@ impl Service {
     }
 }
 
-/// A client from Shanghai to Beijing whose service answers so.
+/// A client from Shanghai to Beijing, and its service with these answers.
 fn ebs(answers: impl IntoIterator<Item = (u16, Value)>) -> (Ebs, Service) {
     let script: Script = answers.into_iter().map(|(status, body)| (status, body.to_string())).collect();
     let service = Service { script: Arc::new(Mutex::new(script)), ..Service::default() };
@@ -319,7 +319,7 @@ async fn lost_answer_is_retried_with_the_same_token() {
     }
     let (outcome, seen) = failover([lost.clone(), lost.clone(), lost.clone()]).await;
     assert_eq!((outcome.unwrap_err().class, seen.len()), (Class::Ambiguous, 3));
-    // The first call may be what made the second impossible.
+    // The effect of the first call may be the cause of the second's refusal.
     let (outcome, _) = failover([lost.clone(), refusal(403, "OperationDenied.InvalidStatus")]).await;
     let error = outcome.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Ambiguous, "OperationDenied.InvalidStatus"));

@@ -1,4 +1,4 @@
-//! The harness itself: the control plane that all other tests stand on, and that nothing of it stays behind.
+//! The harness itself: the control plane of all other tests, and its complete removal.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
@@ -158,7 +158,7 @@ fn child_holds_a_control_plane() {
         "return" => {}
         "panic" => panic!("as told"),
         "abort" => std::process::abort(),
-        other => unreachable!("nobody waits for a child that ends by {other}"),
+        other => unreachable!("unknown end of a child: {other}"),
     }
 }
 

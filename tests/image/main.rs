@@ -1,4 +1,4 @@
-//! The Dockerfile says what Cargo.toml, the manifests and docs/image.md say. What it builds is checked by `make image-binary`.
+//! The Dockerfile agrees with Cargo.toml, the manifests and docs/image.md. `make image-binary` checks the program that it builds.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 

@@ -1,4 +1,4 @@
-//! The chart, and what it renders.
+//! The chart and its rendered objects.
 
 use std::path::{Path, PathBuf};
 

@@ -43,7 +43,7 @@ fn equal(folder: &str) {
     let wanted = normal(objects(&rendered(plane, &args)));
     let built = plane.kubectl(&["kustomize", text(&path(folder))]).checked().expect("kustomize");
     let mut found = normal(objects(&built));
-    // Helm is told to make the namespace, and the definitions are those of crds/.
+    // Helm creates the namespace, and the definitions are those of crds/.
     let namespace = found.remove(&format!("Namespace /{NAMESPACE}")).expect("the namespace");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
     assert_eq!(namespace["metadata"]["annotations"], kept(), "{folder}");
@@ -91,7 +91,7 @@ fn shown(page: &str) -> Vec<String> {
     blocks.map(unindented).collect()
 }
 
-/// What a kustomization makes that is in a folder beside `deploy/`, with the files that it names.
+/// The output of a kustomization in a folder beside `deploy/`, with the files that it names.
 fn built(kustomization: &str, files: &[(&str, &str)]) -> String {
     // Kustomize takes relative paths only; more steps up than there are end at the root.
     let deploy = format!("{}{}", "../".repeat(32), text(&path("deploy")).trim_start_matches('/'));

@@ -8,7 +8,7 @@ use test_support::installation::{Cloud, Operator};
 /// Of another name than the chart, so that everything is named after both.
 const RELEASE: &str = "narrow";
 const DEPLOYMENT: &str = "narrow-disaster-recovery-operator";
-/// Kinds whose objects give rights in the whole cluster.
+/// Kinds whose objects grant permissions in the whole cluster.
 const CLUSTER: [&str; 2] = ["ClusterRole ", "ClusterRoleBinding "];
 
 #[test]

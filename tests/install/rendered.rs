@@ -1,4 +1,4 @@
-//! What the chart renders from the values of `ci/`: accepted by the real API server without a warning, and little in rights.
+//! What the chart renders from the values of `ci/`: accepted by the real API server without a warning, and with few permissions.
 
 use std::process::Command;
 
@@ -61,7 +61,7 @@ fn server_accepts_rendered_manifests_without_warning() {
         assert!(!answer.stderr.contains("Warning"), "{values}: {}", answer.stderr);
         let accepted = answer.checked().unwrap_or_else(|error| panic!("{values}: {error:#}"));
         assert_eq!(accepted.lines().filter(|line| line.ends_with("(server dry run)")).count(), objects.len());
-        // The standard is enforced on pods, which the server does not see before a controller makes them.
+        // The standard is enforced on pods, which the server does not see before a controller creates them.
         for deployment in of_kind(objects, "Deployment") {
             let mut pod = deployment["spec"]["template"].clone();
             pod["apiVersion"] = json!("v1");

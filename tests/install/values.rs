@@ -1,4 +1,4 @@
-//! What the chart refuses: typos, wrong types and values that make no sense together, with a message that names the value.
+//! Refused values: typos, wrong types and contradictions, with a message that names the value.
 
 use serde_json::{Map, Value, json};
 
@@ -102,7 +102,7 @@ fn null_is_refused_with_path_or_ignored() {
         let groups = values.as_object().expect("a map").iter();
         groups.filter(|(key, it)| it.is_object() && !FREE.contains(&key.as_str())).map(|it| it.0.clone()).collect()
     };
-    // The pod is made without these.
+    // The pod has no such fields.
     let may_go = ["resources", "podSecurityContext", "securityContext", "livenessProbe", "readinessProbe"];
     let defaults = defaults();
     let mut pointers = vec![String::new()];
@@ -125,7 +125,7 @@ fn null_is_refused_with_path_or_ignored() {
     }
     assert!(refused_groups > 15, "{refused_groups}");
 
-    // All others at once: those that have to be there are told, and without them it renders.
+    // All others at once: required ones are named, and the chart renders without the rest.
     let mut values = defaults.clone();
     maps("", values.as_object_mut().expect("a map"), &mut |at, map| {
         let nullable = |key: &str| at != "/podDisruptionBudget" || key == "minAvailable";
@@ -166,8 +166,8 @@ fn extra_arguments_with_a_dedicated_value_are_refused() {
     }
     assert!(flags.len() > 20, "{flags:?}");
     let said = refused_values(&json!({ "extraArgs": flags }));
-    let told: Vec<_> = said.split([' ', ',', '.', '\n']).collect();
-    let accepted: Vec<_> = flags.iter().filter(|flag| !told.contains(&flag.as_str())).collect();
+    let reported: Vec<_> = said.split([' ', ',', '.', '\n']).collect();
+    let accepted: Vec<_> = flags.iter().filter(|flag| !reported.contains(&flag.as_str())).collect();
     assert!(accepted.is_empty(), "{accepted:?}: {said}");
 }
 

@@ -1,4 +1,4 @@
-//! Of several candidates for a lease never two may work, whatever delays, losses and stops there are.
+//! Of several candidates for a lease never two work at once, under any delays, losses and stops.
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends and says why")]
 
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ fn first_candidate_leads_second_waits_since_last_change() {
     assert_eq!(a.state(start), LeaseState::Holder { renew_deadline: start + seconds(10) });
     assert_eq!(server.spec().holder_identity.as_deref(), Some("a"));
     assert_eq!((server.spec().lease_transitions, server.spec().lease_duration_seconds), (Some(0), Some(15)));
-    // Seen late: it counts from then, whatever time is written in it.
+    // Observed late: it counts from then, not from the time that is written in it.
     let seen = start + seconds(4);
     attempt(&mut b, &mut server, seen);
     assert_eq!((b.state(seen), b.holder().as_deref()), (LeaseState::Candidate, Some("a")));
@@ -81,7 +81,7 @@ fn first_candidate_leads_second_waits_since_last_change() {
     attempt(&mut b, &mut server, seen + seconds(15));
     assert!(leads(&b, seen + seconds(15)));
     assert_eq!((server.spec().holder_identity.as_deref(), server.spec().lease_transitions), (Some("b"), Some(1)));
-    // Who led ended by himself long before.
+    // The former leader has stopped long before.
     assert_eq!(a.state(start + seconds(10)), LeaseState::Lost);
 }
 
@@ -215,7 +215,7 @@ enum Waiting {
     Wrote(Option<Lease>, Instant),
 }
 
-/// A candidate in the course of its attempts, as [`disaster_recovery_operator::leadership::Candidate`] makes them.
+/// A candidate in the course of its attempts, as those of [`disaster_recovery_operator::leadership::Candidate`].
 struct Process {
     election: Election,
     /// Whether it believes to lead.
@@ -278,12 +278,12 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
             if process.until > now {
                 continue;
             }
-            // Stopped, anywhere; what it waited for is there when it goes on.
+            // Stopped, anywhere; the answer is there when it continues.
             if trouble && random.random_ratio(1, 30) {
                 process.until = now + random.random_range(1..30_000);
                 continue;
             }
-            // Who leads waits for nothing beyond the renew deadline.
+            // A leader waits for nothing beyond the renew deadline.
             let lead_ends = match process.election.state(at(now)) {
                 LeaseState::Holder { renew_deadline } => (renew_deadline - start).as_millis() as u64,
                 LeaseState::Candidate => u64::MAX,
@@ -309,7 +309,7 @@ fn run(seed: u64) -> (Vec<(String, Instant, Instant)>, Instant) {
                     process.election.observe(lease, at(now));
                     write = true;
                 }
-                // Somebody wrote it meanwhile: who leads looks once more, at once.
+                // Another candidate wrote it meanwhile: a leader reads it again immediately.
                 Waiting::Wrote(None, _) if process.leading && !process.read => {
                     process.read = true;
                     process.waiting = Waiting::Read(server.lease.clone());
@@ -353,7 +353,7 @@ proptest! {
             let end = latest.filter(|it| it.0 == who).map_or(until, |it| it.1.max(until));
             latest = Some((who, end));
         }
-        let (_, last) = latest.expect("somebody led");
-        prop_assert!(last > end, "nobody leads at the end");
+        let (_, last) = latest.expect("one candidate led");
+        prop_assert!(last > end, "no candidate leads at the end");
     }
 }

@@ -179,11 +179,11 @@ async fn every_alert_fires_and_clears_on_exported_metrics() {
     ];
     run(&stories);
     let all: BTreeSet<_> = rules().into_iter().map(|it| it.alert).collect();
-    let told = |which: fn(&Story) -> BTreeSet<&'static str>| -> BTreeSet<_> {
+    let reported = |which: fn(&Story) -> BTreeSet<&'static str>| -> BTreeSet<_> {
         stories.iter().flat_map(which).map(str::to_owned).collect()
     };
-    assert_eq!(told(|it| it.alerts().0), all, "each fires in some story");
-    assert_eq!(told(|it| it.alerts().1), all, "and clears");
+    assert_eq!(reported(|it| it.alerts().0), all, "each fires in some story");
+    assert_eq!(reported(|it| it.alerts().1), all, "and clears");
 }
 
 /// Runs promtool on all stories.

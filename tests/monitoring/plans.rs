@@ -110,11 +110,11 @@ pub(crate) async fn behind() -> Story {
     let exceeded = each("DisasterRecoveryConsumerGroupObjectiveExceeded", &who);
     story.go_on(3, &late);
     story.fires([]);
-    // The leader changes, and nobody leads in between: neither does it begin anew, nor does it fire twice.
-    story.pass(1, &[], &[]);
-    story.pass(2, &[("pod-1", &late)], &[]);
+    // The leader changes, with no leader in between: the alert neither restarts nor fires twice.
+    story.advance(1, &[], &[]);
+    story.advance(2, &[("pod-1", &late)], &[]);
     story.fires(exceeded.clone());
-    story.pass(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
+    story.advance(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
     story.fires(exceeded.clone());
     lag(1000);
     let later = shows(&operator, "it is far behind", |it| above(it, LAG, 900.0).len() == 1).await;
@@ -245,7 +245,7 @@ pub(crate) async fn slow() -> Story {
     story
 }
 
-/// Somebody renames the plan again and again.
+/// Another actor renames the plan again and again.
 pub(crate) async fn drift() -> Story {
     const CORRECTED: &str = "disaster_recovery_drift_corrections_total";
     let (world, mut story) = (World::on(config()).await, Story::new("drift comes back"));
@@ -295,7 +295,7 @@ pub(crate) async fn throttled() -> Story {
     story
 }
 
-/// The service asks for a pause, in which somebody asks for a pass every minute.
+/// The service throttles while a reconcile is requested every minute.
 pub(crate) async fn exhausted() -> Story {
     const GIVEN_UP: &str = "disaster_recovery_cloud_budget_exhausted_total";
     let (world, mut story) = (World::on(config()).await, Story::new("the budget is used up"));
@@ -329,7 +329,7 @@ pub(crate) async fn exhausted() -> Story {
     operator.stop().await;
     // Another one has a budget of its own.
     let other = leader(&world).await;
-    story.pass(10, &[("pod-1", &protected(&world, &other).await)], &[]);
+    story.advance(10, &[("pod-1", &protected(&world, &other).await)], &[]);
     story.fires([]);
     story
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Runs promtool and gives what it printed. Fails with that where it fails.
+/// Runs promtool and returns its output. A failure prints it.
 #[track_caller]
 pub(crate) fn run(args: &[&str], input: Option<&Path>) -> String {
     static PROGRAM: OnceLock<String> = OnceLock::new();

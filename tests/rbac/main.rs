@@ -1,4 +1,4 @@
-//! What the operator's service account may do after `kubectl apply -k deploy/`, and what it is refused, on a real API server.
+//! The permissions of the operator's service account after `kubectl apply -k deploy/`, on a real API server.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
@@ -51,7 +51,7 @@ fn installed() -> (&'static ControlPlane, &'static Path) {
     }
 }
 
-/// A right: whether it is had, verbs, the resource, and where, as `kubectl auth can-i` takes them.
+/// A permission: whether it is granted, verbs, resource and namespace, as for `kubectl auth can-i`.
 type Right<'a> = (&'a str, &'a str, &'a str, &'a [&'a str]);
 
 /// Asks the server about each, as the user of `kubeconfig`.
@@ -100,7 +100,7 @@ fn operator_has_needed_permissions_only() {
         ("yes", "get", "secrets/idc-acl", there),
         ("yes", "create patch", EVENTS, anywhere),
         ("yes", "get", "namespaces/kube-system", &[]),
-        // Who leads: one Lease, of one namespace. Who may create one cannot be held to its name.
+        // Leader election: one Lease, of one namespace. RBAC cannot restrict `create` to a name.
         ("yes", "create", LEASES, at_home),
         ("yes", "get update", &lease, at_home),
         ("no", "list watch patch delete deletecollection", LEASES, at_home),
@@ -126,7 +126,7 @@ fn operator_has_needed_permissions_only() {
         ("no", "get", "namespaces/default", &[]),
         ("no", "get", "namespaces/disaster-recovery-system", &[]),
         ("no", "update patch delete", "namespaces/kube-system", &[]),
-        // Nor are workloads, other configuration, or its own rights.
+        // Nor are workloads, other configuration, or its own permissions.
         ("no", "get list watch create update patch delete", "pods", anywhere),
         ("no", "get list watch create", "pods", at_home),
         ("no", "create get", "pods", exec),
@@ -148,7 +148,7 @@ fn operator_has_needed_permissions_only() {
 
 #[test]
 fn single_namespace_operator_has_no_permission_elsewhere() {
-    // Of its own: the cluster of the others has the rights of the default installation.
+    // A control plane of its own: the shared one has the permissions of the default installation.
     let control_plane = ControlPlane::start(Options::default()).expect("a control plane");
     let overlay = path("deploy/overlays/single-namespace").display().to_string();
     control_plane.kubectl(&["apply", "-k", &overlay]).checked().expect("applied");
@@ -235,7 +235,7 @@ async fn operator_works_without_listing_secrets() {
     let sample = path("deploy/samples/02-external-acl.yaml").display().to_string();
     control_plane.kubectl(&["apply", "-n", &namespace, "-f", &sample]).checked().expect("a plan and its Secret");
 
-    // What a pass does.
+    // The requests of a reconcile.
     let plans: Api<DisasterRecoveryPlan> = Api::all(client.clone());
     let found = plans.list(&ListParams::default()).await.expect("a list of all namespaces");
     assert!(found.items.iter().any(|plan| plan.metadata.namespace.as_deref() == Some(&namespace)), "{found:?}");
@@ -276,7 +276,7 @@ async fn operator_works_without_listing_secrets() {
     let system = namespaces.get("kube-system").await.expect("the cluster's identity");
     assert!(system.metadata.uid.is_some());
 
-    // What nobody who holds its token can do.
+    // Requests that its token does not allow.
     refused(&secrets.list(&ListParams::default()).await);
     refused(&Api::<Secret>::all(client.clone()).list(&ListParams::default()).await);
     refused(&Api::<Secret>::namespaced(client.clone(), NAMESPACE).list(&ListParams::default()).await);
@@ -323,7 +323,7 @@ fn namespace_can_allow_tokens_of_one_account() {
     assert_eq!(granted["status"]["token"].as_str().map(|token| token.split('.').count()), Some(3), "a JWT");
     everywhere(&never);
 
-    // What a tenant gets with it is the token and nothing else: the service account has no rights of its own.
+    // It grants the token and nothing else: the service account has no permissions.
     let account = control_plane.service_account_kubeconfig(&tenant, "disaster-recovery").expect("its kubeconfig");
     let may = control_plane.kubectl_as(&account, &["auth", "can-i", "get", "secrets", "-n", &tenant]);
     assert_eq!(may.stdout.trim(), "no");

@@ -54,8 +54,8 @@ fn commands_outside_the_first_steps_are_accepted() {
             ["kubectl", "get" | "explain", ..] => drop(terminal.run(command)),
             ["kubectl", "apply" | "create" | "delete" | "patch" | "annotate" | "label", ..]
             | ["helm", "install" | "upgrade", ..] => {
-                let told = terminal.run(&format!("{command} --dry-run=server"));
-                assert!(!told.is_empty(), "README: `{command}` does nothing");
+                let reported = terminal.run(&format!("{command} --dry-run=server"));
+                assert!(!reported.is_empty(), "README: `{command}` does nothing");
             }
             ["make", target, ..] => {
                 let makefile = read("Makefile");

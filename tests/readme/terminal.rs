@@ -42,7 +42,7 @@ impl Terminal {
         Self { folder, kubeconfig: plane.admin_kubeconfig().to_owned(), search }
     }
 
-    /// Runs one command as it is written, and gives what it printed.
+    /// Runs one command as it is written, and returns its output.
     ///
     /// # Panics
     /// When it fails: with its output and the state of our objects.

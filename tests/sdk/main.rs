@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Ends the program whatever becomes of the test.
+/// Ends the program with the test, also after a failure.
 struct Running(Child);
 
 impl Drop for Running {
@@ -49,7 +49,7 @@ fn drive(driver: &str, arguments: &[&str]) {
     let (_running, base) = start(&[&["--delay", "200ms"], arguments].concat());
     let mut drive = Command::new(python);
     drive.arg(folder.join(driver)).args([&base, "simulator-key-id", "simulator-key-secret"]);
-    // A proxy of the machine must not come between, nor the credentials of whoever runs this.
+    // Neither a proxy nor credentials of the machine may interfere.
     let foreign = std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy().to_ascii_uppercase();
         name.ends_with("_PROXY") || name.starts_with("ALIBABA_CLOUD_")

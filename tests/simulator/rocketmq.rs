@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 const HOST: &str = "rocketmq.cn-hangzhou.aliyuncs.com";
 
-/// A request that is right until a test changes it, and is signed last.
+/// A valid request that a test may change, signed last.
 struct Call {
     method: &'static str,
     path: String,

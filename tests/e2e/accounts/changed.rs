@@ -1,5 +1,5 @@
-//! Credentials of another cloud account: what was made with the former ones is not there, which is no reason to make it anew
-//! or to let it go.
+//! Credentials of another cloud account: plans and groups of the former one are not there, and the operator neither recreates
+//! nor releases them.
 
 use axum::body::Body;
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
@@ -56,7 +56,7 @@ impl Clouds {
         world.groups().condition("db", "Synced", "False", "AccountChanged").await;
     }
 
-    /// Nothing was made or changed in the other cloud.
+    /// Nothing was created or changed in the other cloud.
     fn assert_untouched(&self) {
         let changing: Vec<_> = self.other.requests().into_iter().filter(|it| it.changing).collect();
         assert_eq!(changing, []);

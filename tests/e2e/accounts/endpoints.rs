@@ -26,7 +26,7 @@ async fn disallowed_endpoint_gets_no_request() {
         world.says(refused, refused, text).await;
         let status = world.groups().condition("db", "Synced", "False", "EndpointRefused").await;
         assert!(message(&status, "Synced").contains(endpoint), "{status:?}");
-        more_passes::<AlibabaCloudAccount>(&operator, 3).await;
+        wait_for_reconciles::<AlibabaCloudAccount>(&operator, 3).await;
         assert_eq!(world.cloud.requests(), [], "{endpoint}");
         world.accounts().patch("main", json!({ "spec": { "endpoints": null } })).await;
         world.ready("orders").await;

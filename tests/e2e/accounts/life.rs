@@ -1,10 +1,10 @@
-//! The life of an account: it stays while it is used, its users go on meanwhile, and who waits for it is woken.
+//! The lifecycle of an account: it stays while it is used, its users continue, and waiting users are reconciled on its events.
 
 use kube::ResourceExt;
 
 use super::*;
 
-/// A plan of `main` that looks at the cloud once an hour.
+/// A plan of `main` that observes the cloud once an hour.
 fn seldom() -> Value {
     let mut spec = plan_of("main");
     spec["pollInterval"] = json!("1h");
@@ -30,7 +30,7 @@ async fn account_is_deleted_after_its_last_user() {
     let account = accounts.get("main").await.expect("it is kept");
     assert!(account.metadata.deletion_timestamp.is_some() && !account.finalizers().is_empty());
     accounts.event("main", "AccountInUse").await;
-    // Its users go on, also with keys that have to be asked for.
+    // Its users continue, also with temporary keys.
     world.revoke(ROLE);
     world.patch("orders", json!({ "spec": { "planDesc": "changed while the account is going" } })).await;
     world.ready("orders").await;
@@ -112,8 +112,8 @@ async fn deleted_secret_shows_everywhere_and_allows_retained_deletion() {
     // The account waits for the one that is left.
     world.accounts().delete("main").await;
     let accounts = world.accounts();
-    let told = |text: &str| text.contains("DisasterRecoveryPlan orders") && text.contains("/cloud does not exist");
-    accounts.status("main", "who keeps it, and what is wrong", |it| told(&message(it, "Ready"))).await;
+    let reported = |text: &str| text.contains("DisasterRecoveryPlan orders") && text.contains("/cloud does not exist");
+    accounts.status("main", "who keeps it, and what is wrong", |it| reported(&message(it, "Ready"))).await;
     assert_eq!(world.cloud.requests(), []);
     world.secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")]).await;
     world.gone("orders").await;

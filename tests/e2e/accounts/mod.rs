@@ -1,4 +1,4 @@
-//! Accounts: whose credentials sign, how long they last, and what is said when there are none.
+//! Accounts: which credentials sign, when they expire, and what is reported without any.
 
 mod changed;
 mod endpoints;
@@ -64,12 +64,12 @@ fn group_of(account: &str) -> Value {
     spec
 }
 
-/// A JWT that nobody signed, good for an hour.
+/// A JWT with an invalid signature, valid for an hour.
 fn jwt(audience: &str) -> String {
     jwt_for(audience, 3600)
 }
 
-/// A JWT that nobody signed, good for so many seconds.
+/// A JWT with an invalid signature, valid for so many seconds.
 fn jwt_for(audience: &str, seconds: i64) -> String {
     let (part, now) = (|it: Value| URL_SAFE_NO_PAD.encode(it.to_string()), jiff::Timestamp::now().as_second());
     let subject = "system:serviceaccount:disaster-recovery-system:disaster-recovery-operator";
@@ -94,17 +94,17 @@ fn unavailable() -> FaultKind {
     FaultKind::Error { status: 503, code, message, pascal_case: true }
 }
 
-/// How many passes over objects of a kind an operator has finished.
-fn passes(operator: &Operator, kind: &str) -> u64 {
+/// Number of finished reconciliations of objects of a kind.
+fn reconciles(operator: &Operator, kind: &str) -> u64 {
     let labels = format!("disaster_recovery_reconciliations_total{{kind=\"{kind}\"");
     let text = operator.metrics.text();
     let counts = text.lines().filter(|line| line.starts_with(&labels)).filter_map(|line| line.rsplit(' ').next());
     counts.filter_map(|count| count.parse::<u64>().ok()).sum()
 }
 
-/// Waits for so many more passes over objects of a kind.
-async fn more_passes<K: Tested>(operator: &Operator, more: u64) {
-    let before = passes(operator, K::KIND);
+/// Waits for so many more reconciliations of objects of a kind.
+async fn wait_for_reconciles<K: Tested>(operator: &Operator, more: u64) {
+    let before = reconciles(operator, K::KIND);
     let what = format!("{more} more passes over {}", K::KIND);
-    eventually(DEADLINE, what, async || (passes(operator, K::KIND) >= before + more).then_some(())).await;
+    eventually(DEADLINE, what, async || (reconciles(operator, K::KIND) >= before + more).then_some(())).await;
 }

@@ -1,4 +1,4 @@
-//! Keys that are replaced: used for the next call, without a restart and without anybody seeing it.
+//! Replaced keys: the next call uses them, without a restart and without a failed call.
 
 use disaster_recovery_operator::simulator::AccessKey;
 

@@ -11,7 +11,7 @@ use super::*;
 const KEY: &str = "simulator-key-id";
 const MASKED: &str = "simu****y-id";
 
-/// With this account a plan is made, and by nobody else.
+/// This account creates a plan, and no other identity signs.
 async fn signs(world: &World, account: Value, identity: &str, signer: &str) -> AlibabaCloudAccountStatus {
     let _operator = world.operator().await;
     world.main_and_orders(account).await;
@@ -32,7 +32,7 @@ fn assert_lasts(status: &AlibabaCloudAccountStatus, role: &str, world: &World) {
     let issued = world.cloud.with_sts(|sts, _| {
         sts.issued().filter(|it| it.role_arn == role).map(|it| it.expires_at_ms).collect::<Vec<_>>()
     });
-    assert_eq!(issued, [said], "one key was issued, and its end is told");
+    assert_eq!(issued, [said], "one key was issued, and its expiry is reported");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn temporary_secret_key_signs_with_its_token() {
     let data = [&data[..], &[("securityToken", "token-of-a-session")]].concat();
     world.secret("session", &data).await;
     let status = signs(&world, secret("session"), "STS.****y-id", "STS.session-key-id").await;
-    assert_eq!(status.expiration, None, "nobody says when it ends");
+    assert_eq!(status.expiration, None, "its expiry is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +157,7 @@ async fn token_role_assumes_another_role() {
     assert_eq!(calls, expected, "the first role signs for the second and for nothing else");
 }
 
-/// Without an account, the operator's own identity makes the plan.
+/// Without an account, the operator's own identity creates the plan.
 async fn own(world: &World, identity: &str, signer: &str) {
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;

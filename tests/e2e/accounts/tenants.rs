@@ -34,13 +34,13 @@ async fn plans(both: &[World; 2], accounts: [Value; 2]) -> [String; 2] {
     ids.try_into().expect("two")
 }
 
-/// Who signed requests about a plan.
+/// The signers of requests about a plan.
 fn signers_of(world: &World, plan: &str) -> BTreeSet<String> {
     let of = |it: &RequestRecord| it.path.split('/').any(|part| part == plan);
     world.cloud.requests().into_iter().filter(of).filter_map(|it| it.role.or(it.access_key_id)).collect()
 }
 
-/// How many plans each signer made.
+/// The number of plans that each signer created.
 fn creations(world: &World) -> Vec<String> {
     let made = world.cloud.requests().into_iter().filter(|it| it.action == "CreateDisasterRecoveryPlan");
     let mut made: Vec<_> = made.filter_map(|it| it.role.or(it.access_key_id)).collect();
@@ -65,7 +65,7 @@ async fn same_named_accounts_sign_with_their_own_keys() {
     both[0].cloud.clear_requests();
     let polled = || signers_of(&both[0], &ids[1]).contains(&keys[1]);
     eventually(DEADLINE, "the other tenant's plan is polled", async || polled().then_some(())).await;
-    assert_eq!(signers_of(&both[0], &ids[0]), BTreeSet::new(), "nobody signs for the first");
+    assert_eq!(signers_of(&both[0], &ids[0]), BTreeSet::new(), "no identity signs for the first");
     other.assert_true(&["Ready", "Synced"]).await;
 }
 
@@ -147,7 +147,7 @@ async fn own_identity_is_refused_in_disallowed_namespaces() {
     tenant.groups().create("db", groups::spec()).await;
     let status = tenant.groups().condition("db", "Synced", "False", "CredentialsNotFound").await;
     assert!(message(&status, "Synced").contains(&flag), "{status:?}");
-    more_passes::<AlibabaCloudAccount>(&operator, 8).await;
+    wait_for_reconciles::<AlibabaCloudAccount>(&operator, 8).await;
     assert_eq!(world.cloud.requests(), [], "not one request, of metadata neither");
     operator.stop().await;
     // The installation changes its mind.
@@ -166,7 +166,7 @@ async fn recreated_account_never_signs_with_former_keys() {
     let _operator = world.operator().await;
     world.main_and_orders(tenant_oidc(ROLE)).await;
     world.well().await;
-    // Somebody takes the finalizer away, so that it goes at once though it is used.
+    // Another actor removes the finalizer, so that the object is deleted although it is in use.
     let accounts: Api<AlibabaCloudAccount> = world.accounts().api();
     world.accounts().delete("main").await;
     let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));

@@ -6,9 +6,9 @@ use disaster_recovery_operator::simulator::model::sts::OidcProvider;
 
 use super::*;
 
-/// What `orders` says when there is nobody to sign for it.
+/// The condition of `orders` without credentials.
 const NOT_FOUND: [&str; 2] = ["False", "CredentialsNotFound"];
-/// What it says when somebody refused.
+/// Its condition after a refusal.
 const DENIED: [&str; 2] = ["False", "AccessDenied"];
 
 const MINUTES: i64 = 60_000;
@@ -26,7 +26,7 @@ async fn missing_secret_or_key_is_named() {
     world.says(["False", "SecretNotFound"], NOT_FOUND, gone).await;
     world.secret("theirs", &[("accessKeyId", "simulator-key-id")]).await;
     world.says(["False", "KeyMissing"], NOT_FOUND, whole).await;
-    assert_eq!(world.cloud.requests(), [], "nobody signed anything");
+    assert_eq!(world.cloud.requests(), [], "no request was signed");
     let good = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
     world.secret("theirs", &good).await;
     world.well().await;
@@ -232,7 +232,7 @@ async fn clock_off_by_twenty_minutes_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_expired_at_issue_point_to_the_clock() {
     let world = World::with_roles().await;
-    // The metadata of the instance look at no time of a request.
+    // The instance metadata ignores the time of a request.
     world.cloud.with_sts(|sts, _| sts.metadata.role_arn = Some(ROLE.to_owned()));
     world.cloud.set_clock_offset_ms(-7 * 60 * MINUTES);
     let _operator = world.operator().await;

@@ -11,7 +11,7 @@ use test_support::stage::{has, message};
 async fn change_waits_until_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     let change = json!({ "groupName": "orders", "description": "other", "enableRtc": true });
     world.patch("db", json!({ "spec": change })).await;
@@ -44,7 +44,7 @@ async fn change_waits_until_replication_may_stop() {
 async fn pairs_change_while_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    let made = world.made(spec()).await;
+    let made = world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "pairs": [pair("data"), pair("index")] } })).await;
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
     let text = message(&status, "Synced");
@@ -74,7 +74,7 @@ async fn pairs_change_while_replication_is_stopped() {
 async fn pair_is_added_while_destination_is_active() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     world.protected().await;
     let pairs = [pair("data"), pair("logs"), pair("index")];
@@ -109,7 +109,7 @@ async fn group_created_stopped_starts_and_stops_later() {
 async fn stopped_group_fails_over_and_stays_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     world.condition("db", "Ready", "True", "Stopped").await;
     world.go_to("Destination", "Planned").await;

@@ -38,7 +38,7 @@ impl Disks {
         }
     }
 
-    /// How many logical changes are made by each operation of the API.
+    /// The number of logical changes by operation of the API.
     fn changes(self) -> &'static [(&'static str, usize)] {
         match self {
             D::Create => &[
@@ -73,7 +73,7 @@ impl Disks {
         }
     }
 
-    /// The operations that status tells of in the end, the oldest first.
+    /// The operations in the final status, the oldest first.
     fn operations(self) -> Vec<(OperationType, Site, Phase)> {
         use OperationType::{Cancel, Failback, Failover, Reprotect};
         let there = [(Failover, Site::Destination), (Reprotect, Site::Destination)];
@@ -93,7 +93,7 @@ impl Scenario for Disks {
 
     async fn stage(self) -> Groups {
         let mut world = Groups::with(DiskRules { delay_ms: 50, ..quick() }).await;
-        // Only what goes on brings the operator back, but for clones that are kept for a while.
+        // Only work in progress requeues the object, except clones that are kept for a while.
         world.settings.poll_interval = Duration::from_millis(if self == D::Drill { 300 } else { 3_600_000 });
         world
     }

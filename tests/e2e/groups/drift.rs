@@ -1,4 +1,4 @@
-//! What somebody else does in the console.
+//! External changes of groups.
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus};
@@ -13,8 +13,8 @@ const NAMES: &[&str] = &["data", "logs"];
 async fn externally_stopped_replication_is_restarted() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, now| disks.stop_group(REGIONS[0], id, now)).expect("it is stopped");
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, now| disks.stop_group(REGIONS[0], id, now)).expect("it is stopped");
     world.event("db", "DriftFound").await;
     world.event("db", "DriftCorrected").await;
     let status = world.protected().await;
@@ -25,10 +25,10 @@ async fn externally_stopped_replication_is_restarted() {
 async fn externally_started_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     world.condition("db", "Ready", "True", "Stopped").await;
-    world.by_hand(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
+    world.change_externally(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
     world.event("db", "DriftCorrected").await;
     world.until(ReplicaStatus::Stopped).await;
 }
@@ -37,7 +37,7 @@ async fn externally_started_replication_is_stopped() {
 async fn external_rename_is_corrected_once_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "groupName": "orders" }))).await;
+    world.create_protected(spec_with(json!({ "groupName": "orders" }))).await;
     world.edit(DiskGroupEdit { group_name: Some("by hand".into()), ..DiskGroupEdit::default() });
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
     assert_eq!(status.head.drift[0].found, "by hand", "{status:#?}");
@@ -52,14 +52,14 @@ async fn external_rename_is_corrected_once_replication_may_stop() {
 async fn external_failover_is_kept_until_spec_changes() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
-    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
-    // While the disks are being opened, only the difference is told.
-    let told = |it: &DiskReplicaGroupStatus| {
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    // While the disks are being opened, the operator only reports the difference.
+    let reported = |it: &DiskReplicaGroupStatus| {
         has(it, "Synced", "False", "Drifted") && message(it, "Synced").contains("nothing is touched")
     };
-    let status = world.status("db", "it is told that somebody else did it", told).await;
+    let status = world.status("db", "the external change is reported", reported).await;
     assert!(status.head.drift.iter().any(|it| it.field == "activeSite"), "{status:#?}");
     let status = world.condition("db", "Ready", "False", "NotReady").await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
@@ -77,21 +77,21 @@ async fn external_failover_is_kept_until_spec_changes() {
 async fn external_reversed_failover_is_kept_then_failed_back() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     world.until(ReplicaStatus::Failovered).await;
     world.condition("db", "Synced", "False", "Drifted").await;
-    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, true, now)).expect("it is turned round");
+    world.change_externally(|disks, id, now| disks.reprotect_group(REGIONS[1], id, true, now)).expect("it is reversed");
     world.until(ReplicaStatus::Stopped).await;
-    world.by_hand(|disks, id, now| disks.start_group(REGIONS[1], id, false, now)).expect("it is started");
+    world.change_externally(|disks, id, now| disks.start_group(REGIONS[1], id, false, now)).expect("it is started");
     world.until(ReplicaStatus::Normal).await;
     // One list may be old: it is believed after a while.
-    let turned = |it: &DiskReplicaGroupStatus| {
+    let reversed = |it: &DiskReplicaGroupStatus| {
         it.group_status.as_deref() == Some("normal")
             && it.direction == Some(Direction::Reverse)
             && has(it, "Synced", "False", "Drifted")
     };
-    let status = world.status("db", "what somebody else did is seen", turned).await;
+    let status = world.status("db", "the external change is observed", reversed).await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
     assert_eq!(status.operations, []);
     world.go_to("Destination", "Planned").await;
@@ -106,15 +106,17 @@ async fn external_reversed_failover_is_kept_then_failed_back() {
 async fn external_cancellation_is_not_mistaken_for_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.attach("d-hangzhou-logs", true);
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
     world.cloud.clear_requests();
-    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, false, now)).expect("it is taken back");
-    let told =
+    world
+        .change_externally(|disks, id, now| disks.reprotect_group(REGIONS[1], id, false, now))
+        .expect("it is taken back");
+    let reported =
         |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Source) && has(it, "Synced", "False", "Drifted");
-    let status = world.status("db", "the source is active again, by somebody else", told).await;
+    let status = world.status("db", "the source is active again, by an external change", reported).await;
     assert_eq!(status.direction, Some(Default::default()), "{status:#?}");
     world.polls(3).await;
     assert_eq!(world.group().source.region, REGIONS[0]);
@@ -126,8 +128,8 @@ async fn external_cancellation_is_not_mistaken_for_reprotect() {
 async fn externally_deleted_group_is_recreated() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    let made = world.made(spec()).await;
-    world.by_hand(|disks, id, _| {
+    let made = world.create_protected(spec()).await;
+    world.change_externally(|disks, id, _| {
         let pairs: Vec<_> = disks.inspect().pairs.into_iter().map(|it| it.replica_pair_id).collect();
         pairs.iter().for_each(|pair| disks.drop_pair(pair).expect("it goes"));
         disks.drop_group(id).expect("it goes");
@@ -144,8 +146,8 @@ async fn externally_deleted_group_is_recreated() {
 async fn recreated_group_reuses_remaining_pairs() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, _| {
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, _| {
         let stopped = DiskGroupEdit { status: Some(ReplicaStatus::Stopped), ..DiskGroupEdit::default() };
         disks.edit_group(id, stopped).expect("it is stopped");
         disks.drop_group(id).expect("it goes");
@@ -159,10 +161,10 @@ async fn recreated_group_reuses_remaining_pairs() {
 async fn no_group_overwrites_active_destination_disks() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     world.protected().await;
-    world.by_hand(|disks, id, _| disks.drop_group(id)).expect("it goes");
+    world.change_externally(|disks, id, _| disks.drop_group(id)).expect("it goes");
     world.cloud.clear_requests();
     let status = world.condition("db", "Synced", "False", "GroupNotFound").await;
     assert!(message(&status, "Synced").contains("would overwrite"), "{status:#?}");

@@ -56,7 +56,7 @@ fn edit(world: &Groups, edit: DrillEdit) {
 async fn requested_drill_is_kept_and_then_cleared() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(drilled("2s")).await;
+    world.create_protected(drilled("2s")).await;
     world.cloud.clear_requests();
     world.annotate("db", DRILL_ANNOTATION, "2026-11-22T12:00:00Z").await;
     let begun = executed(&world).await;
@@ -90,7 +90,7 @@ async fn requested_drill_is_kept_and_then_cleared() {
 async fn missed_drill_runs_once() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.polls(2).await;
     assert_eq!(count(&world, "StartReplicaGroupDrill"), 0, "none is due yet");
     let back = Patch::Merge(json!({ "status": { "drills": { "lastScheduleTime": "2020-06-01T00:00:00Z" } } }));
@@ -109,7 +109,7 @@ async fn drills_run_at_the_site_of_copies() {
     for rules in [quick(), rules] {
         let world = Groups::with(rules).await;
         let _operator = world.operator().await;
-        world.made(drilled("1s")).await;
+        world.create_protected(drilled("1s")).await;
         world.go_to("Destination", "Forced").await;
         world.protected().await;
         world.annotate("db", DRILL_ANNOTATION, "1").await;
@@ -125,7 +125,7 @@ async fn drills_run_at_the_site_of_copies() {
 async fn failover_does_not_wait_for_drill() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     executed(&world).await;
     world.go_to("Destination", "Planned").await;
@@ -141,7 +141,7 @@ async fn failover_does_not_wait_for_drill() {
 async fn uncleared_clones_are_reported_and_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     executed(&world).await;
     // They cannot be cleared as long as this holds.
@@ -150,11 +150,11 @@ async fn uncleared_clones_are_reported_and_retried() {
     edit(&world, DrillEdit { fail_next: Some(true), ..DrillEdit::default() });
     world.cloud.add_fault(super::Fault { after: 1, ..fault("ClearReplicaGroupDrill", kind, None) });
     world.patch("db", json!({ "spec": { "drill": { "keepFor": "1s" } } })).await;
-    let told = |it: &DiskReplicaGroupStatus| {
+    let reported = |it: &DiskReplicaGroupStatus| {
         has(it, "DrillNotCleared", "True", "ClearOverdue")
             && message(it, "DrillNotCleared").contains("A disk is attached")
     };
-    let status = world.status("db", "the clones are told of", told).await;
+    let status = world.status("db", "the clones are reported", reported).await;
     assert!(message(&status, "DrillNotCleared").contains("billed"), "{status:#?}");
     let status = world.protected().await;
     assert!(current(&status).is_some_and(|it| it.drill_status.as_deref() == Some("clear_failed")), "{status:#?}");
@@ -170,7 +170,7 @@ async fn uncleared_clones_are_reported_and_retried() {
 async fn failed_drill_is_cleared() {
     let world = Groups::with(DiskRules { delay_ms: 200, ..quick() }).await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     eventually(DEADLINE, "a drill", async || (!world.disks().drills.is_empty()).then_some(())).await;
     edit(&world, DrillEdit { status: Some(DrillStatus::ExecuteFailed), ..DrillEdit::default() });
@@ -185,7 +185,7 @@ async fn failed_drill_is_cleared() {
 async fn refused_drill_is_reported_and_leaves_nothing() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.cloud.add_fault(fault("StartReplicaGroupDrill", refusal("OperationDenied.QuotaExceed"), Some(1)));
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     let run = ended(&world).await;
@@ -201,7 +201,7 @@ async fn refused_drill_is_reported_and_leaves_nothing() {
 async fn drill_request_without_spec_is_acknowledged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     world.event("db", "DrillNotStarted").await;
     world.status("db", "it is handled", |it| it.last_handled_drill_at.as_deref() == Some("1")).await;
@@ -215,7 +215,7 @@ async fn deletion_clears_drill_under_every_policy() {
         let _operator = world.operator().await;
         let mut wanted = drilled("1h");
         wanted["deletionPolicy"] = json!(policy);
-        world.made(wanted).await;
+        world.create_protected(wanted).await;
         world.annotate("db", DRILL_ANNOTATION, "1").await;
         executed(&world).await;
         world.delete("db").await;
@@ -230,7 +230,7 @@ async fn deletion_clears_drill_under_every_policy() {
 async fn restarted_operator_clears_the_drill() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     eventually(DEADLINE, "a drill", async || (!world.disks().drills.is_empty()).then_some(())).await;
     drop(operator);

@@ -1,4 +1,4 @@
-//! Every status in which something failed, and one that nobody knows.
+//! Every failed status, and an unknown one.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,11 +22,11 @@ fn set(world: &Groups, status: ReplicaStatus) {
     world.edit(DiskGroupEdit { status: Some(status), ..DiskGroupEdit::default() });
 }
 
-/// Waits until a person is asked to see to the group, and no call is made.
+/// Waits until the group needs manual action, and no call is sent.
 async fn needs_a_person(world: &Groups, text: &str) -> DiskReplicaGroupStatus {
-    let told =
+    let reported =
         |it: &DiskReplicaGroupStatus| has(it, "Synced", "False", "GroupFailed") && message(it, "Synced").contains(text);
-    let status = world.status("db", format!("a person has to act: {text}"), told).await;
+    let status = world.status("db", format!("a person has to act: {text}"), reported).await;
     assert!(
         has(&status, "Stalled", "True", "GroupFailed") && has(&status, "Ready", "False", "NotReady"),
         "{status:#?}"
@@ -48,7 +48,7 @@ async fn failed_creation_is_retried_after_its_deletion() {
     set(&world, ReplicaStatus::CreateFailed);
     needs_a_person(&world, "create_failed").await;
     world.event("db", "GroupFailed").await;
-    world.by_hand(|disks, id, _| disks.drop_group(id)).expect("it goes");
+    world.change_externally(|disks, id, _| disks.drop_group(id)).expect("it goes");
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, NAMES);
 }
@@ -71,7 +71,7 @@ async fn failed_creation_is_deleted_with_its_object() {
 async fn failed_stop_is_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.fail_next();
     world.cloud.clear_requests();
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
@@ -84,7 +84,7 @@ async fn failover_completes_after_failed_step() {
     for mode in ["Planned", "Forced"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.fail_next();
         world.go_to("Destination", mode).await;
         let status = world.protected().await;
@@ -99,7 +99,7 @@ async fn failover_completes_after_failed_step() {
 async fn cancelled_failed_failover_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
     let status = needs_a_person(&world, "set activeSite: Destination").await;
     assert_eq!(status.active_site, Some(Site::Source));
@@ -115,7 +115,7 @@ async fn cancelled_failed_failover_needs_manual_action() {
 async fn external_failed_failover_is_completed() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
     needs_a_person(&world, "set activeSite: Destination").await;
     world.go_to("Destination", "Forced").await;
@@ -127,7 +127,7 @@ async fn external_failed_failover_is_completed() {
 async fn failed_reprotect_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.fail_next();
@@ -144,7 +144,7 @@ async fn failed_reprotect_needs_manual_action() {
 async fn failed_deletion_is_retried_by_object_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::DeleteFailed);
     needs_a_person(&world, "delete_failed").await;
     set(&world, ReplicaStatus::Normal);
@@ -161,7 +161,7 @@ async fn failed_deletion_is_retried_by_object_deletion() {
 async fn invalid_group_needs_manual_action_and_is_deletable() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::Invalid);
     let status = needs_a_person(&world, "invalid").await;
     assert!(message(&status, "Synced").contains("data (pair-"), "the pairs are named: {status:#?}");
@@ -196,7 +196,7 @@ async fn unknown_status_is_reported_and_waited_for() {
     let words = Arc::new(Mutex::new(None));
     let cloud = reworded(&world, &words);
     let _operator = Operator::start(cloud, world.settings.clone(), Tripwire::default()).await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let say = |it| *words.lock().expect("the words") = it;
     say(Some(["\"normal\"", "\"rebalancing\""]));
     let shown = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("rebalancing");

@@ -1,4 +1,4 @@
-//! Failovers, failbacks, and replication turned round.
+//! Failovers, failbacks, and reprotects.
 
 use disaster_recovery_operator::api::disk_replica_group::{
     DiskReplicaGroupStatus, FailoverMode, Operation, OperationType, Phase, Site, StepName,
@@ -12,7 +12,7 @@ use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
-/// A failover that ended well, with everything that is told of it.
+/// A completed failover, with its status, events and metrics.
 fn assert_measured(operation: &Operation, mode: FailoverMode, wanted: &[StepName]) {
     assert_eq!((operation.phase, operation.mode), (Phase::Succeeded, Some(mode)), "{operation:#?}");
     assert_eq!(steps(operation), wanted, "{operation:#?}");
@@ -36,7 +36,7 @@ async fn round_trips(rules: DiskRules) {
     use OperationType::{Failback, Failover, Reprotect};
     let world = Groups::with(rules).await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let mut all = vec![];
     for _ in 0..2 {
         for (site, name, kind) in [(Site::Destination, "Destination", Failover), (Site::Source, "Source", Failback)] {
@@ -45,10 +45,10 @@ async fn round_trips(rules: DiskRules) {
             world.assert_one(&status, site, NAMES);
             all.extend([(kind, site, Phase::Succeeded), (Reprotect, site, Phase::Succeeded)]);
             assert_eq!(history(&status), all, "{status:#?}");
-            let [turned, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
+            let [reversed, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
             assert_measured(moved, FailoverMode::Planned, &[StepName::Stop, StepName::Synchronize, StepName::Failover]);
-            assert_eq!(steps(turned), [StepName::Reprotect, StepName::Start], "{turned:#?}");
-            assert!(turned.steps.iter().all(|it| it.completed_at.is_some()) && turned.completed_at.is_some());
+            assert_eq!(steps(reversed), [StepName::Reprotect, StepName::Start], "{reversed:#?}");
+            assert!(reversed.steps.iter().all(|it| it.completed_at.is_some()) && reversed.completed_at.is_some());
             assert!(status.pending_calls.is_empty(), "{status:#?}");
         }
     }
@@ -87,7 +87,7 @@ async fn reversed_group_is_deletable() {
     for production in [Production::Source, Production::Primary] {
         let world = Groups::with(DiskRules { production, ..quick() }).await;
         let _operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.go_to("Destination", "Forced").await;
         world.protected().await;
         world.delete("db").await;
@@ -100,7 +100,7 @@ async fn reversed_group_is_deletable() {
 async fn forced_failover_starts_immediately() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     world.go_to("Destination", "Forced").await;
     let status = world.protected().await;
@@ -114,7 +114,7 @@ async fn forced_failover_starts_immediately() {
 async fn forced_failover_works_without_the_production_region() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
     world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
     world.go_to("Destination", "Forced").await;
@@ -132,7 +132,7 @@ async fn forced_failover_works_without_the_production_region() {
 async fn planned_failover_that_cannot_stop_becomes_forced() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
     world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
     world.go_to("Destination", "Planned").await;
@@ -153,7 +153,7 @@ async fn planned_failover_that_cannot_stop_becomes_forced() {
 async fn manual_reprotect_waits_for_the_request() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Planned").await;
     let status = world.condition("db", "Ready", "True", "FailedOver").await;
     assert!(has(&status, "Synced", "True", "InSync") && has(&status, "Protected", "False", "ReplicationStopped"));
@@ -172,7 +172,7 @@ async fn failover_is_cancelled_before_reprotect() {
     use OperationType::{Cancel, Failover};
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.cloud.clear_requests();
@@ -192,7 +192,7 @@ async fn failover_is_cancelled_before_reprotect() {
 async fn failover_is_cancelled_before_disks_open() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     // It stays stopped before the synchronization.
     let limit = super::refusal("OperationDenied.ManualSyncLimit");
     let one_shot = super::fault("StartDiskReplicaGroup", limit, None);

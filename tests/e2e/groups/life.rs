@@ -1,4 +1,4 @@
-//! A group is made, rests, and goes.
+//! A group is created, polled and deleted.
 
 use std::time::Duration;
 
@@ -64,11 +64,11 @@ async fn kubectl_applies_waits_prints_and_deletes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_of_an_unchanged_group_write_nothing() {
-    // A minute's step of the recovery point may fall into ten polls: no recovery point is made meanwhile.
+    // The recovery point advances in steps of a minute, which may fall into the ten polls: the cloud writes none meanwhile.
     let world = &mut Groups::quick().await;
     world.settings.poll_interval = Duration::from_millis(200);
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.with_disks(|disks, _| disks.freeze(true));
     let gets = || world.cloud.requests().iter().filter(|it| it.action == "DescribeDiskReplicaGroups").count();
     world.polls(2).await;
@@ -89,7 +89,7 @@ async fn polls_of_an_unchanged_group_write_nothing() {
 async fn metrics_show_group_and_recovery_point() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let labels = format!("namespace=\"{}\",name=\"db\"", world.namespace);
     let expected = [
         format!("disaster_recovery_disk_group_status{{{labels},status=\"normal\"}} 1"),
@@ -136,7 +136,7 @@ async fn first_synchronization_is_waited_for() {
 async fn suspend_stops_all_work_and_holds_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "suspend": true, "activeSite": "Destination" } })).await;
     world.condition("db", "Synced", "Unknown", "Suspended").await;
     world.condition("db", "Protected", "Unknown", "Unknown").await;
@@ -154,7 +154,7 @@ async fn suspend_stops_all_work_and_holds_deletion() {
 async fn retain_keeps_the_group_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "deletionPolicy": "Retain" }))).await;
+    world.create_protected(spec_with(json!({ "deletionPolicy": "Retain" }))).await;
     world.cloud.clear_requests();
     world.delete("db").await;
     world.gone("db").await;
@@ -167,7 +167,7 @@ async fn retain_keeps_the_group_unchanged() {
 async fn failed_over_group_is_deleted_after_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.delete("db").await;
@@ -189,7 +189,7 @@ async fn failed_over_group_is_deleted_after_reprotect() {
 async fn failed_over_group_is_retained_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.delete("db").await;
@@ -203,7 +203,7 @@ async fn failed_over_group_is_retained_unchanged() {
 async fn refused_deletion_names_the_cause_and_continues() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.set_denied_actions(["DeleteDiskReplicaGroup"]);
     world.delete("db").await;
     let refused = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("Forbidden.Action");

@@ -31,12 +31,12 @@ fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { action: Some(action.into()), region: None, after: 0, times, kind }
 }
 
-/// What a state's refusal looks like.
+/// The refusal of a call in the wrong state.
 fn refusal(code: &str) -> FaultKind {
     FaultKind::Error { status: 403, code: code.into(), message: "Not now.".into(), pascal_case: true }
 }
 
-/// The operations of a status, the oldest first: what, to which site, and what became of it.
+/// The operations of a status, the oldest first: type, target site and phase.
 fn history(status: &DiskReplicaGroupStatus) -> Vec<(OperationType, Site, Phase)> {
     status.operations.iter().rev().map(|it| (it.r#type, it.target_site, it.phase)).collect()
 }

@@ -11,7 +11,7 @@ use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
-/// By region, operation and what it is about: the client tokens of the calls that had an effect.
+/// By region, operation and subject: the client tokens of the calls that had an effect.
 pub(super) fn tokens(world: &Groups) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for request in world.cloud.requests().into_iter().filter(|it| it.changing && it.status == 200) {
@@ -24,7 +24,7 @@ pub(super) fn tokens(world: &Groups) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Each logical change was made with one token.
+/// Each logical change has one token.
 fn assert_once(world: &Groups) {
     let tokens = tokens(world);
     assert!(tokens.values().all(|it| it.len() == 1), "{tokens:#?}");
@@ -37,7 +37,7 @@ async fn call_in_progress_is_retried_with_its_token() {
         world.cloud.add_fault(fault(action, refusal("LastTokenProcessing"), Some(2)));
     }
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
@@ -79,17 +79,17 @@ async fn lost_answer_repeats_no_change() {
         let world = Groups::quick().await;
         let all = ["CreateDiskReplicaGroup", "CreateDiskReplicaPair", "AddDiskReplicaPair", "StartDiskReplicaGroup"];
         let more = ["StopDiskReplicaGroup", "FailoverDiskReplicaGroup", "ReprotectDiskReplicaGroup"];
-        // More often than a call is repeated at once, so that a later pass has to repeat it.
+        // More often than the client retries, so that a later reconcile has to repeat it.
         for action in all.into_iter().chain(more) {
             world.cloud.add_fault(fault(action, kind.clone(), Some(4)));
         }
         let operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.go_to("Destination", "Planned").await;
         let status = world.protected().await;
         world.assert_one(&status, Site::Destination, NAMES);
         assert_eq!(status.operations.len(), 2, "{kind:?}: {status:#?}");
-        // The start is made anew once replication was turned round.
+        // The start is repeated once replication is reversed.
         let tokens = tokens(&world);
         for (call, tokens) in tokens {
             let most = if call == "StartDiskReplicaGroup/false" { 2 } else { 1 };
@@ -104,7 +104,7 @@ async fn lost_answer_repeats_no_change() {
 async fn outage_is_unknown_and_stale_points_never_protect() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind: FaultKind::Lost });
     world.condition("db", "Synced", "Unknown", "CloudUnavailable").await;

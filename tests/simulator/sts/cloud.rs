@@ -18,7 +18,7 @@ pub const ASK: [(&str, &str); 2] = [("RoleArn", ROLE), ("RoleSessionName", "dr")
 pub const METADATA: &str = "100.100.100.200";
 pub const ROOM: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// A cloud with two roles: one that the usual key may assume, one for nobody but the first.
+/// A cloud with two roles: the usual key may assume the first, and only the first may assume the second.
 pub fn cloud() -> Simulator {
     let mut role = Role::new(ROLE);
     role.trusted_callers.insert("simulator-key-id".to_owned());
@@ -73,7 +73,7 @@ pub fn thrice(status: u16, code: &str) -> Vec<(u16, String)> {
     vec![(status, code.to_owned()); 3]
 }
 
-/// A JWT with these changes to what is right.
+/// A valid JWT with these changes.
 pub fn token(simulator: &Simulator, changes: Value) -> String {
     let mut claims = json!({
         "sub": "system:serviceaccount:team-a:dr", "iss": "https://issuer", "aud": ["sts.aliyuncs.com"],

@@ -1,4 +1,4 @@
-//! Who is issued which key, and how long it is good.
+//! The keys that STS issues, and their validity.
 
 use disaster_recovery_operator::simulator::AccessKey;
 use disaster_recovery_operator::simulator::model::sts::Role;

@@ -1,4 +1,4 @@
-//! The certificates of one control plane, made for it and thrown away with it.
+//! The certificates of one control plane, created and deleted with it.
 
 use std::fs::OpenOptions;
 use std::io::Write;

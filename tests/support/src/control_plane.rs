@@ -27,9 +27,9 @@ pub struct Options {
     pub controller_manager: bool,
 }
 
-/// A running control plane of its own: its data, ports and certificates are shared with nobody.
+/// A running control plane with its own data, ports and certificates.
 ///
-/// Dropping it ends its servers and removes its folder. The same happens when this process ends in whatever way.
+/// Dropping it ends its servers and removes its folder. The same happens when this process ends in any way.
 #[derive(Debug)]
 pub struct ControlPlane {
     // Fields are dropped in this order: the folder last.
@@ -120,7 +120,7 @@ impl ControlPlane {
         config
     }
 
-    /// A client that may do everything. It belongs to the tokio runtime that this is called in: make one for each test.
+    /// A client that may do everything. It belongs to the tokio runtime that this is called in: create one for each test.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -149,7 +149,7 @@ impl ControlPlane {
         client(config)
     }
 
-    /// Runs the pinned kubectl as the admin and blocks until it ends. A refused request is told by the status, see
+    /// Runs the pinned kubectl as the admin and blocks until it ends. The status tells whether the request was refused, see
     /// [`Output::checked`].
     ///
     /// # Panics
@@ -240,7 +240,7 @@ impl ControlPlane {
                 flag("secure-port", port),
             ]
         };
-        // Only its controllers make this account.
+        // Only its controllers create this account.
         let ready = |_port| {
             let account = ["get", "serviceaccount", "default", "--namespace", "default", "--request-timeout", "5s"];
             Ok(self.run_kubectl(&self.admin_kubeconfig, &account, None)?.status.success())
@@ -279,15 +279,15 @@ fn start_etcd(folder: &Folder, programs: &Path) -> anyhow::Result<Server> {
         "{} is too long a name for a socket; set TMPDIR to a shorter one",
         socket.display()
     );
-    let nobody = "http://127.0.0.1:1"; // a lone member is told of no other, but must advertise something
+    let unused = "http://127.0.0.1:1"; // a single member has no peers, but must advertise an address
     let args = [
         flag("name", "lone"),
         flag("data-dir", folder.path().join("etcd").display()),
         flag("listen-client-urls", format_args!("unix://{}", socket.display())),
-        flag("advertise-client-urls", nobody),
+        flag("advertise-client-urls", unused),
         flag("listen-peer-urls", format_args!("unix://{}", folder.path().join("peer.sock").display())),
-        flag("initial-advertise-peer-urls", nobody),
-        flag("initial-cluster", format_args!("lone={nobody}")),
+        flag("initial-advertise-peer-urls", unused),
+        flag("initial-cluster", format_args!("lone={unused}")),
         "--unsafe-no-fsync".to_owned(),
         flag("log-level", "error"),
     ];
@@ -373,7 +373,7 @@ fn await_ready(server: &mut Server, ready: impl Fn() -> anyhow::Result<bool>) ->
     let end = Instant::now() + READY_WITHIN;
     loop {
         let answered = ready()?;
-        // Asked last: an answer from a server that has ended came from somebody else.
+        // Checked last: an answer after the server has ended is that of another process.
         if server.ended()? {
             return Ok(Start::Ended);
         }
@@ -413,7 +413,7 @@ fn write_kubeconfig(file: &Path, url: &http::Uri, authority: &Path, user: &serde
 }
 
 fn client(config: kube::Config) -> kube::Client {
-    // An Err tells that somebody was first, with the same provider: the crate has no other.
+    // An Err means that the provider is installed already; the crate has no other.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     kube::Client::try_from(config).expect("a client for the control plane")
 }

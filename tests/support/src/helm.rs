@@ -10,7 +10,7 @@ use crate::ControlPlane;
 use crate::kubectl::{self, Output};
 
 impl ControlPlane {
-    /// Runs helm as the admin, with nothing that who runs the tests has configured for it, and blocks until it ends.
+    /// Runs helm as the admin, without the user's own configuration, and blocks until it ends.
     ///
     /// # Panics
     /// When there is no helm, neither beside the other programs nor on PATH.

@@ -19,7 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The only key that the simulator knows, as a Secret has it.
 pub const KEY: [(&str, &str); 2] = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
 
-/// A process that does not outlive the test, and what it wrote to stderr.
+/// A process that ends with the test, and its output.
 struct Program {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -35,7 +35,7 @@ impl Program {
             let log = log.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    log.lock().expect("nobody panicked").push(line);
+                    log.lock().expect("no thread panicked").push(line);
                 }
             });
         }
@@ -45,7 +45,7 @@ impl Program {
     /// The first line that means something.
     fn line<T>(&mut self, what: &str, meaning: impl Fn(&str) -> Option<T>) -> T {
         eventually_blocking(DEADLINE, what, || {
-            let log = self.log.lock().expect("nobody panicked");
+            let log = self.log.lock().expect("no thread panicked");
             let found = log.iter().find_map(|line| meaning(line));
             let ended = self.child.try_wait().expect("it can be awaited");
             assert!(found.is_some() || ended.is_none(), "it ended with {ended:?} before: {what}\n{}", log.join("\n"));
@@ -110,8 +110,8 @@ pub struct Operator {
 impl Operator {
     /// Starts it with the arguments, the variables and the service account of a Deployment, and waits until it is ready.
     ///
-    /// Its pages are on a free port of this machine instead of the Deployment's; where the cloud is, and how often it is
-    /// looked at, is added in variables, which lose to arguments.
+    /// Its pages are on a free port of this machine instead of the Deployment's. The cloud's address and the poll interval are
+    /// added as variables, which arguments override.
     pub fn start(plane: &ControlPlane, namespace: &str, deployment: &str, cloud: &Cloud) -> Self {
         let json = plane.kubectl(&["get", "deployment", deployment, "-n", namespace, "-o", "json"]).checked();
         let deployment: Deployment = serde_json::from_str(&json.expect("the Deployment")).expect("JSON");
@@ -132,7 +132,7 @@ impl Operator {
         Self { program, address }
     }
 
-    /// What the pod of `helm test` does: whether it ends well, and what it says. The Service is the operator here.
+    /// Runs the pod of `helm test`: whether it succeeds, and its stderr. The Service is the operator here.
     pub fn tested(&self, pod: &PodSpec) -> (bool, String) {
         let args = container(pod).args.iter().flatten();
         let args = args.map(|arg| {
@@ -147,7 +147,7 @@ impl Operator {
     pub fn stop(mut self) {
         assert_eq!(self.program.terminate(), Some(0), "SIGTERM ends it cleanly");
         let log = eventually_blocking(DEADLINE, "its last words", || {
-            let log = self.program.log.lock().expect("nobody panicked").clone();
+            let log = self.program.log.lock().expect("no thread panicked").clone();
             log.iter().any(|line| line.contains("operator ended")).then_some(log)
         });
         let bad = |line: &&String| ["forbidden", "Forbidden", KEY[1].1].iter().any(|word| line.contains(word));
@@ -180,7 +180,7 @@ fn as_in_pod(container: &Container, namespace: &str, kubeconfig: &Path) -> Comma
     command
 }
 
-/// What a kubelet makes of a variable.
+/// The value that a kubelet gives a variable.
 fn value(variable: &EnvVar, namespace: &str) -> String {
     if let Some(value) = &variable.value {
         return value.clone();
@@ -189,7 +189,7 @@ fn value(variable: &EnvVar, namespace: &str) -> String {
     match field.field_path.as_str() {
         "metadata.namespace" => namespace.to_owned(),
         "metadata.name" => "the-pod".to_owned(),
-        other => panic!("nobody knows the {other} of a pod here"),
+        other => panic!("a pod here has no {other}"),
     }
 }
 

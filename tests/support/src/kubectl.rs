@@ -14,21 +14,21 @@ pub struct Output {
     program: String,
     /// Its exit status; a refused request is no success.
     pub status: ExitStatus,
-    /// What it printed.
+    /// Its stdout.
     pub stdout: String,
-    /// What it complained about.
+    /// Its stderr.
     pub stderr: String,
 }
 
 impl Output {
-    /// What it printed when it succeeded, else an error with what it complained about.
+    /// Its stdout when it succeeded, else an error with its stderr.
     pub fn checked(self) -> anyhow::Result<String> {
         ensure!(self.status.success(), "{} ended with {}: {}", self.program, self.status, self.stderr.trim_end());
         Ok(self.stdout)
     }
 }
 
-/// Runs kubectl to its end, as the user of `kubeconfig` and with nothing from the home folder of who runs the tests.
+/// Runs kubectl to its end, as the user of `kubeconfig` and without the user's home folder.
 pub(crate) fn run(
     program: &Path,
     home: &Path,
@@ -53,7 +53,7 @@ pub(crate) fn finish(command: &mut Command, input: Option<&str>) -> anyhow::Resu
     let pipe = child.stdin.take();
     let output = std::thread::scope(|scope| {
         if let Some(mut pipe) = pipe {
-            // A program that ends without reading its input tells why in its own words.
+            // A program that ends without reading its input prints the cause itself.
             scope.spawn(move || pipe.write_all(input.unwrap_or_default().as_bytes()).ok());
         }
         child.wait_with_output().with_context(|| format!("waiting for {program}"))

@@ -1,4 +1,4 @@
-//! The operator in this process, with the rights that are shipped, against a simulator's router.
+//! The operator in this process, with the shipped permissions, against a simulator's router.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +79,7 @@ impl Tripwire {
     }
 }
 
-/// How many writes to Kubernetes were made.
+/// The number of writes to Kubernetes.
 #[derive(Clone, Default)]
 pub struct Writes(Arc<AtomicUsize>);
 
@@ -123,7 +123,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one whose calls to the cloud and writes to Kubernetes go through `wire`.
+    /// Starts an operator; its calls to the cloud and writes to Kubernetes go through `wire`.
     pub async fn start(cloud: HttpService, settings: Settings, wire: Tripwire) -> Self {
         let kubeconfig = kube::config::Kubeconfig::read_from(installed()).expect("the kubeconfig reads");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("it is usable");

@@ -29,7 +29,7 @@ rm -rf "$folder"
 [[ $word == done ]] || { sleep 1; rm -rf "$folder"; }
 "#;
 
-/// Runs `$@` until it ends or stdin does; then nothing of it is left. Output goes to stderr, stdout only is held.
+/// Runs `$@` until it ends or stdin does, and leaves no process. Output goes to stderr; stdout is only held open.
 ///
 /// `%1` is the program: by that name bash signals it only while it lives, and never a stranger that got its number.
 const WATCH_PROGRAM: &str = r#"
@@ -136,7 +136,7 @@ impl Server {
         Ok(status.is_some())
     }
 
-    /// Whether its log tells that another process has its port.
+    /// Whether its log reports that another process has its port.
     pub fn lost_its_port(&self) -> bool {
         std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains("address already in use"))
     }

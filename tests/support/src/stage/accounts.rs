@@ -45,7 +45,7 @@ impl World {
         Self::on(config()).await
     }
 
-    /// A world with roles whose keys live so long.
+    /// A world with roles, whose keys are valid for so long.
     pub async fn with_life(life_ms: i64) -> Self {
         let config = config();
         Self::on(Config { sts: StsRules { max_key_lifetime_ms: Some(life_ms), ..config.sts }, ..config }).await
@@ -106,7 +106,7 @@ impl World {
         self.assert_one_plan("orders", 1);
     }
 
-    /// Who signed requests to the products: the ARN of a role, or the id of a key that is of no role.
+    /// The signers of requests to the products: the ARN of a role, or the id of a key without a role.
     pub fn signers(&self) -> BTreeSet<String> {
         let all = self.cloud.requests().into_iter().filter(|it| !is_for_keys(it));
         all.filter_map(|it| it.role.or(it.access_key_id)).collect()

@@ -18,7 +18,7 @@ pub type Groups = Stage<DiskReplicaGroup>;
 /// The region of the source, and that of the destination.
 pub const REGIONS: [&str; 2] = ["cn-hangzhou", "cn-shanghai"];
 
-/// Quick disks: a recovery point every 200 ms, and one-shot synchronizations as often as anybody likes.
+/// Quick disks: a recovery point every 200 ms, and one-shot synchronizations without a limit.
 pub fn quick() -> DiskRules {
     DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
 }
@@ -33,7 +33,7 @@ impl Groups {
     pub async fn with(disk_rules: DiskRules) -> Self {
         let calls = 100_000;
         let mut world = Self::on(Config { disk_rules, ebs_rate_limit_per_second: calls, ..Config::default() }).await;
-        // Quick enough to see what goes on in the cloud.
+        // Quick enough to observe every step in the cloud.
         world.settings.transition_interval = Duration::from_millis(30);
         world.settings.retry_interval = Duration::from_millis(50);
         world.settings.poll_interval = Duration::from_millis(200);
@@ -55,15 +55,15 @@ impl Groups {
         })
     }
 
-    /// Does what somebody else does to the one group, all of it at once.
-    pub fn by_hand<R>(&self, with: impl FnOnce(&mut Disks, &str, i64) -> R) -> R {
+    /// Changes the one group externally, in one step.
+    pub fn change_externally<R>(&self, with: impl FnOnce(&mut Disks, &str, i64) -> R) -> R {
         let id = self.group().id;
         self.cloud.with_disks(|disks, now| with(disks, &id, now))
     }
 
     /// Edits the one group.
     pub fn edit(&self, edit: DiskGroupEdit) {
-        self.by_hand(|disks, id, _| disks.edit_group(id, edit)).expect("it is edited");
+        self.change_externally(|disks, id, _| disks.edit_group(id, edit)).expect("it is edited");
     }
 
     /// The next transition of the one group fails.
@@ -95,7 +95,7 @@ impl Groups {
     }
 
     /// An object `db` that is protected.
-    pub async fn made(&self, spec: Value) -> DiskReplicaGroupStatus {
+    pub async fn create_protected(&self, spec: Value) -> DiskReplicaGroupStatus {
         self.create("db", spec).await;
         self.protected().await
     }
@@ -139,7 +139,7 @@ impl Groups {
         };
         for name in pairs {
             let (source, destination) = (format!("d-{at}-{name}"), format!("d-{to}-{name}"));
-            // What the cloud names as the source may stay what it was; what it does is in the model.
+            // The source that the cloud names may stay the same; the model has the real direction.
             let means = |it: &&DiskPairView| it.source_disk_id == source || it.destination_disk_id == source;
             let found = all.pairs.iter().filter(means).collect::<Vec<_>>();
             assert_eq!(found.len(), 1, "{name}: {all:#?}");

@@ -36,14 +36,14 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// What the status of every kind says.
-pub trait Said: Debug {
+pub trait KindStatus: Debug {
     /// The conditions.
     fn conditions(&self) -> &[Condition];
     /// The generation that the status is about, and the last one that the cloud matched.
     fn generations(&self) -> [Option<i64>; 2];
 }
 
-impl Said for DisasterRecoveryPlanStatus {
+impl KindStatus for DisasterRecoveryPlanStatus {
     fn conditions(&self) -> &[Condition] {
         &self.head.conditions
     }
@@ -53,7 +53,7 @@ impl Said for DisasterRecoveryPlanStatus {
     }
 }
 
-impl Said for DiskReplicaGroupStatus {
+impl KindStatus for DiskReplicaGroupStatus {
     fn conditions(&self) -> &[Condition] {
         &self.head.conditions
     }
@@ -64,7 +64,7 @@ impl Said for DiskReplicaGroupStatus {
 }
 
 /// An account is in sync with nothing.
-impl Said for AlibabaCloudAccountStatus {
+impl KindStatus for AlibabaCloudAccountStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
@@ -74,10 +74,10 @@ impl Said for AlibabaCloudAccountStatus {
     }
 }
 
-/// A kind whose status can be asked.
-pub trait Tested: Object + HasStatus<Status: Said> + Serialize {}
+/// A kind whose status has conditions.
+pub trait Tested: Object + HasStatus<Status: KindStatus> + Serialize {}
 
-impl<K: Object + HasStatus<Status: Said> + Serialize> Tested for K {}
+impl<K: Object + HasStatus<Status: KindStatus> + Serialize> Tested for K {}
 
 /// A namespace, a cloud, and what is needed to start operators between them.
 pub struct Stage<K> {
@@ -215,12 +215,12 @@ impl<K: Tested> Stage<K> {
         what: impl Into<String>,
         wanted: impl Fn(&K::Status) -> bool,
     ) -> impl Future<Output = K::Status> {
-        self.look(name, what, move |_, status| wanted(status))
+        self.wait_for(name, what, move |_, status| wanted(status))
     }
 
     /// Waits until an object's generation and status are as wanted, and gives the status.
     #[track_caller]
-    fn look(
+    fn wait_for(
         &self,
         name: &str,
         what: impl Into<String>,
@@ -256,7 +256,7 @@ impl<K: Tested> Stage<K> {
         reason: &'static str,
     ) -> impl Future<Output = K::Status> {
         let what = format!("{kind}={status}/{reason} of {name}");
-        self.look(name, what, move |generation, it| {
+        self.wait_for(name, what, move |generation, it| {
             let current = |it: &&Condition| it.type_ == kind && it.observed_generation == generation;
             it.conditions().iter().find(current).is_some_and(|it| it.status == status && it.reason == reason)
         })
@@ -264,7 +264,7 @@ impl<K: Tested> Stage<K> {
 
     /// Waits until the object is in sync, ready and at its newest generation.
     pub async fn ready(&self, name: &str) -> K::Status {
-        self.look(name, "Ready and InSync at the newest generation", |generation, it| {
+        self.wait_for(name, "Ready and InSync at the newest generation", |generation, it| {
             it.generations() == [generation; 2]
                 && has(it, "Ready", "True", "Available")
                 && has(it, "Synced", "True", "InSync")
@@ -331,11 +331,11 @@ impl Drop for Shown {
 }
 
 /// Whether a status has a condition.
-pub fn has(it: &impl Said, kind: &str, status: &str, reason: &str) -> bool {
+pub fn has(it: &impl KindStatus, kind: &str, status: &str, reason: &str) -> bool {
     it.conditions().iter().any(|it| it.type_ == kind && it.status == status && it.reason == reason)
 }
 
 /// The message of a condition.
-pub fn message(it: &impl Said, kind: &str) -> String {
+pub fn message(it: &impl KindStatus, kind: &str) -> String {
     it.conditions().iter().find(|it| it.type_ == kind).map(|it| it.message.clone()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Every version of an object, as a watch saw them: what a look now and then would miss.
+//! Every version of an object, as a watch delivers them: polling would miss some.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, WatchEvent, WatchParams};
 use tokio::task::JoinHandle;
 
-use super::{DEADLINE, Said, Tested};
+use super::{DEADLINE, KindStatus, Tested};
 use crate::eventually;
 
 /// The versions of one object since the record began.
