@@ -13,6 +13,8 @@ WORKDIR /source
 COPY image/requirements.txt image/tools.sh image/
 RUN image/tools.sh
 COPY Cargo.toml Cargo.lock ./
+# The workspace names this crate; cargo reads its manifest and builds nothing of it.
+COPY tests/support/Cargo.toml tests/support/
 COPY crds crds
 COPY image image
 COPY src src

@@ -58,7 +58,7 @@ lint: ## Checks formatting and runs clippy, where they are installed
 	fi
 	if $(CARGO) clippy --version >/dev/null 2>&1; then
 	  echo "── clippy"
-	  $(CARGO) clippy --locked --all-targets -- -D warnings
+	  $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	else
 	  echo "NOTE: clippy is not installed, lints are not checked (rustup component add clippy)"
 	fi

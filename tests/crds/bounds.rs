@@ -12,7 +12,7 @@ fn every_field(kind: &Kind) -> Value {
         "drp" => plan(),
         "drg" => group(),
         "aca" => account(),
-        other => panic!("what has every field of a {other}?"),
+        other => panic!("no object with every field of a {other}"),
     }
 }
 

@@ -1,8 +1,7 @@
 //! What the tests of the definitions share: a control plane that serves them, and what the code defines.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use disaster_recovery_operator::api::account::AlibabaCloudAccount;
@@ -11,7 +10,10 @@ use disaster_recovery_operator::api::manifest::definitions;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use serde_json::Value;
 
-use crate::support::{ControlPlane, eventually_blocking};
+use crate::cases::Case;
+
+pub(crate) use test_support::path;
+use test_support::{ControlPlane, eventually_blocking};
 
 /// A kind by its names.
 pub(crate) struct Kind {
@@ -19,6 +21,8 @@ pub(crate) struct Kind {
     pub(crate) crd: &'static str,
     /// Its file in `crds/`.
     pub(crate) file: &'static str,
+    /// Its table of manifests in this folder.
+    pub(crate) cases: &'static str,
     /// The kind in manifests.
     pub(crate) name: &'static str,
     /// The kind in URLs.
@@ -40,36 +44,37 @@ pub(crate) struct Counts {
 }
 
 /// Every kind.
-pub(crate) const KINDS: [Kind; 3] = [
-    Kind {
-        crd: "disasterrecoveryplans.disasterrecovery.dev",
-        file: "disasterrecoveryplans.yaml",
-        name: "DisasterRecoveryPlan",
-        plural: "disasterrecoveryplans",
-        short: "drp",
-        has: Counts { fields: 80, choices: 6, rules: 15 },
-    },
-    Kind {
-        crd: "diskreplicagroups.disasterrecovery.dev",
-        file: "diskreplicagroups.yaml",
-        name: "DiskReplicaGroup",
-        plural: "diskreplicagroups",
-        short: "drg",
-        has: Counts { fields: 80, choices: 6, rules: 15 },
-    },
-    Kind {
-        crd: "alibabacloudaccounts.disasterrecovery.dev",
-        file: "alibabacloudaccounts.yaml",
-        name: "AlibabaCloudAccount",
-        plural: "alibabacloudaccounts",
-        short: "aca",
-        has: Counts { fields: 35, choices: 0, rules: 1 },
-    },
-];
+pub(crate) const KINDS: [Kind; 3] = [PLANS, GROUPS, ACCOUNTS];
 
-pub(crate) fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
+pub(crate) const PLANS: Kind = Kind {
+    crd: "disasterrecoveryplans.disasterrecovery.dev",
+    file: "disasterrecoveryplans.yaml",
+    cases: "plans.yaml",
+    name: "DisasterRecoveryPlan",
+    plural: "disasterrecoveryplans",
+    short: "drp",
+    has: Counts { fields: 80, choices: 6, rules: 15 },
+};
+
+pub(crate) const GROUPS: Kind = Kind {
+    crd: "diskreplicagroups.disasterrecovery.dev",
+    file: "diskreplicagroups.yaml",
+    cases: "groups.yaml",
+    name: "DiskReplicaGroup",
+    plural: "diskreplicagroups",
+    short: "drg",
+    has: Counts { fields: 80, choices: 6, rules: 15 },
+};
+
+pub(crate) const ACCOUNTS: Kind = Kind {
+    crd: "alibabacloudaccounts.disasterrecovery.dev",
+    file: "alibabacloudaccounts.yaml",
+    cases: "accounts.yaml",
+    name: "AlibabaCloudAccount",
+    plural: "alibabacloudaccounts",
+    short: "aca",
+    has: Counts { fields: 35, choices: 0, rules: 1 },
+};
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
@@ -84,16 +89,6 @@ pub(crate) fn manifests(folder: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-/// The part of the server's answer that the first line of a refused manifest promises.
-pub(crate) fn expected(file: &Path) -> String {
-    let manifest = std::fs::read_to_string(file).expect("a manifest");
-    let first = manifest.lines().next().unwrap_or_default();
-    first
-        .strip_prefix("# expected: ")
-        .unwrap_or_else(|| panic!("{} does not begin with `# expected: `", file.display()))
-        .to_owned()
 }
 
 /// A control plane that serves the definitions of `crds/`.
@@ -128,17 +123,7 @@ pub(crate) fn kubectl_json(args: &[&str]) -> Value {
     serde_json::from_str(&printed).expect("JSON from kubectl")
 }
 
-/// The manifests in a folder that are of a kind.
-pub(crate) fn manifests_of(kind: &Kind, folder: &str) -> Vec<PathBuf> {
-    let mut files = manifests(folder);
-    files.retain(|file| {
-        let manifest = std::fs::read_to_string(file).expect("a manifest");
-        manifest.lines().any(|line| line.strip_prefix("kind: ") == Some(kind.name))
-    });
-    files
-}
-
-/// The definition as this crate makes it.
+/// The definition that this crate generates.
 pub(crate) fn definition(kind: &Kind) -> Value {
     let definitions = definitions().expect("definitions");
     let (_, yaml) = definitions.iter().find(|(file, _)| *file == kind.file).expect("the kind is defined");
@@ -163,25 +148,25 @@ pub(crate) fn visit<'a>(at: &str, schema: &'a Value, see: &mut impl FnMut(&str, 
     }
 }
 
-/// Runs `check` on every file, a few at once, and tells all that failed.
-pub(crate) fn for_all(files: &[PathBuf], check: impl Fn(&Path) -> Result<(), String> + Sync) {
-    let failures = std::sync::Mutex::new(String::new());
+/// Runs `check` on every case of `cases`, a few at once, and prints a table of those that failed.
+pub(crate) fn for_all(cases: &[(&'static str, Case)], check: impl Fn(&Case) -> Result<(), String> + Sync) {
+    let failures = Mutex::new(String::new());
     std::thread::scope(|scope| {
-        for some in files.chunks(files.len().div_ceil(4).max(1)) {
+        for some in cases.chunks(cases.len().div_ceil(4).max(1)) {
             let (check, failures) = (&check, &failures);
             scope.spawn(move || {
-                for file in some {
-                    if let Err(failure) = check(file) {
-                        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(file).display();
-                        let mut failures = failures.lock().expect("no check panicked");
-                        writeln!(failures, "{name}: {failure}").expect("written to a String");
+                for (table, case) in some {
+                    if let Err(answer) = check(case) {
+                        let expected = case.refusal.as_deref().unwrap_or("accepted");
+                        let row = format!("{table} {}\n  expected  {expected}\n  answer    {answer}\n", case.name);
+                        failures.lock().expect("no check panicked").push_str(&row);
                     }
                 }
             });
         }
     });
     let failures = failures.into_inner().expect("no check panicked");
-    assert!(failures.is_empty(), "{failures}");
+    assert!(failures.is_empty(), "\n{failures}");
 }
 
 /// One object that the server accepts and the operator cannot read would end its watch of all others.
@@ -217,6 +202,6 @@ pub(crate) fn understood(object: &str) -> Result<(), String> {
             let rate = spec.budget.map_or(50, |budget| budget.requests_per_second);
             if (1..=150).contains(&rate) { Ok(()) } else { Err(format!("requestsPerSecond is {rate}")) }
         }
-        other => Err(format!("nobody understands a {other:?}")),
+        other => Err(format!("unknown kind {other:?}")),
     }
 }

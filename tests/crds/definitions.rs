@@ -1,4 +1,4 @@
-//! What the definitions are: files that the code made, established without a complaint, every field described.
+//! The definitions: generated files, established without errors, with a description of every field.
 
 use disaster_recovery_operator::api::manifest::definitions;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ fn difference(at: &str, found: &Value, meant: &Value) -> Option<String> {
 }
 
 #[test]
-fn the_files_are_what_the_code_defines() {
+fn committed_files_match_the_code() {
     let definitions = definitions().expect("definitions");
     for (name, yaml) in &definitions {
         let kept = std::fs::read_to_string(path("crds").join(name)).unwrap_or_default();
@@ -43,7 +43,7 @@ fn the_files_are_what_the_code_defines() {
 }
 
 #[test]
-fn kubectl_and_the_server_read_the_files_as_they_are_meant() {
+fn kubectl_and_server_read_definitions_without_loss() {
     for kind in KINDS {
         let meant = definition(&kind);
         let file = path("crds").join(kind.file);
@@ -59,7 +59,7 @@ fn kubectl_and_the_server_read_the_files_as_they_are_meant() {
 }
 
 #[test]
-fn the_definitions_are_established_and_nothing_is_wrong_with_them() {
+fn definitions_are_established_without_other_conditions() {
     for kind in KINDS {
         let status = kubectl_json(&["get", "crd", kind.crd, "-o", "json"])["status"].take();
         let conditions: Map<String, Value> = status["conditions"]
@@ -101,7 +101,7 @@ fn every_field_is_described() {
 /// The choices of an optional field are those of the field that has to be there: null is none of them, and the description
 /// is that of the field and not that of its type.
 #[test]
-fn choices_are_never_null() {
+fn enums_are_never_null() {
     for kind in KINDS {
         let definition = definition(&kind);
         let mut seen = 0;
@@ -116,7 +116,7 @@ fn choices_are_never_null() {
 }
 
 #[test]
-fn times_and_durations_say_their_unit() {
+fn times_and_durations_name_their_unit() {
     for kind in KINDS {
         let definition = definition(&kind);
         visit("", schema_of(&definition), &mut |at, schema| {

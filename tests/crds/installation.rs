@@ -52,7 +52,7 @@ fn samples_apply_as_they_are() {
 }
 
 #[test]
-fn the_default_installation_is_accepted_and_asks_for_little() {
+fn default_installation_applies_under_restricted_pod_security() {
     let control_plane = control_plane();
     let folder = path("deploy");
     let rendered = control_plane.kubectl(&["kustomize", text(&folder)]).checked().expect("kustomize");

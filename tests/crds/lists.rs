@@ -1,4 +1,4 @@
-//! Lists whose entries have a key: who applies one entry leaves those of others alone.
+//! Lists whose entries have a key: applying one entry keeps those of other field managers.
 
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroup;
 use kube::api::{Api, Patch, PatchParams};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::common::{KINDS, control_plane, definition, schema_of, visit};
 
 #[test]
-fn lists_of_objects_are_keyed_by_what_their_entries_have_to_have() {
+fn list_map_keys_are_required_fields() {
     let group = [
         "spec.pairs name",
         "status.conditions type",
@@ -43,7 +43,7 @@ fn names(list: &Value, key: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn who_applies_one_entry_leaves_the_others_alone() {
+async fn applying_one_entry_keeps_entries_of_other_managers() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("lists");
     let groups: Api<DiskReplicaGroup> = Api::namespaced(control_plane.admin_client(), &namespace);
@@ -67,7 +67,7 @@ async fn who_applies_one_entry_leaves_the_others_alone() {
     groups.patch("orders-db", &one, &spec(json!([pair("data")]))).await.expect("an object");
     let both = groups.patch("orders-db", &other, &spec(json!([pair("logs")]))).await.expect("one more pair");
     assert_eq!(both.spec.pairs.len(), 2);
-    // Who no longer names a pair takes away its own only.
+    // A manager that drops a pair removes only its own.
     let left = groups.patch("orders-db", &one, &spec(json!([pair("more")]))).await.expect("another pair");
     let left: Vec<_> = left.spec.pairs.iter().map(|pair| pair.name.as_str()).collect();
     assert_eq!(left, ["logs", "more"]);

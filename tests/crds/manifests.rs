@@ -1,79 +1,91 @@
-//! What the definitions accept and refuse: the manifests of this folder.
+//! What the definitions accept and refuse: the tables of this folder.
 
 use disaster_recovery_operator::api::disk_replica_group::{
     DiskReplicaGroup, FailoverMode, ManagementPolicy, Replication, Reprotect, Site,
 };
 use serde_json::{Value, json};
+use test_support::Output;
 
+use crate::cases::{Case, case, cases};
 use crate::common::{
-    KINDS, control_plane, definition, expected, for_all, kubectl_json, manifests, manifests_of, path, schema_of, text,
-    understood, visit,
+    ACCOUNTS, GROUPS, KINDS, PLANS, control_plane, definition, for_all, kubectl_json, schema_of, understood, visit,
 };
 
+/// The cases of all kinds that are refused or accepted, at their creation or their update, each with the name of its table.
+fn all(refused: bool, updated: bool) -> Vec<(&'static str, Case)> {
+    let all = KINDS.iter().flat_map(|kind| cases(kind).into_iter().map(|case| (kind.cases, case)));
+    all.filter(|(_, case)| case.refusal.is_some() == refused && case.updated.is_some() == updated).collect()
+}
+
+/// The manifest of a case for kubectl: the object, and the object after the update.
+fn manifest(case: &Case) -> String {
+    let updated = case.updated.iter().map(|updated| format!("\n{updated}"));
+    std::iter::once(case.object.to_string()).chain(updated).collect()
+}
+
+/// Whether the answer of kubectl refuses a case with its message.
+fn refuses(answer: &Output, case: &Case) -> Result<(), String> {
+    let message = case.refusal.as_deref().expect("a case that is refused");
+    if answer.status.success() {
+        Err(format!("accepted: {}", answer.stdout.trim_end()))
+    } else if answer.stderr.contains(message) {
+        Ok(())
+    } else {
+        Err(answer.stderr.trim_end().to_owned())
+    }
+}
+
 #[test]
-fn refused_manifests_are_refused_with_the_words_that_help() {
+fn invalid_objects_are_refused_with_the_expected_message() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("refused");
-    let files = manifests("tests/crds/refused");
+    let refused = all(true, false);
     for kind in KINDS {
-        let count = manifests_of(&kind, "tests/crds/refused").len();
+        let count = refused.iter().filter(|(table, _)| *table == kind.cases).count();
         assert!(count >= 40, "only {count} manifests of {}", kind.name);
     }
-    for_all(&files, |file| {
-        let answer = control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(file)]);
-        let expected = expected(file);
-        if answer.status.success() {
-            Err(format!("accepted: {}", answer.stdout.trim_end()))
-        } else if answer.stderr.contains(&expected) {
-            Ok(())
-        } else {
-            Err(format!("not for this reason:\n  {expected}\nbut:\n  {}", answer.stderr.trim_end()))
-        }
-    });
+    let apply = ["apply", "-n", &namespace, "-f", "-"];
+    for_all(&refused, |case| refuses(&control_plane.kubectl_stdin(&apply, &manifest(case)), case));
     let left = kubectl_json(&["get", "drp,drg,aca", "-n", &namespace, "-o", "json"]);
     assert_eq!(left["items"], json!([]), "nothing of them is kept");
 }
 
 #[test]
-fn refused_updates_are_refused_with_the_words_that_help() {
+fn invalid_updates_are_refused_with_the_expected_message() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("refused-updates");
-    for_all(&manifests("tests/crds/refused-updates"), |file| {
-        let answer = control_plane.kubectl(&["apply", "-n", &namespace, "-f", text(file)]);
-        let expected = expected(file);
+    let apply = ["apply", "-n", &namespace, "-f", "-"];
+    for_all(&all(true, true), |case| {
+        let answer = control_plane.kubectl_stdin(&apply, &manifest(case));
         if answer.stdout.lines().filter(|line| line.ends_with(" created")).count() != 1 {
-            Err(format!("the first document is not accepted: {}", answer.stderr.trim_end()))
-        } else if answer.status.success() {
-            Err(format!("accepted: {}", answer.stdout.trim_end()))
-        } else if answer.stderr.contains(&expected) {
-            Ok(())
-        } else {
-            Err(format!("not for this reason:\n  {expected}\nbut:\n  {}", answer.stderr.trim_end()))
+            return Err(format!("the object before the update is refused: {}", answer.stderr.trim_end()));
         }
+        refuses(&answer, case)
     });
 }
 
 #[test]
-fn unusual_but_right_manifests_are_accepted_and_understood() {
+fn unusual_valid_objects_are_accepted_and_parsed() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("accepted");
-    for_all(&manifests("tests/crds/accepted"), |file| {
-        // Not apply, which would leave out what is null.
-        let create = ["create", "-n", &namespace, "-o", "json", "-f", text(file)];
-        let created = control_plane.kubectl(&create).checked().map_err(|error| format!("{error:#}"))?;
-        understood(&created)
+    // Not apply, which would leave out nulls.
+    let create = ["create", "-n", &namespace, "-o", "json", "-f", "-"];
+    for_all(&all(false, false), |case| {
+        let created = control_plane.kubectl_stdin(&create, &manifest(case)).checked();
+        understood(&created.map_err(|error| format!("{error:#}"))?)
     });
     let updates = control_plane.namespace("accepted-updates");
-    for_all(&manifests("tests/crds/accepted-updates"), |file| {
-        let apply = ["apply", "-n", &updates, "-f", text(file)];
-        let answer = control_plane.kubectl(&apply).checked().map_err(|error| format!("{error:#}"))?;
-        let told: Vec<_> = answer.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-        if told == ["created", "configured"] { Ok(()) } else { Err(answer) }
+    let apply = ["apply", "-n", &updates, "-f", "-"];
+    for_all(&all(false, true), |case| {
+        let answer = control_plane.kubectl_stdin(&apply, &manifest(case)).checked();
+        let answer = answer.map_err(|error| format!("{error:#}"))?;
+        let results: Vec<_> = answer.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        if results == ["created", "configured"] { Ok(()) } else { Err(answer) }
     });
 }
 
 #[test]
-fn as_many_mappings_as_are_promised_fit() {
+fn plan_with_150_mappings_is_accepted() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("many");
     let plan = |name: &str, count: usize| {
@@ -84,10 +96,7 @@ fn as_many_mappings_as_are_promised_fit() {
                 "topics": [topic("hangzhou", number), topic("shanghai", number)],
             })
         };
-        let mut plan: Value = serde_yaml::from_str(
-            &std::fs::read_to_string(path("tests/crds/accepted/01-minimal-one-way.yaml")).expect("a manifest"),
-        )
-        .expect("YAML");
+        let mut plan = case(&PLANS, "minimal-one-way").object;
         plan["metadata"]["name"] = json!(name);
         plan["spec"]["topicMappings"] = (0..count).map(mapping).collect();
         plan.to_string()
@@ -100,12 +109,9 @@ fn as_many_mappings_as_are_promised_fit() {
 }
 
 #[test]
-fn every_rule_has_a_manifest_that_it_refuses() {
+fn every_rule_has_a_case_that_it_refuses() {
     for kind in KINDS {
-        let mut promised: Vec<String> = Vec::new();
-        for folder in ["tests/crds/refused", "tests/crds/refused-updates"] {
-            promised.extend(manifests_of(&kind, folder).iter().map(|file| expected(file)));
-        }
+        let expected: Vec<_> = cases(&kind).into_iter().filter_map(|case| case.refusal).collect();
         let definition = definition(&kind);
         let (mut rules, mut untested) = (0, Vec::new());
         visit("", schema_of(&definition), &mut |at, schema| {
@@ -114,25 +120,29 @@ fn every_rule_has_a_manifest_that_it_refuses() {
                 let message = rule["message"].as_str().unwrap_or_else(|| panic!("a rule of {at} has no message"));
                 let helps = [": ", "such as", "exactly"].iter().any(|words| message.contains(words));
                 assert!(helps, "{message}");
-                // Most files promise the whole message, some its beginning.
-                if !promised.iter().any(|part| part.len() > 30 && message.contains(part.as_str())) {
+                // Most cases have the whole message, some its beginning.
+                if !expected.iter().any(|part| part.len() > 30 && message.contains(part.as_str())) {
                     untested.push(message.to_owned());
                 }
             }
         });
         assert!(rules >= kind.has.rules, "only {rules} rules of {} were seen", kind.name);
-        assert_eq!(untested, Vec::<String>::new(), "rules that no manifest in tests/crds/refused shows");
+        assert_eq!(untested, Vec::<String>::new(), "rules without a case in {}", kind.cases);
     }
 }
 
+/// The object as the API server keeps it.
+fn created(namespace: &str, case: &Case) -> Value {
+    let create = ["create", "-n", namespace, "-o", "json", "-f", "-"];
+    let created = control_plane().kubectl_stdin(&create, &manifest(case)).checked().expect("an accepted object");
+    serde_json::from_str(&created).expect("JSON from kubectl")
+}
+
 #[test]
-fn a_group_that_says_little_means_the_careful_choice() {
+fn minimal_group_gets_the_careful_defaults() {
     let namespace = control_plane().namespace("defaults");
-    let create = |name: &str| {
-        let file = path("tests/crds/accepted").join(name);
-        kubectl_json(&["create", "-n", &namespace, "-o", "json", "-f", text(&file)])
-    };
-    let kept = create("drg-01-minimal.yaml");
+    let create = |name: &str| created(&namespace, &case(&GROUPS, name));
+    let kept = create("minimal");
     let wanted = json!({
         "source": { "regionId": "cn-hangzhou", "zoneId": "cn-hangzhou-h" },
         "destination": { "regionId": "cn-shanghai", "zoneId": "cn-shanghai-b" },
@@ -154,26 +164,23 @@ fn a_group_that_says_little_means_the_careful_choice() {
     assert_eq!(spec.management_policy, ManagementPolicy::Manage);
     assert_eq!((spec.group_name, spec.description, spec.enable_rtc, spec.drill), (None, None, None, None));
 
-    assert_eq!(create("drg-10-empty-failover.yaml")["spec"]["failover"], json!({ "mode": "Planned" }));
-    let drill = create("drg-17-schedule-every-minute.yaml")["spec"]["drill"].take();
+    assert_eq!(create("empty-failover")["spec"]["failover"], json!({ "mode": "Planned" }));
+    let drill = create("schedule-every-minute")["spec"]["drill"].take();
     assert_eq!(drill, json!({ "schedule": "* * * * *", "keepFor": "2h" }));
 }
 
 #[test]
-fn an_account_keeps_its_source_and_nothing_that_was_null() {
+fn account_keeps_its_source_and_drops_nulls() {
     let namespace = control_plane().namespace("account-nulls");
-    let kept = |name: &str| {
-        let file = path("tests/crds/accepted").join(name);
-        kubectl_json(&["create", "-n", &namespace, "-o", "json", "-f", text(&file)])["spec"].take()
-    };
+    let kept = |name: &str| created(&namespace, &case(&ACCOUNTS, name))["spec"].take();
     let oidc = json!({
         "roleArn": "acs:ram::1234567890123456:role/disaster-recovery",
         "providerArn": "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1",
         "sessionName": null,
     });
-    assert_eq!(kept("aca-07-explicit-nulls.yaml"), json!({ "credentials": { "oidc": oidc } }));
-    assert_eq!(kept("aca-04-ecs-role.yaml"), json!({ "credentials": { "ecsRole": {} } }));
-    assert_eq!(kept("aca-06-environment.yaml"), json!({ "credentials": { "environment": {} } }));
-    assert_eq!(kept("aca-16-budget-empty.yaml")["budget"], json!({ "requestsPerSecond": 50 }));
-    assert_eq!(kept("aca-08-nulls-further-down.yaml")["budget"], json!({ "requestsPerSecond": 50 }));
+    assert_eq!(kept("explicit-nulls"), json!({ "credentials": { "oidc": oidc } }));
+    assert_eq!(kept("ecs-role"), json!({ "credentials": { "ecsRole": {} } }));
+    assert_eq!(kept("environment"), json!({ "credentials": { "environment": {} } }));
+    assert_eq!(kept("budget-empty")["budget"], json!({ "requestsPerSecond": 50 }));
+    assert_eq!(kept("nulls-further-down")["budget"], json!({ "requestsPerSecond": 50 }));
 }

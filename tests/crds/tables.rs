@@ -17,7 +17,7 @@ fn set_status(kind: &str, name: &str, namespace: &str, status: &Value) {
     control_plane().kubectl(&patch).checked().expect("a status");
 }
 
-/// What kubectl prints, and its cells. Where it is asked for the category it writes the kind before each name.
+/// The table that kubectl prints, and its fields by row. For the category, kubectl prefixes each name with the kind.
 fn table(args: &[&str]) -> (&'static str, Vec<Vec<&'static str>>) {
     let table: &'static str = control_plane().kubectl(args).checked().expect("a table").leak();
     let rows =
@@ -26,7 +26,7 @@ fn table(args: &[&str]) -> (&'static str, Vec<Vec<&'static str>>) {
 }
 
 #[test]
-fn the_table_of_plans_shows_what_a_person_asks_first() {
+fn kubectl_get_prints_columns_of_plans() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("columns");
     let sample = path("deploy/samples/01-one-way.yaml");
@@ -60,7 +60,7 @@ fn the_table_of_plans_shows_what_a_person_asks_first() {
 }
 
 #[test]
-fn the_table_of_groups_shows_what_a_person_asks_first() {
+fn kubectl_get_prints_columns_of_groups() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("group-columns");
     let sample = path("deploy/samples/07-disk-group.yaml");
@@ -100,7 +100,7 @@ fn the_table_of_groups_shows_what_a_person_asks_first() {
 }
 
 #[test]
-fn the_table_of_accounts_shows_what_a_person_asks_first() {
+fn kubectl_get_prints_columns_of_accounts() {
     let control_plane = control_plane();
     let namespace = control_plane.namespace("account-columns");
     let sample = path("deploy/samples/10-account-secret.yaml");

@@ -120,7 +120,7 @@ fn key_profile(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_first_that_is_configured_counts() {
+async fn first_configured_source_is_used() {
     let scene = Scene::new();
     assert_eq!(scene.identity().await, Ok("ECS RAM role NodeRole".into()));
     scene.profiles(json!([key_profile("work")]));
@@ -148,7 +148,7 @@ async fn the_first_that_is_configured_counts() {
 }
 
 #[tokio::test]
-async fn a_source_that_fails_is_not_passed_over() {
+async fn failing_source_is_not_skipped() {
     let scene = Scene::new();
     scene.rrsa().profiles(json!([key_profile("work")]));
     for fault in [refusal(503, "ServiceUnavailable", "no"), refusal(401, "AuthenticationFail.NoPermission", "no")] {
@@ -167,19 +167,19 @@ async fn a_source_that_fails_is_not_passed_over() {
 }
 
 #[tokio::test]
-async fn what_worked_once_is_asked_ever_after() {
+async fn working_source_is_kept() {
     let scene = Scene::new();
     scene.profiles(json!([key_profile("work")]));
     let chain = scene.chain();
     assert_eq!(chain().await.unwrap().identity, "LTAI****file");
-    // The file is replaced, as editors do: no moment without it makes the operator the node's role.
+    // The file is replaced, as editors do: a moment without it does not select the node's role.
     std::fs::remove_file(scene.file()).unwrap();
     assert!(matches!(chain().await, Err(CredentialsError::ProfileUnusable(_))));
     scene.profiles(json!([key_profile("home")]));
     assert_eq!(chain().await.unwrap().credentials.access_key_id, "LTAI-home-profile");
     assert!(scene.hosts().is_empty());
 
-    // And what became configured later does not change who the operator is.
+    // A source configured later does not change the operator's identity.
     let scene = Scene::new();
     let chain = scene.chain();
     assert_eq!(chain().await.unwrap().identity, "ECS RAM role NodeRole");
@@ -188,7 +188,7 @@ async fn what_worked_once_is_asked_ever_after() {
 }
 
 #[tokio::test]
-async fn who_never_meant_the_nodes_role_is_told_what_else_there_is() {
+async fn failing_node_role_error_lists_other_sources() {
     let scene = Scene::new();
     let nowhere = Service::new(|_, _| (404, String::new()));
     let places = Services { http: nowhere.http(), ..scene.places() };
@@ -198,7 +198,7 @@ async fn who_never_meant_the_nodes_role_is_told_what_else_there_is() {
 }
 
 #[tokio::test]
-async fn sts_is_where_the_operator_was_told_or_the_variables_say() {
+async fn sts_endpoint_comes_from_flag_or_variables() {
     let mut scene = Scene::new();
     scene.rrsa();
     scene.identity().await.unwrap();
@@ -277,7 +277,7 @@ async fn every_supported_mode_of_a_profile_gives_credentials() {
         (oidc.form()["OIDCToken"].as_str(), oidc.form()["RoleSessionName"].as_str()),
         ("hidden-profile-token", "s-2")
     );
-    // The file is read anew each time.
+    // The file is read each time.
     scene.set(profile::PROFILE, "").profiles(json!([key_profile("rotated")]));
     let key = scene.profile().await.unwrap().credentials;
     assert_eq!(
@@ -287,7 +287,7 @@ async fn every_supported_mode_of_a_profile_gives_credentials() {
 }
 
 #[tokio::test]
-async fn what_a_profile_lacks_is_named_and_its_values_are_not() {
+async fn profile_error_names_missing_fields_without_values() {
     let role = json!({"ram_role_arn": "acs:ram::1:role/a", "access_key_id": "hidden", "access_key_secret": "hidden"});
     let with = |mode: &str, more: Value| {
         let mut profile = json!({"name": "work", "mode": mode});
@@ -321,7 +321,7 @@ async fn what_a_profile_lacks_is_named_and_its_values_are_not() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_told_and_a_missing_one_is_passed_over() {
+async fn unusable_file_is_an_error_missing_is_skipped() {
     for text in ["", "hidden", "[7]", r#"{"current": 7}"#, r#"{"profiles": [{"access_key_secret": ["hidden"]}]}"#] {
         let scene = Scene::new();
         assert!(matches!(scene.write(text).profile().await, Err(CredentialsError::ProfileUnusable(_))), "{text}");

@@ -50,7 +50,7 @@ fn why(error: CredentialsError) -> String {
 }
 
 #[tokio::test]
-async fn the_role_is_found_and_its_key_is_taken() {
+async fn key_of_the_attached_role_is_used() {
     for (role, requests) in [(None, 3), (Some("OperatorRole"), 2)] {
         let service = metadata(usual);
         let issued = ask(&service, role).await.unwrap();
@@ -65,7 +65,7 @@ async fn the_role_is_found_and_its_key_is_taken() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_without_a_token() {
+async fn metadata_is_not_read_without_a_token() {
     for status in [403, 404, 405, 500] {
         let service = metadata(move |path| if path == "token" { (status, "hidden".into()) } else { usual(path) });
         let why = why(ask(&service, None).await.unwrap_err());
@@ -80,7 +80,7 @@ async fn nothing_is_asked_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_not_there_is_named() {
+async fn missing_role_is_named() {
     let why_of = why(ask(&metadata(usual), Some("Other")).await.unwrap_err());
     assert!(why_of.contains("no RAM role \"Other\"") && why_of.contains("attach"), "{why_of}");
     for list in [(404, "hidden".to_owned()), (200, "\n".to_owned())] {
@@ -91,7 +91,7 @@ async fn a_role_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_name_does_not_leave_its_place() {
+async fn role_name_cannot_change_the_path() {
     for (role, path) in [
         ("../../dynamic/instance", "..%2F..%2Fdynamic%2Finstance"),
         ("a?b=c#d", "a%3Fb%3Dc%23d"),
@@ -115,7 +115,7 @@ async fn a_name_does_not_leave_its_place() {
 }
 
 #[tokio::test]
-async fn only_a_whole_success_is_one() {
+async fn partial_answers_give_no_key() {
     for (field, broken) in [
         ("Code", json!("hidden")),
         ("Code", Value::Null),
@@ -138,7 +138,7 @@ async fn only_a_whole_success_is_one() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_answer_is_given_up() {
+async fn metadata_service_without_answer_times_out() {
     for silent in ["token", "OperatorRole"] {
         let service = metadata(move |path| if path == silent { (0, String::new()) } else { usual(path) });
         let (started, error) = (Instant::now(), ask(&service, None).await.unwrap_err());

@@ -23,14 +23,14 @@ async fn server(name: &'static str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_plain_text_here_never_goes_through_a_proxy() {
+async fn plain_text_requests_bypass_the_proxy() {
     if let Ok(here) = std::env::var(HERE) {
         return in_an_environment_with_a_proxy(&here).await;
     }
     let (proxy, here) = (server("the proxy").await, server("this machine").await);
     let run = move || {
         let mut program = Command::new(std::env::current_exe().unwrap());
-        program.args(["--exact", "--nocapture", "proxy::what_is_plain_text_here_never_goes_through_a_proxy"]);
+        program.args(["--exact", "--nocapture", "proxy::plain_text_requests_bypass_the_proxy"]);
         for name in ["NO_PROXY", "no_proxy", "HTTP_PROXY", "ALL_PROXY", "REQUEST_METHOD"] {
             program.env_remove(name);
         }

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::service::{Service, key, refusal};
 
-/// A cache whose source gives `key-1`, `key-2` and so on, up to `last`.
+/// A cache with a source of `key-1`, `key-2` and so on, up to `last`.
 fn cache(last: u32, pause: Duration) -> (Arc<CredentialsCache>, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let asking = asked.clone();
@@ -72,9 +72,9 @@ fn keys(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
+async fn refused_key_is_replaced_and_call_repeated_once() {
     for code in ["InvalidSecurityToken.Expired", "InvalidAccessKeyId.NotFound", "SignatureDoesNotMatch"] {
-        // What is refused for its key was not carried out, so that a change is made once more too.
+        // A call refused for its key has had no effect, so that a change is repeated too.
         for changing in [false, true] {
             let service = refusing(code, &["key-1"]);
             let (cache, asked) = cache(9, Duration::ZERO);
@@ -86,7 +86,7 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
             service.seen()[1].assert_signed_by(&key("key-2"), "key-2-secret");
             assert_eq!(asked.load(Ordering::SeqCst), 2);
             assert!(cache.health(Some(&key("key-2")), Timestamp::now()).refused.is_none(), "the new one was taken");
-            // The rest of the pass is signed with it.
+            // It signs the rest of the reconcile.
             service.client().send(&target, &call(false)).await.unwrap();
             assert_eq!(keys(&service)[2], "key-2");
         }
@@ -94,7 +94,7 @@ async fn a_refused_key_is_replaced_and_the_call_is_made_once_more() {
 }
 
 #[tokio::test]
-async fn it_is_not_made_a_third_time() {
+async fn call_is_not_sent_a_third_time() {
     for changing in [false, true] {
         let service = refusing("InvalidSecurityToken.Malformed", &["key-1", "key-2", "key-3"]);
         let (cache, asked) = cache(9, Duration::ZERO);
@@ -110,7 +110,7 @@ async fn it_is_not_made_a_third_time() {
 }
 
 #[tokio::test]
-async fn without_another_key_the_refusal_stands() {
+async fn refusal_is_returned_without_another_key() {
     let service = refusing("InvalidAccessKeyId.Inactive", &["key-1"]);
     let (cache, asked) = cache(1, Duration::ZERO);
     let target = target(Signer::of(&cache, Timestamp::now()).await.unwrap());
@@ -126,7 +126,7 @@ async fn without_another_key_the_refusal_stands() {
 }
 
 #[tokio::test]
-async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
+async fn missing_permission_does_not_replace_the_key() {
     for code in ["NoPermission", "Forbidden.RAM", "DisasterRecoveryPlanStatus.Error", "InvalidTimeStamp.Expired"] {
         let service = refusing(code, &["key-1"]);
         let (cache, asked) = cache(9, Duration::ZERO);
@@ -142,7 +142,7 @@ async fn what_a_key_may_not_do_is_no_matter_of_the_key() {
 }
 
 #[tokio::test]
-async fn keys_are_not_asked_for_as_fast_as_they_are_refused() {
+async fn refused_keys_are_requested_with_backoff() {
     let service = Service::new(|_, _| refusal(400, "InvalidSecurityToken.Expired", "no"));
     let (cache, asked) = cache(99, Duration::from_secs(60));
     for _ in 0..20 {

@@ -38,7 +38,7 @@ impl Seen {
         pairs(&self.body)
     }
 
-    /// Holds the signature against what is computed anew from what arrived, over every header but the signature itself.
+    /// Compares the signature with one computed from the received request, over every header except the signature.
     pub fn assert_signed_by(&self, key: &Credentials, secret: &str) {
         let names = self.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "authorization");
         let headers: Vec<_> = names.map(|name| (name, self.header(name))).collect();
@@ -69,7 +69,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// One whose answer follows from the request and from how many there were before it.
+    /// A service whose answer depends on the request and on the number of requests before it.
     pub fn new(answer: impl Fn(&Seen, usize) -> Answer + Send + Sync + 'static) -> Self {
         Self { seen: Arc::default(), answer: Arc::new(answer) }
     }

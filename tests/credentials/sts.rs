@@ -1,4 +1,4 @@
-//! STS, by what is sent to it and what is made of its answers.
+//! STS: the requests to it, and the use of its answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn by_role(service: &Service) -> Result<Issued, CredentialsError> {
 }
 
 #[tokio::test]
-async fn the_token_is_in_the_body_and_nowhere_else() {
+async fn token_is_sent_in_the_body_only() {
     let service = Service::sts();
     let issued = by_token(&service, TOKEN).await.unwrap();
     assert_eq!((issued.identity.as_str(), issued.credentials.access_key_id.as_str()), (ROLE, "STS.session-1"));
@@ -66,7 +66,7 @@ async fn the_token_is_in_the_body_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_with_a_signature_over_the_token_of_the_base() {
+async fn assume_role_signs_the_base_keys_token() {
     let service = Service::sts();
     let issued = by_role(&service).await.unwrap();
     assert_eq!((issued.identity.as_str(), issued.credentials.access_key_id.as_str()), (ROLE, "STS.session-1"));
@@ -98,7 +98,7 @@ async fn a_role_is_assumed_with_a_signature_over_the_token_of_the_base() {
 
 /// The vectors are what the check above is worth: it reproduces their signatures.
 #[test]
-fn the_check_of_a_signature_agrees_with_the_vectors() {
+fn signature_check_agrees_with_vectors() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("../acs3-vectors.json")).unwrap();
     for vector in [&vectors[0], &vectors[2]] {
         let text = |name: &str| vector[name].as_str().unwrap_or_default();
@@ -123,7 +123,7 @@ fn the_check_of_a_signature_agrees_with_the_vectors() {
 }
 
 #[tokio::test]
-async fn what_sts_refuses_is_told_without_a_secret() {
+async fn sts_refusal_is_reported_without_secrets() {
     let said = format!("the token {TOKEN} of base-token with base-secret is no good");
     for (status, code, passing) in [
         (401, "AuthenticationFail.OIDCToken.Expired", false),
@@ -155,7 +155,7 @@ async fn what_sts_refuses_is_told_without_a_secret() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_whole_gives_nothing_and_shows_nothing() {
+async fn incomplete_answer_gives_no_key_and_leaks_nothing() {
     for field in ["AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration"] {
         for broken in [Value::Null, json!(7), json!({})] {
             let mut answer = session("hidden");
@@ -169,7 +169,7 @@ async fn an_answer_that_is_not_whole_gives_nothing_and_shows_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_token_is_not_sent() {
+async fn malformed_token_is_not_sent() {
     let service = Service::sts();
     assert!(matches!(by_token(&service, "abc").await, Err(CredentialsError::Refused(_))));
     assert!(service.seen().is_empty());
@@ -177,7 +177,7 @@ async fn what_cannot_be_a_token_is_not_sent() {
     let path = folder.path().join("token");
     let error = oidc::file(path.clone())().await.map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("token") && error.contains("audience"), "{error}");
-    // It is read anew each time, without the line's end.
+    // It is read each time, without the line's end.
     for token in ["first", "second"] {
         std::fs::write(&path, format!("{token}\n")).unwrap();
         assert_eq!(oidc::file(path.clone())().await.unwrap().expose_secret(), token);
@@ -187,7 +187,7 @@ async fn what_cannot_be_a_token_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_base_that_is_refused_and_rotated_is_read_again() {
+async fn refused_base_key_is_read_again() {
     let service = Service::new(|seen, number| match seen.header("x-acs-accesskey-id") {
         "old" => refusal(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found."),
         _ => (200, session(&format!("session-{number}")).to_string()),

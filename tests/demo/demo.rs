@@ -3,21 +3,10 @@
 //!
 //! Every step is checked: one that does not happen in its deadline ends the demo with an error.
 
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/watchdog.rs"]
-#[allow(
-    dead_code,
-    clippy::duplicate_mod,
-    reason = "the harness keeps its own to itself, and the demo has programs too"
-)]
-mod watchdog;
-
 mod disks;
 mod stage;
 mod terminal;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -123,7 +112,7 @@ fn tell_all(stage: &Stage) {
 }
 
 fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = test_support::path("");
     // As a person in the checkout types it, where that is where we are.
     let here = std::env::current_dir().is_ok_and(|folder| folder == root);
     let file = |name: &str| if here { name.into() } else { root.join(name) };

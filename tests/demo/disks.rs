@@ -1,4 +1,4 @@
-//! The group of disks: made, failed over and back, and drilled.
+//! The group of disks: created, failed over and back, and drilled.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const NAME: &str = "orders-db";
 /// The disk that is in use in Hangzhou.
 const DISK: &str = "d-hangzhou-data";
 
-/// The group is made and synchronized.
+/// Creates the group and waits until it is synchronized.
 pub(crate) fn create(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
     heading("6/11 A group of disks is applied; the operator makes it, pairs the disks and starts replication");
     say(format_args!("An instance in Hangzhou uses {DISK}:"));
@@ -80,7 +80,7 @@ pub(crate) fn drill(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing of it is left in the cloud.
+/// Nothing of the group is left in the cloud.
 pub(crate) fn gone(stage: &Stage) -> anyhow::Result<()> {
     let url = url(stage);
     typed(&format!("curl -sS {url}"));

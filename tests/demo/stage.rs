@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::support::{ControlPlane, Options};
 use crate::terminal::{Http, Kubectl, on_path, say, typed, until};
-use crate::watchdog::{Folder, Server};
+use test_support::watchdog::{Folder, Server};
+use test_support::{ControlPlane, Options};
 
 /// The definitions: the file below crds/, and the name.
 const CRDS: [(&str, &str); 3] = [
@@ -40,18 +40,18 @@ pub(crate) struct Stage {
     pub(crate) kubectl: Kubectl,
     /// The way to the simulator and the operator.
     pub(crate) http: Http,
-    /// The namespace, once it was made.
+    /// The namespace, once it exists.
     namespace: Option<String>,
     /// Where the simulator is.
     pub(crate) cloud: String,
     /// Where the operator's pages are.
     pub(crate) operator_url: String,
-    /// The definitions that the demo made.
+    /// The definitions that the demo created.
     crds: Vec<&'static str>,
 }
 
 impl Stage {
-    /// Finds or starts the cluster; nothing is made in it yet.
+    /// Finds or starts the cluster; creates nothing in it yet.
     pub(crate) fn set(cluster: &Cluster, runtime: tokio::runtime::Handle) -> anyhow::Result<Self> {
         let folder = Folder::create()?;
         let cache = folder.path().join("kubectl-cache");
@@ -69,7 +69,7 @@ impl Stage {
                 (None, Kubectl { program, kubeconfig: None, cache }, context.clone())
             }
         };
-        // A copy with this one context, so that nothing changes under the demo and the demo changes nothing of it.
+        // A copy with this one context, so that neither changes the other.
         let mut view = vec!["config", "view", "--raw", "--minify", "--flatten"];
         view.extend(context.iter().flat_map(|name| ["--context", name]));
         let config = source.quiet(&view).context("no cluster is known: set KUBECONFIG, or another CONTEXT")?;
@@ -134,7 +134,7 @@ impl Stage {
 
     /// The cloud, on a free port.
     pub(crate) fn start_simulator(&mut self) -> anyhow::Result<()> {
-        // Quick, so that nobody waits; the cloud itself lets a group be synchronized by hand every 7.5 minutes only.
+        // Quick; the real cloud allows a one-shot synchronization of a group every 7.5 minutes only.
         let arguments = ["--listen", "127.0.0.1:0", "--delay", "500ms", "--one-shot-interval", "0s"];
         typed(&format!("cloud-simulator {}", arguments.join(" ")));
         let mut server = self.start("cloud-simulator", &[], &arguments)?;
@@ -208,12 +208,12 @@ impl Stage {
         self.folder.path().join(format!("{name}.log"))
     }
 
-    /// Whether there is anything to look at.
+    /// Whether there is anything to show.
     pub(crate) fn has_namespace(&self) -> bool {
         self.namespace.is_some()
     }
 
-    /// What a person needs to look around.
+    /// The addresses for a user who keeps it running.
     pub(crate) fn addresses(&self) -> anyhow::Result<String> {
         let kubeconfig = self.kubectl.kubeconfig.as_deref().unwrap_or(Path::new(""));
         let mut lines = vec![format!("export KUBECONFIG={}", text(kubeconfig)?)];
@@ -260,7 +260,7 @@ impl Stage {
     }
 }
 
-/// The address in the operator's log line that tells it.
+/// The address in the operator's log line.
 fn listening(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     let address = line["address"].as_str().filter(|_| line["message"] == "serving health and metrics")?;

@@ -1,5 +1,5 @@
 //! What the demo prints, and the commands that it runs: each is shown as a person would type it, ends by its deadline, and
-//! ends when the demo is told to.
+//! ends when the demo is interrupted.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-/// Set by Ctrl-C and SIGTERM: everything ends at its next look.
+/// Set by Ctrl-C and SIGTERM: everything ends at its next check.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// How often something that is waited for is looked at.
+/// Interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks everything to end.
@@ -47,7 +47,7 @@ pub(crate) fn typed(command: &str) {
     say(styled("1", &format!("$ {command}")));
 }
 
-/// Looks at `condition` until it finds something. Says every 5 s that it is still waited for.
+/// Checks `condition` until it returns something. Prints every 5 s that it still waits.
 pub(crate) fn until<T>(
     deadline: Duration,
     what: &str,
@@ -80,7 +80,7 @@ pub(crate) struct Kubectl {
 }
 
 impl Kubectl {
-    /// Shows the command, runs it, shows what it prints, and returns that.
+    /// Prints the command, runs it, prints its output, and returns it.
     pub(crate) fn show(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.show_within(Duration::from_secs(30), arguments)
     }

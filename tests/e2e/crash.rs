@@ -8,8 +8,9 @@ use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::{Value, json};
 
 use crate::enumerate::{Scenario, everywhere};
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, mapping, one_way};
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, mapping, one_way};
 
 /// Where a scenario begins, what is done to it, and how it ends.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ impl Scenario for Plans {
     type Kind = DisasterRecoveryPlan;
 
     async fn stage(self) -> World {
-        // What was made becomes visible late, so that a hasty second try would make it twice.
+        // Created objects become visible late, so that an early second attempt would create them twice.
         let rules = Rules { delay_ms: 30, visibility_delay_ms: 150, ..Rules::default() };
         let mut world = World::with(rules).await;
         world.settings.poll_interval = Duration::from_secs(3600);
@@ -59,7 +60,7 @@ impl Scenario for Plans {
             // It runs, and the cloud refuses to change it while it does.
             let id = crate::identity::foreign(world, "orders", "by hand", &["orders", "billing", "returns"]);
             first["planId"] = json!(id.to_string());
-            // Before, there would be no such plan, which is not looked for again in a while.
+            // Earlier there is no such plan, and the operator does not retry for a while.
             let shown = || world.cloud.with_model(|model, now| model.get_plan("cn-hangzhou", id, now).ok());
             eventually(DEADLINE, "the foreign plan is visible", async || shown()).await;
         }
@@ -130,31 +131,31 @@ impl Scenario for Plans {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_creation_leaves_one_plan() {
+async fn crash_during_creation_leaves_one_plan() {
     everywhere(Plans::Create).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_take_over_leaves_every_item_running() {
+async fn crash_during_adoption_keeps_every_item_running() {
     everywhere(Plans::Adopt).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_change_converges() {
+async fn crash_during_change_converges() {
     everywhere(Plans::Change).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_deletion_leaves_nothing() {
+async fn crash_during_deletion_leaves_nothing() {
     everywhere(Plans::Delete).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_after_a_crash_anywhere_in_creation_leaves_nothing() {
+async fn deletion_after_crash_during_creation_leaves_nothing() {
     everywhere(Plans::DeleteWhileCreating).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_letting_go_leaves_the_plan_as_it_was() {
+async fn crash_during_release_keeps_the_plan_unchanged() {
     everywhere(Plans::Retain).await;
 }

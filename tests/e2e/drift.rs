@@ -1,12 +1,13 @@
-//! What somebody changes in the console is found, shown and corrected.
+//! External changes are found, reported and corrected.
 
 use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus};
 use serde_json::json;
 
-use crate::world::{World, has, message, one_way};
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{has, message};
 
-async fn running(rules: Rules) -> (World, crate::support::operator::Operator, i64) {
+async fn running(rules: Rules) -> (World, test_support::operator::Operator, i64) {
     let world = World::with(rules).await;
     let operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -16,7 +17,7 @@ async fn running(rules: Rules) -> (World, crate::support::operator::Operator, i6
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_plan_is_shown_and_corrected_and_told() {
+async fn changed_plan_is_reported_and_corrected() {
     let (world, _operator, id) = running(Rules { delay_ms: 200, ..Rules::default() }).await;
     world.cloud.with_model(|model, now| model.edit_plan(id, &json!({ "planName": "renamed" }), now)).expect("edited");
     let status =
@@ -33,7 +34,7 @@ async fn a_changed_plan_is_shown_and_corrected_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_and_a_deleted_item_come_back() {
+async fn stopped_and_deleted_items_are_restored() {
     let (world, _operator, id) = running(Rules::default()).await;
     let items: Vec<_> = world.cloud.plans()[0].items.iter().map(|it| it.item_id).collect();
     world
@@ -52,7 +53,7 @@ async fn a_stopped_and_a_deleted_item_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_plan_is_created_again() {
+async fn deleted_plan_is_recreated() {
     let (world, _operator, id) = running(Rules::default()).await;
     world.cloud.with_model(|model, _| model.remove_plan(id)).expect("removed");
     let new = world
@@ -65,7 +66,7 @@ async fn a_deleted_plan_is_created_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
+async fn immutable_difference_is_named_and_nothing_recreated() {
     let (world, _operator, id) = running(Rules::default()).await;
     world.cloud.clear_requests();
     let mut spec = one_way(&["orders", "billing"]);
@@ -87,7 +88,7 @@ async fn what_the_api_cannot_change_is_named_and_nothing_is_recreated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_objective_is_told_when_it_is_exceeded_and_met_again() {
+async fn exceeded_and_met_objective_are_reported() {
     let (world, _operator, _) = running(Rules { sync_interval_ms: 200, ..Rules::default() }).await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
     let now = world.cloud.now_ms();

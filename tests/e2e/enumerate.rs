@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use futures::StreamExt;
 
-use crate::stage::{Stage, Tested};
-use crate::support::operator::Tripwire;
+use test_support::operator::Tripwire;
+use test_support::stage::{Stage, Tested};
 
 /// How many worlds crash side by side.
 const SIDE_BY_SIDE: usize = 8;

@@ -1,5 +1,5 @@
-//! Objects that are kept in a repository: whoever applies the same manifest again and again meets no conflict, finds no
-//! difference and undoes nothing of what the operator wrote.
+//! Objects that are kept in a repository: applying the same manifest repeatedly has no conflict, finds no difference and keeps
+//! the operator's own fields.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -12,9 +12,9 @@ use disaster_recovery_operator::simulator::Config;
 use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::{Value, json};
 
-use crate::groups;
-use crate::support::{ControlPlane, Output};
-use crate::world::{World, one_way};
+use test_support::stage::groups;
+use test_support::stage::plans::{World, one_way};
+use test_support::{ControlPlane, Output};
 
 /// How Argo CD applies with ServerSideApply=true; Flux does the same under a name of its own.
 const BY_THE_SERVER: &[&str] = &["--server-side", "--field-manager=argocd-controller"];
@@ -130,7 +130,7 @@ fn compared(pairs: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Asserts what the operator wrote into each object, and that it claims nothing else of it.
+/// Asserts the fields that the operator wrote into each object, and that it owns no other.
 fn assert_marked(live: &[Value; 3]) {
     for (object, (plural, _, finalizer, annotation)) in live.iter().zip(KEPT) {
         let metadata = &object["metadata"];
@@ -211,17 +211,17 @@ async fn story(how: &'static [&'static str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_side_apply_meets_no_conflict_and_finds_no_difference_after_the_operators_work() {
+async fn server_side_apply_has_no_conflict_or_difference() {
     story(BY_THE_SERVER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_side_apply_finds_no_difference_after_the_operators_work() {
+async fn client_side_apply_has_no_difference() {
     story(BY_THE_CLIENT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_applied_by_the_client_goes_over_to_the_server_without_a_conflict() {
+async fn switch_to_server_side_apply_has_no_conflict() {
     let it = Repository::new(BY_THE_SERVER).await;
     let manifest = repository();
     it.kubectl(&["apply"], BY_THE_CLIENT, &manifest).checked().expect("applied");

@@ -6,9 +6,10 @@ use disaster_recovery_operator::simulator::model::{ForeignPlan, PlanInput};
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::world::{World, has, message, one_way};
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{has, message};
 
-/// A plan that somebody made in the console, like the one that `one_way(topics)` makes.
+/// A plan created in the console, like that of `one_way(topics)`.
 pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) -> i64 {
     let input = json!({
         "planName": name, "planDesc": desc, "planType": "ACTIVE_PASSIVE",
@@ -27,7 +28,7 @@ pub(crate) fn foreign(world: &World, name: &str, desc: &str, topics: &[&str]) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_of_the_same_name_is_a_conflict_until_plan_id_takes_it_over() {
+async fn name_conflict_ends_when_plan_id_adopts() {
     let world = World::with(Rules { update_while_running: true, ..Rules::default() }).await;
     let id = foreign(&world, "orders", "made by hand", &["orders", "other"]);
     let _operator = world.operator().await;
@@ -48,7 +49,7 @@ async fn a_plan_of_the_same_name_is_a_conflict_until_plan_id_takes_it_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn adopting_a_running_plan_says_who_has_to_stop_items_that_the_object_does_not_own() {
+async fn adoption_names_unowned_items_to_stop() {
     let world = World::new().await;
     let id = foreign(&world, "orders", "", &["orders", "other"]);
     let _operator = world.operator().await;
@@ -62,7 +63,7 @@ async fn adopting_a_running_plan_says_who_has_to_stop_items_that_the_object_does
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_of_another_cluster_is_left_alone() {
+async fn plan_of_another_cluster_stays_unchanged() {
     let world = World::new().await;
     let desc = format!("x [drp ffffffff/{}/orders]", world.namespace);
     foreign(&world, "orders", &desc, &["orders", "other"]);
@@ -77,7 +78,7 @@ async fn a_plan_of_another_cluster_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_clusters_never_fight_over_a_plan() {
+async fn two_clusters_do_not_fight_over_one_plan() {
     let mut world = World::new().await;
     world.settings.cluster_id = Some("one".into());
     let first = world.operator().await;
@@ -93,7 +94,7 @@ async fn two_clusters_never_fight_over_a_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_id_that_does_not_exist_creates_nothing() {
+async fn unknown_plan_id_creates_nothing() {
     let world = World::new().await;
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
@@ -104,7 +105,7 @@ async fn a_plan_id_that_does_not_exist_creates_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_annotation_finds_the_plan_after_status_was_lost() {
+async fn annotation_finds_plan_without_status() {
     let world = World::new().await;
     let operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -128,7 +129,7 @@ async fn the_annotation_finds_the_plan_after_status_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn observing_changes_nothing_ever() {
+async fn observe_mode_changes_nothing() {
     let world = World::new().await;
     let id = foreign(&world, "by-hand", "made by hand", &["orders", "other"]);
     let _operator = world.operator().await;

@@ -4,9 +4,9 @@ use disaster_recovery_operator::simulator::Config;
 use disaster_recovery_operator::simulator::model::{PasswordEcho, Rules};
 use serde_json::json;
 
-use crate::world::{World, external};
+use test_support::stage::plans::{World, external};
 
-/// A plan is made, changed in every way and deleted.
+/// A plan is created, changed in every way and deleted.
 async fn whole_life(what: &str, config: Config) {
     let world = World::on(config).await;
     let operator = world.operator().await;
@@ -27,7 +27,11 @@ async fn whole_life(what: &str, config: Config) {
     assert!(plan.plan_desc.as_deref().is_some_and(|it| it.starts_with("changed [drp ")), "{what}: {plan:#?}");
     let property = plan.instances[0].message_property.as_ref().map(|it| it.property_value.clone());
     assert_eq!(property.as_deref(), Some("hz2"), "{what}");
-    assert_eq!(plan.instances[1].password.as_deref(), Some(crate::world::PASSWORD), "{what}: the password stays");
+    assert_eq!(
+        plan.instances[1].password.as_deref(),
+        Some(test_support::stage::PASSWORD),
+        "{what}: the password stays"
+    );
 
     world.delete("orders").await;
     world.gone("orders").await;
@@ -36,7 +40,7 @@ async fn whole_life(what: &str, config: Config) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_main_job_is_done_whatever_the_documents_leave_open() {
+async fn plan_works_under_every_undocumented_behaviour() {
     let quick = || Rules { sync_interval_ms: 100, delay_ms: 50, ..Rules::default() };
     let ruled = |rules: Rules| Config { rules, ..Config::default() };
     let kinds = [

@@ -1,4 +1,4 @@
-//! Several operators at once, as users run them: one works, and another takes over, whatever happens to the first.
+//! Several operators at once, as users run them: one works, and another takes over when the first fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,14 +11,15 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-use crate::support::operator::{SYSTEM, installed};
-use crate::support::{ControlPlane, eventually};
-use crate::world::{DEADLINE, World, one_way};
+use test_support::operator::{SYSTEM, installed};
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, one_way};
+use test_support::{ControlPlane, eventually};
 
 /// The lease is one for all tests of this process.
 static LEASE: Mutex<()> = Mutex::const_new(());
 
-/// How long the lease lasts here, how long its holder goes on, and how long the next leader may take beyond that.
+/// Duration of the lease, renew deadline of its holder, and maximum delay of the next leader beyond both.
 const LEASE_DURATION: Duration = Duration::from_secs(6);
 const RENEW_DEADLINE: Duration = Duration::from_secs(4);
 const MARGIN: Duration = Duration::from_secs(5);
@@ -81,7 +82,7 @@ impl Drop for Operator {
     }
 }
 
-/// A world with three keys, its cloud on a port, and plans that somebody changes all the time until the end is dropped.
+/// A world with three keys, its cloud on a port, and plans that a task changes until the end is dropped.
 async fn busy() -> (World, String, watch::Sender<()>) {
     let keys = ["first", "second", "third"].map(|id| AccessKey::new(id, "secret"));
     let world = World::on(Config { keys: keys.to_vec(), ..Config::default() }).await;
@@ -137,7 +138,7 @@ async fn lease() -> Option<String> {
     lease?.spec?.holder_identity
 }
 
-/// Who changed the cloud, one after the other: an operator that comes twice was not the only one in between.
+/// The operators that changed the cloud, in order: one that occurs twice was not the only one in between.
 fn turns(world: &World) -> Vec<String> {
     let mut turns: Vec<_> = writes(world).into_iter().filter_map(|it| it.access_key_id).collect();
     turns.dedup();
@@ -145,7 +146,7 @@ fn turns(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_killed_or_stopped_is_followed_in_time_and_never_two_write() {
+async fn stopped_leader_is_replaced_without_two_writers() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
     let mut first = Operator::start("first", &world, &cloud, installed());
@@ -182,7 +183,7 @@ async fn a_leader_that_is_killed_or_stopped_is_followed_in_time_and_never_two_wr
     assert_eq!(lease().await.as_deref(), Some(""), "a clean end gives it back");
     let next = Operator::start("first", &world, &cloud, installed());
     next.says("\"leading\"").await;
-    assert!(!next.said().contains("waiting for the lease"), "nobody waits for what was given back: {}", next.said());
+    assert!(!next.said().contains("waiting for the lease"), "no candidate waits for a released lease: {}", next.said());
 }
 
 /// A way to kube-apiserver that can be cut: what is sent is swallowed from then on.
@@ -216,7 +217,7 @@ async fn cuttable(world: &World) -> (PathBuf, watch::Sender<bool>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_cannot_reach_kubernetes_ends_before_another_begins() {
+async fn unreachable_leader_ends_before_the_next_starts() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
     let (kubeconfig, cut) = cuttable(&world).await;

@@ -6,11 +6,12 @@ use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, external, has, mapping, message, one_way};
+use test_support::eventually;
+use test_support::stage::plans::{World, external, mapping, one_way};
+use test_support::stage::{DEADLINE, has, message};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
+async fn object_creates_plan_and_reports_checkpoints() {
     let world = World::with(Rules { delay_ms: 200, sync_interval_ms: 200, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -38,7 +39,7 @@ async fn an_object_becomes_a_plan_and_its_checkpoints_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_spec_changes_is_changed_and_no_more() {
+async fn only_changed_fields_are_updated() {
     let world = World::with(Rules { update_while_running: true, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -62,7 +63,7 @@ async fn what_the_spec_changes_is_changed_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mapping_is_stopped_and_started_and_kept_when_the_spec_drops_it() {
+async fn mapping_stops_starts_and_stays_when_dropped() {
     let world = World::new().await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -87,7 +88,7 @@ async fn a_mapping_is_stopped_and_started_and_kept_when_the_spec_drops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() {
+async fn running_plan_is_paused_for_a_change() {
     let world = World::with(Rules { delay_ms: 150, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -107,7 +108,7 @@ async fn a_plan_that_cannot_change_while_it_runs_is_paused_for_it_and_resumed() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_that_cannot_change_while_it_runs_is_stopped_for_it_and_started_again() {
+async fn running_item_is_stopped_for_a_change() {
     let world = World::with(Rules { delay_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders", "billing"])).await;
@@ -144,7 +145,7 @@ async fn deletion_leaves_nothing_in_the_cloud() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retain_removes_only_the_owner_mark() {
+async fn retain_removes_the_owner_mark_only() {
     let world = World::with(Rules { delay_ms: 100, ..Rules::default() }).await;
     let operator = world.operator().await;
     let mut spec = one_way(&["orders", "billing"]);
@@ -187,7 +188,7 @@ async fn every_checkpoint_is_synchronized_once_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_two_way_plan_reads_checkpoints_of_both_directions() {
+async fn two_way_plan_reads_checkpoints_of_both_directions() {
     let world = World::with(Rules { sync_interval_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
     let mut spec = one_way(&["orders"]);
@@ -209,7 +210,7 @@ async fn many_checkpoints_on_many_pages_are_all_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
+async fn suspend_stops_all_work_and_holds_deletion() {
     let world = World::new().await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -228,7 +229,7 @@ async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_to_reconcile_is_answered_with_its_own_value() {
+async fn reconcile_request_is_acknowledged_with_its_value() {
     let mut world = World::new().await;
     world.settings.poll_interval = std::time::Duration::from_secs(3600);
     let _operator = world.operator().await;

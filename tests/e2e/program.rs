@@ -1,13 +1,12 @@
 //! The programs as users run them: the built operator and simulator, and the real kubectl.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::operator::installed;
-use crate::support::{ControlPlane, eventually_blocking};
-use crate::world::DEADLINE;
+use test_support::operator::installed;
+use test_support::stage::DEADLINE;
+use test_support::{ControlPlane, eventually_blocking};
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_dr-operator");
 const SIMULATOR: &str = env!("CARGO_BIN_EXE_cloud-simulator");
@@ -69,7 +68,7 @@ fn get(address: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn the_programs_do_the_main_job_and_end_cleanly() {
+fn programs_create_a_plan_and_end_cleanly() {
     let plane = ControlPlane::shared();
     installed();
     let namespace = plane.namespace("program");
@@ -94,7 +93,7 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
     let (code, text) = probe("/nothing");
     assert!(code == Some(1) && text.contains("404 Not Found"), "{text}");
 
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/01-one-way.yaml");
+    let sample = test_support::path("deploy/samples/01-one-way.yaml");
     let sample = sample.to_str().expect("a path");
     let kubectl = |args: &[&str]| plane.kubectl(&[&["--namespace", &namespace], args].concat()).checked();
     let key = ["--from-literal=accessKeyId=simulator-key-id", "--from-literal=accessKeySecret=simulator-key-secret"];
@@ -118,7 +117,7 @@ fn the_programs_do_the_main_job_and_end_cleanly() {
 }
 
 #[test]
-fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_cleanly() {
+fn program_without_caches_is_neither_ready_nor_leader() {
     let plane = ControlPlane::shared();
     installed();
     let namespace = plane.namespace("no-rights");
@@ -138,7 +137,7 @@ fn a_program_whose_caches_cannot_be_filled_is_not_ready_does_not_lead_and_ends_c
 }
 
 #[test]
-fn an_endpoint_that_is_not_encrypted_is_refused_before_anything_is_sent() {
+fn plain_text_endpoint_is_refused_before_any_request() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(OPERATOR);
         command.args(["run", "--metrics-address", "127.0.0.1:0"]).args(arguments).env("KUBECONFIG", installed());

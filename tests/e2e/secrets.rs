@@ -3,11 +3,12 @@
 use disaster_recovery_operator::simulator::model::PasswordEcho;
 use disaster_recovery_operator::simulator::model::Rules;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, PASSWORD, World, external, has, message};
+use test_support::eventually;
+use test_support::stage::plans::{World, external};
+use test_support::stage::{DEADLINE, PASSWORD, has, message};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {
+async fn rotated_password_is_sent_and_never_leaked() {
     for password_echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
         let world = World::with(Rules { password_echo, ..Rules::default() }).await;
         let operator = world.operator().await;
@@ -37,7 +38,7 @@ async fn a_rotated_password_is_sent_at_the_next_poll_and_shown_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_secret_or_key_is_named_and_the_plan_is_still_watched() {
+async fn missing_secret_is_named_and_plan_still_observed() {
     let world = World::new().await;
     let _operator = world.operator().await;
     world.delete_secret("idc-acl").await;
@@ -56,7 +57,7 @@ async fn a_missing_secret_or_key_is_named_and_the_plan_is_still_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_access_key_is_used_for_the_next_call() {
+async fn rotated_access_key_signs_the_next_call() {
     use disaster_recovery_operator::simulator::AccessKey;
     let world = World::new().await;
     let _operator = world.operator().await;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use disaster_recovery_operator::simulator::model::Rules;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, external};
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::plans::{World, external};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() {
+async fn polls_of_an_unchanged_plan_write_nothing() {
     let mut world = World::with(Rules { sync_interval_ms: 150, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(200);
     let operator = world.operator().await;
@@ -16,7 +17,7 @@ async fn ten_polls_of_an_unchanged_plan_write_nothing_and_only_read_the_cloud() 
     world.ready("orders").await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
     let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
-    // The pass that found it protected may still be telling so.
+    // The reconcile that found it protected may still write it.
     let first = gets();
     eventually(DEADLINE, "the next poll", async || (gets() > first + 1).then_some(())).await;
     world.cloud.clear_requests();

@@ -1,4 +1,4 @@
-//! What goes wrong, and what the user sees of it.
+//! Problems, and how they are reported.
 
 use std::time::Duration;
 
@@ -7,15 +7,16 @@ use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
-use crate::support::eventually;
-use crate::world::{DEADLINE, World, has, message, one_way};
+use test_support::eventually;
+use test_support::stage::plans::{World, one_way};
+use test_support::stage::{DEADLINE, has, message};
 
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { action: Some(action.into()), region: None, after: 0, times, kind }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_said_with_the_clouds_own_words_and_retried_slowly() {
+async fn wrong_key_reports_cloud_message_and_retries_slowly() {
     let mut world = World::new().await;
     world.settings.retry_interval = Duration::from_secs(60);
     world.secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "wrong-secret")]).await;
@@ -32,7 +33,7 @@ async fn a_wrong_key_is_said_with_the_clouds_own_words_and_retried_slowly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_and_an_unknown_instance_are_named() {
+async fn missing_permission_and_unknown_instance_are_named() {
     let world = World::with(Rules { instances: Some(["rmq-cn-aaa".to_owned()].into()), ..Rules::default() }).await;
     world.cloud.set_denied_actions(["CreateDisasterRecoveryPlan"]);
     let _operator = world.operator().await;
@@ -50,7 +51,7 @@ async fn a_missing_permission_and_an_unknown_instance_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_does_not_exist_holds_up_nothing_but_its_own_mapping() {
+async fn unknown_topic_blocks_only_its_own_mapping() {
     let topics = Some(["billing".to_owned(), "returns".to_owned()].into());
     let world = World::with(Rules { topics, ..Rules::default() }).await;
     let _operator = world.operator().await;
@@ -63,7 +64,7 @@ async fn a_topic_that_does_not_exist_holds_up_nothing_but_its_own_mapping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_is_unknown_and_old_data_never_protects() {
+async fn outage_is_unknown_and_stale_data_never_protects() {
     let mut world = World::with(Rules { sync_interval_ms: 100, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(300);
     let _operator = world.operator().await;
@@ -95,7 +96,7 @@ async fn an_outage_is_unknown_and_old_data_never_protects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_is_told_and_waited_out() {
+async fn throttling_is_reported_and_waited_for() {
     let world = World::new().await;
     let throttle = FaultKind::Throttle { retry_after_ms: Some(300) };
     world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", throttle, Some(2)));
@@ -107,7 +108,7 @@ async fn throttling_is_told_and_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_never_makes_a_second_plan_or_item() {
+async fn lost_answer_creates_no_second_plan_or_item() {
     let lost = [
         FaultKind::ReplyLost,
         FaultKind::Lost,
@@ -129,7 +130,7 @@ async fn a_lost_answer_never_makes_a_second_plan_or_item() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_success_that_is_none_is_an_error() {
+async fn answer_without_success_is_retried() {
     let world = World::new().await;
     let kind = FaultKind::SuccessFalse { code: "DisasterRecoveryPlanStatus.Error".into(), message: "not now".into() };
     world.cloud.add_fault(fault("CreateDisasterRecoveryPlan", kind, Some(1)));
@@ -140,7 +141,7 @@ async fn a_success_that_is_none_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_is_an_access_problem_with_its_code() {
+async fn wrong_clock_is_an_access_problem_with_code() {
     let world = World::new().await;
     world.cloud.set_clock_offset_ms(20 * 60 * 1000);
     let _operator = world.operator().await;
@@ -152,7 +153,7 @@ async fn a_clock_that_is_wrong_is_an_access_problem_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_blocked_says_by_what_and_goes_on_when_it_can() {
+async fn blocked_deletion_names_the_cause_and_continues() {
     let world = World::new().await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -168,7 +169,7 @@ async fn a_deletion_that_is_blocked_says_by_what_and_goes_on_when_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_missing_at_deletion_blocks_it_and_retain_lets_go() {
+async fn missing_secret_blocks_deletion_unless_retained() {
     let world = World::new().await;
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -184,7 +185,7 @@ async fn a_secret_that_is_missing_at_deletion_blocks_it_and_retain_lets_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overdue_item_is_not_ready_and_comes_back_when_it_can() {
+async fn overdue_item_is_not_ready_until_it_runs() {
     use disaster_recovery_operator::simulator::model::ItemStatus;
     let world = World::new().await;
     let _operator = world.operator().await;

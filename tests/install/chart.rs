@@ -1,19 +1,16 @@
-//! The chart, and what it renders.
+//! The chart and its rendered objects.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
+pub(crate) use test_support::path;
 
 /// The release and the namespace that the documentation installs.
 pub(crate) const RELEASE: &str = "disaster-recovery-operator";
 pub(crate) const NAMESPACE: &str = "disaster-recovery-system";
-
-pub(crate) fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")

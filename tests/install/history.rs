@@ -18,7 +18,7 @@ const CHART: &str = "charts/disaster-recovery-operator";
 /// Puts the newest chart of the history that is another than this one into a folder. Where there is none, as in a shallow
 /// clone, it is this chart as an older version and with other values.
 ///
-/// Its definitions are in no category, so that an upgrade has something to bring whatever the history is.
+/// Its definitions are in no category, so that every upgrade changes something.
 pub(crate) fn previous(folder: &Path) -> Previous {
     let chart = folder.join(CHART);
     let values = match differing() {
@@ -44,7 +44,7 @@ pub(crate) fn previous(folder: &Path) -> Previous {
     Previous { chart, values }
 }
 
-/// The newest commit whose chart is there and is another than that of the working tree.
+/// The newest commit with a chart that differs from that of the working tree.
 fn differing() -> Option<String> {
     // A copy of the files alone has no history.
     let commits = run(&format!("git log --format=%H -- {CHART} || true"));

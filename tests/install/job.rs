@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::chart::{self, path};
-use crate::operator::{Cloud, DEADLINE, KEY};
-use crate::support::{ControlPlane, eventually_blocking};
+use test_support::installation::{Cloud, DEADLINE, KEY};
+use test_support::{ControlPlane, eventually_blocking};
 
 /// They have an account, a plan and a group of disks.
 const SAMPLES: [&str; 2] = ["01-one-way.yaml", "07-disk-group.yaml"];
 
-/// Makes a namespace with an account whose key the simulated cloud knows, a plan and a group of disks that name it, and
-/// nothing more. Each is as a sample says.
+/// Creates a namespace with an account that has the simulator's key, and a plan and a group of disks of the account. Each is a
+/// sample.
 pub(crate) fn tenant(plane: &ControlPlane, prefix: &str) -> String {
     let namespace = plane.namespace(prefix);
     begin(plane, &namespace);

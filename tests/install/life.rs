@@ -4,14 +4,14 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use crate::chart::{NAMESPACE, RELEASE, chart, get, labelled, path, text};
-use crate::operator::{Cloud, Operator};
-use crate::support::{ControlPlane, Options};
 use crate::{history, job};
+use test_support::installation::{Cloud, Operator};
+use test_support::{ControlPlane, Options};
 
 /// The plural names of our kinds.
 const KINDS: [&str; 3] = ["alibabacloudaccounts", "disasterrecoveryplans", "diskreplicagroups"];
 
-/// What of an object is the same as long as nobody touches it.
+/// The part of an object that changes only with an edit.
 fn identities(objects: &[Value]) -> Vec<[&Value; 3]> {
     objects.iter().map(|it| [&it["metadata"]["uid"], &it["spec"], &it["status"]]).collect()
 }
@@ -30,13 +30,13 @@ fn meaning(definition: &Value) -> Value {
 }
 
 #[test]
-fn a_release_without_any_value_works_and_leaves_definitions_and_objects_behind() {
+fn default_release_works_and_keeps_definitions_and_objects() {
     let plane = &ControlPlane::start(Options::default()).expect("a control plane");
     let install = ["install", RELEASE, &chart(), "--namespace", NAMESPACE, "--create-namespace"];
-    let told = plane.helm(&install).checked().expect("helm install");
+    let reported = plane.helm(&install).checked().expect("helm install");
     let notes = plane.helm(&["get", "notes", RELEASE, "--namespace", NAMESPACE]).checked().expect("notes");
     assert!(notes.lines().count() > 3 && notes.contains("kubectl") && !notes.contains("<no value>"), "{notes}");
-    assert!(told.contains(notes.lines().last().expect("a line")), "{told}");
+    assert!(reported.contains(notes.lines().last().expect("a line")), "{reported}");
     let cloud = Cloud::start();
     let operator = Operator::start(plane, NAMESPACE, RELEASE, &cloud);
     let tenant = job::tenant(plane, "tenant");
@@ -53,9 +53,9 @@ fn a_release_without_any_value_works_and_leaves_definitions_and_objects_behind()
     let before = (definitions(plane), job::objects(plane, &tenant));
     assert!(labelled(plane, RELEASE).len() > KINDS.len(), "the release is labelled");
 
-    let told = plane.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE]).checked().expect("helm uninstall");
+    let reported = plane.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE]).checked().expect("helm uninstall");
     let kept = KINDS.map(|plural| format!("{plural}.disasterrecovery.dev"));
-    assert!(kept.iter().all(|name| told.contains(&format!("[CustomResourceDefinition] {name}"))), "{told}");
+    assert!(kept.iter().all(|name| reported.contains(&format!("[CustomResourceDefinition] {name}"))), "{reported}");
     assert_eq!(labelled(plane, RELEASE), kept.map(|name| format!("CustomResourceDefinition /{name}")));
     let after = (definitions(plane), job::objects(plane, &tenant));
     assert_eq!(identities(&after.0), identities(&before.0));
@@ -91,7 +91,7 @@ fn another_release_asks_for_the_definitions(plane: &ControlPlane, definitions_be
 }
 
 #[test]
-fn an_upgrade_brings_new_definitions_and_keeps_objects_with_their_status() {
+fn upgrade_updates_definitions_and_keeps_objects() {
     let plane = &ControlPlane::start(Options::default()).expect("a control plane");
     let folder = tempfile::tempdir().expect("a folder");
     let previous = history::previous(folder.path());
@@ -129,7 +129,7 @@ fn an_upgrade_brings_new_definitions_and_keeps_objects_with_their_status() {
 
     let operator = Operator::start(plane, NAMESPACE, RELEASE, &cloud);
     job::becomes_ready(plane, &tenant);
-    assert_eq!(cloud.holds(), (1, 1), "nothing is made anew");
+    assert_eq!(cloud.holds(), (1, 1), "nothing is recreated");
     job::is_deleted(plane, [&tenant], &cloud);
     operator.stop();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::chart::{NAMESPACE, RELEASE, chart, get, kept, labelled, name, objects, path, rendered, text};
-use crate::support::{ControlPlane, Options};
+use test_support::{ControlPlane, Options};
 
 /// What Helm alone writes.
 const OF_HELM: [&str; 2] = ["helm.sh/chart", "app.kubernetes.io/managed-by"];
@@ -43,7 +43,7 @@ fn equal(folder: &str) {
     let wanted = normal(objects(&rendered(plane, &args)));
     let built = plane.kubectl(&["kustomize", text(&path(folder))]).checked().expect("kustomize");
     let mut found = normal(objects(&built));
-    // Helm is told to make the namespace, and the definitions are those of crds/.
+    // Helm creates the namespace, and the definitions are those of crds/.
     let namespace = found.remove(&format!("Namespace /{NAMESPACE}")).expect("the namespace");
     assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
     assert_eq!(namespace["metadata"]["annotations"], kept(), "{folder}");
@@ -71,12 +71,12 @@ fn the_base_is_the_chart_with_one_replica() {
 }
 
 #[test]
-fn the_overlay_for_high_availability_is_the_chart_as_it_comes() {
+fn high_availability_overlay_equals_default_chart() {
     equal("deploy/overlays/high-availability");
 }
 
 #[test]
-fn the_overlay_for_a_single_namespace_is_the_chart_that_watches_its_own() {
+fn single_namespace_overlay_equals_chart_for_own_namespace() {
     equal("deploy/overlays/single-namespace");
 }
 
@@ -91,7 +91,7 @@ fn shown(page: &str) -> Vec<String> {
     blocks.map(unindented).collect()
 }
 
-/// What a kustomization makes that is in a folder beside `deploy/`, with the files that it names.
+/// The output of a kustomization in a folder beside `deploy/`, with the files that it names.
 fn built(kustomization: &str, files: &[(&str, &str)]) -> String {
     // Kustomize takes relative paths only; more steps up than there are end at the root.
     let deploy = format!("{}{}", "../".repeat(32), text(&path("deploy")).trim_start_matches('/'));
@@ -104,7 +104,7 @@ fn built(kustomization: &str, files: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn another_namespace_gets_the_operator_for_a_single_one_and_nothing_is_left_elsewhere() {
+fn single_namespace_overlay_installs_in_another_namespace_only() {
     let shown = shown("docs/installation.md");
     let kustomization = shown.iter().find(|block| block.contains("\nnamespace: team-a\n")).expect("a kustomization");
     let built = built(kustomization, &[]);
@@ -121,7 +121,7 @@ fn another_namespace_gets_the_operator_for_a_single_one_and_nothing_is_left_else
 }
 
 #[test]
-fn kustomizations_that_are_shown_change_the_installation() {
+fn kustomizations_in_docs_change_the_installation() {
     let container = |built: &str| {
         let deployment = objects(built).into_iter().find(|it| it["kind"] == "Deployment").expect("a deployment");
         deployment["spec"]["template"]["spec"]["containers"][0].clone()
@@ -140,7 +140,7 @@ fn kustomizations_that_are_shown_change_the_installation() {
 }
 
 #[test]
-fn the_releases_that_are_shown_for_argo_cd_and_flux_render() {
+fn argo_cd_and_flux_releases_in_docs_render() {
     let gitops = shown("docs/gitops.md");
     let flux = gitops.iter().find(|block| block.contains("kind: HelmRelease")).expect("a release");
     let application = std::fs::read_to_string(path("deploy/argocd/application.yaml")).expect("an application");
@@ -167,7 +167,7 @@ fn the_releases_that_are_shown_for_argo_cd_and_flux_render() {
 }
 
 #[test]
-fn what_was_applied_is_taken_over_by_helm_or_removed_as_the_page_says() {
+fn helm_adopts_or_removes_manifests_as_documented() {
     let plane = &ControlPlane::start(Options::default()).expect("a control plane");
     let apply = |folder: &str| plane.kubectl(&["apply", "-k", text(&path(folder))]).checked().expect("applied");
     let page = std::fs::read_to_string(path("docs/installation.md")).expect("a page");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
 
 const MODULE: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
 /// What `go.sum` would say of it.

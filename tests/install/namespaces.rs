@@ -2,17 +2,17 @@
 
 use crate::chart::{chart, name, objects};
 use crate::job;
-use crate::operator::{Cloud, Operator};
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
+use test_support::installation::{Cloud, Operator};
 
 /// Of another name than the chart, so that everything is named after both.
 const RELEASE: &str = "narrow";
 const DEPLOYMENT: &str = "narrow-disaster-recovery-operator";
-/// Kinds whose objects give rights in the whole cluster.
+/// Kinds whose objects grant permissions in the whole cluster.
 const CLUSTER: [&str; 2] = ["ClusterRole ", "ClusterRoleBinding "];
 
 #[test]
-fn a_release_for_some_namespaces_works_there_without_any_right_elsewhere() {
+fn namespaced_release_works_without_cluster_permissions() {
     let plane = ControlPlane::shared();
     let home = plane.namespace("home");
     let watched = [plane.namespace("watched"), plane.namespace("also-watched")];

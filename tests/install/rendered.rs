@@ -1,4 +1,4 @@
-//! What the chart renders from the values of `ci/`: accepted by the real API server without a warning, and little in rights.
+//! What the chart renders from the values of `ci/`: accepted by the real API server without a warning, and with few permissions.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{NAMESPACE, chart, kept, name, objects, path, rendered, text, value_files};
 use crate::monitoring;
-use crate::support::{ControlPlane, eventually_blocking};
+use test_support::{ControlPlane, eventually_blocking};
 
 /// What is rendered without any value, and by each file of `ci/`, with the file's values.
 fn matrix(plane: &ControlPlane) -> Vec<(String, Value, Vec<Value>)> {
@@ -34,7 +34,7 @@ fn lint_finds_nothing() {
 }
 
 #[test]
-fn the_server_accepts_what_is_rendered_without_a_warning() {
+fn server_accepts_rendered_manifests_without_warning() {
     let plane = ControlPlane::shared();
     monitoring::define(plane);
     let mut matrix = matrix(plane);
@@ -54,14 +54,14 @@ fn the_server_accepts_what_is_rendered_without_a_warning() {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         let apply =
             ["apply", "--server-side", "--force-conflicts", "--field-manager=dry", "--dry-run=server", "-f", "-"];
-        let answer = eventually_blocking(crate::operator::DEADLINE, "the kinds are listed", || {
+        let answer = eventually_blocking(test_support::installation::DEADLINE, "the kinds are listed", || {
             let answer = plane.kubectl_stdin(&apply, &list);
             (!answer.stderr.contains("no matches for kind")).then_some(answer)
         });
         assert!(!answer.stderr.contains("Warning"), "{values}: {}", answer.stderr);
         let accepted = answer.checked().unwrap_or_else(|error| panic!("{values}: {error:#}"));
         assert_eq!(accepted.lines().filter(|line| line.ends_with("(server dry run)")).count(), objects.len());
-        // The standard is enforced on pods, which the server does not see before a controller makes them.
+        // The standard is enforced on pods, which the server does not see before a controller creates them.
         for deployment in of_kind(objects, "Deployment") {
             let mut pod = deployment["spec"]["template"].clone();
             pod["apiVersion"] = json!("v1");
@@ -80,7 +80,7 @@ fn the_server_accepts_what_is_rendered_without_a_warning() {
 }
 
 #[test]
-fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
+fn rbac_has_no_wildcard_and_lists_no_secret() {
     let plane = ControlPlane::shared();
     let (mut rules, mut narrow) = (0, 0);
     for (values, given, objects) in matrix(plane) {
@@ -115,7 +115,7 @@ fn no_rule_names_everything_and_no_secret_is_listed_or_made() {
 }
 
 #[test]
-fn a_name_that_looks_like_a_number_is_text() {
+fn numeric_looking_name_is_a_string() {
     let args = ["--set-string", "serviceAccount.name=1234,priorityClassName=5678"];
     let all = objects(&rendered(ControlPlane::shared(), &args));
     let subjects: Vec<_> = all.iter().filter_map(|it| it["subjects"].as_array()).flatten().collect();
@@ -127,7 +127,7 @@ fn a_name_that_looks_like_a_number_is_text() {
 }
 
 #[test]
-fn definitions_outlive_the_release_and_what_argo_cd_or_flux_prunes_unless_they_are_not_to_be_kept() {
+fn definitions_survive_uninstall_and_pruning_unless_disabled() {
     let plane = ControlPlane::shared();
     let of = |keep: &str| {
         let all = objects(&rendered(plane, &["--set", &format!("crds.keep={keep}")]));
@@ -141,7 +141,7 @@ fn definitions_outlive_the_release_and_what_argo_cd_or_flux_prunes_unless_they_a
 }
 
 #[test]
-fn the_chart_has_the_definitions_alerts_and_dashboard_of_this_version() {
+fn chart_files_match_this_version() {
     let files = |folder: &str| {
         let entries = std::fs::read_dir(path(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
         let mut files: Vec<_> = entries
@@ -164,7 +164,7 @@ fn the_chart_has_the_definitions_alerts_and_dashboard_of_this_version() {
 }
 
 #[test]
-fn the_readme_of_the_chart_is_what_helm_docs_makes_of_the_values() {
+fn chart_readme_matches_helm_docs() {
     let run = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).current_dir(path("")).output().expect("it runs");
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));

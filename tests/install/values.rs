@@ -1,9 +1,9 @@
-//! What the chart refuses: typos, wrong types and values that make no sense together, with a message that names the value.
+//! Refused values: typos, wrong types and contradictions, with a message that names the value.
 
 use serde_json::{Map, Value, json};
 
 use crate::chart::{NAMESPACE, RELEASE, chart, objects, path, rendered, text, value_files};
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
 
 /// Maps whose keys are the user's or Kubernetes' own.
 const FREE: [&str; 9] = [
@@ -52,7 +52,7 @@ fn maps(at: &str, values: &mut Map<String, Value>, visit: &mut impl FnMut(&str, 
 }
 
 #[test]
-fn a_typo_at_every_level_is_refused_by_its_place() {
+fn typo_at_any_level_is_refused_with_path() {
     let mut values = defaults();
     values["imagePullSecrets"] = json!([{ "name": "registry", "typo": 1 }]);
     values["tenantTokens"] = json!([{ "namespace": "team-a", "serviceAccount": "dr", "typo": 1 }]);
@@ -69,7 +69,7 @@ fn a_typo_at_every_level_is_refused_by_its_place() {
 }
 
 #[test]
-fn a_value_of_another_type_is_refused_by_its_place() {
+fn wrong_type_is_refused_with_path() {
     let mut values = defaults();
     let mut places = Vec::new();
     maps("", values.as_object_mut().expect("a map"), &mut |at, map| {
@@ -97,12 +97,12 @@ fn a_value_of_another_type_is_refused_by_its_place() {
 
 /// A null takes a key away, its default too.
 #[test]
-fn a_null_is_refused_by_its_place_or_is_as_good_as_nothing() {
+fn null_is_refused_with_path_or_ignored() {
     let groups = |values: &Value| -> Vec<String> {
         let groups = values.as_object().expect("a map").iter();
         groups.filter(|(key, it)| it.is_object() && !FREE.contains(&key.as_str())).map(|it| it.0.clone()).collect()
     };
-    // The pod is made without these.
+    // The pod has no such fields.
     let may_go = ["resources", "podSecurityContext", "securityContext", "livenessProbe", "readinessProbe"];
     let defaults = defaults();
     let mut pointers = vec![String::new()];
@@ -125,7 +125,7 @@ fn a_null_is_refused_by_its_place_or_is_as_good_as_nothing() {
     }
     assert!(refused_groups > 15, "{refused_groups}");
 
-    // All others at once: those that have to be there are told, and without them it renders.
+    // All others at once: required ones are named, and the chart renders without the rest.
     let mut values = defaults.clone();
     maps("", values.as_object_mut().expect("a map"), &mut |at, map| {
         let nullable = |key: &str| at != "/podDisruptionBudget" || key == "minAvailable";
@@ -150,7 +150,7 @@ fn a_null_is_refused_by_its_place_or_is_as_good_as_nothing() {
 }
 
 #[test]
-fn a_flag_that_a_value_stands_for_is_no_further_argument() {
+fn extra_arguments_with_a_dedicated_value_are_refused() {
     let mut flags = std::collections::BTreeSet::new();
     for file in value_files() {
         let given = std::fs::read_to_string(&file).expect("values");
@@ -166,13 +166,13 @@ fn a_flag_that_a_value_stands_for_is_no_further_argument() {
     }
     assert!(flags.len() > 20, "{flags:?}");
     let said = refused_values(&json!({ "extraArgs": flags }));
-    let told: Vec<_> = said.split([' ', ',', '.', '\n']).collect();
-    let accepted: Vec<_> = flags.iter().filter(|flag| !told.contains(&flag.as_str())).collect();
+    let reported: Vec<_> = said.split([' ', ',', '.', '\n']).collect();
+    let accepted: Vec<_> = flags.iter().filter(|flag| !reported.contains(&flag.as_str())).collect();
     assert!(accepted.is_empty(), "{accepted:?}: {said}");
 }
 
 #[test]
-fn a_release_whose_name_no_service_can_have_is_refused() {
+fn invalid_service_name_is_refused() {
     let plane = ControlPlane::shared();
     for release in ["9-disaster-recovery-operator", "a.disaster-recovery-operator", "9lives"] {
         let error = plane.helm(&["template", release, &chart()]).checked().expect_err("it is refused");
@@ -184,7 +184,7 @@ fn a_release_whose_name_no_service_can_have_is_refused() {
 
 /// Each file of `ci/refused` begins with the words that are said.
 #[test]
-fn values_that_make_no_sense_are_refused_with_the_words_that_help() {
+fn invalid_values_are_refused_with_a_helpful_message() {
     let folder = std::fs::read_dir(path("charts/disaster-recovery-operator/ci/refused")).expect("a folder");
     let files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
     assert!(files.len() >= 30, "{files:?}");

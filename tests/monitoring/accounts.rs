@@ -7,9 +7,9 @@ use disaster_recovery_operator::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
 use crate::plans::{config, leader, says, shows};
-use crate::stage::Stage;
 use crate::story::{Firing, Labels, Scrape, Story, about};
-use crate::support::operator::Operator;
+use test_support::operator::Operator;
+use test_support::stage::Stage;
 
 type Accounts = Stage<AlibabaCloudAccount>;
 
@@ -17,7 +17,7 @@ const ROLE: &str = "acs:ram::1000000000000001:role/disaster-recovery";
 const END: &str = "disaster_recovery_credentials_expiration_timestamp_seconds";
 const KEY: [(&str, &str); 2] = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
 
-/// A cloud whose temporary keys live so long.
+/// A cloud with temporary keys of this validity.
 async fn stage(life_ms: i64) -> Accounts {
     let sts =
         StsRules { roles: vec![Role::open(ROLE, &[])], max_key_lifetime_ms: Some(life_ms), ..StsRules::default() };
@@ -88,27 +88,27 @@ pub(crate) async fn leaders() -> Story {
     let (standby, leader) = (scrape(false), scrape(true));
     let labels = [("job", "disaster-recovery-operator"), ("namespace", "disaster-recovery-system")];
     let installation: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    story.pass(10, &[("pod-0", &leader), ("pod-1", &standby)], &[]);
+    story.advance(10, &[("pod-0", &leader), ("pod-1", &standby)], &[]);
     story.fires([]);
-    story.pass(2, &[("pod-0", &standby), ("pod-1", &standby)], &[]);
+    story.advance(2, &[("pod-0", &standby), ("pod-1", &standby)], &[]);
     story.fires([]);
-    story.pass(3, &[("pod-0", &standby), ("pod-1", &standby)], &[]);
+    story.advance(3, &[("pod-0", &standby), ("pod-1", &standby)], &[]);
     story.fires([("DisasterRecoveryNoLeader", installation.clone())]);
-    story.pass(10, &[("pod-0", &leader), ("pod-1", &leader)], &[]);
+    story.advance(10, &[("pod-0", &leader), ("pod-1", &leader)], &[]);
     story.fires([("DisasterRecoverySeveralLeaders", installation.clone())]);
-    story.pass(10, &[], &[]);
+    story.advance(10, &[], &[]);
     let absent = |of: &Labels| ("DisasterRecoveryOperatorAbsent", of.clone());
     story.fires([absent(&installation), absent(&Labels::new())]);
-    story.pass(10, &[("pod-2", &standby), ("pod-3", &leader)], &[]);
+    story.advance(10, &[("pod-2", &standby), ("pod-3", &leader)], &[]);
     story.fires([]);
     // There is another installation, which goes.
-    story.pass(10, &[("pod-3", &leader), ("disaster-recovery-too/pod-0", &leader)], &[]);
+    story.advance(10, &[("pod-3", &leader), ("disaster-recovery-too/pod-0", &leader)], &[]);
     story.fires([]);
-    story.pass(10, &[("pod-3", &leader)], &[]);
+    story.advance(10, &[("pod-3", &leader)], &[]);
     let mut gone = installation;
     gone.insert("namespace".into(), "disaster-recovery-too".into());
     story.fires([absent(&gone)]);
-    story.pass(360, &[("pod-3", &leader)], &[]);
+    story.advance(360, &[("pod-3", &leader)], &[]);
     story.fires([]);
     story
 }

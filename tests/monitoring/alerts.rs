@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::story::{Labels, Story};
-use crate::{accounts, disks, plans, promtool, read};
+use crate::{accounts, disks, plans, promtool};
+use test_support::read;
 
 const RULES: &str = "deploy/monitoring/alerts.yaml";
 const RUNBOOK: &str =
@@ -93,7 +94,7 @@ pub(crate) fn exported() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_alert_says_what_it_is_about_and_looks_at_what_is_exported() {
+fn alerts_use_exported_metrics_and_name_their_object() {
     let mut known = exported();
     for rule in read_rules::<Recorded>(false) {
         let metrics = metrics_in(&rule.expr);
@@ -116,7 +117,7 @@ fn every_alert_says_what_it_is_about_and_looks_at_what_is_exported() {
 }
 
 #[test]
-fn the_runbook_has_an_entry_for_every_alert_and_no_other() {
+fn runbook_entries_match_the_alerts() {
     let page = read("docs/alerts.md");
     let alerts: BTreeSet<_> = rules().into_iter().map(|it| it.alert).collect();
     let mut entries = BTreeSet::new();
@@ -136,7 +137,7 @@ fn the_runbook_has_an_entry_for_every_alert_and_no_other() {
 }
 
 #[test]
-fn the_rules_of_the_prometheus_operator_are_the_same() {
+fn prometheus_operator_rules_are_the_same() {
     let value = |path: &str| serde_yaml::from_str::<serde_yaml::Value>(&read(path)).expect("YAML");
     let object = value("deploy/monitoring/prometheus-rule.yaml");
     assert_eq!(
@@ -147,7 +148,7 @@ fn the_rules_of_the_prometheus_operator_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
+async fn every_alert_fires_and_clears_on_exported_metrics() {
     let (behind, never_synced, stuck, slow, drift, throttled, exhausted) = tokio::join!(
         plans::behind(),
         plans::never_synced(),
@@ -178,17 +179,17 @@ async fn every_alert_fires_on_what_the_operator_exports_and_clears_again() {
     ];
     run(&stories);
     let all: BTreeSet<_> = rules().into_iter().map(|it| it.alert).collect();
-    let told = |which: fn(&Story) -> BTreeSet<&'static str>| -> BTreeSet<_> {
+    let reported = |which: fn(&Story) -> BTreeSet<&'static str>| -> BTreeSet<_> {
         stories.iter().flat_map(which).map(str::to_owned).collect()
     };
-    assert_eq!(told(|it| it.alerts().0), all, "each fires in some story");
-    assert_eq!(told(|it| it.alerts().1), all, "and clears");
+    assert_eq!(reported(|it| it.alerts().0), all, "each fires in some story");
+    assert_eq!(reported(|it| it.alerts().1), all, "and clears");
 }
 
 /// Runs promtool on all stories.
 fn run(stories: &[Story]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("{}/{RULES}", env!("CARGO_MANIFEST_DIR"));
+    let rules = test_support::path(RULES).display().to_string();
     promtool::run(&["check", "rules", &rules], None);
     let mut args = vec!["test".to_owned(), "rules".to_owned()];
     for story in stories {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::alerts::{exported, keeps_clusters_apart, metrics_in};
-use crate::{promtool, read};
+use crate::promtool;
+use test_support::read;
 
 fn dashboard() -> Value {
     serde_json::from_str(&read("deploy/monitoring/dashboard.json")).expect("JSON")
@@ -34,7 +35,7 @@ fn all<'a>(of: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_and_in_which_unit() {
+fn every_panel_has_a_description_and_unit() {
     let dashboard = dashboard();
     let ids: Vec<_> = dashboard["panels"].as_array().expect("panels").iter().map(|it| it["id"].as_i64()).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "ids are unique");
@@ -53,7 +54,7 @@ fn every_panel_says_what_it_shows_and_in_which_unit() {
 }
 
 #[test]
-fn panels_and_variables_ask_for_what_is_exported_of_the_data_source_that_is_chosen() {
+fn dashboard_queries_exported_metrics_of_the_chosen_source() {
     let dashboard = dashboard();
     let mut asked = BTreeSet::new();
     for panel in panels(&dashboard) {
@@ -110,7 +111,7 @@ fn every_query_is_promql() {
 }
 
 #[test]
-fn what_is_scraped_has_the_port_and_the_labels_of_the_service() {
+fn scrape_targets_match_the_service() {
     let monitor: serde_yaml::Value =
         serde_yaml::from_str(&read("deploy/monitoring/service-monitor.yaml")).expect("YAML");
     let endpoint = &monitor["spec"]["endpoints"][0];
@@ -125,7 +126,7 @@ fn what_is_scraped_has_the_port_and_the_labels_of_the_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_builds_the_monitoring_from_the_same_files() {
-    let plane = tokio::task::spawn_blocking(crate::support::ControlPlane::shared).await.expect("a control plane");
+    let plane = tokio::task::spawn_blocking(test_support::ControlPlane::shared).await.expect("a control plane");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring");
     let built = plane.kubectl(&["kustomize", folder]).checked().expect("it builds");
     let objects = serde_yaml::Deserializer::from_str(&built);

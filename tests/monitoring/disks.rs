@@ -2,40 +2,20 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupStatus, DrillResult};
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult};
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, DiskRules, Disks, ReplicaStatus};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::plans::{config, leader, says, shows};
-use crate::stage::{Stage, has};
 use crate::story::{Firing, Scrape, Story, about};
-use crate::support::operator::Operator;
-
-/// The stage of groups.
-pub(crate) type Groups = Stage<DiskReplicaGroup>;
+use test_support::operator::Operator;
+use test_support::stage::groups::{Groups, quick, spec};
+use test_support::stage::has;
 
 const AGE: &str = "disaster_recovery_disk_group_recovery_point_age_seconds";
 const POINT: &str = "disaster_recovery_disk_group_recovery_point_timestamp_seconds";
-
-/// Quick disks: a recovery point every 200 ms.
-pub(crate) fn quick() -> DiskRules {
-    DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
-}
-
-/// A group of two disks.
-pub(crate) fn spec() -> Value {
-    let pair = |name: &str| {
-        let (source, destination) = (format!("d-hangzhou-{name}"), format!("d-shanghai-{name}"));
-        json!({ "name": name, "sourceDiskId": source, "destinationDiskId": destination })
-    };
-    json!({
-        "source": { "regionId": "cn-hangzhou", "zoneId": "cn-hangzhou-h" },
-        "destination": { "regionId": "cn-shanghai", "zoneId": "cn-shanghai-b" },
-        "pairs": [pair("data"), pair("logs")],
-    })
-}
 
 async fn stage(disk_rules: DiskRules) -> Groups {
     let mut world = Groups::on(Config { disk_rules, ..config() }).await;
@@ -58,7 +38,7 @@ fn by_hand<R>(world: &Groups, with: impl FnOnce(&mut Disks, &str, i64) -> R) -> 
     })
 }
 
-/// The last recovery point becomes so many seconds old, and no newer one is made.
+/// The last recovery point becomes so many seconds old, and the cloud writes no newer one.
 fn age(world: &Groups, seconds: i64) {
     by_hand(world, |disks, id, now| {
         disks.freeze(true);
@@ -169,7 +149,7 @@ pub(crate) async fn failed_over() -> Story {
     story
 }
 
-/// What the cloud refuses of a failover, and what it gives up.
+/// A failover that the cloud refuses, and one that it cannot complete.
 pub(crate) async fn given_up() -> Story {
     let (world, mut story) = (stage(quick()).await, Story::new("failovers are given up"));
     let operator = leader(&world).await;
@@ -217,9 +197,9 @@ pub(crate) async fn first_synchronization() -> Story {
     let copying = says(&operator, "db", "Protected", "NeverSynced").await;
     story.go_on(355, &copying);
     story.fires([]);
-    // The leader changes, and nobody leads in between.
-    story.pass(1, &[], &[]);
-    story.pass(10, &[("pod-1", &copying)], &[]);
+    // The leader changes, with no leader in between.
+    story.advance(1, &[], &[]);
+    story.advance(10, &[("pod-1", &copying)], &[]);
     story.fires([db("DisasterRecoveryDiskGroupNeverSynced", &world)]);
     by_hand(&world, |disks, id, now| {
         let (status, last_recover_point) = (Some(ReplicaStatus::Normal), Some(now / 1000));
@@ -265,7 +245,7 @@ pub(crate) async fn drills() -> Story {
     // Meanwhile another one becomes due, which is not late yet.
     let soon = |it: &Scrape| it.sum(DUE) > 0.0 && it.sum(DUE) < jiff::Timestamp::now().as_second() as f64 + 120.0;
     world.patch("db", json!({ "spec": { "drill": { "schedule": "* * * * *" } } })).await;
-    story.pass(70, &[("pod-0", &shows(&operator, "a drill is due", soon).await)], &[DUE]);
+    story.advance(70, &[("pod-0", &shows(&operator, "a drill is due", soon).await)], &[DUE]);
     story.fires([db("DisasterRecoveryDrillFailed", &world)]);
     world.patch("db", json!({ "spec": { "drill": { "schedule": YEARLY } } })).await;
     world.cloud.add_fault(fault("ClearReplicaGroupDrill", error("Forbidden.Action"), 0, None));
@@ -290,9 +270,9 @@ pub(crate) async fn drills() -> Story {
     // What is stopped on purpose grows old.
     age(&world, 3000);
     let waiting = shows(&operator, "a drill is due", |it| soon(it) && it.sum(AGE) >= 3000.0).await;
-    story.pass(70, &[("pod-0", &waiting)], &[DUE]);
+    story.advance(70, &[("pod-0", &waiting)], &[DUE]);
     story.fires([db("DisasterRecoveryDrillOverdue", &world)]);
-    story.pass(24 * 60, &[("pod-0", &waiting)], &[DUE]);
+    story.advance(24 * 60, &[("pod-0", &waiting)], &[DUE]);
     story.fires(["DisasterRecoveryDrillOverdue", "DisasterRecoveryStopped"].map(|it| db(it, &world)));
     thaw(&world);
     world.patch("db", json!({ "spec": { "drill": { "schedule": YEARLY }, "replication": "Running" } })).await;

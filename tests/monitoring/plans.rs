@@ -6,14 +6,15 @@ use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 
 use crate::alerts::exported;
-use crate::disks::{Groups, quick, spec};
 use crate::promtool;
 use crate::runbook::runbook;
-use crate::stage::has;
 use crate::story::{Firing, Labels, Scrape, Story, about};
-use crate::support::eventually;
-use crate::support::operator::Operator;
-use crate::world::{DEADLINE, World, one_way};
+use test_support::eventually;
+use test_support::operator::Operator;
+use test_support::stage::DEADLINE;
+use test_support::stage::groups::{Groups, quick, spec};
+use test_support::stage::has;
+use test_support::stage::plans::{World, one_way};
 
 const PLAN: &str = "DisasterRecoveryPlan";
 const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
@@ -27,7 +28,7 @@ pub(crate) fn config() -> Config {
 }
 
 /// An operator that leads.
-pub(crate) async fn leader<K: crate::stage::Tested>(world: &crate::stage::Stage<K>) -> Operator {
+pub(crate) async fn leader<K: test_support::stage::Tested>(world: &test_support::stage::Stage<K>) -> Operator {
     let operator = world.operator().await;
     operator.metrics.leading(true);
     operator
@@ -109,11 +110,11 @@ pub(crate) async fn behind() -> Story {
     let exceeded = each("DisasterRecoveryConsumerGroupObjectiveExceeded", &who);
     story.go_on(3, &late);
     story.fires([]);
-    // The leader changes, and nobody leads in between: neither does it begin anew, nor does it fire twice.
-    story.pass(1, &[], &[]);
-    story.pass(2, &[("pod-1", &late)], &[]);
+    // The leader changes, with no leader in between: the alert neither restarts nor fires twice.
+    story.advance(1, &[], &[]);
+    story.advance(2, &[("pod-1", &late)], &[]);
     story.fires(exceeded.clone());
-    story.pass(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
+    story.advance(3, &[("pod-1", &late), ("pod-0", &late)], &[]);
     story.fires(exceeded.clone());
     lag(1000);
     let later = shows(&operator, "it is far behind", |it| above(it, LAG, 900.0).len() == 1).await;
@@ -244,7 +245,7 @@ pub(crate) async fn slow() -> Story {
     story
 }
 
-/// Somebody renames the plan again and again.
+/// Another actor renames the plan again and again.
 pub(crate) async fn drift() -> Story {
     const CORRECTED: &str = "disaster_recovery_drift_corrections_total";
     let (world, mut story) = (World::on(config()).await, Story::new("drift comes back"));
@@ -294,7 +295,7 @@ pub(crate) async fn throttled() -> Story {
     story
 }
 
-/// The service asks for a pause, in which somebody asks for a pass every minute.
+/// The service throttles while a reconcile is requested every minute.
 pub(crate) async fn exhausted() -> Story {
     const GIVEN_UP: &str = "disaster_recovery_cloud_budget_exhausted_total";
     let (world, mut story) = (World::on(config()).await, Story::new("the budget is used up"));
@@ -328,14 +329,14 @@ pub(crate) async fn exhausted() -> Story {
     operator.stop().await;
     // Another one has a budget of its own.
     let other = leader(&world).await;
-    story.pass(10, &[("pod-1", &protected(&world, &other).await)], &[]);
+    story.advance(10, &[("pod-1", &protected(&world, &other).await)], &[]);
     story.fires([]);
     story
 }
 
 /// What Prometheus says of the exposition of an operator that has done something of everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_is_as_prometheus_wants_it() {
+async fn exported_metrics_pass_prometheus_checks() {
     let world = World::on(config()).await;
     let operator = leader(&world).await;
     let groups: Groups = world.of();

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Runs promtool and gives what it printed. Fails with that where it fails.
+/// Runs promtool and returns its output. A failure prints it.
 #[track_caller]
 pub(crate) fn run(args: &[&str], input: Option<&Path>) -> String {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitoring/promtool.sh");
+        let script = test_support::path("tests/monitoring/promtool.sh");
         let output = Command::new("bash").arg(script).stderr(Stdio::inherit()).output().expect("the script runs");
         assert!(output.status.success(), "tests/monitoring/promtool.sh ended with {}", output.status);
         String::from_utf8(output.stdout).expect("a path").trim_end().to_owned()

@@ -3,9 +3,9 @@
 use disaster_recovery_operator::api::account::AlibabaCloudAccount;
 use serde_json::json;
 
-use crate::read;
-use crate::support::ControlPlane;
-use crate::world::World;
+use test_support::ControlPlane;
+use test_support::read;
+use test_support::stage::plans::World;
 
 /// How many fields a command of the runbook prints, all of which the kinds have that it is for: kubectl prints nothing of another one.
 fn paths_are_of_the_schema(command: &str) -> usize {
@@ -27,11 +27,10 @@ fn paths_are_of_the_schema(command: &str) -> usize {
         if let Some(condition) = path.split("@.type==\"").nth(1).and_then(|it| it.split('"').next()) {
             assert!(known.contains(&format!("\n## `{condition}`\n")), "docs/alerts.md: {command}");
         }
-        // Without what is chosen of a list, whose parentheses have points in them.
+        // Without list filters, whose parentheses contain dots.
         let outside = path.split('[').map(|it| it.split_once(']').map_or(it, |it| it.1));
         for kind in kinds {
-            let definition: serde_yaml::Value =
-                serde_yaml::from_str(&read(&format!("crds/{kind}.yaml"))).expect("YAML");
+            let definition: serde_yaml::Value = serde_yaml::from_str(&read(format!("crds/{kind}.yaml"))).expect("YAML");
             let mut at = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
             for field in outside.clone().collect::<String>().split('.') {
                 let inside = if at.get("items").is_some() { &at["items"] } else { at };
@@ -43,7 +42,7 @@ fn paths_are_of_the_schema(command: &str) -> usize {
     paths.len()
 }
 
-/// Runs every command of the runbook that looks at an object, for a plan and a group of one name.
+/// Runs every command of the runbook that reads an object, for a plan and a group of one name.
 pub(crate) async fn runbook(world: &World) {
     world.of::<AlibabaCloudAccount>().create("orders", json!({ "credentials": { "environment": {} } })).await;
     let page = read("docs/alerts.md").replace("\\\n", "");

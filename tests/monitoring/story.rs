@@ -16,7 +16,7 @@ pub(crate) type Labels = BTreeMap<String, String>;
 pub(crate) struct Scrape {
     /// The samples as they were printed: name with labels, and value.
     samples: Vec<(String, f64)>,
-    /// When it was made, in seconds since 1970 UTC.
+    /// Its time, in seconds since 1970 UTC.
     at: f64,
 }
 
@@ -28,7 +28,7 @@ impl Scrape {
             let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
             (series.to_owned(), value.parse().expect("it is a number"))
         };
-        // Buckets are many, and no alert looks at them.
+        // Buckets are many, and no alert uses them.
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
         let at = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
         Self { samples: lines.map(sample).collect(), at }
@@ -76,9 +76,10 @@ impl Story {
         Self { name, minutes: 0, series: BTreeMap::new(), checks: vec![] }
     }
 
-    /// For so many minutes each pod's scrape finds what it found; a pod of another namespace has that before its name. Times in it move on with the clock, so that what was ten
-    /// seconds old stays so, but for those that are named: nothing happened to them since.
-    pub(crate) fn pass(&mut self, minutes: usize, pods: &[(&str, &Scrape)], still: &[&str]) {
+    /// For so many minutes, the scrape of each pod returns these samples; a pod of another namespace has that before its name.
+    /// Times among them advance with the clock, so that an age stays the same, except those of `still`: nothing happened to them
+    /// since.
+    pub(crate) fn advance(&mut self, minutes: usize, pods: &[(&str, &Scrape)], still: &[&str]) {
         let mut seen = BTreeSet::new();
         for (number, (pod, scrape)) in pods.iter().enumerate() {
             for (series, value) in &scrape.samples {
@@ -109,7 +110,7 @@ impl Story {
 
     /// The same of one pod with nothing that stands still.
     pub(crate) fn go_on(&mut self, minutes: usize, scrape: &Scrape) {
-        self.pass(minutes, &[("pod-0", scrape)], &[]);
+        self.advance(minutes, &[("pod-0", scrape)], &[]);
     }
 
     /// At the last minute so far these alerts fire, and no other.

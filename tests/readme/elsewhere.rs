@@ -12,7 +12,7 @@ pub(crate) fn image(command: &str) -> Option<String> {
     }
 }
 
-/// `docker build`: only known options, arguments that the Dockerfile declares, and a context that has what it copies.
+/// `docker build`: only known options, arguments that the Dockerfile declares, and a context with the files that it copies.
 fn built(words: &[&str]) -> String {
     let dockerfile = read("Dockerfile");
     let mut tag = None;

@@ -3,11 +3,11 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
-use crate::operator::{Cloud, Operator, container, pod};
 use crate::page::{FIRST_STEPS, blocks, read};
-use crate::support::{ControlPlane, Options};
 use crate::terminal::Terminal;
 use crate::{elsewhere, output};
+use test_support::installation::{Cloud, Operator, container, pod};
+use test_support::{ControlPlane, Options};
 
 /// The manifest that the first steps show and apply.
 const MANIFEST: &str = "deploy/samples/01-one-way.yaml";

@@ -3,12 +3,6 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot continue says why")]
 
-#[allow(dead_code, reason = "shared with the tests of the installation")]
-#[path = "../install/operator.rs"]
-mod operator;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod elsewhere;
 mod first_steps;
 mod output;

@@ -1,6 +1,6 @@
 //! Whether output that the README shows is the output of today.
 
-/// Columns whose values depend on the moment. They have to be ages in both.
+/// Columns with values that depend on the time. Both outputs must have ages there.
 const OF_THE_MOMENT: [&str; 3] = ["MAX LAG", "AGE", "LAST SYNC"];
 
 /// Compares what is shown with what was printed: a table by its header and its stable values, other text by its lines, in any

@@ -1,18 +1,9 @@
 //! The blocks and commands of the README.
 
-use std::path::{Path, PathBuf};
+pub(crate) use test_support::{path, read};
 
 /// The section that a new user follows from its first to its last command.
 pub(crate) const FIRST_STEPS: &str = "First steps";
-
-/// A file of the checkout.
-pub(crate) fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
-
-pub(crate) fn read(relative: &str) -> String {
-    std::fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
-}
 
 /// A fenced block.
 #[derive(Debug)]

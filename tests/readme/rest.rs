@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::operator::DEADLINE;
 use crate::page::{FIRST_STEPS, blocks, inline_commands, path, read};
-use crate::support::operator::installed;
-use crate::support::{ControlPlane, eventually_blocking};
 use crate::terminal::Terminal;
+use test_support::installation::DEADLINE;
+use test_support::operator::installed;
+use test_support::{ControlPlane, eventually_blocking};
 
 /// A terminal at a server that has our kinds. A kind is established before clients find it.
 fn terminal() -> Terminal {
@@ -20,7 +20,7 @@ fn terminal() -> Terminal {
 }
 
 #[test]
-fn shown_manifests_are_accepted_by_the_server() {
+fn manifests_are_accepted_by_the_server() {
     drop(terminal());
     let plane = ControlPlane::shared();
     let namespace = plane.namespace("shown");
@@ -54,8 +54,8 @@ fn commands_outside_the_first_steps_are_accepted() {
             ["kubectl", "get" | "explain", ..] => drop(terminal.run(command)),
             ["kubectl", "apply" | "create" | "delete" | "patch" | "annotate" | "label", ..]
             | ["helm", "install" | "upgrade", ..] => {
-                let told = terminal.run(&format!("{command} --dry-run=server"));
-                assert!(!told.is_empty(), "README: `{command}` does nothing");
+                let reported = terminal.run(&format!("{command} --dry-run=server"));
+                assert!(!reported.is_empty(), "README: `{command}` does nothing");
             }
             ["make", target, ..] => {
                 let makefile = read("Makefile");

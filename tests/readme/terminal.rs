@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::operator::KEY;
 use crate::page::path;
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
+use test_support::installation::KEY;
 
 /// What helps to see why a command failed.
 const STATE: &str = "kubectl get drp,drg,aca --all-namespaces -o jsonpath='{range .items[*]}{.kind} {.metadata.name}: \
@@ -42,7 +42,7 @@ impl Terminal {
         Self { folder, kubeconfig: plane.admin_kubeconfig().to_owned(), search }
     }
 
-    /// Runs one command as it is written, and gives what it printed.
+    /// Runs one command as it is written, and returns its output.
     ///
     /// # Panics
     /// When it fails: with its output and the state of our objects.

@@ -1,5 +1,5 @@
-//! Credentials of another cloud account: what was made with the former ones is not there, which is no reason to make it anew
-//! or to let it go.
+//! Credentials of another cloud account: plans and groups of the former one are not there, and the operator neither recreates
+//! nor releases them.
 
 use axum::body::Body;
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::support::operator::Tripwire;
+use test_support::operator::Tripwire;
 
 /// Two clouds behind one wire: the second is that of the key `other-cloud-key`.
 struct Clouds {
@@ -56,7 +56,7 @@ impl Clouds {
         world.groups().condition("db", "Synced", "False", "AccountChanged").await;
     }
 
-    /// Nothing was made or changed in the other cloud.
+    /// Nothing was created or changed in the other cloud.
     fn assert_untouched(&self) {
         let changing: Vec<_> = self.other.requests().into_iter().filter(|it| it.changing).collect();
         assert_eq!(changing, []);
@@ -65,7 +65,7 @@ impl Clouds {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_cloud_account_does_not_have_is_neither_made_anew_nor_let_go() {
+async fn other_cloud_account_neither_recreates_nor_releases() {
     let clouds = Clouds::new().await;
     let world = &clouds.world;
     let _operator = clouds.operator().await;
@@ -120,7 +120,7 @@ async fn the_former_credentials_find_everything_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_retains_is_let_go_and_may_begin_anew_in_the_other_account() {
+async fn retained_object_can_start_in_the_other_account() {
     let clouds = Clouds::new().await;
     let world = &clouds.world;
     let _operator = clouds.operator().await;
@@ -142,7 +142,7 @@ async fn an_object_that_retains_is_let_go_and_may_begin_anew_in_the_other_accoun
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_endpoint_of_the_account_may_be_another_cloud() {
+async fn changed_endpoint_counts_as_another_cloud() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(secret("cloud")).await;
@@ -159,7 +159,7 @@ async fn another_endpoint_of_the_account_may_be_another_cloud() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_made_before_there_were_accounts_is_not_made_anew_by_one() {
+async fn first_account_does_not_recreate_existing_plan() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.accounts().create("main", secret("cloud")).await;

@@ -5,7 +5,7 @@ use disaster_recovery_operator::cloud::endpoint::Allowed;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_sent_where_an_endpoint_is_not_allowed() {
+async fn disallowed_endpoint_gets_no_request() {
     for (product, endpoint, text) in [
         ("rocketmq", "https://rocketmq.example.com", "--allowed-endpoints"),
         ("rocketmq", "https://aliyuncs.com.example.com", "--allowed-endpoints"),
@@ -26,7 +26,7 @@ async fn nothing_is_sent_where_an_endpoint_is_not_allowed() {
         world.says(refused, refused, text).await;
         let status = world.groups().condition("db", "Synced", "False", "EndpointRefused").await;
         assert!(message(&status, "Synced").contains(endpoint), "{status:?}");
-        more_passes::<AlibabaCloudAccount>(&operator, 3).await;
+        wait_for_reconciles::<AlibabaCloudAccount>(&operator, 3).await;
         assert_eq!(world.cloud.requests(), [], "{endpoint}");
         world.accounts().patch("main", json!({ "spec": { "endpoints": null } })).await;
         world.ready("orders").await;
@@ -36,7 +36,7 @@ async fn nothing_is_sent_where_an_endpoint_is_not_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_of_the_vendor_or_of_the_installation_is_used_for_every_region() {
+async fn allowed_endpoint_is_used_for_every_region() {
     let mut world = World::with_roles().await;
     let allowed = ["http://gateway.example.com:8080".to_owned()];
     world.settings.allowed_endpoints = Allowed::new(&allowed, false).expect("an entry");

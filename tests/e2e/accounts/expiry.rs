@@ -29,7 +29,7 @@ fn assert_no_refusal(world: &World) {
     assert_eq!(refused, []);
 }
 
-/// Nothing but good was told of the account and the plan.
+/// The account and the plan reported no problem.
 async fn assert_no_warning(world: &World) {
     let all = [world.accounts().events("main").await, world.events("orders").await].concat();
     let good = ["CredentialsAvailable", "Created"];
@@ -37,7 +37,7 @@ async fn assert_no_warning(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_end_are_renewed_before_anybody_notices() {
+async fn expiring_keys_are_renewed_without_failed_calls() {
     let renewed = issued().map(async |(action, account)| {
         let world = World::with_life(6_000).await;
         world.allow_tokens().await;
@@ -57,7 +57,7 @@ async fn keys_that_end_are_renewed_before_anybody_notices() {
             writes.iter().map(|it| it.status.as_ref().and_then(|it| it.head.identity.clone())).collect();
         assert_eq!(identities, [Some(ROLE.to_owned())].into());
         let ends: BTreeSet<_> = main.versions().await.iter().map(expiration).collect();
-        assert!(ends.len() >= 3, "each end is told: {ends:?}");
+        assert!(ends.len() >= 3, "each expiry is reported: {ends:?}");
         world.assert_one_plan("orders", 1);
     });
     futures::future::join_all(renewed).await;
@@ -69,7 +69,7 @@ fn expiration(account: &AlibabaCloudAccount) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_the_cloud_ends_early_is_renewed_with_the_call_that_it_refuses() {
+async fn revoked_key_is_renewed_at_the_refused_call() {
     let revoked = issued().map(async |(_, account)| {
         let world = World::with_roles().await;
         world.allow_tokens().await;
@@ -82,7 +82,7 @@ async fn a_key_that_the_cloud_ends_early_is_renewed_with_the_call_that_it_refuse
             world.revoke(ROLE);
             issued_again(&world, 1).await;
             let requests = || world.cloud.requests();
-            // The call that was refused was made again, and polls go on.
+            // The refused call is repeated, and polls continue.
             let polls = || requests().iter().rev().take_while(|it| it.code == "200").count() >= 8;
             eventually(DEADLINE, "calls are taken again", async || polls().then_some(())).await;
             let refused = requests().iter().filter(|it| it.code == "InvalidSecurityToken.Expired").count();
@@ -97,7 +97,7 @@ async fn a_key_that_the_cloud_ends_early_is_renewed_with_the_call_that_it_refuse
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_is_shorter_than_the_keys_life_is_invisible() {
+async fn outage_shorter_than_key_validity_is_invisible() {
     let survived = issued().map(async |(_, account)| {
         let world = World::with_life(18_000).await;
         world.allow_tokens().await;
@@ -108,18 +108,18 @@ async fn an_outage_that_is_shorter_than_the_keys_life_is_invisible() {
         issued_again(&world, 1).await;
         // Its end is in the status: nothing else is to be written before the next.
         let end = || world.cloud.with_sts(|sts, _| sts.issued().map(|it| it.expires_at_ms / 1000).max());
-        let told = |it: &AlibabaCloudAccountStatus, end| it.expiration.as_ref().map(|it| it.0.as_second()) == end;
-        world.accounts().status("main", "the end of the new keys", |it| told(it, end())).await;
+        let reported = |it: &AlibabaCloudAccountStatus, end| it.expiration.as_ref().map(|it| it.0.as_second()) == end;
+        world.accounts().status("main", "the end of the new keys", |it| reported(it, end())).await;
         outage(&world, &unavailable());
-        more_passes::<AlibabaCloudAccount>(&operator, 2).await;
+        wait_for_reconciles::<AlibabaCloudAccount>(&operator, 2).await;
         let (orders, main) = (world.record("orders").await, world.accounts().record("main").await);
         let struck = || world.sts_calls().iter().filter(|it| it.fault.is_some()).count();
         eventually(DEADLINE, "renewing failed more than once", async || (struck() >= 4).then_some(())).await;
-        more_passes::<AlibabaCloudAccount>(&operator, 1).await;
+        wait_for_reconciles::<AlibabaCloudAccount>(&operator, 1).await;
         main.assert_unchanged().await;
         world.cloud.clear_faults();
         issued_again(&world, 1).await;
-        more_passes::<AlibabaCloudAccount>(&operator, 1).await;
+        wait_for_reconciles::<AlibabaCloudAccount>(&operator, 1).await;
         assert_no_refusal(&world);
         orders.assert_unchanged().await;
         main.assert_true(&["Ready"]).await;
@@ -129,7 +129,7 @@ async fn an_outage_that_is_shorter_than_the_keys_life_is_invisible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_that_outlives_the_keys_is_told_asks_little_and_ends_by_itself() {
+async fn outage_beyond_key_validity_is_reported_and_recovers() {
     let outlived = [unavailable(), FaultKind::Lost].map(async |kind| {
         let mut world = World::with_life(5_000).await;
         let pause = Duration::from_millis(500);
@@ -148,7 +148,7 @@ async fn an_outage_that_outlives_the_keys_is_told_asks_little_and_ends_by_itself
         let text = message(&status, "Ready");
         assert!(text.contains("expired at") && text.contains("AssumeRole failed"), "{text}");
         assert!(has(&status, "Reconciling", "True", "Expired"), "it ends by itself: {status:?}");
-        assert_eq!((&status.identity, &status.expiration), (&None, &None), "nobody signs");
+        assert_eq!((&status.identity, &status.expiration), (&None, &None), "no identity signs");
         let status = world.condition("orders", "Synced", "Unknown", "CloudUnavailable").await;
         assert!(message(&status, "Synced").contains("expired at"), "{status:?}");
         accounts.event("main", "CredentialsUnavailable").await;

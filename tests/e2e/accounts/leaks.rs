@@ -17,8 +17,9 @@ use tempfile::NamedTempFile;
 use tower::ServiceExt;
 
 use super::*;
-use crate::support::operator::installed;
-use crate::world::{PASSWORD, external};
+use test_support::operator::installed;
+use test_support::stage::PASSWORD;
+use test_support::stage::plans::external;
 
 const KEY_SECRETS: [&str; 5] =
     ["secret-of-simulator-key", "secret-of-rotated", "secret-of-env", "secret-of-session", "wrong-secret"];
@@ -52,7 +53,7 @@ struct Running {
     metrics: std::net::SocketAddr,
 }
 
-/// Whether STS refuses everything and repeats what it was sent, as a careless gateway might.
+/// Whether STS refuses everything and repeats the request in its answer, as a careless gateway might.
 type Echo = Arc<AtomicBool>;
 
 async fn refusal(request: Request) -> Response {
@@ -66,7 +67,7 @@ async fn refusal(request: Request) -> Response {
     (StatusCode::FORBIDDEN, Json(body)).into_response()
 }
 
-/// Serves the cloud of this process on loopback, so that what it issues is known here.
+/// Serves the cloud of this process on loopback, so that the test knows the keys it issues.
 async fn served(cloud: &Simulator, echo: &Echo) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -162,8 +163,8 @@ async fn driven(world: &World, echo: &Echo) -> String {
     for name in ["wrong", "wrong-role"] {
         world.condition(name, "Synced", "False", "AccessDenied").await;
     }
-    let mut said = told(world).await;
-    // Keys end early while STS refuses and repeats what it was sent, answers nonsense, or is away.
+    let mut said = reported(world).await;
+    // Keys expire early while STS refuses and repeats the request, answers nonsense, or is unavailable.
     for kind in [None, Some(FaultKind::Garbage), Some(FaultKind::Html { status: 502 })] {
         echo.store(kind.is_none(), Ordering::SeqCst);
         kind.iter().for_each(|kind| outage(world, kind));
@@ -175,7 +176,7 @@ async fn driven(world: &World, echo: &Echo) -> String {
             world.accounts().status(name, format!("{name} is not ready: {kind:?}"), broken).await;
             world.status(name, "nor is its plan in sync", |it| !has(it, "Synced", "True", "InSync")).await;
         }
-        said += &told(world).await;
+        said += &reported(world).await;
         world.cloud.clear_faults();
         echo.store(false, Ordering::SeqCst);
         for name in GOOD {
@@ -187,14 +188,14 @@ async fn driven(world: &World, echo: &Echo) -> String {
     for name in ["key", "session", "environment"] {
         world.accounts().condition(name, "Ready", "False", "AccessKeyRefused").await;
     }
-    said += &told(world).await;
+    said += &reported(world).await;
     world.secret("cloud", &[("accessKeyId", "rotated-key-id"), ("accessKeySecret", "secret-of-rotated")]).await;
     world.status("key", "the new key", |it| it.head.identity.as_deref() == Some("rota****y-id")).await;
-    said + &told(world).await
+    said + &reported(world).await
 }
 
 /// All that Kubernetes shows of objects and events.
-async fn told(world: &World) -> String {
+async fn reported(world: &World) -> String {
     let kinds = "alibabacloudaccounts,disasterrecoveryplans,diskreplicagroups,events.events.k8s.io";
     world.kubectl(&["get", kinds, "-o", "yaml", "--show-managed-fields"]).await
 }
@@ -214,7 +215,7 @@ fn secrets(world: &World, token: &str) -> Vec<String> {
     [plain, encoded, vec!["eyJ".to_owned()]].concat()
 }
 
-/// A run at a level of the log; everything that anybody can read of it is searched.
+/// A run at a log level, with a search of all its output.
 async fn searched(level: &str) {
     let config = config();
     let sts = StsRules { max_key_lifetime_ms: Some(8_000), ..config.sts };
@@ -253,6 +254,6 @@ async fn searched(level: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_in_any_log_event_status_metric_or_error() {
+async fn secrets_appear_in_no_output() {
     searched("trace").await;
 }

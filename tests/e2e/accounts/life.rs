@@ -1,10 +1,10 @@
-//! The life of an account: it stays while it is used, its users go on meanwhile, and who waits for it is woken.
+//! The lifecycle of an account: it stays while it is used, its users continue, and waiting users are reconciled on its events.
 
 use kube::ResourceExt;
 
 use super::*;
 
-/// A plan of `main` that looks at the cloud once an hour.
+/// A plan of `main` that observes the cloud once an hour.
 fn seldom() -> Value {
     let mut spec = plan_of("main");
     spec["pollInterval"] = json!("1h");
@@ -12,7 +12,7 @@ fn seldom() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_in_use_stays_until_its_last_user_is_gone() {
+async fn account_is_deleted_after_its_last_user() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     let accounts = world.accounts();
@@ -30,7 +30,7 @@ async fn an_account_in_use_stays_until_its_last_user_is_gone() {
     let account = accounts.get("main").await.expect("it is kept");
     assert!(account.metadata.deletion_timestamp.is_some() && !account.finalizers().is_empty());
     accounts.event("main", "AccountInUse").await;
-    // Its users go on, also with keys that have to be asked for.
+    // Its users continue, also with temporary keys.
     world.revoke(ROLE);
     world.patch("orders", json!({ "spec": { "planDesc": "changed while the account is going" } })).await;
     world.ready("orders").await;
@@ -50,7 +50,7 @@ async fn an_account_in_use_stays_until_its_last_user_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_nobody_uses_goes_at_once_and_one_deleted_with_its_users_after_them() {
+async fn accounts_are_deleted_once_unused() {
     let mut world = World::with_roles().await;
     world.settings.poll_interval = std::time::Duration::from_secs(3600);
     let _operator = world.operator().await;
@@ -75,7 +75,7 @@ async fn an_account_that_nobody_uses_goes_at_once_and_one_deleted_with_its_users
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_gone_shows_on_every_user_and_never_blocks_a_deletion_that_retains() {
+async fn deleted_secret_shows_everywhere_and_allows_retained_deletion() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.accounts().create("main", secret("cloud")).await;
@@ -112,8 +112,8 @@ async fn a_secret_that_is_gone_shows_on_every_user_and_never_blocks_a_deletion_t
     // The account waits for the one that is left.
     world.accounts().delete("main").await;
     let accounts = world.accounts();
-    let told = |text: &str| text.contains("DisasterRecoveryPlan orders") && text.contains("/cloud does not exist");
-    accounts.status("main", "who keeps it, and what is wrong", |it| told(&message(it, "Ready"))).await;
+    let reported = |text: &str| text.contains("DisasterRecoveryPlan orders") && text.contains("/cloud does not exist");
+    accounts.status("main", "who keeps it, and what is wrong", |it| reported(&message(it, "Ready"))).await;
     assert_eq!(world.cloud.requests(), []);
     world.secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")]).await;
     world.gone("orders").await;
@@ -123,7 +123,7 @@ async fn a_secret_that_is_gone_shows_on_every_user_and_never_blocks_a_deletion_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_an_account_is_woken_by_it_and_not_by_the_next_poll() {
+async fn account_event_wakes_its_waiting_users() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     let _operator = world.operator().await;
@@ -153,7 +153,7 @@ async fn who_waits_for_an_account_is_woken_by_it_and_not_by_the_next_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_counted_as_they_come_change_their_account_and_go() {
+async fn users_are_counted_through_their_lifecycle() {
     let mut world = World::with_roles().await;
     world.settings.poll_interval = std::time::Duration::from_secs(3600);
     let _operator = world.operator().await;
@@ -177,7 +177,7 @@ async fn users_are_counted_as_they_come_change_their_account_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_that_this_operator_does_not_watch_keeps_the_account_too() {
+async fn unwatched_user_keeps_the_account() {
     let mut world = World::with_roles().await;
     world.settings.selector = Some("watched=yes".into());
     let _operator = world.operator().await;

@@ -1,4 +1,4 @@
-//! Keys that are replaced: used for the next call, without a restart and without anybody seeing it.
+//! Replaced keys: the next call uses them, without a restart and without a failed call.
 
 use disaster_recovery_operator::simulator::AccessKey;
 
@@ -21,7 +21,7 @@ async fn goes_on_as(world: &World, signer: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_secret_is_used_for_the_next_call_though_the_old_key_is_dead_at_once() {
+async fn rotated_secret_signs_next_call_despite_dead_key() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(secret("cloud")).await;
@@ -44,7 +44,7 @@ async fn a_rotated_secret_is_used_for_the_next_call_though_the_old_key_is_dead_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_below_a_role_is_rotated_too() {
+async fn key_below_a_role_is_rotated() {
     let world = World::with_life(6_000).await;
     let _operator = world.operator().await;
     world.main_and_orders(assuming(secret("cloud"), ROLE)).await;
@@ -60,7 +60,7 @@ async fn a_key_below_a_role_is_rotated_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_source_for_the_same_account_goes_on_with_the_same_plan() {
+async fn new_source_continues_with_the_same_plan() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     let _operator = world.operator().await;

@@ -11,7 +11,7 @@ use super::*;
 const KEY: &str = "simulator-key-id";
 const MASKED: &str = "simu****y-id";
 
-/// With this account a plan is made, and by nobody else.
+/// This account creates a plan, and no other identity signs.
 async fn signs(world: &World, account: Value, identity: &str, signer: &str) -> AlibabaCloudAccountStatus {
     let _operator = world.operator().await;
     world.main_and_orders(account).await;
@@ -32,11 +32,11 @@ fn assert_lasts(status: &AlibabaCloudAccountStatus, role: &str, world: &World) {
     let issued = world.cloud.with_sts(|sts, _| {
         sts.issued().filter(|it| it.role_arn == role).map(|it| it.expires_at_ms).collect::<Vec<_>>()
     });
-    assert_eq!(issued, [said], "one key was issued, and its end is told");
+    assert_eq!(issued, [said], "one key was issued, and its expiry is reported");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_in_a_secret_signs_for_a_plan_and_a_group() {
+async fn secret_key_signs_for_plan_and_group() {
     let world = World::with_roles().await;
     world.secret("theirs", &[("accessKeyId", KEY), ("accessKeySecret", "simulator-key-secret")]).await;
     // Not the operator's own.
@@ -54,7 +54,7 @@ async fn a_key_in_a_secret_signs_for_a_plan_and_a_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_temporary_key_in_a_secret_signs_with_its_token() {
+async fn temporary_secret_key_signs_with_its_token() {
     let world = World::with_roles().await;
     let token = Some("token-of-a-session".to_owned());
     let key = AccessKey { security_token: token, ..AccessKey::new("STS.session-key-id", "session-key-secret") };
@@ -63,11 +63,11 @@ async fn a_temporary_key_in_a_secret_signs_with_its_token() {
     let data = [&data[..], &[("securityToken", "token-of-a-session")]].concat();
     world.secret("session", &data).await;
     let status = signs(&world, secret("session"), "STS.****y-id", "STS.session-key-id").await;
-    assert_eq!(status.expiration, None, "nobody says when it ends");
+    assert_eq!(status.expiration, None, "its expiry is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_the_namespaces_service_account_is_made_for_this_purpose_only() {
+async fn service_account_token_has_the_sts_audience_only() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     world.cloud.with_sts(|sts, _| {
@@ -86,7 +86,7 @@ async fn a_token_of_the_namespaces_service_account_is_made_for_this_purpose_only
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_of_the_operators_pod_is_read_from_its_file() {
+async fn pod_token_is_read_from_its_file() {
     let mut world = World::with_roles().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, format!("{}\n", jwt(AUDIENCE))).expect("it is written");
@@ -102,7 +102,7 @@ async fn the_token_of_the_operators_pod_is_read_from_its_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_of_the_instance_is_used_with_its_name_and_without() {
+async fn instance_role_works_with_and_without_name() {
     for name in [None, Some("disaster-recovery")] {
         let world = World::with_roles().await;
         world.cloud.with_sts(|sts, _| sts.metadata.role_arn = Some(ROLE.to_owned()));
@@ -115,7 +115,7 @@ async fn the_role_of_the_instance_is_used_with_its_name_and_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_variables_of_the_operators_pod_are_a_source() {
+async fn pod_variables_are_a_source() {
     let mut world = World::with_roles().await;
     world.cloud.set_keys(vec![AccessKey::new("environment-key-id", "environment-secret")]);
     let pair = [(env::ACCESS_KEY_ID, "environment-key-id"), (env::ACCESS_KEY_SECRET, "environment-secret")];
@@ -125,7 +125,7 @@ async fn the_variables_of_the_operators_pod_are_a_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_is_assumed_with_a_key_and_the_external_id_that_it_asks_for() {
+async fn key_assumes_role_with_external_id() {
     let world = World::with_roles().await;
     world.cloud.with_sts(|sts, _| {
         let (trusted_callers, external_id) = ([KEY.to_owned()].into(), Some("customer-4711".to_owned()));
@@ -144,7 +144,7 @@ async fn a_role_is_assumed_with_a_key_and_the_external_id_that_it_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_is_assumed_with_another_role_by_a_token() {
+async fn token_role_assumes_another_role() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     world.cloud.with_sts(|sts, _| {
@@ -157,7 +157,7 @@ async fn a_role_is_assumed_with_another_role_by_a_token() {
     assert_eq!(calls, expected, "the first role signs for the second and for nothing else");
 }
 
-/// Without an account, the operator's own identity makes the plan.
+/// Without an account, the operator's own identity creates the plan.
 async fn own(world: &World, identity: &str, signer: &str) {
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
@@ -168,7 +168,7 @@ async fn own(world: &World, identity: &str, signer: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_own_identity_is_the_first_of_the_standard_sources_that_is_configured() {
+async fn own_identity_is_the_first_configured_source() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, jwt(AUDIENCE)).expect("it is written");
     let path = file.path().to_str().expect("a path");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_at_rest_ask_nobody_and_write_nothing() {
+async fn idle_accounts_send_and_write_nothing() {
     let mut world = World::with_roles().await;
     world.allow_tokens().await;
     world.settings.poll_interval = Duration::from_millis(200);
@@ -23,14 +23,14 @@ async fn accounts_at_rest_ask_nobody_and_write_nothing() {
         world.available(name, 1, 0).await;
     }
     let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
-    // The passes that found all that may still be telling so.
+    // The reconciles that found this may still write it.
     let first = gets();
     eventually(DEADLINE, "the next polls", async || (gets() > first + 6).then_some(())).await;
-    more_passes::<AlibabaCloudAccount>(&operator, 6).await;
+    wait_for_reconciles::<AlibabaCloudAccount>(&operator, 6).await;
     world.cloud.clear_requests();
     let before = operator.writes.count();
     eventually(DEADLINE, "ten polls of each", async || (gets() >= 30).then_some(())).await;
-    more_passes::<AlibabaCloudAccount>(&operator, 15).await;
+    wait_for_reconciles::<AlibabaCloudAccount>(&operator, 15).await;
     // A request for a token is a write too.
     assert_eq!(operator.writes.count(), before, "no status, no event, no token");
     assert_eq!(world.sts_calls(), []);

@@ -34,13 +34,13 @@ async fn plans(both: &[World; 2], accounts: [Value; 2]) -> [String; 2] {
     ids.try_into().expect("two")
 }
 
-/// Who signed requests about a plan.
+/// The signers of requests about a plan.
 fn signers_of(world: &World, plan: &str) -> BTreeSet<String> {
     let of = |it: &RequestRecord| it.path.split('/').any(|part| part == plan);
     world.cloud.requests().into_iter().filter(of).filter_map(|it| it.role.or(it.access_key_id)).collect()
 }
 
-/// How many plans each signer made.
+/// The number of plans that each signer created.
 fn creations(world: &World) -> Vec<String> {
     let made = world.cloud.requests().into_iter().filter(|it| it.action == "CreateDisasterRecoveryPlan");
     let mut made: Vec<_> = made.filter_map(|it| it.role.or(it.access_key_id)).collect();
@@ -49,7 +49,7 @@ fn creations(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tenants_with_accounts_of_one_name_sign_with_their_own_keys() {
+async fn same_named_accounts_sign_with_their_own_keys() {
     let both = two().await;
     let _operator = both[0].operator().await;
     let ids = plans(&both, [secret("cloud"), secret("cloud")]).await;
@@ -65,12 +65,12 @@ async fn two_tenants_with_accounts_of_one_name_sign_with_their_own_keys() {
     both[0].cloud.clear_requests();
     let polled = || signers_of(&both[0], &ids[1]).contains(&keys[1]);
     eventually(DEADLINE, "the other tenant's plan is polled", async || polled().then_some(())).await;
-    assert_eq!(signers_of(&both[0], &ids[0]), BTreeSet::new(), "nobody signs for the first");
+    assert_eq!(signers_of(&both[0], &ids[0]), BTreeSet::new(), "no identity signs for the first");
     other.assert_true(&["Ready", "Synced"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tenants_with_service_accounts_assume_their_own_roles_only() {
+async fn tenants_assume_their_own_roles_only() {
     let both = two().await;
     for (world, role) in both.iter().zip([ROLE, OTHER_ROLE]) {
         world.allow_tokens().await;
@@ -90,7 +90,7 @@ async fn two_tenants_with_service_accounts_assume_their_own_roles_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_accounts_nor_secrets_nor_service_accounts_of_another_namespace_are_found() {
+async fn references_never_cross_namespaces() {
     let both = two().await;
     let _operator = both[0].operator().await;
     both[0].allow_tokens().await;
@@ -113,7 +113,7 @@ async fn neither_accounts_nor_secrets_nor_service_accounts_of_another_namespace_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_own_identity_is_refused_in_namespaces_that_are_not_allowed() {
+async fn own_identity_is_refused_in_disallowed_namespaces() {
     let mut world = World::with_roles().await;
     let tenant = world.beside().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -147,7 +147,7 @@ async fn the_operators_own_identity_is_refused_in_namespaces_that_are_not_allowe
     tenant.groups().create("db", groups::spec()).await;
     let status = tenant.groups().condition("db", "Synced", "False", "CredentialsNotFound").await;
     assert!(message(&status, "Synced").contains(&flag), "{status:?}");
-    more_passes::<AlibabaCloudAccount>(&operator, 8).await;
+    wait_for_reconciles::<AlibabaCloudAccount>(&operator, 8).await;
     assert_eq!(world.cloud.requests(), [], "not one request, of metadata neither");
     operator.stop().await;
     // The installation changes its mind.
@@ -160,13 +160,13 @@ async fn the_operators_own_identity_is_refused_in_namespaces_that_are_not_allowe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_made_anew_never_signs_with_what_the_former_one_had() {
+async fn recreated_account_never_signs_with_former_keys() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     let _operator = world.operator().await;
     world.main_and_orders(tenant_oidc(ROLE)).await;
     world.well().await;
-    // Somebody takes the finalizer away, so that it goes at once though it is used.
+    // Another actor removes the finalizer, so that the object is deleted although it is in use.
     let accounts: Api<AlibabaCloudAccount> = world.accounts().api();
     world.accounts().delete("main").await;
     let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));

@@ -6,9 +6,9 @@ use disaster_recovery_operator::simulator::model::sts::OidcProvider;
 
 use super::*;
 
-/// What `orders` says when there is nobody to sign for it.
+/// The condition of `orders` without credentials.
 const NOT_FOUND: [&str; 2] = ["False", "CredentialsNotFound"];
-/// What it says when somebody refused.
+/// Its condition after a refusal.
 const DENIED: [&str; 2] = ["False", "AccessDenied"];
 
 const MINUTES: i64 = 60_000;
@@ -18,7 +18,7 @@ fn good_key() -> Vec<AccessKey> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_missing_or_lacks_a_key_is_named_with_it() {
+async fn missing_secret_or_key_is_named() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(secret("theirs")).await;
@@ -26,7 +26,7 @@ async fn a_secret_that_is_missing_or_lacks_a_key_is_named_with_it() {
     world.says(["False", "SecretNotFound"], NOT_FOUND, gone).await;
     world.secret("theirs", &[("accessKeyId", "simulator-key-id")]).await;
     world.says(["False", "KeyMissing"], NOT_FOUND, whole).await;
-    assert_eq!(world.cloud.requests(), [], "nobody signed anything");
+    assert_eq!(world.cloud.requests(), [], "no request was signed");
     let good = [("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")];
     world.secret("theirs", &good).await;
     world.well().await;
@@ -40,7 +40,7 @@ async fn a_secret_that_is_missing_or_lacks_a_key_is_named_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_the_cloud_no_longer_takes_is_told_by_account_and_plan() {
+async fn refused_key_is_reported_by_account_and_plan() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(secret("cloud")).await;
@@ -61,7 +61,7 @@ async fn a_key_that_the_cloud_no_longer_takes_is_told_by_account_and_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_never_good_assumes_no_role_either() {
+async fn invalid_key_assumes_no_role() {
     let world = World::with_roles().await;
     world.cloud.set_keys(vec![]);
     let _operator = world.operator().await;
@@ -72,7 +72,7 @@ async fn a_key_that_was_never_good_assumes_no_role_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_permission_is_the_plans_matter_and_not_the_accounts() {
+async fn missing_permission_is_reported_on_the_plan_only() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(secret("cloud")).await;
@@ -99,7 +99,7 @@ async fn a_token_for_another_audience_is_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pods_token_may_be_missing_empty_old_or_for_another_audience() {
+async fn unusable_pod_token_is_reported_by_its_cause() {
     let mut world = World::with_roles().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
@@ -120,7 +120,7 @@ async fn the_pods_token_may_be_missing_empty_old_or_for_another_audience() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_is_unknown_or_trusts_somebody_else_is_denied() {
+async fn unknown_or_untrusting_role_is_denied() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     world.cloud.with_sts(|sts, _| sts.remove_role(ROLE));
@@ -143,7 +143,7 @@ async fn a_role_that_is_unknown_or_trusts_somebody_else_is_denied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_have_tokens_of_the_service_account_is_said() {
+async fn token_permission_errors_name_the_remedy() {
     let world = World::with_roles().await;
     let _operator = world.operator().await;
     world.main_and_orders(tenant_oidc(ROLE)).await;
@@ -164,7 +164,7 @@ async fn who_may_have_tokens_of_the_service_account_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_that_is_not_set_is_named() {
+async fn unset_variable_is_named() {
     for (spec, name) in [(environment(), env::ACCESS_KEY_SECRET), (pod_oidc(), oidc::TOKEN_FILE)] {
         let mut world = World::with_roles().await;
         world.settings.variables = variables(&[(env::ACCESS_KEY_ID, "simulator-key-id")]);
@@ -180,7 +180,7 @@ async fn a_variable_that_is_not_set_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_without_a_role_or_with_another_one_is_waited_for() {
+async fn missing_instance_role_is_waited_for() {
     for (name, text) in [(None, "the instance has no RAM role"), (Some("disaster-recovery"), "has no RAM role")] {
         let world = World::with_roles().await;
         let _operator = world.operator().await;
@@ -192,7 +192,7 @@ async fn an_instance_without_a_role_or_with_another_one_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sts_that_is_away_from_the_beginning_is_no_mistake_of_anybody() {
+async fn initial_sts_outage_is_retried() {
     let world = World::with_roles().await;
     world.allow_tokens().await;
     outage(&world, &FaultKind::Lost);
@@ -208,7 +208,7 @@ async fn an_sts_that_is_away_from_the_beginning_is_no_mistake_of_anybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_twenty_minutes_off_is_told_as_that() {
+async fn clock_off_by_twenty_minutes_is_reported() {
     let skew = ["False", "ClockSkew"];
     let accounts = [secret("cloud"), tenant_oidc(ROLE), assuming(secret("cloud"), ROLE)];
     let skewed = accounts.map(async |account| {
@@ -230,9 +230,9 @@ async fn a_clock_that_is_twenty_minutes_off_is_told_as_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_ended_when_they_were_issued_tell_of_the_clock() {
+async fn keys_expired_at_issue_point_to_the_clock() {
     let world = World::with_roles().await;
-    // The metadata of the instance look at no time of a request.
+    // The instance metadata ignores the time of a request.
     world.cloud.with_sts(|sts, _| sts.metadata.role_arn = Some(ROLE.to_owned()));
     world.cloud.set_clock_offset_ms(-7 * 60 * MINUTES);
     let _operator = world.operator().await;

@@ -5,13 +5,13 @@ use disaster_recovery_operator::simulator::model::ebs::ReplicaStatus;
 use serde_json::json;
 
 use super::{Groups, pair, spec};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
+async fn change_waits_until_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     let change = json!({ "groupName": "orders", "description": "other", "enableRtc": true });
     world.patch("db", json!({ "spec": change })).await;
@@ -41,10 +41,10 @@ async fn a_change_of_a_group_that_runs_waits_until_it_may_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pairs_are_added_and_removed_while_replication_is_stopped() {
+async fn pairs_change_while_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    let made = world.made(spec()).await;
+    let made = world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "pairs": [pair("data"), pair("index")] } })).await;
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
     let text = message(&status, "Synced");
@@ -71,10 +71,10 @@ async fn pairs_are_added_and_removed_while_replication_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pair_is_added_while_the_destination_is_in_use() {
+async fn pair_is_added_while_destination_is_active() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     world.protected().await;
     let pairs = [pair("data"), pair("logs"), pair("index")];
@@ -87,7 +87,7 @@ async fn a_pair_is_added_while_the_destination_is_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
+async fn group_created_stopped_starts_and_stops_later() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     let mut stopped = spec();
@@ -106,10 +106,10 @@ async fn a_group_that_is_made_stopped_is_started_later_and_stopped_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_group_is_failed_over_and_stays_stopped() {
+async fn stopped_group_fails_over_and_stays_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     world.condition("db", "Ready", "True", "Stopped").await;
     world.go_to("Destination", "Planned").await;

@@ -38,7 +38,7 @@ impl Disks {
         }
     }
 
-    /// How many logical changes are made by each operation of the API.
+    /// The number of logical changes by operation of the API.
     fn changes(self) -> &'static [(&'static str, usize)] {
         match self {
             D::Create => &[
@@ -73,7 +73,7 @@ impl Disks {
         }
     }
 
-    /// The operations that status tells of in the end, the oldest first.
+    /// The operations in the final status, the oldest first.
     fn operations(self) -> Vec<(OperationType, Site, Phase)> {
         use OperationType::{Cancel, Failback, Failover, Reprotect};
         let there = [(Failover, Site::Destination), (Reprotect, Site::Destination)];
@@ -93,7 +93,7 @@ impl Scenario for Disks {
 
     async fn stage(self) -> Groups {
         let mut world = Groups::with(DiskRules { delay_ms: 50, ..quick() }).await;
-        // Only what goes on brings the operator back, but for clones that are kept for a while.
+        // Only work in progress requeues the object, except clones that are kept for a while.
         world.settings.poll_interval = Duration::from_millis(if self == D::Drill { 300 } else { 3_600_000 });
         world
     }
@@ -189,41 +189,41 @@ impl Scenario for Disks {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_creation_leaves_one_group() {
+async fn crash_during_creation_leaves_one_group() {
     everywhere(D::Create).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_planned_failover_goes_through_once() {
+async fn crash_during_planned_failover_completes_it_once() {
     everywhere(D::Failover).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_failback_goes_through_once() {
+async fn crash_during_failback_completes_it_once() {
     everywhere(D::Failback).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_forced_failover_goes_through_once() {
+async fn crash_during_forced_failover_completes_it_once() {
     everywhere(D::Forced).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_taking_a_failover_back_takes_it_back_once() {
+async fn crash_during_cancellation_cancels_once() {
     everywhere(D::Cancel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_a_drill_clears_it() {
+async fn crash_during_drill_clears_it() {
     everywhere(D::Drill).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_anywhere_in_deletion_leaves_nothing() {
+async fn crash_during_deletion_leaves_nothing() {
     everywhere(D::Delete).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_after_a_crash_anywhere_in_creation_leaves_nothing() {
+async fn deletion_after_crash_during_creation_leaves_nothing() {
     everywhere(D::DeleteWhileCreating).await;
 }

@@ -1,20 +1,20 @@
-//! What somebody else does in the console.
+//! External changes of groups.
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus};
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_that_is_stopped_in_the_console_is_started_again() {
+async fn externally_stopped_replication_is_restarted() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, now| disks.stop_group(REGIONS[0], id, now)).expect("it is stopped");
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, now| disks.stop_group(REGIONS[0], id, now)).expect("it is stopped");
     world.event("db", "DriftFound").await;
     world.event("db", "DriftCorrected").await;
     let status = world.protected().await;
@@ -22,22 +22,22 @@ async fn replication_that_is_stopped_in_the_console_is_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_that_is_started_in_the_console_is_stopped_again() {
+async fn externally_started_replication_is_stopped() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
     world.condition("db", "Ready", "True", "Stopped").await;
-    world.by_hand(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
+    world.change_externally(|disks, id, now| disks.start_group(REGIONS[0], id, false, now)).expect("it is started");
     world.event("db", "DriftCorrected").await;
     world.until(ReplicaStatus::Stopped).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop() {
+async fn external_rename_is_corrected_once_replication_may_stop() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "groupName": "orders" }))).await;
+    world.create_protected(spec_with(json!({ "groupName": "orders" }))).await;
     world.edit(DiskGroupEdit { group_name: Some("by hand".into()), ..DiskGroupEdit::default() });
     let status = world.condition("db", "Synced", "False", "ReplicationRunning").await;
     assert_eq!(status.head.drift[0].found, "by hand", "{status:#?}");
@@ -49,17 +49,17 @@ async fn a_name_from_the_console_is_told_and_corrected_once_replication_may_stop
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
+async fn external_failover_is_kept_until_spec_changes() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
-    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
-    // While the disks are being opened, only the difference is told.
-    let told = |it: &DiskReplicaGroupStatus| {
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    // While the disks are being opened, the operator only reports the difference.
+    let reported = |it: &DiskReplicaGroupStatus| {
         has(it, "Synced", "False", "Drifted") && message(it, "Synced").contains("nothing is touched")
     };
-    let status = world.status("db", "it is told that somebody else did it", told).await;
+    let status = world.status("db", "the external change is reported", reported).await;
     assert!(status.head.drift.iter().any(|it| it.field == "activeSite"), "{status:#?}");
     let status = world.condition("db", "Ready", "False", "NotReady").await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
@@ -74,24 +74,24 @@ async fn a_failover_by_somebody_else_is_left_alone_until_the_spec_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_failover_by_somebody_else_is_left_alone_and_gone_back_from() {
+async fn external_reversed_failover_is_kept_then_failed_back() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     world.until(ReplicaStatus::Failovered).await;
     world.condition("db", "Synced", "False", "Drifted").await;
-    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, true, now)).expect("it is turned round");
+    world.change_externally(|disks, id, now| disks.reprotect_group(REGIONS[1], id, true, now)).expect("it is reversed");
     world.until(ReplicaStatus::Stopped).await;
-    world.by_hand(|disks, id, now| disks.start_group(REGIONS[1], id, false, now)).expect("it is started");
+    world.change_externally(|disks, id, now| disks.start_group(REGIONS[1], id, false, now)).expect("it is started");
     world.until(ReplicaStatus::Normal).await;
     // One list may be old: it is believed after a while.
-    let turned = |it: &DiskReplicaGroupStatus| {
+    let reversed = |it: &DiskReplicaGroupStatus| {
         it.group_status.as_deref() == Some("normal")
             && it.direction == Some(Direction::Reverse)
             && has(it, "Synced", "False", "Drifted")
     };
-    let status = world.status("db", "what somebody else did is seen", turned).await;
+    let status = world.status("db", "the external change is observed", reversed).await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
     assert_eq!(status.operations, []);
     world.go_to("Destination", "Planned").await;
@@ -103,18 +103,20 @@ async fn a_whole_failover_by_somebody_else_is_left_alone_and_gone_back_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_somebody_else_takes_back_while_disks_are_attached_is_not_taken_for_a_reversal() {
+async fn external_cancellation_is_not_mistaken_for_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.attach("d-hangzhou-logs", true);
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
     world.cloud.clear_requests();
-    world.by_hand(|disks, id, now| disks.reprotect_group(REGIONS[1], id, false, now)).expect("it is taken back");
-    let told =
+    world
+        .change_externally(|disks, id, now| disks.reprotect_group(REGIONS[1], id, false, now))
+        .expect("it is taken back");
+    let reported =
         |it: &DiskReplicaGroupStatus| it.active_site == Some(Site::Source) && has(it, "Synced", "False", "Drifted");
-    let status = world.status("db", "the source is active again, by somebody else", told).await;
+    let status = world.status("db", "the source is active again, by an external change", reported).await;
     assert_eq!(status.direction, Some(Default::default()), "{status:#?}");
     world.polls(3).await;
     assert_eq!(world.group().source.region, REGIONS[0]);
@@ -123,11 +125,11 @@ async fn a_failover_that_somebody_else_takes_back_while_disks_are_attached_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_deleted_in_the_console_is_made_again() {
+async fn externally_deleted_group_is_recreated() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    let made = world.made(spec()).await;
-    world.by_hand(|disks, id, _| {
+    let made = world.create_protected(spec()).await;
+    world.change_externally(|disks, id, _| {
         let pairs: Vec<_> = disks.inspect().pairs.into_iter().map(|it| it.replica_pair_id).collect();
         pairs.iter().for_each(|pair| disks.drop_pair(pair).expect("it goes"));
         disks.drop_group(id).expect("it goes");
@@ -141,11 +143,11 @@ async fn a_group_that_is_deleted_in_the_console_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_whose_pairs_were_left_gets_them_back() {
+async fn recreated_group_reuses_remaining_pairs() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
-    world.by_hand(|disks, id, _| {
+    world.create_protected(spec()).await;
+    world.change_externally(|disks, id, _| {
         let stopped = DiskGroupEdit { status: Some(ReplicaStatus::Stopped), ..DiskGroupEdit::default() };
         disks.edit_group(id, stopped).expect("it is stopped");
         disks.drop_group(id).expect("it goes");
@@ -156,13 +158,13 @@ async fn a_group_whose_pairs_were_left_gets_them_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_group_is_made_over_disks_that_are_in_use_at_the_destination() {
+async fn no_group_overwrites_active_destination_disks() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     world.protected().await;
-    world.by_hand(|disks, id, _| disks.drop_group(id)).expect("it goes");
+    world.change_externally(|disks, id, _| disks.drop_group(id)).expect("it goes");
     world.cloud.clear_requests();
     let status = world.condition("db", "Synced", "False", "GroupNotFound").await;
     assert!(message(&status, "Synced").contains("would overwrite"), "{status:#?}");

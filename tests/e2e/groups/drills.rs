@@ -8,9 +8,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{Groups, fault, quick, refusal, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 /// A group with drills on New Year's Day, which are kept so long.
 fn drilled(keep_for: &str) -> Value {
@@ -53,10 +53,10 @@ fn edit(world: &Groups, edit: DrillEdit) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_is_asked_for_is_kept_for_a_while_and_cleared() {
+async fn requested_drill_is_kept_and_then_cleared() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(drilled("2s")).await;
+    world.create_protected(drilled("2s")).await;
     world.cloud.clear_requests();
     world.annotate("db", DRILL_ANNOTATION, "2026-11-22T12:00:00Z").await;
     let begun = executed(&world).await;
@@ -87,10 +87,10 @@ async fn a_drill_that_is_asked_for_is_kept_for_a_while_and_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_was_missed_is_made_up_for_once() {
+async fn missed_drill_runs_once() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.polls(2).await;
     assert_eq!(count(&world, "StartReplicaGroupDrill"), 0, "none is due yet");
     let back = Patch::Merge(json!({ "status": { "drills": { "lastScheduleTime": "2020-06-01T00:00:00Z" } } }));
@@ -104,12 +104,12 @@ async fn a_drill_that_was_missed_is_made_up_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drills_are_where_the_copies_are() {
+async fn drills_run_at_the_site_of_copies() {
     let rules = DiskRules { drills_in_both_regions: true, ..quick() };
     for rules in [quick(), rules] {
         let world = Groups::with(rules).await;
         let _operator = world.operator().await;
-        world.made(drilled("1s")).await;
+        world.create_protected(drilled("1s")).await;
         world.go_to("Destination", "Forced").await;
         world.protected().await;
         world.annotate("db", DRILL_ANNOTATION, "1").await;
@@ -122,10 +122,10 @@ async fn drills_are_where_the_copies_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_does_not_wait_for_a_drill_whose_clones_are_cleared_where_they_are() {
+async fn failover_does_not_wait_for_drill() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     executed(&world).await;
     world.go_to("Destination", "Planned").await;
@@ -138,10 +138,10 @@ async fn a_failover_does_not_wait_for_a_drill_whose_clones_are_cleared_where_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clones_that_cannot_be_cleared_are_told_and_tried_again() {
+async fn uncleared_clones_are_reported_and_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     executed(&world).await;
     // They cannot be cleared as long as this holds.
@@ -150,11 +150,11 @@ async fn clones_that_cannot_be_cleared_are_told_and_tried_again() {
     edit(&world, DrillEdit { fail_next: Some(true), ..DrillEdit::default() });
     world.cloud.add_fault(super::Fault { after: 1, ..fault("ClearReplicaGroupDrill", kind, None) });
     world.patch("db", json!({ "spec": { "drill": { "keepFor": "1s" } } })).await;
-    let told = |it: &DiskReplicaGroupStatus| {
+    let reported = |it: &DiskReplicaGroupStatus| {
         has(it, "DrillNotCleared", "True", "ClearOverdue")
             && message(it, "DrillNotCleared").contains("A disk is attached")
     };
-    let status = world.status("db", "the clones are told of", told).await;
+    let status = world.status("db", "the clones are reported", reported).await;
     assert!(message(&status, "DrillNotCleared").contains("billed"), "{status:#?}");
     let status = world.protected().await;
     assert!(current(&status).is_some_and(|it| it.drill_status.as_deref() == Some("clear_failed")), "{status:#?}");
@@ -167,10 +167,10 @@ async fn clones_that_cannot_be_cleared_are_told_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_failed_is_cleared_too() {
+async fn failed_drill_is_cleared() {
     let world = Groups::with(DiskRules { delay_ms: 200, ..quick() }).await;
     let _operator = world.operator().await;
-    world.made(drilled("1h")).await;
+    world.create_protected(drilled("1h")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     eventually(DEADLINE, "a drill", async || (!world.disks().drills.is_empty()).then_some(())).await;
     edit(&world, DrillEdit { status: Some(DrillStatus::ExecuteFailed), ..DrillEdit::default() });
@@ -182,10 +182,10 @@ async fn a_drill_that_failed_is_cleared_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_that_is_refused_is_told_and_leaves_nothing() {
+async fn refused_drill_is_reported_and_leaves_nothing() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.cloud.add_fault(fault("StartReplicaGroupDrill", refusal("OperationDenied.QuotaExceed"), Some(1)));
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     let run = ended(&world).await;
@@ -198,10 +198,10 @@ async fn a_drill_that_is_refused_is_told_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_drills_in_the_spec_is_answered() {
+async fn drill_request_without_spec_is_acknowledged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     world.event("db", "DrillNotStarted").await;
     world.status("db", "it is handled", |it| it.last_handled_drill_at.as_deref() == Some("1")).await;
@@ -209,13 +209,13 @@ async fn a_request_without_drills_in_the_spec_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_is_cleared_at_deletion_whatever_becomes_of_the_group() {
+async fn deletion_clears_drill_under_every_policy() {
     for policy in ["Delete", "Retain"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
         let mut wanted = drilled("1h");
         wanted["deletionPolicy"] = json!(policy);
-        world.made(wanted).await;
+        world.create_protected(wanted).await;
         world.annotate("db", DRILL_ANNOTATION, "1").await;
         executed(&world).await;
         world.delete("db").await;
@@ -227,10 +227,10 @@ async fn a_drill_is_cleared_at_deletion_whatever_becomes_of_the_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_that_is_stopped_in_the_middle_clears_the_drill_after_its_restart() {
+async fn restarted_operator_clears_the_drill() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(drilled("1s")).await;
+    world.create_protected(drilled("1s")).await;
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     eventually(DEADLINE, "a drill", async || (!world.disks().drills.is_empty()).then_some(())).await;
     drop(operator);

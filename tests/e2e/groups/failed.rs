@@ -1,4 +1,4 @@
-//! Every status in which something failed, and one that nobody knows.
+//! Every failed status, and an unknown one.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +10,10 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::{Groups, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::support::operator::{Operator, Tripwire};
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::operator::{Operator, Tripwire};
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
@@ -22,11 +22,11 @@ fn set(world: &Groups, status: ReplicaStatus) {
     world.edit(DiskGroupEdit { status: Some(status), ..DiskGroupEdit::default() });
 }
 
-/// Waits until a person is asked to see to the group, and no call is made.
+/// Waits until the group needs manual action, and no call is sent.
 async fn needs_a_person(world: &Groups, text: &str) -> DiskReplicaGroupStatus {
-    let told =
+    let reported =
         |it: &DiskReplicaGroupStatus| has(it, "Synced", "False", "GroupFailed") && message(it, "Synced").contains(text);
-    let status = world.status("db", format!("a person has to act: {text}"), told).await;
+    let status = world.status("db", format!("a person has to act: {text}"), reported).await;
     assert!(
         has(&status, "Stalled", "True", "GroupFailed") && has(&status, "Ready", "False", "NotReady"),
         "{status:#?}"
@@ -38,7 +38,7 @@ async fn needs_a_person(world: &Groups, text: &str) -> DiskReplicaGroupStatus {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_could_not_be_made_waits_for_its_deletion_and_is_made_again() {
+async fn failed_creation_is_retried_after_its_deletion() {
     let world = Groups::quick().await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 3_600_000);
     let _operator = world.operator().await;
@@ -48,13 +48,13 @@ async fn a_group_that_could_not_be_made_waits_for_its_deletion_and_is_made_again
     set(&world, ReplicaStatus::CreateFailed);
     needs_a_person(&world, "create_failed").await;
     world.event("db", "GroupFailed").await;
-    world.by_hand(|disks, id, _| disks.drop_group(id)).expect("it goes");
+    world.change_externally(|disks, id, _| disks.drop_group(id)).expect("it goes");
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, NAMES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_could_not_be_made_goes_with_its_object() {
+async fn failed_creation_is_deleted_with_its_object() {
     let world = Groups::quick().await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 3_600_000);
     let _operator = world.operator().await;
@@ -68,10 +68,10 @@ async fn a_group_that_could_not_be_made_goes_with_its_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_that_failed_is_tried_again() {
+async fn failed_stop_is_retried() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.fail_next();
     world.cloud.clear_requests();
     world.patch("db", json!({ "spec": { "replication": "Stopped" } })).await;
@@ -80,11 +80,11 @@ async fn a_stop_that_failed_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_whose_stop_or_opening_failed_goes_through() {
+async fn failover_completes_after_failed_step() {
     for mode in ["Planned", "Forced"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.fail_next();
         world.go_to("Destination", mode).await;
         let status = world.protected().await;
@@ -96,10 +96,10 @@ async fn a_failover_whose_stop_or_opening_failed_goes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_failed_and_is_not_wanted_any_more_needs_a_person() {
+async fn cancelled_failed_failover_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
     let status = needs_a_person(&world, "set activeSite: Destination").await;
     assert_eq!(status.active_site, Some(Site::Source));
@@ -112,10 +112,10 @@ async fn a_failover_that_failed_and_is_not_wanted_any_more_needs_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_that_somebody_else_failed_with_is_gone_through_with() {
+async fn external_failed_failover_is_completed() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
     needs_a_person(&world, "set activeSite: Destination").await;
     world.go_to("Destination", "Forced").await;
@@ -124,10 +124,10 @@ async fn a_failover_that_somebody_else_failed_with_is_gone_through_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reversal_that_failed_needs_a_person() {
+async fn failed_reprotect_needs_manual_action() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.fail_next();
@@ -141,10 +141,10 @@ async fn a_reversal_that_failed_needs_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_failed_is_tried_again_by_the_objects_own() {
+async fn failed_deletion_is_retried_by_object_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::DeleteFailed);
     needs_a_person(&world, "delete_failed").await;
     set(&world, ReplicaStatus::Normal);
@@ -158,10 +158,10 @@ async fn a_deletion_that_failed_is_tried_again_by_the_objects_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_group_needs_a_person_and_can_be_deleted() {
+async fn invalid_group_needs_manual_action_and_is_deletable() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     set(&world, ReplicaStatus::Invalid);
     let status = needs_a_person(&world, "invalid").await;
     assert!(message(&status, "Synced").contains("data (pair-"), "the pairs are named: {status:#?}");
@@ -191,12 +191,12 @@ fn reworded(world: &Groups, words: &Arc<Mutex<Option<[&'static str; 2]>>>) -> Ht
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_that_nobody_knows_is_shown_and_waited_out() {
+async fn unknown_status_is_reported_and_waited_for() {
     let world = Groups::quick().await;
     let words = Arc::new(Mutex::new(None));
     let cloud = reworded(&world, &words);
     let _operator = Operator::start(cloud, world.settings.clone(), Tripwire::default()).await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let say = |it| *words.lock().expect("the words") = it;
     say(Some(["\"normal\"", "\"rebalancing\""]));
     let shown = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("rebalancing");

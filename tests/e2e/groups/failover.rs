@@ -1,4 +1,4 @@
-//! Failovers, failbacks, and replication turned round.
+//! Failovers, failbacks, and reprotects.
 
 use disaster_recovery_operator::api::disk_replica_group::{
     DiskReplicaGroupStatus, FailoverMode, Operation, OperationType, Phase, Site, StepName,
@@ -8,11 +8,11 @@ use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
 use super::{Groups, REGIONS, history, quick, spec, spec_with, steps};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
-/// A failover that ended well, with everything that is told of it.
+/// A completed failover, with its status, events and metrics.
 fn assert_measured(operation: &Operation, mode: FailoverMode, wanted: &[StepName]) {
     assert_eq!((operation.phase, operation.mode), (Phase::Succeeded, Some(mode)), "{operation:#?}");
     assert_eq!(steps(operation), wanted, "{operation:#?}");
@@ -36,7 +36,7 @@ async fn round_trips(rules: DiskRules) {
     use OperationType::{Failback, Failover, Reprotect};
     let world = Groups::with(rules).await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let mut all = vec![];
     for _ in 0..2 {
         for (site, name, kind) in [(Site::Destination, "Destination", Failover), (Site::Source, "Source", Failback)] {
@@ -45,10 +45,10 @@ async fn round_trips(rules: DiskRules) {
             world.assert_one(&status, site, NAMES);
             all.extend([(kind, site, Phase::Succeeded), (Reprotect, site, Phase::Succeeded)]);
             assert_eq!(history(&status), all, "{status:#?}");
-            let [turned, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
+            let [reversed, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
             assert_measured(moved, FailoverMode::Planned, &[StepName::Stop, StepName::Synchronize, StepName::Failover]);
-            assert_eq!(steps(turned), [StepName::Reprotect, StepName::Start], "{turned:#?}");
-            assert!(turned.steps.iter().all(|it| it.completed_at.is_some()) && turned.completed_at.is_some());
+            assert_eq!(steps(reversed), [StepName::Reprotect, StepName::Start], "{reversed:#?}");
+            assert!(reversed.steps.iter().all(|it| it.completed_at.is_some()) && reversed.completed_at.is_some());
             assert!(status.pending_calls.is_empty(), "{status:#?}");
         }
     }
@@ -68,26 +68,26 @@ async fn round_trips(rules: DiskRules) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_goes_there_and_back_twice() {
+async fn planned_failover_and_failback_work_twice() {
     round_trips(quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_there_and_back_where_the_production_region_stays_what_it_was() {
+async fn failover_works_when_production_region_stays_fixed() {
     round_trips(DiskRules { production: Production::Primary, ..quick() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_there_and_back_where_the_cloud_names_the_first_source_for_ever() {
+async fn failover_works_when_cloud_keeps_first_source() {
     round_trips(DiskRules { site_names_fixed: true, ..quick() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_replicates_back_can_be_deleted() {
+async fn reversed_group_is_deletable() {
     for production in [Production::Source, Production::Primary] {
         let world = Groups::with(DiskRules { production, ..quick() }).await;
         let _operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.go_to("Destination", "Forced").await;
         world.protected().await;
         world.delete("db").await;
@@ -97,10 +97,10 @@ async fn a_group_that_replicates_back_can_be_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forced_failover_goes_at_once() {
+async fn forced_failover_starts_immediately() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     world.go_to("Destination", "Forced").await;
     let status = world.protected().await;
@@ -111,10 +111,10 @@ async fn a_forced_failover_goes_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forced_failover_goes_also_while_the_production_region_is_lost() {
+async fn forced_failover_works_without_the_production_region() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
     world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
     world.go_to("Destination", "Forced").await;
@@ -129,10 +129,10 @@ async fn a_forced_failover_goes_also_while_the_production_region_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_that_cannot_stop_becomes_a_forced_one() {
+async fn planned_failover_that_cannot_stop_becomes_forced() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
     world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
     world.go_to("Destination", "Planned").await;
@@ -150,10 +150,10 @@ async fn a_planned_failover_that_cannot_stop_becomes_a_forced_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_is_turned_round_when_a_person_says_so() {
+async fn manual_reprotect_waits_for_the_request() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Planned").await;
     let status = world.condition("db", "Ready", "True", "FailedOver").await;
     assert!(has(&status, "Synced", "True", "InSync") && has(&status, "Protected", "False", "ReplicationStopped"));
@@ -168,11 +168,11 @@ async fn replication_is_turned_round_when_a_person_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_cancelled_before_replication_is_turned_round() {
+async fn failover_is_cancelled_before_reprotect() {
     use OperationType::{Cancel, Failover};
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.cloud.clear_requests();
@@ -189,10 +189,10 @@ async fn a_failover_is_cancelled_before_replication_is_turned_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_given_up_before_the_disks_were_opened() {
+async fn failover_is_cancelled_before_disks_open() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     // It stays stopped before the synchronization.
     let limit = super::refusal("OperationDenied.ManualSyncLimit");
     let one_shot = super::fault("StartDiskReplicaGroup", limit, None);

@@ -5,13 +5,13 @@ use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPair
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::eventually;
-use crate::world::DEADLINE;
+use test_support::eventually;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
-/// A group that somebody made and that runs.
+/// A running group, created by another actor.
 async fn foreign(world: &Groups, owner: Option<&str>) -> String {
     let tags = owner.map(|owner| ("disasterrecovery.dev/owner".to_owned(), owner.to_owned())).into_iter().collect();
     let text = |text: &str| Some(text.to_owned());
@@ -46,14 +46,14 @@ async fn foreign(world: &Groups, owner: Option<&str>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_taken_over_by_its_id_and_not_touched() {
+async fn adopted_group_stays_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     let _operator = world.operator().await;
     let mut taken = spec();
     taken.as_object_mut().expect("an object").remove("description");
     taken["replicaGroupId"] = json!(id);
-    let status = world.made(taken).await;
+    let status = world.create_protected(taken).await;
     world.assert_one(&status, Site::Source, NAMES);
     assert_eq!(world.changes(), Vec::<String>::new());
     assert!(world.event("db", "Adopted").await.contains(&id));
@@ -68,11 +68,11 @@ async fn a_group_is_taken_over_by_its_id_and_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_failed_over_is_taken_over_as_it_is() {
+async fn failed_over_group_is_adopted_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     world.until(disaster_recovery_operator::simulator::model::ebs::ReplicaStatus::Normal).await;
-    world.by_hand(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     let _operator = world.operator().await;
     world.create("db", spec_with(json!({ "replicaGroupId": id }))).await;
     // The spec's default is no order to fail back.
@@ -86,7 +86,7 @@ async fn a_group_that_is_failed_over_is_taken_over_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_does_not_exist_is_not_made() {
+async fn unknown_group_id_creates_nothing() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create("db", spec_with(json!({ "replicaGroupId": "pg-nowhere" }))).await;
@@ -99,7 +99,7 @@ async fn a_group_that_does_not_exist_is_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_of_another_owner_is_never_touched() {
+async fn group_of_another_owner_stays_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, Some("ffffffff/elsewhere/db")).await;
     let _operator = world.operator().await;
@@ -120,7 +120,7 @@ async fn two_clusters_do_not_fight_over_one_group() {
     let mut world = Groups::quick().await;
     world.settings.cluster_id = Some("one".into());
     let operator = world.operator().await;
-    let id = world.made(spec()).await.replica_group_id.expect("its ID");
+    let id = world.create_protected(spec()).await.replica_group_id.expect("its ID");
     operator.stop().await;
     world.cloud.clear_requests();
     let mut other = Groups::quick().await;
@@ -135,7 +135,7 @@ async fn two_clusters_do_not_fight_over_one_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_observed_group_is_never_changed_and_its_differences_are_told() {
+async fn observe_mode_reports_differences_and_changes_nothing() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
     let _operator = world.operator().await;
@@ -165,10 +165,10 @@ async fn an_observed_group_is_never_changed_and_its_differences_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_found_again_without_its_status() {
+async fn group_is_found_without_its_status() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     let before = world.protected().await;
     operator.stop().await;

@@ -1,4 +1,4 @@
-//! A group is made, rests, and goes.
+//! A group is created, polled and deleted.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::{Groups, fault, quick, refusal, spec, spec_with};
-use crate::stage::{has, message};
-use crate::support::{ControlPlane, eventually};
-use crate::world::DEADLINE;
+use test_support::stage::DEADLINE;
+use test_support::stage::{has, message};
+use test_support::{ControlPlane, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
+async fn kubectl_applies_waits_prints_and_deletes() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     let namespace = world.namespace.clone();
@@ -63,12 +63,12 @@ async fn kubectl_applies_a_group_waits_for_it_shows_it_and_deletes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_polls_of_an_unchanged_group_write_nothing_and_only_read_the_cloud_twice_each() {
-    // A minute's step of the recovery point may fall into ten polls: no recovery point is made meanwhile.
+async fn polls_of_an_unchanged_group_write_nothing() {
+    // The recovery point advances in steps of a minute, which may fall into the ten polls: the cloud writes none meanwhile.
     let world = &mut Groups::quick().await;
     world.settings.poll_interval = Duration::from_millis(200);
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.with_disks(|disks, _| disks.freeze(true));
     let gets = || world.cloud.requests().iter().filter(|it| it.action == "DescribeDiskReplicaGroups").count();
     world.polls(2).await;
@@ -86,10 +86,10 @@ async fn ten_polls_of_an_unchanged_group_write_nothing_and_only_read_the_cloud_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_metrics_show_a_group_and_its_recovery_point() {
+async fn metrics_show_group_and_recovery_point() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     let labels = format!("namespace=\"{}\",name=\"db\"", world.namespace);
     let expected = [
         format!("disaster_recovery_disk_group_status{{{labels},status=\"normal\"}} 1"),
@@ -110,7 +110,7 @@ async fn the_metrics_show_a_group_and_its_recovery_point() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_synchronization_is_waited_for() {
+async fn first_synchronization_is_waited_for() {
     let world = Groups::with(DiskRules { initial_sync_ms: Some(3_600_000), ..quick() }).await;
     let _operator = world.operator().await;
     world.create("db", spec()).await;
@@ -133,10 +133,10 @@ async fn the_first_synchronization_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
+async fn suspend_stops_all_work_and_holds_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.patch("db", json!({ "spec": { "suspend": true, "activeSite": "Destination" } })).await;
     world.condition("db", "Synced", "Unknown", "Suspended").await;
     world.condition("db", "Protected", "Unknown", "Unknown").await;
@@ -151,10 +151,10 @@ async fn suspend_stops_all_work_and_deletion_waits_for_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retain_leaves_the_group_as_it_is() {
+async fn retain_keeps_the_group_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "deletionPolicy": "Retain" }))).await;
+    world.create_protected(spec_with(json!({ "deletionPolicy": "Retain" }))).await;
     world.cloud.clear_requests();
     world.delete("db").await;
     world.gone("db").await;
@@ -164,10 +164,10 @@ async fn retain_leaves_the_group_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_over_group_is_deleted_once_its_replication_may_be_turned_round() {
+async fn failed_over_group_is_deleted_after_reprotect() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.delete("db").await;
@@ -186,10 +186,10 @@ async fn a_failed_over_group_is_deleted_once_its_replication_may_be_turned_round
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_over_group_is_retained_as_it_is() {
+async fn failed_over_group_is_retained_unchanged() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+    world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.delete("db").await;
@@ -200,10 +200,10 @@ async fn a_failed_over_group_is_retained_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_is_refused_says_why_and_goes_on() {
+async fn refused_deletion_names_the_cause_and_continues() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.set_denied_actions(["DeleteDiskReplicaGroup"]);
     world.delete("db").await;
     let refused = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("Forbidden.Action");

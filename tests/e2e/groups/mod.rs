@@ -1,4 +1,4 @@
-//! Groups of disks: their stage, and what their tests share.
+//! Groups of disks.
 
 mod change;
 mod crash;
@@ -11,181 +11,12 @@ mod life;
 mod refused;
 mod trouble;
 
-use std::time::Duration;
-
 use disaster_recovery_operator::api::disk_replica_group::{
-    Direction, DiskReplicaGroup, DiskReplicaGroupStatus, Operation, OperationType, Phase, Site, StepName,
+    DiskReplicaGroupStatus, Operation, OperationType, Phase, Site, StepName,
 };
-use disaster_recovery_operator::simulator::model::ebs::{
-    DiskGroup, DiskGroupEdit, DiskInspection, DiskPairView, DiskRules, Disks, ReplicaStatus,
-};
-use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
-use serde_json::{Value, json};
-
-use crate::stage::{Stage, has};
-use crate::support::eventually;
-use crate::world::DEADLINE;
-
-/// The stage of groups.
-pub(crate) type Groups = Stage<DiskReplicaGroup>;
-
-/// The region of the source, and that of the destination.
-const REGIONS: [&str; 2] = ["cn-hangzhou", "cn-shanghai"];
-
-/// Quick disks: a recovery point every 200 ms, and one-shot synchronizations as often as anybody likes.
-pub(crate) fn quick() -> DiskRules {
-    DiskRules { delay_ms: 60, cycle_ms: 200, one_shot_interval_ms: 0, ..DiskRules::default() }
-}
-
-impl Groups {
-    /// A world whose disks are quick and without faults.
-    async fn quick() -> Self {
-        Self::with(quick()).await
-    }
-
-    /// A world whose disks have rules of their own.
-    async fn with(disk_rules: DiskRules) -> Self {
-        let calls = 100_000;
-        let mut world = Self::on(Config { disk_rules, ebs_rate_limit_per_second: calls, ..Config::default() }).await;
-        // Quick enough to see what goes on in the cloud.
-        world.settings.transition_interval = Duration::from_millis(30);
-        world.settings.retry_interval = Duration::from_millis(50);
-        world.settings.poll_interval = Duration::from_millis(200);
-        world.settings.visibility_window = Duration::from_secs(1);
-        world
-    }
-
-    /// Everything in the cloud.
-    fn disks(&self) -> DiskInspection {
-        self.cloud.with_disks(|disks, _| disks.inspect())
-    }
-
-    /// The one group in the cloud.
-    fn group(&self) -> DiskGroup {
-        self.cloud.with_disks(|disks, _| {
-            let all = disks.inspect().groups;
-            assert_eq!(all.len(), 1, "one group: {all:#?}");
-            disks.group(&all[0].replica_group_id).expect("it is there").clone()
-        })
-    }
-
-    /// Does what somebody else does to the one group, all of it at once.
-    fn by_hand<R>(&self, with: impl FnOnce(&mut Disks, &str, i64) -> R) -> R {
-        let id = self.group().id;
-        self.cloud.with_disks(|disks, now| with(disks, &id, now))
-    }
-
-    /// Edits the one group.
-    fn edit(&self, edit: DiskGroupEdit) {
-        self.by_hand(|disks, id, _| disks.edit_group(id, edit)).expect("it is edited");
-    }
-
-    /// The next transition of the one group fails.
-    fn fail_next(&self) {
-        self.edit(DiskGroupEdit { fail_next: Some(true), ..DiskGroupEdit::default() });
-    }
-
-    /// Attaches a disk to an instance, or detaches it.
-    fn attach(&self, disk: &str, attached: bool) {
-        self.cloud.with_disks(|disks, _| disks.attach(disk, attached));
-    }
-
-    /// Asks for a site.
-    async fn go_to(&self, site: &str, mode: &str) {
-        self.patch("db", json!({ "spec": { "activeSite": site, "failover": { "mode": mode } } })).await;
-    }
-
-    /// Waits until the object is as its spec asks for, and protected.
-    async fn protected(&self) -> DiskReplicaGroupStatus {
-        let generation = self.get("db").await.expect("it is there").metadata.generation;
-        self.status("db", "Ready, InSync and Protected at the newest generation", move |it| {
-            it.head.observed_generation == generation
-                && it.head.synced_generation == generation
-                && has(it, "Ready", "True", "Available")
-                && has(it, "Synced", "True", "InSync")
-                && has(it, "Protected", "True", "WithinObjective")
-        })
-        .await
-    }
-
-    /// An object `db` that is protected.
-    async fn made(&self, spec: Value) -> DiskReplicaGroupStatus {
-        self.create("db", spec).await;
-        self.protected().await
-    }
-
-    /// Waits until the group has a status in the cloud.
-    async fn until(&self, status: ReplicaStatus) {
-        let what = format!("the group is {status:?}");
-        eventually(DEADLINE, what, async || (self.group().status == status).then_some(())).await;
-    }
-
-    /// Waits for so many more polls.
-    async fn polls(&self, more: usize) {
-        let reads = || self.cloud.requests().iter().filter(|it| it.action == "DescribeDiskReplicaGroups").count();
-        let before = reads();
-        eventually(DEADLINE, format!("{more} polls"), async || (reads() >= before + more).then_some(())).await;
-    }
-
-    /// Nothing is left in the cloud.
-    fn assert_nothing(&self) {
-        let left = self.disks();
-        assert!(left.groups.is_empty() && left.pairs.is_empty() && left.drills.is_empty(), "{left:#?}");
-    }
-
-    /// There is one group, with these pairs of disks and no other, that replicates from a site to the other, and the status
-    /// says so too.
-    fn assert_one(&self, status: &DiskReplicaGroupStatus, site: Site, pairs: &[&str]) {
-        let all = self.disks();
-        assert_eq!((all.groups.len(), all.pairs.len()), (1, pairs.len()), "{all:#?}");
-        let group = self.group();
-        assert_eq!(status.replica_group_id.as_deref(), Some(group.id.as_str()));
-        assert_eq!(status.active_site, Some(site), "{status:#?}");
-        let (direction, from) = match site {
-            Site::Source => (Direction::Forward, REGIONS[0]),
-            Site::Destination => (Direction::Reverse, REGIONS[1]),
-        };
-        assert_eq!(status.direction, Some(direction), "{status:#?}");
-        assert_eq!((group.status, group.source.region.as_str()), (ReplicaStatus::Normal, from), "{group:#?}");
-        let [at, to] = match site {
-            Site::Source => ["hangzhou", "shanghai"],
-            Site::Destination => ["shanghai", "hangzhou"],
-        };
-        for name in pairs {
-            let (source, destination) = (format!("d-{at}-{name}"), format!("d-{to}-{name}"));
-            // What the cloud names as the source may stay what it was; what it does is in the model.
-            let means = |it: &&DiskPairView| it.source_disk_id == source || it.destination_disk_id == source;
-            let found = all.pairs.iter().filter(means).collect::<Vec<_>>();
-            assert_eq!(found.len(), 1, "{name}: {all:#?}");
-            let pair = self.cloud.with_disks(|disks, _| disks.pair(&found[0].replica_pair_id).cloned());
-            let pair = pair.expect("the pair is there");
-            assert_eq!((pair.source_disk, pair.destination_disk), (source, destination));
-            assert_eq!(found[0].replica_group_id.as_deref(), Some(group.id.as_str()), "{name} is in the group");
-        }
-        let mut named: Vec<_> = status.pairs.iter().map(|it| it.name.as_str()).collect();
-        named.sort_unstable();
-        let mut wanted = pairs.to_vec();
-        wanted.sort_unstable();
-        assert_eq!(named, wanted, "{status:#?}");
-    }
-}
-
-/// A pair of the spec.
-fn pair(name: &str) -> Value {
-    json!({
-        "name": name, "sourceDiskId": format!("d-hangzhou-{name}"), "destinationDiskId": format!("d-shanghai-{name}"),
-    })
-}
-
-/// A group of the disks `data` and `logs`.
-pub(crate) fn spec() -> Value {
-    json!({
-        "description": "Disks of the orders database",
-        "source": { "regionId": "cn-hangzhou", "zoneId": "cn-hangzhou-h" },
-        "destination": { "regionId": "cn-shanghai", "zoneId": "cn-shanghai-b" },
-        "pairs": [pair("data"), pair("logs")],
-    })
-}
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
+use serde_json::Value;
+use test_support::stage::groups::{Groups, REGIONS, pair, quick, spec};
 
 /// The same with more.
 fn spec_with(more: Value) -> Value {
@@ -200,12 +31,12 @@ fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { action: Some(action.into()), region: None, after: 0, times, kind }
 }
 
-/// What a state's refusal looks like.
+/// The refusal of a call in the wrong state.
 fn refusal(code: &str) -> FaultKind {
     FaultKind::Error { status: 403, code: code.into(), message: "Not now.".into(), pascal_case: true }
 }
 
-/// The operations of a status, the oldest first: what, to which site, and what became of it.
+/// The operations of a status, the oldest first: type, target site and phase.
 fn history(status: &DiskReplicaGroupStatus) -> Vec<(OperationType, Site, Phase)> {
     status.operations.iter().rev().map(|it| (it.r#type, it.target_site, it.phase)).collect()
 }

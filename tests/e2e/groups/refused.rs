@@ -7,11 +7,11 @@ use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaSt
 use serde_json::json;
 
 use super::{Groups, fault, history, refusal, spec, spec_with};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
-/// The last recovery point becomes so many seconds old, and no newer one is made.
+/// The last recovery point becomes so many seconds old, and the cloud writes no newer one.
 fn age(world: &Groups, seconds: i64) {
-    world.by_hand(|disks, id, now| {
+    world.change_externally(|disks, id, now| {
         disks.freeze(true);
         let last_recover_point = Some(now / 1000 - seconds);
         disks.edit_group(id, DiskGroupEdit { last_recover_point, ..DiskGroupEdit::default() }).expect("it is edited");
@@ -23,10 +23,10 @@ fn thaw(world: &Groups) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_waits_for_a_recovery_point_that_is_young_enough() {
+async fn planned_failover_waits_for_a_recent_recovery_point() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     age(&world, 3600);
     let status = world.condition("db", "Protected", "False", "ObjectiveExceeded").await;
     assert!(has(&status, "Ready", "True", "Available"), "{status:#?}");
@@ -48,11 +48,11 @@ async fn a_planned_failover_waits_for_a_recovery_point_that_is_young_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_failover_is_forced_or_not_asked_for_any_more() {
+async fn refused_failover_can_be_forced_or_cancelled() {
     for site in ["Destination", "Source"] {
         let world = Groups::quick().await;
         let _operator = world.operator().await;
-        world.made(spec_with(json!({ "reprotect": "Manual" }))).await;
+        world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
         age(&world, 3600);
         world.go_to("Destination", "Planned").await;
         world.condition("db", "Synced", "False", "FailoverRefused").await;
@@ -71,28 +71,28 @@ async fn a_refused_failover_is_forced_or_not_asked_for_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replication_is_not_turned_round_before_a_point_that_counts_is_there() {
+async fn reprotect_waits_for_a_valid_recovery_point() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 300);
-    // A failback right after the failover has nothing yet to go to, or goes on by itself.
+    // A failback right after the failover waits for the reprotect, or continues by itself.
     world.go_to("Destination", "Forced").await;
     world.status("db", "it is failed over", |it| it.active_site == Some(Site::Destination)).await;
-    let turned = |it: &DiskReplicaGroupStatus| {
+    let reversed = |it: &DiskReplicaGroupStatus| {
         history(it).contains(&(OperationType::Reprotect, Site::Destination, Phase::Succeeded))
     };
-    world.status("db", "it is turned round", turned).await;
+    world.status("db", "it is reversed", reversed).await;
     world.go_to("Source", "Planned").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, &["data", "logs"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn disks_that_are_attached_at_the_former_site_are_named_and_waited_for() {
+async fn attached_former_disks_are_named_and_waited_for() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     for (site, name, former) in [(Site::Destination, "Destination", "hangzhou"), (Site::Source, "Source", "shanghai")] {
         let disk = format!("d-{former}-logs");
         world.attach(&disk, true);
@@ -112,10 +112,10 @@ async fn disks_that_are_attached_at_the_former_site_are_named_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_is_cancelled_while_disks_are_attached() {
+async fn failover_is_cancelled_while_disks_are_attached() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.attach("d-hangzhou-logs", true);
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
@@ -129,10 +129,10 @@ async fn a_failover_is_cancelled_while_disks_are_attached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_planned_failover_never_goes_without_its_last_synchronization() {
+async fn planned_failover_requires_its_last_synchronization() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.add_fault(fault("StartDiskReplicaGroup", refusal("OperationDenied.ManualSyncLimit"), None));
     world.go_to("Destination", "Planned").await;
     // Long after a synchronization that was not refused would have been taken for ended.
@@ -158,7 +158,7 @@ async fn a_planned_failover_never_goes_without_its_last_synchronization() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_is_attached_is_named_before_replication_is_started() {
+async fn attached_copy_is_named_before_replication_starts() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.attach("d-shanghai-data", true);

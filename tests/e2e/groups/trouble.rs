@@ -7,11 +7,11 @@ use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
 use super::{Groups, fault, refusal, spec};
-use crate::stage::{has, message};
+use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
 
-/// By region, operation and what it is about: the client tokens of the calls that had an effect.
+/// By region, operation and subject: the client tokens of the calls that had an effect.
 pub(super) fn tokens(world: &Groups) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for request in world.cloud.requests().into_iter().filter(|it| it.changing && it.status == 200) {
@@ -24,20 +24,20 @@ pub(super) fn tokens(world: &Groups) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Each logical change was made with one token.
+/// Each logical change has one token.
 fn assert_once(world: &Groups) {
     let tokens = tokens(world);
     assert!(tokens.values().all(|it| it.len() == 1), "{tokens:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_call_that_is_still_at_work_is_asked_again_with_its_token() {
+async fn call_in_progress_is_retried_with_its_token() {
     let world = Groups::quick().await;
     for action in ["CreateDiskReplicaGroup", "StartDiskReplicaGroup", "FailoverDiskReplicaGroup"] {
         world.cloud.add_fault(fault(action, refusal("LastTokenProcessing"), Some(2)));
     }
     let _operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.go_to("Destination", "Forced").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
@@ -54,7 +54,7 @@ async fn a_first_call_that_is_still_at_work_is_asked_again_with_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_is_told_and_waited_out() {
+async fn throttling_is_reported_and_waited_for() {
     let world = Groups::quick().await;
     let throttle = || FaultKind::Throttle { retry_after_ms: Some(300) };
     world.cloud.add_fault(fault("CreateDiskReplicaGroup", throttle(), Some(2)));
@@ -71,7 +71,7 @@ async fn throttling_is_told_and_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_never_does_anything_twice() {
+async fn lost_answer_repeats_no_change() {
     let late =
         FaultKind::ErrorAfter { status: 504, code: "RequestTimeout".into(), message: "late".into(), pascal_case: true };
     let kinds = [FaultKind::ReplyLost, FaultKind::Lost, late, FaultKind::Garbage, FaultKind::Html { status: 200 }];
@@ -79,17 +79,17 @@ async fn a_lost_answer_never_does_anything_twice() {
         let world = Groups::quick().await;
         let all = ["CreateDiskReplicaGroup", "CreateDiskReplicaPair", "AddDiskReplicaPair", "StartDiskReplicaGroup"];
         let more = ["StopDiskReplicaGroup", "FailoverDiskReplicaGroup", "ReprotectDiskReplicaGroup"];
-        // More often than a call is repeated at once, so that a later pass has to repeat it.
+        // More often than the client retries, so that a later reconcile has to repeat it.
         for action in all.into_iter().chain(more) {
             world.cloud.add_fault(fault(action, kind.clone(), Some(4)));
         }
         let operator = world.operator().await;
-        world.made(spec()).await;
+        world.create_protected(spec()).await;
         world.go_to("Destination", "Planned").await;
         let status = world.protected().await;
         world.assert_one(&status, Site::Destination, NAMES);
         assert_eq!(status.operations.len(), 2, "{kind:?}: {status:#?}");
-        // The start is made anew once replication was turned round.
+        // The start is repeated once replication is reversed.
         let tokens = tokens(&world);
         for (call, tokens) in tokens {
             let most = if call == "StartDiskReplicaGroup/false" { 2 } else { 1 };
@@ -101,10 +101,10 @@ async fn a_lost_answer_never_does_anything_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_is_unknown_and_old_recovery_points_never_protect() {
+async fn outage_is_unknown_and_stale_points_never_protect() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
-    world.made(spec()).await;
+    world.create_protected(spec()).await;
     world.cloud.clear_requests();
     world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind: FaultKind::Lost });
     world.condition("db", "Synced", "Unknown", "CloudUnavailable").await;
@@ -118,7 +118,7 @@ async fn an_outage_is_unknown_and_old_recovery_points_never_protect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_has_to_mend_is_said_with_the_clouds_own_words() {
+async fn terminal_problems_report_the_cloud_message() {
     let world = Groups::quick().await;
     world.cloud.set_denied_actions(["CreateDiskReplicaGroup"]);
     let _operator = world.operator().await;
