@@ -1,5 +1,7 @@
 //! The driver of production code works as a process on a real clock would.
 
+#![allow(dead_code, clippy::expect_used, reason = "other tests use the rest, and a test ends where it fails")]
+
 #[path = "../support/faults.rs"]
 mod faults;
 #[path = "../support/store.rs"]
