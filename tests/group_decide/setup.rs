@@ -1,34 +1,28 @@
-//! Objects and answers from JSON, and looks at a world.
+//! Objects from JSON, and the cloud of a group as users at the console and tests see it.
 
-use disaster_recovery_operator::api::condition::condition_type;
-use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupSpec;
-use disaster_recovery_operator::controller::conditions;
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroup, DiskGroupEdit};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupSpec};
+use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::observe::Observed;
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroup, DiskGroupEdit, DiskInspection, DiskRules, Disks};
+use disaster_recovery_operator::simulator::{self, Config, FaultKind};
 use serde_json::{Value, json};
 
-use super::world::{DESTINATION, SOURCE, World};
+use super::faults::Fault;
+use super::store::merge;
+pub use super::tripwire::Crash;
+use super::words;
+use super::world::{self, CLUSTER};
 
-/// Something as the wire carries it.
-pub fn wire<T: DeserializeOwned>(value: &impl Serialize) -> T {
-    serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()
-}
+/// One group's object and one cloud.
+pub type World = world::World<DiskReplicaGroup>;
+/// The result of a group's reconcile.
+pub type Passed = world::Passed<DiskReplicaGroup>;
 
-pub fn merge(value: &mut Value, patch: Value) {
-    match (value, patch) {
-        (Value::Object(fields), Value::Object(patch)) => {
-            for (name, part) in patch {
-                if part.is_null() {
-                    fields.remove(&name);
-                } else {
-                    merge(fields.entry(name).or_insert(Value::Null), part);
-                }
-            }
-        }
-        (value, patch) => *value = patch,
-    }
-}
+/// The value of the object's tag.
+pub const OWNER: &str = "0a1b2c3d/databases/orders-db";
+/// The two regions.
+pub const SOURCE: &str = "cn-hangzhou";
+pub const DESTINATION: &str = "cn-shanghai";
 
 /// A pair of the disks `d-<name>-s` and `d-<name>-d`.
 pub fn pair(name: &str) -> Value {
@@ -46,41 +40,152 @@ pub fn spec_with(patch: Value) -> DiskReplicaGroupSpec {
     serde_json::from_value(spec).unwrap()
 }
 
+impl Passed {
+    /// The decision in short.
+    pub fn summary(&self) -> String {
+        words::decision(&self.decision)
+    }
+}
+
 impl World {
-    /// The condition of a type as `status/reason`.
-    pub fn condition(&self, kind: &str) -> String {
-        let found = conditions::find(&self.status.head.conditions, kind);
-        found.map(|it| format!("{}/{}", it.status, it.reason)).unwrap_or_default()
+    pub fn new(spec: DiskReplicaGroupSpec, rules: DiskRules) -> World {
+        let mut object = DiskReplicaGroup::new("orders-db", spec);
+        let meta = &mut object.metadata;
+        meta.namespace = Some("databases".into());
+        meta.uid = Some("0f8fad5b-d9cb-469f-a165-70867728950e".into());
+        meta.generation = Some(1);
+        meta.annotations = Some(Default::default());
+        assert!(OWNER.starts_with(CLUSTER));
+        World::of(object, Config { disk_rules: rules, ..Config::default() })
     }
 
-    /// Who waits for `Ready` and who reads kstatus go on together.
-    pub fn assert_agreement(&self) {
-        let work = [condition_type::RECONCILING, condition_type::STALLED].map(|kind| self.condition(kind));
-        let ready = self.condition(condition_type::READY);
-        assert!(!ready.starts_with("True/") || work.iter().all(String::is_empty), "{ready} and {work:?}");
+    /// A world with an object in sync with its group, which has a recovery point.
+    pub fn in_sync(patch: Value) -> World {
+        World::in_sync_with(patch, DiskRules::default())
     }
 
-    /// What a condition says to people.
-    pub fn message(&self, kind: &str) -> String {
-        conditions::find(&self.status.head.conditions, kind).map(|it| it.message.clone()).unwrap_or_default()
+    pub fn in_sync_with(patch: Value, rules: DiskRules) -> World {
+        let mut world = World::new(spec_with(patch), rules);
+        world.converge(200);
+        world.advance(60_000);
+        world.pass();
+        world
+    }
+
+    /// A second object, by this patch, on a copy of this cloud at the same time.
+    pub fn beside(&self, patch: Value) -> World {
+        let mut other = World::new(spec_with(patch), DiskRules::default());
+        other.advance(self.now() - other.now());
+        let disks = self.disks(|disks, _| disks.clone());
+        other.disks(|other, _| *other = disks);
+        other
+    }
+
+    /// The disks of the cloud, and the time in ms.
+    pub fn disks<R>(&self, with: impl FnOnce(&mut Disks, i64) -> R) -> R {
+        self.simulator.with_disks(with)
+    }
+
+    /// Everything that the cloud has.
+    pub fn inspect(&self) -> DiskInspection {
+        self.disks(|disks, _| disks.inspect())
     }
 
     /// The ID of the one group.
     pub fn group_id(&self) -> String {
-        let groups = self.disks.inspect().groups;
+        let groups = self.inspect().groups;
         assert_eq!(groups.len(), 1, "groups");
         groups[0].replica_group_id.clone()
     }
 
     /// The one group.
     pub fn group(&self) -> DiskGroup {
-        self.disks.group(&self.group_id()).unwrap().clone()
+        let id = self.group_id();
+        self.disks(|disks, _| disks.group(&id).unwrap().clone())
     }
 
-    /// Edits the one group behind the operator's back.
-    pub fn console(&mut self, edit: Value) {
+    /// Edits the one group without the operator.
+    pub fn console(&self, edit: Value) {
         let edit: DiskGroupEdit = serde_json::from_value(edit).unwrap();
         let id = self.group_id();
-        self.disks.edit_group(&id, edit).unwrap();
+        self.disks(|disks, _| disks.edit_group(&id, edit)).unwrap();
+    }
+
+    /// Fails the one group over without the operator.
+    pub fn console_failover(&mut self) {
+        let id = self.group_id();
+        self.disks(|disks, now| disks.failover_group(DESTINATION, &id, now)).unwrap();
+        self.advance(1);
+    }
+
+    /// Reverses the one group, which is failed over, or cancels its failover, without the operator.
+    pub fn console_reprotect(&mut self, reverse: bool) {
+        let id = self.group_id();
+        self.disks(|disks, now| disks.reprotect_group(DESTINATION, &id, reverse, now)).unwrap();
+        self.advance(1);
+    }
+
+    /// Removes the one group without the operator.
+    pub fn drop_group(&self) {
+        let id = self.group_id();
+        self.disks(|disks, _| disks.drop_group(&id)).unwrap();
+    }
+
+    /// Attaches a disk to an instance, or detaches it.
+    pub fn attach(&self, disk: &str, attached: bool) {
+        self.disks(|disks, _| disks.attach(disk, attached));
+    }
+
+    /// Stops everything that the cloud does by itself.
+    pub fn freeze(&self) {
+        self.disks(|disks, _| disks.freeze(true));
+    }
+
+    /// Requests to these regions get no answer from now on.
+    pub fn lose(&self, regions: &[&str]) {
+        for region in regions {
+            let region = Some((*region).to_owned());
+            let kind = FaultKind::Lost;
+            self.simulator.add_fault(simulator::Fault { action: None, region, after: 0, times: None, kind });
+        }
+    }
+
+    /// The visibility window, in ms.
+    pub fn window_ms(&self) -> i64 {
+        i64::try_from(self.window.as_millis()).unwrap()
+    }
+
+    /// What a reconcile would decide now.
+    pub fn decide(&self) -> Decision {
+        let seen: Observed = self.observe().unwrap();
+        self.decide_on(&seen)
+    }
+
+    /// One reconcile in which every changing call has this fault.
+    pub fn pass_with(&mut self, fault: Fault) -> Passed {
+        self.faulty_pass(vec![fault; 16], Crash::Never).unwrap()
+    }
+
+    /// One reconcile that observes what the last one did, where it reads the same.
+    pub fn stale_pass(&mut self) -> Passed {
+        self.stale(true);
+        let passed = self.pass();
+        self.stale(false);
+        passed
+    }
+
+    /// Reconciles until nothing is left to do, a person has to act, or the object is released. The last reconcile.
+    pub fn converge(&mut self, most: usize) -> Passed {
+        let mut trace = Vec::new();
+        for _ in 0..most {
+            let passed = self.pass();
+            let rest =
+                matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
+            if rest && passed.decision.steps.is_empty() {
+                return passed;
+            }
+            trace.push((passed.summary(), passed.calls));
+        }
+        panic!("not at rest after {most} reconciles: {:#?}", trace.split_off(trace.len().saturating_sub(3)));
     }
 }
