@@ -15,7 +15,7 @@ use super::faults::Fault;
 use super::setup::*;
 use super::trial::{Event, Trial, rules};
 
-const CASES: u32 = 64;
+const CASES: u32 = 40;
 
 fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|it| it.parse().ok());

@@ -181,7 +181,7 @@ impl Trial {
         // A lost call that is repeated with its token asks for its outcome.
         let asks = life.unproven().is_some() && step.lost.is_some();
         if let Some(group) = passed.seen.group.group().filter(|_| !asks) {
-            prop_assert_eq!(allowed(&passed.decision, group.status.as_str()), Ok(()));
+            prop_assert_eq!(allowed(step, group.status.as_str()), Ok(()));
         }
         let production = life.direction.production();
         let named = |id: &str| {
