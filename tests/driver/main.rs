@@ -1,24 +1,13 @@
 //! The driver of production code works as a process on a real clock would.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends where it fails")]
-#![allow(dead_code, reason = "the decision suites use the rest of the support")]
-
-#[path = "../support/faults.rs"]
-mod faults;
-#[path = "../support/store.rs"]
-mod store;
-#[path = "../support/tripwire.rs"]
-mod tripwire;
-#[path = "../support/world.rs"]
-mod world;
 
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::simulator::Config;
 use serde_json::json;
-
-use self::faults::Fault;
-use self::tripwire::Crash;
-use self::world::World;
+use test_support::driver::faults::Fault;
+use test_support::driver::tripwire::Crash;
+use test_support::driver::world::World;
 
 fn plan() -> World<DisasterRecoveryPlan> {
     let object = serde_json::from_value(json!({

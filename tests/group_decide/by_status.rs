@@ -1,18 +1,19 @@
-//! What a pass does in every status that the cloud may show, for everything that may be wanted, in both directions.
+//! Decisions in every status that the cloud may show, for every wish of the user, in both directions.
 
 use std::collections::BTreeMap;
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
 use disaster_recovery_operator::cloud::ebs::{GroupView, PairView, ReplicationStatus};
-use disaster_recovery_operator::controller::disk_replica_group::decide::Decision;
+use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Step};
 use disaster_recovery_operator::controller::disk_replica_group::observe::{Binding, Lookup, Observed};
 use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
 use serde_json::{Value, json};
 
-use super::words;
-use super::world::*;
+use test_support::driver::group::*;
+use test_support::driver::words;
+use test_support::driver::world::T0;
 
-/// One row a status, one column a wish: replication runs or is stopped, the other site is to be active (by a planned or a
+/// One row a status, one column a wish: replication runs or is stopped, the other site becomes active (by a planned or a
 /// forced failover), the object is being deleted. In the words of `words`.
 const TABLE: &str = include_str!("by_status.txt");
 
@@ -31,19 +32,17 @@ const ALLOWED: &[(&str, &str)] = &[
     ("Delete", "created create_failed stopped failovered deleting delete_failed invalid"),
 ];
 
-/// Whether the documents allow every call of a decision in a status.
-pub fn allowed(decision: &Decision, status: &str) -> Result<(), String> {
-    for step in &decision.steps {
-        let call = words::call(&step.action);
-        let Some((_, statuses)) = ALLOWED.iter().find(|(name, _)| *name == call) else { continue };
-        if !statuses.split(' ').any(|it| it == status) {
-            return Err(format!("{call} is not allowed in {status}"));
-        }
+/// Whether the documents allow a call in a status.
+pub fn allowed(step: &Step, status: &str) -> Result<(), String> {
+    let call = words::call(&step.action);
+    let Some((_, statuses)) = ALLOWED.iter().find(|(name, _)| *name == call) else { return Ok(()) };
+    match statuses.split(' ').any(|it| it == status) {
+        true => Ok(()),
+        false => Err(format!("{call} is not allowed in {status}")),
     }
-    Ok(())
 }
 
-/// The site that is in use in a status, as the documents tell it: after a failover the secondary one.
+/// The site in use in a status, by the documents: after a failover the secondary one.
 pub fn active(status: &str, direction: Direction) -> Site {
     match status {
         "failovered" | "reprotecting" | "reprotect_failed" => direction.standby(),
@@ -51,7 +50,7 @@ pub fn active(status: &str, direction: Direction) -> Site {
     }
 }
 
-/// A group with one pair in it, in that status, of a direction, whose last recovery point is a minute old.
+/// A group in that status and direction with one pair and a recovery point one minute old.
 pub fn seen(status: &str, direction: Direction) -> Observed {
     let (source, destination) = (("cn-hangzhou", "cn-hangzhou-h"), ("cn-shanghai", "cn-shanghai-b"));
     let (from, to) = match direction {
@@ -78,7 +77,7 @@ pub fn seen(status: &str, direction: Direction) -> Observed {
     Observed { binding, group: Lookup::Found(Box::new(group)), pairs: vec![pair], drills: None }
 }
 
-/// What is known of such a group after it was in sync.
+/// The status of the object of such a group after it was in sync.
 pub fn known(direction: Direction) -> DiskReplicaGroupStatus {
     serde_json::from_value(json!({
         "replicaGroupId": "pg-1", "groupStatus": "normal", "syncedGeneration": 1, "callSequence": 4,
@@ -90,7 +89,7 @@ pub fn known(direction: Direction) -> DiskReplicaGroupStatus {
     .unwrap()
 }
 
-/// A world without a cloud, for an object that knows such a group.
+/// A world with an empty cloud and an object with the status of such a group.
 pub fn knowing(direction: Direction, patch: Value) -> World {
     let mut world = World::new(spec_with(json!({"activeSite": direction.production().as_str()})), Default::default());
     world.status = known(direction);
@@ -134,7 +133,7 @@ pub fn statuses() -> Vec<String> {
 }
 
 #[test]
-fn every_status_has_its_answer_to_everything_that_may_be_wanted_in_both_directions() {
+fn every_status_and_wish_has_its_decision() {
     let table = table(TABLE, &WISHES);
     let mut wrong = vec![];
     for direction in [Direction::Forward, Direction::Reverse] {
@@ -143,15 +142,12 @@ fn every_status_has_its_answer_to_everything_that_may_be_wanted_in_both_directio
             for wish in WISHES {
                 let decision = cell(&status, wish, direction);
                 found.push(words::decision(&decision));
-                if let Err(why) = allowed(&decision, &status) {
-                    wrong.push(format!("{status} × {wish}: {why}"));
-                }
+                let refused = decision.steps.iter().filter_map(|it| allowed(it, &status).err());
+                wrong.extend(refused.map(|why| format!("{status} × {wish}: {why}")));
                 let active = active(&status, direction);
                 if decision.details.lifecycle.active != active {
-                    wrong.push(format!(
-                        "{status} × {wish}: {:?} is said to be active",
-                        decision.details.lifecycle.active
-                    ));
+                    wrong
+                        .push(format!("{status} × {wish}: {:?} is reported active", decision.details.lifecycle.active));
                 }
             }
             if table.get(&status) != Some(&found) {

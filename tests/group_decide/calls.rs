@@ -1,13 +1,13 @@
-//! Calls and their client tokens: what was lost is repeated with its token, what was refused gets another, what was accepted
-//! is not repeated before its effect had time to show.
+//! Calls and their client tokens: a lost call is repeated with its token, a refused one gets another, an accepted one is not
+//! repeated before its effect had time to show.
 
 use disaster_recovery_operator::api::disk_replica_group::PendingCall;
 use disaster_recovery_operator::cloud::error::Class;
-use disaster_recovery_operator::controller::disk_replica_group::decide::Step;
 use serde_json::json;
 
-use super::acting::Fault;
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
+use test_support::driver::world::T0;
 
 /// A world that is about to start replication.
 fn starting() -> World {
@@ -16,14 +16,19 @@ fn starting() -> World {
     world
 }
 
-fn faulty(world: &mut World, fault: Fault) -> Passed {
-    world.faulty_pass(&mut |_: &Step| fault, Crash::Never, false).unwrap()
+/// The client tokens of the requests that the last reconcile sent, without repeats.
+fn sent(world: &World) -> Vec<String> {
+    let mut tokens: Vec<_> = world.attempts().into_iter().map(|it| it.token.unwrap()).collect();
+    tokens.dedup();
+    tokens
 }
 
-/// The token of the one step.
-fn token(passed: &Passed) -> String {
-    assert_eq!(passed.decision.steps.len(), 1, "{}", passed.told());
-    passed.decision.steps[0].token.to_string()
+/// The token of the one step, which the last reconcile sent if it sent anything.
+fn token(world: &World, passed: &Passed) -> String {
+    assert_eq!(passed.decision.steps.len(), 1, "{}", passed.summary());
+    let token = passed.decision.steps[0].token.to_string();
+    assert!(sent(world).iter().all(|it| *it == token), "{:?} and {token}", sent(world));
+    token
 }
 
 fn pending(world: &World) -> Vec<&PendingCall> {
@@ -31,7 +36,7 @@ fn pending(world: &World) -> Vec<&PendingCall> {
 }
 
 #[test]
-fn a_lost_call_keeps_its_token_and_a_refused_one_gets_another() {
+fn lost_call_keeps_token_refused_call_does_not() {
     for (fault, same) in [
         (Fault::RequestLost, true),
         (Fault::Delayed(100_000), true),
@@ -43,33 +48,37 @@ fn a_lost_call_keeps_its_token_and_a_refused_one_gets_another() {
         (Fault::Refused(Class::NotFound), false),
     ] {
         let mut world = starting();
-        let first = token(&faulty(&mut world, fault));
+        let passed = world.pass_with(fault);
+        let first = token(&world, &passed);
+        assert_eq!(sent(&world), [first.as_str()], "{fault:?}");
         assert_eq!(pending(&world).len(), usize::from(same), "{fault:?}");
-        assert_eq!(token(&world.pass()) == first, same, "{fault:?}");
+        let passed = world.pass();
+        assert_eq!(token(&world, &passed) == first, same, "{fault:?}");
+        assert_eq!(sent(&world).len(), 1, "{fault:?}");
     }
 }
 
 #[test]
-fn a_call_that_the_cloud_is_still_at_work_on_keeps_its_token() {
+fn call_in_progress_keeps_token() {
     let mut world = starting();
-    world.disks.rules.delay_ms = 60_000;
-    let before = world.last.clone();
-    let first = faulty(&mut world, Fault::Processing);
-    let mut faults = |_: &Step| Fault::None;
-    assert!(before.is_some());
-    let again = world.faulty_pass(&mut faults, Crash::Never, true).unwrap();
-    assert_eq!(token(&again), token(&first));
+    world.disks(|disks, _| disks.rules.delay_ms = 60_000);
+    let passed = world.pass_with(Fault::Processing);
+    let first = token(&world, &passed);
+    let again = world.stale_pass();
+    assert_eq!(token(&world, &again), first);
+    assert_eq!(sent(&world), [first]);
 }
 
 #[test]
-fn a_refusal_of_a_repeat_says_nothing_of_what_was_lost_before() {
+fn refused_repeat_of_lost_call_keeps_token() {
     let mut world = starting();
-    let first = token(&faulty(&mut world, Fault::Delayed(110_000)));
+    let passed = world.pass_with(Fault::Delayed(110_000));
+    let first = token(&world, &passed);
     let mut same = 0;
     // As long as the first attempt may take effect, its token stays.
-    while world.now < T0 + 10_000_000 {
-        let again = faulty(&mut world, Fault::Refused(Class::Throttled { after: None }));
-        if again.decision.steps.is_empty() || token(&again) != first {
+    while world.now() < T0 + 10_000_000 {
+        let again = world.pass_with(Fault::Refused(Class::Throttled { after: None }));
+        if again.decision.steps.is_empty() || token(&world, &again) != first {
             break;
         }
         same += 1;
@@ -78,51 +87,58 @@ fn a_refusal_of_a_repeat_says_nothing_of_what_was_lost_before() {
 }
 
 #[test]
-fn an_accepted_call_is_not_repeated_before_its_effect_had_time_to_show() {
+fn accepted_call_is_repeated_after_visibility_window() {
     let mut world = starting();
     let first = world.pass();
-    assert_eq!(first.told(), "Start:Updating");
+    assert_eq!(first.summary(), "Start:Updating");
     assert!(pending(&world)[0].accepted_at.is_some());
+    let first = token(&world, &first);
     let tokens: Vec<_> = (0..27)
         .map(|_| {
-            // Nothing comes of it.
+            // The call has no effect.
             world.console(json!({"status": "stopped"}));
             let passed = world.pass();
             if passed.decision.steps.is_empty() {
-                assert_eq!(passed.told(), "wait:Updating");
+                assert_eq!(passed.summary(), "wait:Updating");
+                assert_eq!(passed.calls, vec![]);
             }
-            passed.decision.steps.first().map(|it| it.token.to_string())
+            sent(&world).first().cloned()
         })
         .collect();
     let again = tokens.iter().position(Option::is_some).unwrap();
     assert_eq!(again, 24, "after 120 s");
-    assert_ne!(tokens[again], Some(token(&first)), "with another token");
+    assert_ne!(tokens[again], Some(first), "with another token");
 }
 
 #[test]
-fn a_crash_between_the_intent_and_the_call_or_after_it_repeats_the_same_call() {
+fn crash_around_call_repeats_same_call() {
     for crash in [Crash::AfterCalls(0), Crash::AfterCalls(1), Crash::BeforeStatus] {
         let mut world = starting();
-        let first = world.faulty_pass(&mut |_| Fault::None, crash, false).unwrap();
+        let first = world.faulty_pass(vec![], crash).unwrap();
+        assert_eq!(first.calls.len(), usize::from(crash != Crash::AfterCalls(0)), "{crash:?}");
+        let first = token(&world, &first);
         assert_eq!(pending(&world).len(), 1, "the intent is written");
-        let again = world.faulty_pass(&mut |_| Fault::None, Crash::Never, true).unwrap();
-        assert_eq!(token(&again), token(&first), "{crash:?}");
+        let again = world.stale_pass();
+        assert_eq!(token(&world, &again), first, "{crash:?}");
+        assert_eq!(sent(&world), [first], "{crash:?}");
     }
 }
 
 #[test]
-fn a_call_that_was_skipped_keeps_what_is_known_of_it() {
+fn skipped_call_keeps_token() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.edit(json!({"pairs": [pair("data"), pair("logs"), pair("temp")]}));
-    let first = world.faulty_pass(&mut |_| Fault::RequestLost, Crash::Never, false).unwrap();
-    let again = world.pass();
     let tokens = |passed: &Passed| passed.decision.steps.iter().map(|it| it.token.to_string()).collect::<Vec<_>>();
+    let first = world.pass_with(Fault::RequestLost);
     assert_eq!(tokens(&first).len(), 2);
+    assert_eq!(sent(&world), tokens(&first)[..1], "the second one is skipped");
+    let again = world.pass();
     assert_eq!(tokens(&again), tokens(&first));
+    assert_eq!(sent(&world), tokens(&first));
 }
 
 #[test]
-fn each_call_has_a_token_of_its_own_in_each_region() {
+fn each_call_and_region_has_own_token() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.edit(json!({"groupName": "other", "pairs": [pair("data"), pair("logs"), pair("temp")]}));
     let decision = world.decide();
@@ -136,16 +152,16 @@ fn each_call_has_a_token_of_its_own_in_each_region() {
 }
 
 #[test]
-fn a_failover_that_may_be_under_way_is_waited_for_before_it_is_taken_back() {
+fn cancel_waits_for_failover_that_may_happen() {
     for fault in [Fault::Delayed(100_000), Fault::AnswerLost, Fault::RequestLost] {
         let mut world = World::in_sync(json!({}));
         world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
-        assert_eq!(faulty(&mut world, fault).told(), "Failover:FailingOver");
+        assert_eq!(world.pass_with(fault).summary(), "Failover:FailingOver");
         world.edit(json!({"activeSite": "Source"}));
-        let told: Vec<_> = (0..40).map(|_| world.pass().told()).collect();
-        let cancelled = told.iter().any(|it| it == "Cancel:Cancelling");
-        assert_eq!(cancelled, fault != Fault::RequestLost, "{fault:?}: {told:?}");
-        assert!(!told.iter().any(|it| it == "!Drifted"), "{told:?}");
-        assert_eq!(told.last().unwrap(), "ok");
+        let found: Vec<_> = (0..40).map(|_| world.pass().summary()).collect();
+        let cancelled = found.iter().any(|it| it == "Cancel:Cancelling");
+        assert_eq!(cancelled, fault != Fault::RequestLost, "{fault:?}: {found:?}");
+        assert!(!found.iter().any(|it| it == "!Drifted"), "{found:?}");
+        assert_eq!(found.last().unwrap(), "ok");
     }
 }

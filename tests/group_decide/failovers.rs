@@ -1,19 +1,20 @@
-//! When a failover begins, how it goes, and what is told of it afterwards.
+//! The start of a failover, its steps, and its record afterwards.
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Phase, Site, StepName};
-use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
 use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
-use super::acting::Fault;
 use super::by_status::{knowing, seen};
 use super::lifecycles::{there, until};
-use super::words;
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
+use test_support::driver::words;
+use test_support::driver::world::T0;
 
 #[test]
-fn a_planned_failover_is_begun_only_with_a_fresh_recovery_point_of_its_direction() {
+fn planned_failover_needs_fresh_recovery_point_of_direction() {
     let point = |age: i64| json!(T0 / 1000 - age);
     let refused = "!FailoverRefused";
     for (what, shown, mode, outdated, expected) in [
@@ -40,7 +41,7 @@ fn a_planned_failover_is_begun_only_with_a_fresh_recovery_point_of_its_direction
 }
 
 #[test]
-fn a_group_with_a_pair_that_was_never_synchronized_is_not_failed_over() {
+fn never_synchronized_pair_refuses_failover() {
     for mode in ["Planned", "Forced"] {
         let patch = json!({"activeSite": "Destination", "failover": {"mode": mode}});
         let mut seen = seen("normal", Direction::Forward);
@@ -50,38 +51,38 @@ fn a_group_with_a_pair_that_was_never_synchronized_is_not_failed_over() {
 }
 
 #[test]
-fn a_planned_failover_synchronizes_once_more_however_long_that_is_refused() {
+fn planned_failover_waits_for_refused_synchronization() {
     let mut world = World::in_sync(json!({}));
     world.edit(there());
     until(&mut world, "OneShot:FailingOver");
-    // The first one was lost with its request, and all others are refused for a while.
+    // Attached disks refuse the synchronization for a while.
     world = World::in_sync(json!({}));
-    world.disks.attach("d-data-d", true);
+    world.attach("d-data-d", true);
     world.edit(there());
     for _ in 0..60 {
-        let told = world.pass().told();
-        assert!(!told.starts_with("Failover:"), "it was never synchronized");
+        let found = world.pass().summary();
+        assert!(!found.starts_with("Failover:"), "it was never synchronized");
     }
-    world.disks.attach("d-data-d", false);
+    world.attach("d-data-d", false);
     until(&mut world, "Failover:FailingOver");
 }
 
 #[test]
-fn a_replication_that_somebody_starts_in_between_is_stopped_and_synchronized_again() {
+fn external_start_is_stopped_and_synchronized_again() {
     let mut world = World::in_sync(json!({}));
     world.edit(there());
     until(&mut world, "OneShot:FailingOver");
     world.console(json!({"status": "normal"}));
-    assert_eq!(world.pass().told(), "Stop:FailingOver");
+    assert_eq!(world.pass().summary(), "Stop:FailingOver");
     until(&mut world, "OneShot:FailingOver");
 }
 
 #[test]
-fn a_forced_failover_goes_while_the_production_region_is_down() {
+fn forced_failover_works_without_production_region() {
     let mut world = World::in_sync(json!({}));
-    world.down.insert(SOURCE.into());
+    world.lose(&[SOURCE]);
     world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
-    assert_eq!(world.pass().told(), "Failover:FailingOver");
+    assert_eq!(world.pass().summary(), "Failover:FailingOver");
     world.pass();
     assert_eq!(world.status.active_site, Some(Site::Destination));
     assert_eq!(
@@ -92,18 +93,18 @@ fn a_forced_failover_goes_while_the_production_region_is_down() {
     let mut world = World::in_sync(json!({}));
     world.edit(there());
     world.pass();
-    world.down.insert(SOURCE.into());
+    world.lose(&[SOURCE]);
     world.edit(json!({"failover": {"mode": "Forced"}}));
-    assert_eq!(world.pass().told(), "Failover:FailingOver");
+    assert_eq!(world.pass().summary(), "Failover:FailingOver");
 }
 
 #[test]
-fn what_a_failover_lost_and_how_long_it_took_is_recorded() {
+fn failover_records_data_loss_and_duration() {
     let mut world = World::in_sync_with(json!({}), DiskRules { delay_ms: 10_000, ..DiskRules::default() });
-    world.disks.freeze(true);
+    world.freeze();
     world.advance(300_000);
     let point = world.group().last_recover_point.unwrap() / 1000;
-    let began = world.now / 1000;
+    let began = world.now() / 1000;
     world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
     world.pass();
     until(&mut world, "Reverse:Reprotecting");
@@ -116,7 +117,7 @@ fn what_a_failover_lost_and_how_long_it_took_is_recorded() {
 }
 
 #[test]
-fn the_last_ten_operations_are_kept() {
+fn status_keeps_last_ten_operations() {
     let mut world = World::in_sync_with(json!({}), DiskRules { one_shot_interval_ms: 0, ..DiskRules::default() });
     for round in 0..7 {
         world.edit(json!({"activeSite": if round % 2 == 0 { "Destination" } else { "Source" }}));
@@ -132,7 +133,7 @@ fn the_last_ten_operations_are_kept() {
 }
 
 #[test]
-fn observing_never_proposes_a_step() {
+fn observe_mode_decides_no_step() {
     for direction in [Direction::Forward, Direction::Reverse] {
         for status in super::by_status::statuses() {
             let other = json!({"activeSite": direction.standby().as_str(), "failover": {"mode": "Forced"}});
@@ -155,69 +156,66 @@ fn observing_never_proposes_a_step() {
 }
 
 #[test]
-fn retaining_starts_again_what_a_planned_failover_stopped() {
+fn retained_group_restarts_after_planned_stop() {
     let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
     world.edit(there());
-    assert_eq!(world.pass().told(), "Stop:FailingOver");
+    assert_eq!(world.pass().summary(), "Stop:FailingOver");
     world.delete();
-    let told: Vec<_> = (0..2).map(|_| world.pass().told()).collect();
-    assert_eq!(told, ["Start:Deleting", "kept"]);
-    // What is stopped by the spec, or was failed over, stays as it is.
+    let found: Vec<_> = (0..2).map(|_| world.pass().summary()).collect();
+    assert_eq!(found, ["Start:Deleting", "kept"]);
+    // A group that the spec stops, or that is failed over, stays as it is.
     for patch in [json!({"replication": "Stopped"}), json!({"activeSite": "Destination", "reprotect": "Manual"})] {
         let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
         world.edit(patch.clone());
         until(&mut world, "ok");
         world.delete();
-        assert_eq!(world.pass().told(), "kept", "{patch}");
+        assert_eq!(world.pass().summary(), "kept", "{patch}");
     }
 }
 
 #[test]
-fn a_failed_over_group_is_turned_round_before_it_is_deleted_if_that_is_allowed() {
+fn failed_over_group_is_reversed_before_deletion() {
     let mut world = World::in_sync(json!({"reprotect": "Manual"}));
     world.edit(there());
     until(&mut world, "ok");
     world.delete();
-    assert_eq!(world.pass().told(), "!DeletionBlocked");
+    assert_eq!(world.pass().summary(), "!DeletionBlocked");
     world.edit(json!({"reprotect": "Automatic"}));
-    let told: Vec<_> = (0..6).map(|_| world.pass().told()).collect();
-    assert_eq!(told[..3], ["Reverse:Deleting", "RemovePair:Deleting", "DeletePair+Delete:Deleting"]);
+    let found: Vec<_> = (0..6).map(|_| world.pass().summary()).collect();
+    assert_eq!(found[..3], ["Reverse:Deleting", "RemovePair:Deleting", "DeletePair+Delete:Deleting"]);
     assert!(world.released.is_some());
-    assert!(world.disks.inspect().groups.is_empty() && world.disks.inspect().pairs.is_empty());
+    assert!(world.inspect().groups.is_empty() && world.inspect().pairs.is_empty());
 }
 
 #[test]
-fn a_reversal_that_was_lost_and_a_failover_that_somebody_took_back_are_told_apart() {
+fn external_cancel_is_not_taken_for_lost_reversal() {
     let mut world = World::in_sync(json!({}));
     world.edit(there());
-    let lost = |step: &Step| match step.action {
-        Action::ReprotectGroup { .. } => Fault::RequestLost,
-        _ => Fault::None,
-    };
     for _ in 0..20 {
-        if world.faulty_pass(&mut { lost }, Crash::Never, false).unwrap().told().starts_with("Reverse") {
+        let reverses = words::decision(&world.decide()).starts_with("Reverse");
+        world.pass_with(if reverses { Fault::RequestLost } else { Fault::None });
+        if reverses {
             break;
         }
     }
-    let id = world.group_id();
-    world.disks.reprotect_group(DESTINATION, &id, false, world.now).unwrap();
-    let told: Vec<_> = (0..60).map(|_| world.pass().told()).collect();
+    world.console_reprotect(false);
+    let found: Vec<_> = (0..60).map(|_| world.pass().summary()).collect();
     assert!(
-        told.iter().all(|it| !it.starts_with("Start")),
-        "nothing is started in a direction that is not known: {told:?}"
+        found.iter().all(|it| !it.starts_with("Start")),
+        "nothing is started in a direction that is not known: {found:?}"
     );
-    assert_eq!(told.last().map(String::as_str), Some("!Drifted"), "{told:?}");
+    assert_eq!(found.last().map(String::as_str), Some("!Drifted"), "{found:?}");
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Forward), Some(Site::Source)));
     assert_eq!(world.status.operations[0].phase, Phase::Cancelled);
 }
 
 #[test]
-fn a_forced_failover_does_not_wait_for_the_start_after_a_cancel() {
+fn forced_failover_skips_start_after_cancel() {
     let mut world = World::in_sync(json!({}));
     world.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
     until(&mut world, "ok");
     // The application runs at the destination: its disks are attached, and replication to them cannot be started.
-    world.disks.attach("d-data-d", true);
+    world.attach("d-data-d", true);
     world.edit(json!({"activeSite": "Source"}));
     until(&mut world, "Start:Cancelling");
     world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
@@ -232,14 +230,14 @@ fn a_forced_failover_does_not_wait_for_the_start_after_a_cancel() {
 }
 
 #[test]
-fn the_last_synchronization_of_a_failover_that_was_set_back_is_none_of_the_next_one() {
+fn next_failover_synchronizes_again_after_cancel() {
     let slow = DiskRules { delay_ms: 10_000, one_shot_interval_ms: 0, ..DiskRules::default() };
     let mut world = World::in_sync_with(json!({}), slow);
     world.edit(there());
     until(&mut world, "OneShot:FailingOver");
     world.edit(json!({"activeSite": "Source"}));
-    assert_eq!(world.pass().told(), "wait:Updating");
+    assert_eq!(world.pass().summary(), "wait:Updating");
     world.edit(there());
-    let told: Vec<_> = (0..60).map(|_| world.pass().told()).take_while(|it| !it.starts_with("Failover:")).collect();
-    assert!(told.iter().any(|it| it.starts_with("OneShot:")), "it was synchronized for this failover too: {told:?}");
+    let found: Vec<_> = (0..60).map(|_| world.pass().summary()).take_while(|it| !it.starts_with("Failover:")).collect();
+    assert!(found.iter().any(|it| it.starts_with("OneShot:")), "it was synchronized for this failover too: {found:?}");
 }

@@ -1,41 +1,41 @@
-//! Situations in the life of a group: there is none, it is another's, somebody else changed it, a failover may not begin.
+//! Situations in the lifecycle of a group: there is none, it belongs to another object, it was changed externally.
 
 use disaster_recovery_operator::api::GROUP_ID_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Site};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
-use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskRules};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, DiskRules};
+use disaster_recovery_operator::simulator::{self, FaultKind};
 use serde_json::{Value, json};
 
-use super::acting::Fault;
 use super::by_status::seen;
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
 
 pub fn there() -> Value {
     json!({"activeSite": "Destination"})
 }
 
-fn message(world: &mut World) -> String {
+fn message(world: &World) -> String {
     match world.decide().verdict {
         Verdict::Refused { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }
 
-/// Passes until one is told so.
-pub fn until(world: &mut World, told: &str) {
+/// Reconciles until this decision.
+pub fn until(world: &mut World, decision: &str) {
     let mut all = vec![];
     for _ in 0..200 {
-        let now = world.pass().told();
-        if now == told {
+        let found = world.pass().summary();
+        if found == decision {
             return;
         }
-        all.push(now);
+        all.push(found);
     }
-    panic!("never {told}: {all:?}");
+    panic!("never {decision}: {all:?}");
 }
 
-/// A group that somebody made in the console, which replicates.
+/// A group that was created in the console, which replicates.
 fn console_group(world: &mut World) -> String {
     let spec = world.object.spec.clone();
     let input = DiskGroupInput {
@@ -45,8 +45,8 @@ fn console_group(world: &mut World) -> String {
         name: Some("by-hand".into()),
         ..DiskGroupInput::default()
     };
-    let id = world.disks.create_group(SOURCE, input, world.now).unwrap();
-    let pair = disaster_recovery_operator::simulator::model::ebs::DiskPairInput {
+    let id = world.disks(|disks, now| disks.create_group(SOURCE, input, now)).unwrap();
+    let pair = DiskPairInput {
         disk: Some("d-data-s".into()),
         source_zone: Some("cn-hangzhou-h".into()),
         destination_disk: Some("d-data-d".into()),
@@ -54,55 +54,55 @@ fn console_group(world: &mut World) -> String {
         destination_zone: Some("cn-shanghai-b".into()),
         ..Default::default()
     };
-    let pair = world.disks.create_pair(SOURCE, pair, world.now).unwrap();
+    let pair = world.disks(|disks, now| disks.create_pair(SOURCE, pair, now)).unwrap();
     world.advance(1);
-    world.disks.add_pair(SOURCE, (&id, &pair), world.now).unwrap();
-    world.disks.start_group(SOURCE, &id, false, world.now).unwrap();
+    world.disks(|disks, now| disks.add_pair(SOURCE, (&id, &pair), now)).unwrap();
+    world.disks(|disks, now| disks.start_group(SOURCE, &id, false, now)).unwrap();
     world.advance(60_000);
     id
 }
 
 #[test]
-fn a_group_that_is_gone_is_made_again_when_a_second_look_agrees() {
+fn missing_group_is_recreated_after_visibility_window() {
     let mut world = World::in_sync(json!({}));
     let id = world.group_id();
-    world.disks.drop_group(&id).unwrap();
+    world.drop_group();
     let first = world.pass();
-    assert_eq!(first.told(), "wait:Creating");
+    assert_eq!(first.summary(), "wait:Creating");
     assert!(first.events.iter().any(|it| it.reason == "GroupGone"));
-    assert_eq!(world.pass().told(), "wait:Creating", "one list may be late, and so may the next");
-    world.advance(i64::try_from(world.window.as_millis()).unwrap() + 1_000);
-    assert_eq!(world.pass().told(), "Create:Creating");
+    assert_eq!(world.pass().summary(), "wait:Creating", "one list may be late, and so may the next");
+    world.advance(world.window_ms() + 1_000);
+    assert_eq!(world.pass().summary(), "Create:Creating");
     assert_ne!(world.group_id(), id);
     assert_eq!(world.annotation(GROUP_ID_ANNOTATION), Some(&world.group_id()));
 }
 
 #[test]
-fn a_group_that_was_missed_only_once_is_not_made_again() {
+fn list_gap_does_not_recreate_group() {
     let mut world = World::in_sync(json!({}));
-    let there = world.last.clone();
-    let mut gone = there.unwrap();
-    (gone.group, gone.pairs) = (Lookup::Absent(Some(world.group_id())), vec![]);
-    world.last = Some(gone);
-    world.faulty_pass(&mut |_| Fault::None, Crash::Never, true);
+    let action = Some("DescribeDiskReplicaGroups".to_owned());
+    let (code, message) = ("NoSuchResource".to_owned(), String::new());
+    let kind = FaultKind::Error { status: 404, code, message, pascal_case: true };
+    world.simulator.add_fault(simulator::Fault { action, region: None, after: 0, times: None, kind });
+    assert_eq!(world.pass().summary(), "wait:Creating");
+    world.simulator.clear_faults();
     assert!(world.status.missing_since.is_some());
-    assert_eq!(world.pass().told(), "ok");
+    assert_eq!(world.pass().summary(), "ok");
     assert_eq!(world.status.missing_since, None);
 }
 
 #[test]
-fn no_group_is_made_while_the_destination_is_or_is_to_be_active() {
-    // Never made, and the destination is asked for.
+fn group_is_not_created_while_destination_is_active() {
+    // Never created, and the spec names the destination.
     let mut world = World::new(spec_with(there()), DiskRules::default());
-    assert_eq!(world.pass().told(), "!GroupNotFound");
-    // Failed over, and gone since; whatever is known of its ID, and whatever is asked for then.
+    assert_eq!(world.pass().summary(), "!GroupNotFound");
+    // Failed over, and gone since: with and without its ID in status, for either site in the spec.
     for known in [true, false] {
         let mut world = World::in_sync(json!({}));
         world.edit(there());
         until(&mut world, "ok");
         assert_eq!(world.status.active_site, Some(Site::Destination));
-        let id = world.group_id();
-        world.disks.drop_group(&id).unwrap();
+        world.drop_group();
         if !known {
             world.status.replica_group_id = None;
             world.object.metadata.annotations.as_mut().unwrap().clear();
@@ -110,99 +110,93 @@ fn no_group_is_made_while_the_destination_is_or_is_to_be_active() {
         for site in ["Destination", "Source"] {
             world.edit(json!({"activeSite": site}));
             for _ in 0..3 {
-                let told = world.pass().told();
-                assert!(told == "!GroupNotFound" || told == "wait:Creating", "{known} {site}: {told}");
-                world.advance(i64::try_from(world.window.as_millis()).unwrap());
+                let found = world.pass().summary();
+                assert!(found == "!GroupNotFound" || found == "wait:Creating", "{known} {site}: {found}");
+                world.advance(world.window_ms());
             }
         }
-        assert!(world.disks.inspect().groups.is_empty());
-        let text = message(&mut world);
+        assert!(world.inspect().groups.is_empty());
+        let text = message(&world);
         assert!(text.contains("would overwrite the disks in use"), "{text}");
     }
 }
 
 #[test]
-fn a_group_that_the_spec_names_is_never_made() {
+fn group_named_by_spec_is_never_created() {
     let mut world = World::new(spec_with(json!({"replicaGroupId": "pg-unknown"})), DiskRules::default());
     for _ in 0..4 {
-        assert_eq!(world.pass().told(), "!GroupNotFound");
+        assert_eq!(world.pass().summary(), "!GroupNotFound");
     }
-    // Another one was made before, and is gone.
+    // Another one was created before, and is gone.
     let mut world = World::in_sync(json!({}));
     world.edit(json!({"replicaGroupId": "pg-unknown"}));
-    assert_eq!(world.pass().told(), "!ImmutableField");
-    let id = world.group_id();
-    world.disks.drop_group(&id).unwrap();
+    assert_eq!(world.pass().summary(), "!ImmutableField");
+    world.drop_group();
     for _ in 0..4 {
-        assert_eq!(world.pass().told(), "!GroupNotFound");
+        assert_eq!(world.pass().summary(), "!GroupNotFound");
     }
 }
 
 #[test]
-fn a_lost_answer_to_create_makes_one_group() {
+fn lost_answer_to_create_makes_one_group() {
     for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::Delayed(50_000), Fault::Processing] {
         for crash in [Crash::Never, Crash::AfterCalls(1), Crash::BeforeStatus] {
             let mut world = World::new(spec_with(json!({})), DiskRules::default());
-            world.faulty_pass(&mut |_| fault, crash, false);
+            world.faulty_pass(vec![fault; 16], crash).unwrap();
             world.converge(100);
             world.advance(300_000);
-            assert_eq!(world.disks.inspect().groups.len(), 1, "{fault:?} {crash:?}");
+            assert_eq!(world.inspect().groups.len(), 1, "{fault:?} {crash:?}");
         }
     }
 }
 
 #[test]
-fn a_group_with_anothers_tag_is_never_touched() {
+fn group_of_another_object_is_never_changed() {
     for patch in
         [json!({"replication": "Stopped"}), there(), json!({"groupName": "other"}), json!({"pairs": [pair("x")]})]
     {
-        let mut world = World::in_sync(json!({}));
+        let world = World::in_sync(json!({}));
         let id = world.group_id();
-        let mut other = World::new(spec_with(json!({"replicaGroupId": id})), DiskRules::default());
+        let mut other = world.beside(json!({"replicaGroupId": id}));
         other.object.metadata.name = Some("orders-dc".into());
-        other.disks = world.disks.clone();
-        other.now = world.now;
         other.edit(patch);
         for _ in 0..3 {
-            assert_eq!(other.pass().told(), "!OwnedByAnother");
+            assert_eq!(other.pass().summary(), "!OwnedByAnother");
         }
         assert_eq!(other.annotation(GROUP_ID_ANNOTATION), None);
         other.delete();
-        assert_eq!(other.pass().told(), "kept");
-        world.disks.advance(world.now);
+        assert_eq!(other.pass().summary(), "kept");
         assert_eq!(world.group().status, other.group().status);
     }
 }
 
 #[test]
-fn an_adopted_group_is_taken_as_it_is_and_its_other_site_is_drift() {
+fn adopted_group_stays_and_its_site_is_drift() {
     let mut world = World::new(spec_with(json!({})), DiskRules::default());
     let id = console_group(&mut world);
-    world.disks.failover_group(DESTINATION, &id, world.now).unwrap();
-    world.advance(1);
-    world.disks.reprotect_group(DESTINATION, &id, true, world.now).unwrap();
-    world.advance(1);
-    world.disks.start_group(DESTINATION, &id, false, world.now).unwrap();
+    world.console_failover();
+    world.console_reprotect(true);
+    world.disks(|disks, now| disks.start_group(DESTINATION, &id, false, now)).unwrap();
     world.advance(20_000);
     world.edit(json!({"replicaGroupId": id, "managementPolicy": "Observe"}));
-    assert_eq!(world.pass().told(), "ok");
+    assert_eq!(world.pass().summary(), "ok");
     assert_eq!(world.status.head.drift.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), ["activeSite"]);
     world.edit(json!({"managementPolicy": "Manage"}));
     for _ in 0..3 {
-        assert_eq!(world.pass().told(), "!Drifted");
+        assert_eq!(world.pass().summary(), "!Drifted");
     }
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Reverse), Some(Site::Destination)));
-    // Accepted, it is as it is; set back then, it is failed back.
+    // Once the spec accepts it, it is in sync; set back then, it is failed back.
     world.edit(there());
-    assert_eq!(world.converge(5).told(), "ok");
+    assert_eq!(world.converge(5).summary(), "ok");
     assert_eq!(world.status.operations, vec![]);
     world.edit(json!({"activeSite": "Source"}));
-    assert_eq!(world.pass().told(), "Stop:FailingOver");
+    assert_eq!(world.pass().summary(), "Stop:FailingOver");
     assert_eq!(world.status.operations[0].r#type, OperationType::Failback);
 }
 
 #[test]
-fn status_that_was_lost_is_found_again_by_the_annotation_or_the_tag() {
+fn lost_status_is_restored_by_annotation_or_tag() {
     for annotated in [true, false] {
         let mut world = World::in_sync(json!({}));
         world.edit(there());
@@ -211,52 +205,51 @@ fn status_that_was_lost_is_found_again_by_the_annotation_or_the_tag() {
         if !annotated {
             world.object.metadata.annotations.as_mut().unwrap().clear();
         }
-        assert_eq!(world.converge(5).told(), "ok", "{annotated}");
+        assert_eq!(world.converge(5).summary(), "ok", "{annotated}");
         assert_eq!(world.status.direction, Some(Direction::Reverse));
         assert_eq!(world.status.active_site, Some(Site::Destination));
     }
 }
 
 #[test]
-fn somebody_elses_failover_is_left_alone_until_it_is_accepted_or_ended() {
-    let mut world = World::in_sync(json!({}));
-    let id = world.group_id();
-    world.disks.failover_group(DESTINATION, &id, world.now).unwrap();
-    world.advance(1);
-    for _ in 0..3 {
-        assert_eq!(world.pass().told(), "!Drifted");
-    }
-    assert_eq!(
-        (world.status.active_site, world.status.head.drift[0].field.as_str()),
-        (Some(Site::Destination), "activeSite")
-    );
-    let mut accepted = world.clone();
+fn external_failover_stays_until_accepted_or_ended() {
+    let failed_over = || {
+        let mut world = World::in_sync(json!({}));
+        world.console_failover();
+        for _ in 0..3 {
+            assert_eq!(world.pass().summary(), "!Drifted");
+        }
+        assert_eq!(
+            (world.status.active_site, world.status.head.drift[0].field.as_str()),
+            (Some(Site::Destination), "activeSite")
+        );
+        world
+    };
+    let mut accepted = failed_over();
     accepted.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
-    assert_eq!(accepted.converge(5).told(), "ok");
+    assert_eq!(accepted.converge(5).summary(), "ok");
     accepted.edit(json!({"activeSite": "Source"}));
-    assert_eq!(accepted.pass().told(), "Cancel:Cancelling", "it was asked for");
-    world.disks.reprotect_group(DESTINATION, &id, false, world.now).unwrap();
-    until(&mut world, "ok");
-    assert_eq!((world.status.operations.len(), world.status.active_site), (0, Some(Site::Source)));
+    assert_eq!(accepted.pass().summary(), "Cancel:Cancelling", "the spec asks for it");
+    let mut ended = failed_over();
+    ended.console_reprotect(false);
+    until(&mut ended, "ok");
+    assert_eq!((ended.status.operations.len(), ended.status.active_site), (0, Some(Site::Source)));
 }
 
 #[test]
-fn somebody_elses_reversal_is_noticed_by_the_zones() {
+fn external_reversal_is_detected_by_zones() {
     let mut world = World::in_sync(json!({}));
-    let id = world.group_id();
-    world.disks.failover_group(DESTINATION, &id, world.now).unwrap();
-    world.advance(1);
-    world.disks.reprotect_group(DESTINATION, &id, true, world.now).unwrap();
-    world.advance(1);
-    assert_eq!(world.pass().told(), "wait:Updating", "one list may be old");
-    world.advance(i64::try_from(world.window.as_millis()).unwrap());
-    assert_eq!(world.pass().told(), "!Drifted");
+    world.console_failover();
+    world.console_reprotect(true);
+    assert_eq!(world.pass().summary(), "wait:Updating", "one list may be old");
+    world.advance(world.window_ms());
+    assert_eq!(world.pass().summary(), "!Drifted");
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Reverse), Some(Site::Destination)));
-    assert_eq!(world.pass().told(), "!Drifted", "and nothing is started");
+    assert_eq!(world.pass().summary(), "!Drifted", "and nothing is started");
 }
 
 #[test]
-fn a_cloud_that_names_the_new_source_early_does_not_confuse_the_reversal() {
+fn early_new_source_does_not_confuse_reversal() {
     let mut world = World::in_sync(json!({}));
     world.edit(there());
     until(&mut world, "Reverse:Reprotecting");

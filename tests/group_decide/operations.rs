@@ -1,16 +1,16 @@
-//! A failover from its beginning to its end, turned round, failed back, cancelled: each step with what the cloud shows.
+//! A failover from its beginning to its end, reversed, failed back, cancelled: each step with every status of the cloud.
 
 use disaster_recovery_operator::api::disk_replica_group::Direction;
 use serde_json::{Value, json};
 
 use super::by_status::{allowed, knowing, seen, statuses, table};
-use super::words;
-use super::world::*;
+use test_support::driver::group::*;
+use test_support::driver::words;
 
-/// One row a status, one column what goes on; in the words of `words`.
+/// One row a status, one column a situation; in the words of `words`.
 const TABLE: &str = include_str!("operations.txt");
 
-/// What goes on.
+/// The situations.
 const COLUMNS: [&str; 12] = [
     "stopping",
     "synchronizing",
@@ -19,14 +19,14 @@ const COLUMNS: [&str; 12] = [
     "forced",
     "set back",
     "cancelling",
-    "taken back",
+    "cancelled",
     "reversing",
     "refused",
     "now Manual",
     "reversed",
 ];
 
-/// What an object knows during an operation with these steps; `!` behind a step says that it goes on.
+/// A world with an operation of these steps in status; `!` behind a step says that it is in progress.
 fn during(direction: Direction, kind: &str, steps: &[&str], patch: Value) -> World {
     let at = "2025-02-28T06:20:00Z";
     let steps: Vec<_> = steps
@@ -51,7 +51,7 @@ fn during(direction: Direction, kind: &str, steps: &[&str], patch: Value) -> Wor
     world
 }
 
-/// What is known where that goes on, and which way the cloud replicates.
+/// A world in that situation, and the direction in which the cloud replicates.
 fn situation(column: &str) -> (World, Direction) {
     use Direction::{Forward, Reverse};
     let there = json!({"activeSite": "Destination"});
@@ -65,7 +65,7 @@ fn situation(column: &str) -> (World, Direction) {
         "forced" => during(Forward, "Failover", &["Stop!"], forced),
         "set back" => during(Forward, "Failover", &["Stop!"], json!({})),
         "cancelling" => during(Forward, "Cancel", &["Reprotect!"], json!({})),
-        "taken back" => during(Forward, "Cancel", &["Reprotect", "Start!"], json!({})),
+        "cancelled" => during(Forward, "Cancel", &["Reprotect", "Start!"], json!({})),
         "reversing" | "refused" => during(Forward, "Reprotect", &["Reprotect!"], there),
         "now Manual" => during(Forward, "Reprotect", &["Reprotect!"], manual),
         "reversed" => during(Reverse, "Reprotect", &["Reprotect", "Start!"], there),
@@ -84,7 +84,7 @@ fn situation(column: &str) -> (World, Direction) {
 }
 
 #[test]
-fn every_status_has_its_answer_to_every_step_of_every_operation() {
+fn every_status_and_step_has_its_decision() {
     let table = table(TABLE, &COLUMNS);
     let mut wrong = vec![];
     for status in statuses() {
@@ -92,9 +92,8 @@ fn every_status_has_its_answer_to_every_step_of_every_operation() {
         for column in COLUMNS {
             let (world, direction) = situation(column);
             let decision = world.decide_on(&seen(&status, direction));
-            if let Err(why) = allowed(&decision, &status) {
-                wrong.push(format!("{status} × {column}: {why}"));
-            }
+            let refused = decision.steps.iter().filter_map(|it| allowed(it, &status).err());
+            wrong.extend(refused.map(|why| format!("{status} × {column}: {why}")));
             found.push(words::decision(&decision));
         }
         if table.get(&status) != Some(&found) {

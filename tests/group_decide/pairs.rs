@@ -1,4 +1,4 @@
-//! The pairs of a group and its fields: what is made, waited for, added, changed and taken out, and when.
+//! The pairs of a group and its fields: creation, waiting, addition, change and removal, and when.
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, Pair};
 use disaster_recovery_operator::cloud::ebs::PairView;
@@ -10,8 +10,8 @@ use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
 use super::by_status::{knowing, seen};
-use super::words;
-use super::world::*;
+use test_support::driver::group::*;
+use test_support::driver::words;
 
 /// A second pair, of the disks `d-logs-…`, in that status and group.
 fn second(status: &str, group: Option<&str>, owner: Option<&str>) -> PairView {
@@ -28,12 +28,12 @@ fn both() -> Value {
     json!({"pairs": [pair("data"), pair("logs")]})
 }
 
-fn told(world: &World, seen: &Observed) -> String {
+fn decided(world: &World, seen: &Observed) -> String {
     words::decision(&world.decide_on(seen))
 }
 
 #[test]
-fn a_pair_that_the_spec_names_is_made_waited_for_and_added_in_every_status_that_it_may_have() {
+fn missing_pair_is_created_awaited_and_added() {
     let ungrouped = [
         ("absent", "CreatePair(logs):Updating"),
         ("creating", "wait:Updating"),
@@ -54,15 +54,15 @@ fn a_pair_that_the_spec_names_is_made_waited_for_and_added_in_every_status_that_
         if status != "absent" {
             seen.pairs.push(second(status, None, Some(OWNER)));
         }
-        assert_eq!(told(&knowing(Direction::Forward, both()), &seen), expected, "{status}");
+        assert_eq!(decided(&knowing(Direction::Forward, both()), &seen), expected, "{status}");
     }
     let mut seen = seen("stopped", Direction::Forward);
     seen.pairs.push(second("stopped", Some("pg-1"), Some(OWNER)));
-    assert_eq!(told(&knowing(Direction::Forward, both()), &seen), "Start:Updating");
+    assert_eq!(decided(&knowing(Direction::Forward, both()), &seen), "Start:Updating");
 }
 
 #[test]
-fn a_pair_that_the_spec_names_no_more_is_taken_out_and_deleted() {
+fn pair_dropped_from_spec_is_removed_and_deleted() {
     for (status, group, expected) in [
         ("stopped", Some("pg-1"), "RemovePair:Updating"),
         ("created", None, "DeletePair:Updating"),
@@ -75,7 +75,7 @@ fn a_pair_that_the_spec_names_no_more_is_taken_out_and_deleted() {
     ] {
         for known in [true, false] {
             let mut world = knowing(Direction::Forward, json!({}));
-            // Its ID is known, or its tag says whose it is.
+            // Its ID is known, or its tag names the owner.
             let owner = if known { None } else { Some(OWNER) };
             if known {
                 let pair = json!({"name": "logs", "replicaPairId": "pair-2"});
@@ -83,30 +83,30 @@ fn a_pair_that_the_spec_names_no_more_is_taken_out_and_deleted() {
             }
             let mut seen = seen("stopped", Direction::Forward);
             seen.pairs.push(second(status, group, owner));
-            assert_eq!(told(&world, &seen), expected, "{status} {group:?} {known}");
+            assert_eq!(decided(&world, &seen), expected, "{status} {group:?} {known}");
         }
     }
 }
 
 #[test]
-fn pairs_of_nobody_and_of_others_are_left_alone() {
+fn pairs_without_tag_or_of_others_stay() {
     for owner in [None, Some("ffffffff/databases/orders-db")] {
         let mut seen = seen("stopped", Direction::Forward);
         seen.pairs.push(second("stopped", None, owner));
-        assert_eq!(told(&knowing(Direction::Forward, json!({})), &seen), "Start:Updating", "{owner:?}");
+        assert_eq!(decided(&knowing(Direction::Forward, json!({})), &seen), "Start:Updating", "{owner:?}");
     }
 }
 
 #[test]
-fn a_pair_that_is_replicated_the_other_way_is_not_added() {
+fn reversed_pair_is_not_added() {
     let mut seen = seen("stopped", Direction::Reverse);
     seen.pairs.push(second("stopped", None, Some(OWNER)));
     let world = knowing(Direction::Reverse, both());
-    assert_eq!(told(&world, &seen), "!GroupFailed");
+    assert_eq!(decided(&world, &seen), "!GroupFailed");
 }
 
 #[test]
-fn pairs_are_made_in_the_present_direction() {
+fn pairs_are_created_in_present_direction() {
     for direction in [Direction::Forward, Direction::Reverse] {
         let decision = knowing(direction, both()).decide_on(&seen("stopped", direction));
         let text = format!("{:?}", decision.steps);
@@ -119,33 +119,33 @@ fn pairs_are_made_in_the_present_direction() {
 }
 
 #[test]
-fn broken_pairs_of_an_invalid_group_are_named_and_taken_out_when_the_spec_drops_them() {
+fn broken_pairs_are_named_and_removed_when_dropped() {
     let mut seen = seen("invalid", Direction::Forward);
     seen.pairs.push(second("invalid", Some("pg-1"), Some(OWNER)));
     let world = knowing(Direction::Forward, both());
     let decision = world.decide_on(&seen);
     let Verdict::Refused { reason: "GroupFailed", message } = &decision.verdict else { panic!("{decision:?}") };
     assert!(message.contains("logs (pair-2, invalid, DeviceRemoved)"), "{message}");
-    assert_eq!(told(&knowing(Direction::Forward, json!({})), &seen), "RemovePair:Updating");
+    assert_eq!(decided(&knowing(Direction::Forward, json!({})), &seen), "RemovePair:Updating");
 }
 
 #[test]
-fn a_name_that_is_used_again_for_other_disks_leaves_no_pair_behind() {
+fn reused_pair_name_leaves_no_pair() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.edit(json!({"pairs": [{"name": "data", "sourceDiskId": "d-3", "destinationDiskId": "d-4"}]}));
     world.converge(50);
-    let pairs = world.disks.inspect().pairs;
+    let pairs = world.inspect().pairs;
     assert_eq!(pairs.iter().map(|it| it.source_disk_id.as_str()).collect::<Vec<_>>(), ["d-3"]);
     let names: Vec<_> = world.status.pairs.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["data"]);
 }
 
 #[test]
-fn a_group_comes_to_what_the_spec_says_step_by_step() {
+fn new_group_reaches_spec_step_by_step() {
     let mut world = World::new(spec_with(both()), DiskRules { delay_ms: 7_000, ..DiskRules::default() });
-    let told: Vec<_> = (0..12).map(|_| world.pass().told()).collect();
+    let found: Vec<_> = (0..12).map(|_| world.pass().summary()).collect();
     assert_eq!(
-        told,
+        found,
         [
             "Create:Creating",
             "wait:Creating",
@@ -167,7 +167,7 @@ fn a_group_comes_to_what_the_spec_says_step_by_step() {
 }
 
 #[test]
-fn fields_are_changed_only_at_rest() {
+fn fields_change_only_while_replication_is_stopped() {
     for patch in [
         json!({"groupName": "orders-2"}),
         json!({"description": "Disks of orders"}),
@@ -178,29 +178,29 @@ fn fields_are_changed_only_at_rest() {
         let mut world = World::in_sync(json!({}));
         world.edit(patch.clone());
         for _ in 0..3 {
-            assert_eq!(world.pass().told(), "!ReplicationRunning", "{patch}");
+            assert_eq!(world.pass().summary(), "!ReplicationRunning", "{patch}");
         }
         assert_eq!(words::decision(&world.decide()), "!ReplicationRunning");
         world.edit(json!({"replication": "Stopped"}));
         world.converge(50);
-        let told = world.pass();
-        assert_eq!((told.told().as_str(), &told.decision.drift), ("ok", &vec![]), "{patch}");
+        let last = world.pass();
+        assert_eq!((last.summary().as_str(), &last.decision.drift), ("ok", &vec![]), "{patch}");
         world.edit(json!({"replication": "Running"}));
         world.converge(50);
     }
 }
 
 #[test]
-fn a_name_and_a_description_that_nobody_wrote_into_the_spec_stay() {
+fn name_and_description_outside_spec_stay() {
     let mut world = World::in_sync(json!({}));
     world.console(json!({"groupName": "by-hand", "description": "by hand", "enableRtc": true, "status": "stopped"}));
-    let told: Vec<_> = (0..3).map(|_| world.pass().told()).collect();
-    assert_eq!(told, ["Start:Updating", "ok", "ok"]);
+    let found: Vec<_> = (0..3).map(|_| world.pass().summary()).collect();
+    assert_eq!(found, ["Start:Updating", "ok", "ok"]);
     assert_eq!(world.group().name.as_deref(), Some("by-hand"));
 }
 
 #[test]
-fn pairs_are_known_by_their_disks_whichever_way_they_replicate() {
+fn pairs_match_by_disks_in_either_direction() {
     let want: Pair = serde_json::from_value(pair("logs")).unwrap();
     let mut found = second("normal", None, None);
     let status = Default::default();
@@ -212,11 +212,11 @@ fn pairs_are_known_by_their_disks_whichever_way_they_replicate() {
 }
 
 #[test]
-fn nothing_is_done_to_a_group_between_other_zones() {
+fn group_between_other_zones_is_not_changed() {
     let mut seen = seen("stopped", Direction::Forward);
     let Lookup::Found(group) = &mut seen.group else { panic!() };
     group.destination_zone_id = Some("cn-beijing-a".into());
     for patch in [both(), json!({"activeSite": "Destination", "failover": {"mode": "Forced"}})] {
-        assert_eq!(told(&knowing(Direction::Forward, patch), &seen), "!ImmutableField");
+        assert_eq!(decided(&knowing(Direction::Forward, patch), &seen), "!ImmutableField");
     }
 }

@@ -1,21 +1,21 @@
-//! What holds of every object in every cloud: random wishes, random clouds, random faults. Bounded; PROPTEST_CASES asks for
-//! more. A case that fails is printed in its smallest form, to become a row of a table.
+//! Properties of the real reconcile: random wishes, random clouds, random faults and crashes. PROPTEST_CASES asks for more
+//! cases. A case that fails is printed in its smallest form, to become a row of a table.
 
 use disaster_recovery_operator::api::disk_replica_group::{Phase, Replication, Site};
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
-use disaster_recovery_operator::simulator::model::ebs::ReplicaStatus;
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, ReplicaStatus};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::RngSeed;
 use serde_json::json;
 
-use super::acting::Fault;
 use super::trial::{Event, Trial, rules};
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
 
-const CASES: u32 = 128;
+const CASES: u32 = 40;
 
 fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|it| it.parse().ok());
@@ -45,7 +45,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
     vec(one, 1..3)
 }
 
-fn passes() -> impl Strategy<Value = Event> {
+fn reconciles() -> impl Strategy<Value = Event> {
     let crash = prop_oneof![
         6 => Just(Crash::Never),
         1 => (0..3usize).prop_map(Crash::AfterCalls),
@@ -81,7 +81,7 @@ fn event() -> impl Strategy<Value = Event> {
     let good = Event::Pass { faults: vec![Fault::None], crash: Crash::Never, stale: false };
     prop_oneof![
         8 => Just(good),
-        8 => passes(),
+        8 => reconciles(),
         5 => edits(),
         1 => subsequence(vec!["data", "logs", "temp"], 1..=3).prop_map(Event::Pairs),
         1 => Just(Event::Drill),
@@ -98,12 +98,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     vec(event(), 0..50)
 }
 
-/// A world whose object is in sync, or new, and to which all of this happens.
-fn trial(
-    rules: &disaster_recovery_operator::simulator::model::ebs::DiskRules,
-    new: bool,
-    events: &[Event],
-) -> Result<Trial, TestCaseError> {
+/// A world with an object in sync, or a new one, after these events.
+fn trial(rules: &DiskRules, new: bool, events: &[Event]) -> Result<Trial, TestCaseError> {
     let world = match new {
         true => World::new(spec_with(json!({})), rules.clone()),
         false => World::in_sync_with(json!({}), rules.clone()),
@@ -119,7 +115,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whatever_happens_ends_at_rest_and_then_nothing_is_written(
+    fn any_history_ends_at_rest_without_writes(
         rules in rules(), new in any::<bool>(), events in events(),
     ) {
         let mut trial = trial(&rules, new, &events)?;
@@ -137,7 +133,7 @@ proptest! {
                         spec.replication == Replication::Stopped || lacking
                     }
                     "Drifted" => trial.meddled,
-                    // A pair that broke, or was made before a reversal, and that a person has to delete.
+                    // A pair that broke, or was created before a reversal, and that a person has to delete.
                     "GroupFailed" => {
                         message.contains("pairs cannot be added")
                             && ["invalid", "the other way"].iter().any(|it| message.contains(it))
@@ -151,14 +147,14 @@ proptest! {
         }
         let running = trial.world.status.operations.iter().any(|it| it.phase == Phase::Running);
         prop_assert!(!running, "{:#?}", trial.world.status.operations);
-        prop_assert_eq!(trial.world.disks.inspect().drills, vec![], "a drill is left");
+        prop_assert_eq!(trial.world.inspect().drills, vec![], "a drill is left");
         prop_assert_eq!(&trial.world.status.pending_calls, &vec![]);
         // Within a recovery point's minute nothing is written.
         trial.world.pace = 1_000;
         trial.pass(&[], Crash::Never, false)?;
         let before = trial.world.status.clone();
-        let again = trial.pass(&[], Crash::Never, false)?.unwrap();
-        prop_assert!(again.decision.steps.is_empty() && again.events.is_empty(), "{:?} {:?}", again.told(), again.events);
+        let again = trial.pass(&[], Crash::Never, false)?;
+        prop_assert!(again.decision.steps.is_empty() && again.events.is_empty(), "{:?} {:?}", again.summary(), again.events);
         let mut after = trial.world.status.clone();
         if after.recovery_point != before.recovery_point {
             after.recovery_point = before.recovery_point;
@@ -167,8 +163,8 @@ proptest! {
     }
 
     #[test]
-    fn deletion_ends_with_nothing_of_ours_whatever_happened(
-        rules in rules(), new in any::<bool>(), before in events(), during in vec(passes(), 0..12),
+    fn deletion_after_any_history_leaves_nothing(
+        rules in rules(), new in any::<bool>(), before in events(), during in vec(reconciles(), 0..12),
     ) {
         let mut trial = trial(&rules, new, &before)?;
         trial.world.edit(json!({"deletionPolicy": "Delete"}));
@@ -183,30 +179,30 @@ proptest! {
             if trial.world.released.is_none() {
                 last = Some(trial.settle()?);
             }
-            // What the user is told to do.
+            // The remedy that the message names.
             trial.world.edit(json!({"reprotect": "Automatic"}));
         }
         prop_assert!(trial.world.released.is_some(), "{:?}", last.map(|it| it.decision.verdict));
         trial.world.advance(300_000);
-        let left = trial.world.disks.inspect();
+        let left = trial.world.inspect();
         prop_assert!(left.groups.is_empty() && left.pairs.is_empty() && left.drills.is_empty(), "{left:#?}");
     }
 
     #[test]
-    fn retaining_keeps_the_group_and_its_pairs_and_clears_its_drill(
-        rules in rules(), before in events(), during in vec(passes(), 0..12),
+    fn retention_keeps_group_and_pairs_clears_drill(
+        rules in rules(), before in events(), during in vec(reconciles(), 0..12),
     ) {
         let mut trial = trial(&rules, false, &before)?;
         trial.world.edit(json!({"deletionPolicy": "Retain"}));
         trial.world.delete();
-        // A removal that was asked for before goes on.
+        // A removal in progress continues.
         let pairs = |world: &World| -> Vec<String> {
-            let all = world.disks.inspect().pairs.into_iter();
+            let all = world.inspect().pairs.into_iter();
             let kept = all.filter(|it| it.status != ReplicaStatus::Deleting && it.status != ReplicaStatus::Creating);
             kept.map(|it| it.replica_pair_id).collect()
         };
         trial.world.advance(200_000);
-        let (groups, kept) = (trial.world.disks.inspect().groups.len(), pairs(&trial.world));
+        let (groups, kept) = (trial.world.inspect().groups.len(), pairs(&trial.world));
         for event in &during {
             if trial.world.released.is_none() {
                 trial.happen(event)?;
@@ -217,7 +213,7 @@ proptest! {
         }
         prop_assert!(trial.world.released.is_some());
         trial.world.advance(300_000);
-        let left = trial.world.disks.inspect();
+        let left = trial.world.inspect();
         prop_assert_eq!(left.groups.len(), groups);
         prop_assert_eq!(pairs(&trial.world), kept);
         prop_assert!(left.drills.is_empty(), "{:?}", left.drills);

@@ -1,12 +1,12 @@
-//! What status says of a pass: conditions for the main situations, and nothing written while nothing happens.
+//! Status after a reconcile: conditions for the main situations, and no write while nothing happens.
 
 use disaster_recovery_operator::api::condition::condition_type;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
-use super::acting::Fault;
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
 
 /// Ready, Synced, Protected, Reconciling, Stalled, DrillNotCleared.
 fn all(world: &World) -> [String; 6] {
@@ -25,10 +25,10 @@ fn slow() -> DiskRules {
     DiskRules { delay_ms: 30_000, ..DiskRules::default() }
 }
 
-/// After one pass in which the group was found to be like this.
+/// After a reconcile that observed the group like this.
 fn console(patch: Value, edit: Value) -> World {
     let mut world = World::in_sync(patch);
-    world.disks.freeze(true);
+    world.freeze();
     world.console(edit);
     world.pass();
     world
@@ -36,75 +36,76 @@ fn console(patch: Value, edit: Value) -> World {
 
 #[test]
 fn every_main_situation_has_its_conditions() {
-    let mut worlds: Vec<(&str, World, [&str; 6])> = vec![];
-    let mut add = |name, world, conditions| worlds.push((name, world, conditions));
+    let check = |name: &str, world: &World, expected: [&str; 6]| {
+        assert_eq!(all(world), expected, "{name}: {}", world.message(condition_type::SYNCED));
+    };
 
     let mut world = World::new(spec_with(json!({})), slow());
     world.pass();
     let creating = ["False/Creating", "False/Progressing", "False/ReplicationStopped", "True/Creating", "", ""];
-    add("being made", world.clone(), creating);
-    while world.pass().told() != "ok" {}
+    check("being created", &world, creating);
+    while world.pass().summary() != "ok" {}
     let first = ["False/Creating", "True/InSync", "False/NeverSynced", "", "", ""];
-    add("first synchronization", world.clone(), first);
+    check("first synchronization", &world, first);
     world.converge(20);
     world.advance(60_000);
     world.pass();
-    add("replicates", world.clone(), ["True/Available", "True/InSync", "True/WithinObjective", "", "", ""]);
+    check("replicates", &world, ["True/Available", "True/InSync", "True/WithinObjective", "", "", ""]);
 
-    world.disks.freeze(true);
+    world.freeze();
     world.advance(1_000_000);
     world.pass();
-    add("too old", world, ["True/Available", "True/InSync", "False/ObjectiveExceeded", "", "", ""]);
+    check("too old", &world, ["True/Available", "True/InSync", "False/ObjectiveExceeded", "", "", ""]);
 
     let stopped = ["True/Stopped", "True/InSync", "False/ReplicationStopped", "", "", ""];
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
     world.pass();
-    add("stopped", world, stopped);
+    check("stopped", &world, stopped);
 
     let drift = ["False/Updating", "False/Drifted", "False/ReplicationStopped", "True/Updating", "", ""];
-    add("stopped by somebody", console(json!({}), json!({"status": "stopped"})), drift);
+    check("stopped externally", &console(json!({}), json!({"status": "stopped"})), drift);
 
     let failed = ["False/NotReady", "False/GroupFailed", "False/ReplicationStopped", "", "True/GroupFailed", ""];
     for status in ["invalid", "create_failed", "delete_failed", "failover_failed", "reprotect_failed"] {
-        add("failed", console(json!({}), json!({"status": status})), failed);
+        check("failed", &console(json!({}), json!({"status": status})), failed);
     }
     let theirs = ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "", "True/Drifted", ""];
-    add("failed over by somebody", console(json!({}), json!({"status": "failovered"})), theirs);
+    check("failed over externally", &console(json!({}), json!({"status": "failovered"})), theirs);
 
     let mut world = World::in_sync_with(json!({}), slow());
     world.edit(json!({"activeSite": "Destination"}));
     world.pass();
     let going = ["False/FailingOver", "False/Progressing", "True/WithinObjective", "True/FailingOver", "", ""];
-    add("failover begun", world.clone(), going);
-    while world.pass().told() != "Reverse:Reprotecting" {}
+    check("failover started", &world, going);
+    while world.pass().summary() != "Reverse:Reprotecting" {}
     let turning = ["False/Reprotecting", "False/Progressing", "False/ReplicationStopped", "True/Reprotecting", "", ""];
-    add("being turned round", world, turning);
+    check("being reversed", &world, turning);
 
     let mut world = World::in_sync(json!({"reprotect": "Manual"}));
     world.edit(json!({"activeSite": "Destination"}));
     world.converge(50);
     let over = ["True/FailedOver", "True/InSync", "False/ReplicationStopped", "", "", ""];
-    add("failed over", world.clone(), over);
+    check("failed over", &world, over);
     world.edit(json!({"activeSite": "Source"}));
     world.pass();
     let back = ["False/Cancelling", "False/Progressing", "False/ReplicationStopped", "True/Cancelling", "", ""];
-    add("being cancelled", world, back);
+    check("being cancelled", &world, back);
 
     let mut world = World::in_sync(json!({}));
-    world.disks.freeze(true);
+    world.freeze();
     world.advance(1_000_000);
     world.edit(json!({"activeSite": "Destination"}));
     world.pass();
     let refused =
         ["False/NotReady", "False/FailoverRefused", "False/ObjectiveExceeded", "", "True/FailoverRefused", ""];
-    add("failover refused", world, refused);
+    check("failover refused", &world, refused);
 
     let mut world = World::in_sync(json!({}));
     world.edit(json!({"groupName": "other"}));
     world.pass();
     let running =
         ["False/NotReady", "False/ReplicationRunning", "True/WithinObjective", "", "True/ReplicationRunning", ""];
-    add("a change that needs a stop", world, running);
+    check("a change that needs a stop", &world, running);
 
     for (class, synced, stalled) in [
         (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
@@ -114,25 +115,21 @@ fn every_main_situation_has_its_conditions() {
     ] {
         let mut world = World::in_sync(json!({}));
         world.edit(json!({"replication": "Stopped"}));
-        world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never, false);
+        world.pass_with(Fault::Refused(class));
         let reconciling = if stalled.is_empty() { "True/Updating" } else { "" };
-        add("a call failed", world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
+        check("a call failed", &world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
     }
 
     let mut world = World::in_sync(json!({}));
     world.delete();
     world.pass();
-    add("being deleted", world, ["False/Deleting", "False/Progressing", "Unknown/Unknown", "True/Deleting", "", ""]);
-
-    for (name, world, expected) in &worlds {
-        assert_eq!(all(world), *expected, "{name}: {}", world.message(condition_type::SYNCED));
-    }
+    check("being deleted", &world, ["False/Deleting", "False/Progressing", "Unknown/Unknown", "True/Deleting", "", ""]);
 }
 
 #[test]
-fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
+fn attached_disks_are_named_with_their_site() {
     let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
-    world.disks.attach("d-data-s", true);
+    world.attach("d-data-s", true);
     world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
     for _ in 0..4 {
         world.pass();
@@ -142,15 +139,15 @@ fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
     let text = world.message(condition_type::SYNCED);
     assert!(text.contains("turned round while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
     assert!(!text.contains("d-data-d"), "{text}");
-    world.disks.attach("d-data-s", false);
-    world.disks.attach("d-data-d", false);
+    world.attach("d-data-s", false);
+    world.attach("d-data-d", false);
     world.converge(50);
     assert_eq!(world.condition(condition_type::SYNCED), "True/InSync");
 
-    // Replication runs back now; its standby disks are those of the source.
+    // Replication is reversed now: its standby disks are those of the source.
     world.edit(json!({"replication": "Stopped"}));
     world.converge(50);
-    world.disks.attach("d-logs-s", true);
+    world.attach("d-logs-s", true);
     world.edit(json!({"replication": "Running"}));
     world.pass();
     assert_eq!(world.condition(condition_type::SYNCED), "False/DisksAttached");
@@ -159,7 +156,7 @@ fn disks_that_are_attached_are_named_by_the_site_that_they_are_of() {
 }
 
 #[test]
-fn an_observed_group_is_ready_as_it_is_waited_for_while_it_changes_and_stalled_by_what_lasts() {
+fn observed_group_waits_for_changes_and_stalls_otherwise() {
     let stopped = ["True/Stopped", "", ""];
     let lasts = ["False/NotReady", "", "True/ObserveOnly"];
     let failed = ["False/NotReady", "", "True/GroupFailed"];
@@ -183,36 +180,36 @@ fn an_observed_group_is_ready_as_it_is_waited_for_while_it_changes_and_stalled_b
     for (status, running, stopped) in table {
         for (replication, wanted) in [("Running", running), ("Stopped", stopped)] {
             let mut world = World::in_sync(json!({}));
-            world.disks.freeze(true);
+            world.freeze();
             world.edit(json!({"managementPolicy": "Observe", "replication": replication}));
             world.console(json!({ "status": status }));
             world.pass();
-            let said = [condition_type::READY, condition_type::RECONCILING, condition_type::STALLED]
+            let found = [condition_type::READY, condition_type::RECONCILING, condition_type::STALLED]
                 .map(|kind| world.condition(kind));
-            assert_eq!(said, wanted, "{status} {replication}: {}", world.message(condition_type::READY));
+            assert_eq!(found, wanted, "{status} {replication}: {}", world.message(condition_type::READY));
         }
     }
 }
 
 #[test]
-fn that_a_failover_is_under_way_is_said_through_an_outage() {
+fn failover_stays_reported_during_outage() {
     let mut world = World::in_sync_with(json!({}), slow());
     world.edit(json!({"activeSite": "Destination"}));
     world.pass();
     let going = ["False/FailingOver", "True/FailingOver"];
     assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), going);
-    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
-    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    world.lose(&[SOURCE, DESTINATION]);
+    assert!(world.faulty_pass(vec![], Crash::Never).is_err());
     assert_eq!(
         [condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)),
         going,
         "for three polls"
     );
-    world.fresh = false;
-    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
-    let unseen = ["Unknown/NotReady", "True/FailingOver"];
-    assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), unseen);
-    (world.down, world.fresh) = (Default::default(), true);
+    world.advance(180_000);
+    assert!(world.faulty_pass(vec![], Crash::Never).is_err());
+    let expired = ["Unknown/NotReady", "True/FailingOver"];
+    assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), expired);
+    world.simulator.clear_faults();
     world.converge(50);
     world.advance(60_000);
     world.pass();
@@ -223,7 +220,7 @@ fn that_a_failover_is_under_way_is_said_through_an_outage() {
 }
 
 #[test]
-fn a_steady_group_is_not_rewritten_and_its_recovery_point_moves_by_the_minute() {
+fn steady_group_writes_recovery_point_each_minute() {
     let mut world = World::in_sync(json!({}));
     world.pace = 1_000;
     world.pass();
@@ -242,16 +239,16 @@ fn a_steady_group_is_not_rewritten_and_its_recovery_point_moves_by_the_minute() 
 }
 
 #[test]
-fn what_was_seen_of_an_unreachable_cloud_stays_until_it_is_old() {
+fn evidence_of_lost_cloud_stays_until_expiry() {
     let mut world = World::in_sync(json!({}));
     let before = world.status.clone();
-    world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
-    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    world.lose(&[SOURCE, DESTINATION]);
+    assert!(world.faulty_pass(vec![], Crash::Never).is_err());
     assert_eq!(world.condition(condition_type::READY), "True/Available");
     assert_eq!(world.condition(condition_type::SYNCED), "Unknown/CloudUnavailable");
     assert_eq!(world.status.operations, before.operations);
-    world.fresh = false;
-    world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+    world.advance(180_000);
+    assert!(world.faulty_pass(vec![], Crash::Never).is_err());
     assert_eq!(world.condition(condition_type::READY), "Unknown/NotReady");
     assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
     assert_eq!(world.status.active_site, before.active_site);

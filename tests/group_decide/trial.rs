@@ -1,34 +1,36 @@
-//! A world in which users, people at the console, time and faults do as they like, and what must hold in it throughout.
+//! A world with random actions of users, of people at the console, of time and of faults, and its invariants.
 
 use std::collections::BTreeMap;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
-use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direction, Phase, Reprotect, Site};
+use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direction, Pair, Phase, Reprotect, Site};
+use disaster_recovery_operator::cloud::error::{Class, classify};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
+use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
 use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
-use disaster_recovery_operator::controller::steps::Outcome;
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::acting::Fault;
 use super::by_status::{active, allowed};
-use super::world::*;
+use test_support::driver::faults::Fault;
+use test_support::driver::group::*;
 
-/// What happens.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The operator looks at the object, and this goes wrong.
+    /// A reconcile with these faults, one for each changing call in turn and from the start again, with a crash, and with
+    /// reads that answer as the last time.
     Pass { faults: Vec<Fault>, crash: Crash, stale: bool },
-    /// Time passes, in ms.
+    /// The user waits so many ms.
     Wait(i64),
     /// The user changes the spec by a merge patch.
     Edit(Value),
-    /// The user asks for pairs of these names.
+    /// The user sets pairs of these names.
     Pairs(Vec<&'static str>),
-    /// The user asks for a drill now.
+    /// The user requests a drill now.
     Drill,
-    /// The next thing that the cloud does by itself fails.
+    /// The next transition of the cloud fails.
     FailNext,
     /// A person ends the failure that status shows; there are several ways.
     Mend(bool),
@@ -36,23 +38,36 @@ pub enum Event {
     Attach(Site, bool),
 }
 
-/// What was last done of a call, and whether it may be done with another token.
+/// The last attempt at a call, and whether another token may be used now.
 #[derive(Debug)]
 struct Call {
     sequence: i64,
     free: bool,
-    /// When its answer was last lost.
+    /// The time of the last attempt without an outcome in status, in ms.
     lost: Option<i64>,
 }
 
-/// A world, and what must hold in it.
+/// The outcome of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    Refused,
+    /// The cloud may have carried it out.
+    Unknown,
+    /// An earlier call failed, or a crash came first.
+    NotTried,
+}
+
+/// A world, and what is known of it for its invariants.
 pub struct Trial {
     pub world: World,
     calls: BTreeMap<String, Call>,
-    /// Where replication comes from and what the status is, when the cloud was last looked at.
+    /// Direction and status of the group at the last fresh observation, and the time of that in ms.
     truth: Option<(Direction, String)>,
-    looked: i64,
-    /// How many sites the user asked for.
+    observed_at: i64,
+    /// The group of the last fresh observation.
+    observed: Option<Lookup>,
+    /// The number of changes of the active site by the user.
     pub asked: usize,
     /// Whether a person ended a failure in a way that the spec does not ask for.
     pub meddled: bool,
@@ -65,16 +80,15 @@ fn name(status: ReplicaStatus) -> String {
 
 impl Trial {
     pub fn new(world: World) -> Trial {
-        let (calls, truth) = Default::default();
-        Trial { world, calls, truth, looked: 0, asked: 0, meddled: false, drills: 0 }
+        let (calls, truth, observed) = Default::default();
+        Trial { world, calls, truth, observed_at: 0, observed, asked: 0, meddled: false, drills: 0 }
     }
 
     /// The direction and status of our group in the model.
-    fn look(&mut self) -> Option<(Direction, String)> {
-        self.world.disks.advance(self.world.now);
-        let inspection = self.world.disks.inspect();
+    fn truth(&self) -> Option<(Direction, String)> {
+        let inspection = self.world.inspect();
         let group = inspection.groups.first()?;
-        let truth = self.world.disks.group(&group.replica_group_id)?;
+        let truth = self.world.disks(|disks, _| disks.group(&group.replica_group_id).cloned())?;
         let forward = truth.source.zone == self.world.object.spec.source.zone_id;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
         Some((direction, name(group.status)))
@@ -102,7 +116,7 @@ impl Trial {
             Event::Attach(site, attached) => {
                 for pair in ["data", "logs", "temp"] {
                     let end = if *site == Site::Source { 's' } else { 'd' };
-                    self.world.disks.attach(&format!("d-{pair}-{end}"), *attached);
+                    self.world.attach(&format!("d-{pair}-{end}"), *attached);
                 }
             }
         }
@@ -110,14 +124,14 @@ impl Trial {
     }
 
     fn console(&mut self, edit: Value) {
-        if !self.world.disks.inspect().groups.is_empty() {
+        if !self.world.inspect().groups.is_empty() {
             self.world.console(edit);
         }
     }
 
-    /// A person ends a failure that status shows.
+    /// Ends a failure that status shows, as a person does.
     fn mend(&mut self, other: bool) {
-        let Some((_, now)) = self.look() else { return };
+        let Some((_, now)) = self.truth() else { return };
         if self.world.status.group_status.as_deref() != Some(&now) {
             return;
         }
@@ -125,8 +139,7 @@ impl Trial {
             ("failover_failed", false) | ("reprotect_failed", true) | ("invalid", _) => "stopped",
             ("failover_failed", true) | ("reprotect_failed", false) => "failovered",
             ("create_failed" | "delete_failed", _) => {
-                let id = self.world.group_id();
-                return self.world.disks.drop_group(&id).unwrap();
+                return self.world.drop_group();
             }
             _ => return,
         };
@@ -134,38 +147,47 @@ impl Trial {
         self.console(json!({ "status": to }));
     }
 
-    pub fn pass(&mut self, faults: &[Fault], crash: Crash, stale: bool) -> Result<Option<Passed>, TestCaseError> {
-        // No list is older than a call takes to show.
-        let stale = stale && self.world.last.is_some() && self.world.now - self.looked < 100_000;
-        if !stale {
-            (self.truth, self.looked) = (self.look(), self.world.now);
+    pub fn pass(&mut self, faults: &[Fault], crash: Crash, stale: bool) -> Result<Passed, TestCaseError> {
+        let now = self.world.now();
+        // No list is older than the time until the result of a call is visible.
+        let stale = stale && self.observed.is_some() && now - self.observed_at < 100_000;
+        let mut truth = self.truth();
+        if stale {
+            self.world.stale_since(self.observed_at);
+        } else {
+            (self.truth, self.observed_at) = (truth.clone(), now);
         }
-        let mut faults = faults.iter().copied().cycle();
-        let Some(passed) = self.world.faulty_pass(&mut |_| faults.next().unwrap_or(Fault::None), crash, stale) else {
-            return Ok(None);
-        };
+        let faults = faults.iter().copied().cycle().take(16).collect();
+        let passed = self.world.faulty_pass(faults, crash);
+        self.world.stale(false);
+        let passed = passed.map_err(|error| TestCaseError::fail(format!("nothing was observed: {error}")))?;
+        if !stale {
+            self.observed = Some(passed.seen.group.clone());
+        } else if self.observed.as_ref() == Some(&passed.seen.group) {
+            truth.clone_from(&self.truth);
+        }
         for step in &passed.decision.steps {
             self.step(step, &passed)?;
         }
-        self.tokens(&passed, crash)?;
-        self.state(&passed, crash)?;
-        Ok(Some(passed))
+        self.tokens(&passed, crash, now)?;
+        self.state(&passed, crash, truth)?;
+        Ok(passed)
     }
 
-    /// What holds of every step.
+    /// Invariants of every step.
     fn step(&self, step: &Step, passed: &Passed) -> Result<(), TestCaseError> {
         let spec = &self.world.object.spec;
         let (life, deleting) = (&passed.decision.details.lifecycle, self.world.deleting());
-        // A lost call that is made again with its token asks what became of it.
+        // A lost call that is repeated with its token asks for its outcome.
         let asks = life.unproven().is_some() && step.lost.is_some();
         if let Some(group) = passed.seen.group.group().filter(|_| !asks) {
-            prop_assert_eq!(allowed(&passed.decision, group.status.as_str()), Ok(()));
+            prop_assert_eq!(allowed(step, group.status.as_str()), Ok(()));
         }
         let production = life.direction.production();
         let named = |id: &str| {
             let pair = passed.seen.pairs.iter().find(|it| it.replica_pair_id == id);
             let disks = pair.map(|it| [it.source_disk_id.clone(), it.destination_disk_id.clone()]);
-            let both = |it: &disaster_recovery_operator::api::disk_replica_group::Pair| {
+            let both = |it: &Pair| {
                 let wanted = [Some(it.source_disk_id.clone()), Some(it.destination_disk_id.clone())];
                 disks.as_ref().is_some_and(|disks| wanted.iter().all(|disk| disks.contains(disk)))
             };
@@ -177,7 +199,7 @@ impl Trial {
                 prop_assert_eq!(
                     spec.active_site,
                     life.direction.standby(),
-                    "a failover to the site that is not asked for"
+                    "a failover to a site that the spec does not name"
                 );
                 prop_assert!(self.asked > 0 && !deleting);
             }
@@ -190,7 +212,7 @@ impl Trial {
             Action::RemovePair { pair_id } | Action::DeletePair { pair_id } => {
                 prop_assert!(delete || !named(pair_id), "{pair_id} is named by the spec");
             }
-            Action::DeleteGroup => prop_assert!(delete, "the group is to be kept"),
+            Action::DeleteGroup => prop_assert!(delete, "the group is retained"),
             Action::CreateGroup(_) => prop_assert_eq!((spec.active_site, life.active), (Site::Source, Site::Source)),
             Action::CreatePair { new, .. } => {
                 prop_assert!(life.active == production, "a pair of a group that is failed over");
@@ -211,38 +233,65 @@ impl Trial {
         Ok(())
     }
 
-    /// A call keeps its token until it was refused, or until a pass saw what it did or did not want it any more.
-    fn tokens(&mut self, passed: &Passed, crash: Crash) -> Result<(), TestCaseError> {
+    /// The outcome of a step by the answers that the operator got.
+    fn outcome(&self, step: &Step) -> Outcome {
+        let tokens = [step.token.as_str(), step.elsewhere.as_str()];
+        let attempts = self.world.attempts();
+        let mine = attempts.iter().filter(|it| match (&it.token, step.action.has_token()) {
+            (Some(token), true) => tokens.contains(&token.as_str()),
+            (token, _) => token.is_none() && it.action == step.action.call().operation().as_str(),
+        });
+        let answers: Vec<_> = mine.map(|it| it.answer.clone()).collect();
+        let gone = matches!(step.action, Action::DeletePair { .. } | Action::DeleteGroup);
+        match answers.last() {
+            None => Outcome::NotTried,
+            Some(Some((200, _))) => Outcome::Accepted,
+            Some(Some((status, code))) if answers.iter().all(Option::is_some) => {
+                match classify(*status, code, None, true) {
+                    Class::NotFound if gone => Outcome::Accepted,
+                    Class::Ambiguous => Outcome::Unknown,
+                    _ if code == "LastTokenProcessing" => Outcome::Unknown,
+                    _ => Outcome::Refused,
+                }
+            }
+            Some(_) => Outcome::Unknown,
+        }
+    }
+
+    /// A call keeps its token until it was refused, or until a reconcile observed its effect or no longer decided on it.
+    fn tokens(&mut self, passed: &Passed, crash: Crash, decided_at: i64) -> Result<(), TestCaseError> {
+        for attempt in self.world.attempts() {
+            let decided = passed.decision.steps.iter().any(|it| {
+                let of = [it.token.as_str(), it.elsewhere.as_str()];
+                attempt.action == it.action.call().operation().as_str()
+                    && attempt.token.as_deref().is_none_or(|token| of.contains(&token))
+            });
+            prop_assert!(decided, "{attempt:?} was not decided");
+        }
         let wanted = |call: &str| {
             passed.decision.steps.iter().any(|it| it.action.call().to_string() == call)
                 || passed.decision.details.awaited.iter().any(|it| it.to_string() == call)
         };
-        for acted in passed.acted.iter().filter(|it| it.step.action.has_token()) {
-            let (call, sequence) = (acted.step.action.call().to_string(), acted.step.sequence);
+        // The time of the outcome, and that of the attempt as status has it.
+        let (now, at) = (self.world.now() - self.world.pace, decided_at / 1000 * 1000);
+        for step in passed.decision.steps.iter().filter(|it| it.action.has_token()) {
+            let (call, sequence) = (step.action.call().to_string(), step.sequence);
+            let outcome = self.outcome(step);
             if let Some(before) = self.calls.get(&call) {
                 prop_assert!(
                     before.free || before.sequence == sequence,
-                    "{call}: sequence {sequence} after {}, of which nobody knows; {:?}",
+                    "{call}: sequence {sequence} after {} without an outcome; {:?}",
                     before.sequence,
                     (&passed.seen.group, self.world.status.pending_calls.clone())
                 );
             }
-            let free = match &acted.outcome {
-                Outcome::Done(_) | Outcome::Skipped => true,
-                Outcome::Failed(error) => {
-                    use disaster_recovery_operator::cloud::error::Class;
-                    !(matches!(error.class, Class::Ambiguous | Class::Unavailable)
-                        || error.code == "LastTokenProcessing")
-                }
-            };
-            let now = self.world.now;
+            let failed = matches!(outcome, Outcome::Unknown | Outcome::Refused);
             let before = self.calls.get(&call).filter(|it| it.sequence == sequence).and_then(|it| it.lost);
-            let failed = matches!(acted.outcome, Outcome::Failed(_));
-            // What status does not know, the next pass repeats. A refusal says nothing of what was lost before.
-            let free = free && crash == Crash::Never;
-            let lost = if failed && free { before } else { Some(now) };
+            // The next reconcile repeats what status does not know. A refusal says nothing about a lost attempt before it.
+            let free = outcome != Outcome::Unknown && crash == Crash::Never;
+            let lost = if failed && free { before } else { Some(at) };
             let free = free && !(failed && before.is_some_and(|at| now - at <= 120_000));
-            if acted.outcome != Outcome::Skipped {
+            if outcome != Outcome::NotTried {
                 self.calls.insert(call, Call { sequence, free, lost });
             }
         }
@@ -252,9 +301,9 @@ impl Trial {
         Ok(())
     }
 
-    /// What holds of the cloud and of status after every pass.
-    fn state(&mut self, passed: &Passed, crash: Crash) -> Result<(), TestCaseError> {
-        let inspection = self.world.disks.inspect();
+    /// Invariants of the cloud and of status after every reconcile. `truth` is from the time of the observation.
+    fn state(&self, passed: &Passed, crash: Crash, truth: Option<(Direction, String)>) -> Result<(), TestCaseError> {
+        let inspection = self.world.inspect();
         prop_assert!(inspection.groups.len() <= 1, "{} groups", inspection.groups.len());
         prop_assert!(inspection.drills.len() <= 1, "{} drills", inspection.drills.len());
         let operations = &self.world.status.operations;
@@ -263,20 +312,20 @@ impl Trial {
         if crash != Crash::Never || self.world.released.is_some() {
             return Ok(());
         }
-        // What one read does not prove is waited for.
+        // A state that one read does not prove is waited for.
         let proven = passed.decision.details.lifecycle.unproven().is_none();
-        if let (Some((direction, status)), Some(_), true) = (&self.truth, passed.seen.group.group(), proven) {
+        if let (Some((direction, status)), Some(_), true) = (truth, passed.seen.group.group(), proven) {
             let known = &self.world.status;
-            prop_assert_eq!(known.direction, Some(*direction), "{}", status);
-            prop_assert_eq!(known.group_status.as_ref(), Some(status));
+            prop_assert_eq!(known.direction, Some(direction), "{}", status);
+            prop_assert_eq!(known.group_status.as_ref(), Some(&status));
             if !matches!(status.as_str(), "invalid" | "creating" | "create_failed" | "deleting" | "delete_failed") {
-                prop_assert_eq!(known.active_site, Some(active(status, *direction)), "{}", status);
+                prop_assert_eq!(known.active_site, Some(active(&status, direction)), "{}", status);
             }
         }
         Ok(())
     }
 
-    /// Everything that was in the way is out of it, and passes go on until nothing is to be done any more.
+    /// Removes every obstacle and reconciles until nothing is left to do.
     pub fn settle(&mut self) -> Result<Passed, TestCaseError> {
         self.world.pace = 20_000;
         let mut quiet = 0;
@@ -286,12 +335,12 @@ impl Trial {
                 self.happen(&Event::Attach(site, false))?;
             }
             self.mend(false);
-            let passed = self.pass(&[], Crash::Never, false)?.unwrap();
-            let stuck = passed
-                .acted
-                .iter()
-                .any(|it| it.step.action == Action::FailoverGroup && matches!(it.outcome, Outcome::Failed(_)));
-            // A forced failover to a disk that was never synchronized: the user sees the cloud's refusal, and sets it back.
+            let passed = self.pass(&[], Crash::Never, false)?;
+            let stuck = passed.decision.steps.iter().any(|it| {
+                let failed = matches!(self.outcome(it), Outcome::Unknown | Outcome::Refused);
+                it.action == Action::FailoverGroup && failed
+            });
+            // A forced failover to a disk that was never synchronized: the user reads the cloud's refusal, and sets it back.
             if stuck {
                 let back = passed.decision.details.lifecycle.direction.production();
                 self.happen(&Event::Edit(json!({"activeSite": back.as_str()})))?;
@@ -310,15 +359,15 @@ impl Trial {
             if quiet > 12 || self.world.released.is_some() {
                 return Ok(passed);
             }
-            trace.push((passed.told(), passed.acted.iter().map(|it| format!("{:?}", it.outcome)).collect::<Vec<_>>()));
+            trace.push((passed.summary(), self.world.attempts()));
         }
         let last = trace.split_off(trace.len() - 6);
-        Err(TestCaseError::fail(format!("no rest; the last: {last:#?}; {:#?}", self.world.status)))
+        Err(TestCaseError::fail(format!("not at rest; the last: {last:#?}; {:#?}", self.world.status)))
     }
 
-    /// Whether the cloud is what the spec says, by the model alone.
-    pub fn matches_spec(&mut self) -> Result<(), TestCaseError> {
-        let (direction, status) = self.look().unwrap();
+    /// Whether the cloud matches the spec, by the model alone.
+    pub fn matches_spec(&self) -> Result<(), TestCaseError> {
+        let (direction, status) = self.truth().unwrap();
         let spec = &self.world.object.spec;
         prop_assert_eq!(spec.active_site, active(&status, direction), "{}", status);
         let running = spec.replication == Default::default();
@@ -328,7 +377,7 @@ impl Trial {
             "stopped" | "created" => prop_assert!(!running, "{}", status),
             other => prop_assert!(false, "{}", other),
         }
-        let inspection = self.world.disks.inspect();
+        let inspection = self.world.inspect();
         let ours = inspection.pairs.iter().filter(|it| it.tags.iter().any(|tag| tag.tag_key == OWNER_TAG));
         let mut found: Vec<_> = ours.map(|it| it.source_disk_id.clone().max(it.destination_disk_id.clone())).collect();
         let mut wanted: Vec<_> = spec.pairs.iter().map(|it| it.source_disk_id.clone()).collect();
@@ -342,8 +391,8 @@ impl Trial {
     }
 }
 
-/// Rules of clouds that differ in how long things take, in which site counts as production after a reversal, and in what
-/// they name as the source then.
+/// Rules of clouds that differ in the duration of transitions, in which site counts as production after a reversal, and in
+/// what they name as the source then.
 pub fn rules() -> impl Strategy<Value = DiskRules> {
     let delays = proptest::sample::select(vec![0, 4_000, 40_000]);
     (delays, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(delay_ms, slow, stays, site_names_fixed)| {

@@ -1,22 +1,9 @@
-//! The states of a group of disks, as passes over a simulated cloud leave them.
+//! The states of a group of disks, as the real reconcile leaves them on a simulated cloud.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "other tests use the rest of the world, and a test ends where it fails"
-)]
-
-#[path = "../group_decide/acting.rs"]
-mod acting;
-#[path = "../group_decide/setup.rs"]
-mod setup;
-#[path = "../group_decide/words.rs"]
-mod words;
-#[path = "../group_decide/world.rs"]
-mod world;
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
-use disaster_recovery_operator::api::condition::synced;
+use disaster_recovery_operator::api::condition::{condition_type, synced};
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::cloud::operation::ApiOperation;
@@ -24,11 +11,12 @@ use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use self::acting::Fault;
-use self::world::{Crash, DESTINATION, SOURCE, World, pair, spec_with};
 use crate::states::{deleted, json_of, object, unseen};
+use test_support::driver::faults::Fault;
+use test_support::driver::group::{Crash, DESTINATION, SOURCE, World, pair, spec_with};
 
 const KIND: &str = "DiskReplicaGroup";
 
@@ -40,28 +28,23 @@ fn running() -> World {
     World::in_sync(json!({}))
 }
 
-/// After one more pass.
+/// After one more reconcile.
 fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
     what(&mut world);
     world.pass();
     world
 }
 
-/// After a pass that found the group to be like this.
+/// After a reconcile that observed the group like this.
 fn console(patch: Value, edit: Value) -> World {
-    let mut world = World::in_sync(patch);
-    world.disks.freeze(true);
+    let world = World::in_sync(patch);
+    world.freeze();
     then(world, |world| world.console(edit))
 }
 
-/// After a pass that saw nothing.
+/// After a reconcile without an observation.
 fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
     world.status = world.scope(|scope| scope.unobserved(&synced, stalled));
-    world
-}
-
-fn suspended(mut world: World) -> World {
-    world.status = world.scope(|scope| scope.suspended());
     world
 }
 
@@ -71,25 +54,24 @@ fn failure(class: Class) -> (ConditionState, bool) {
     conditions::failure(&Error { class, operation, code, message, request_id: Some("R-1".into()) })
 }
 
-/// After a pass in which a call failed.
+/// After a reconcile in which a call failed.
 fn failed(class: Class) -> World {
     let mut world = running();
     world.edit(json!({"replication": "Stopped"}));
-    world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never, false);
+    world.pass_with(Fault::Refused(class));
     world
 }
 
-/// The group of another, looked at by a second object.
+/// The group of another object, observed by a second one.
 fn second(patch: Value) -> World {
     let first = running();
-    let mut world = World::new(spec_with(json!({"replicaGroupId": first.group_id()})), DiskRules::default());
+    let mut world = first.beside(json!({"replicaGroupId": first.group_id()}));
     world.edit(patch);
     world.object.metadata.generation = Some(1);
-    (world.disks, world.now) = (first.disks, first.now);
     world
 }
 
-/// A drill runs.
+/// A drill in progress.
 fn drilling() -> World {
     let world = World::in_sync(json!({"drill": {"schedule": "0 3 * * 0", "keepFor": "2h"}}));
     let mut world = then(world, |world| world.annotate(DRILL_ANNOTATION, "now"));
@@ -110,7 +92,7 @@ fn worlds() -> Vec<(&'static str, World)> {
     let changed = (ConditionState::no(synced::ACCOUNT_CHANGED, changed), true);
     let aged = || {
         let mut world = running();
-        world.disks.freeze(true);
+        world.freeze();
         world.advance(1_000_000);
         world
     };
@@ -126,7 +108,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("being-made", then(World::new(spec_with(json!({})), slow()), |_| {})),
         ("first-synchronization", {
             let mut world = World::new(spec_with(json!({})), slow());
-            while world.pass().told() != "ok" {}
+            while world.pass().summary() != "ok" {}
             world
         }),
         ("replicating", running()),
@@ -139,7 +121,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("failing-over", failing_over()),
         ("being-turned-round", {
             let mut world = failing_over();
-            while world.pass().told() != "Reverse:Reprotecting" {}
+            while world.pass().summary() != "Reverse:Reprotecting" {}
             world
         }),
         ("failed-over", failed_over()),
@@ -149,7 +131,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("renamed-by-somebody", console(json!({"groupName": "orders"}), json!({"groupName": "by hand"}))),
         ("disks-attached", {
             let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
-            world.disks.attach("d-data-s", true);
+            world.attach("d-data-s", true);
             world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
             (0..4).for_each(|_| drop(world.pass()));
             world
@@ -175,8 +157,13 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
         ("cloud-unavailable", {
             let mut world = running();
-            world.down.extend([SOURCE.to_owned(), DESTINATION.to_owned()]);
-            world.faulty_pass(&mut |_| Fault::None, Crash::Never, false);
+            world.lose(&[SOURCE, DESTINATION]);
+            let at = world.timestamp();
+            assert!(world.faulty_pass(vec![], Crash::Never).is_err());
+            // The pauses between the client's attempts are random.
+            let conditions = &mut world.status.head.conditions;
+            let synced = conditions.iter_mut().find(|it| it.type_ == condition_type::SYNCED).unwrap();
+            synced.last_transition_time = Time(at);
             world
         }),
         ("cloud-unavailable-for-long", {
@@ -189,11 +176,7 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.edit(there());
             blind(world, failure(Class::Unavailable))
         }),
-        ("suspended", {
-            let mut world = running();
-            world.edit(json!({"suspend": true}));
-            suspended(world)
-        }),
+        ("suspended", then(running(), edited(json!({"suspend": true})))),
         ("observed", then(second(observe.clone()), |_| {})),
         ("observed-and-different", {
             let mut other = observe.clone();
@@ -201,8 +184,8 @@ fn worlds() -> Vec<(&'static str, World)> {
             then(second(other), |_| {})
         }),
         ("observed-and-stopped", {
-            let mut world = second(observe.clone());
-            world.disks.freeze(true);
+            let world = second(observe.clone());
+            world.freeze();
             then(world, |world| world.console(json!({"status": "stopped"})))
         }),
         ("observed-and-not-stopped", {
@@ -211,8 +194,8 @@ fn worlds() -> Vec<(&'static str, World)> {
             then(second(stopped), |_| {})
         }),
         ("observed-while-failed-over", {
-            let mut world = second(observe);
-            world.disks.freeze(true);
+            let world = second(observe);
+            world.freeze();
             then(world, |world| world.console(json!({"status": "failovering"})))
         }),
         ("failover-not-seen-for-long", {
@@ -224,9 +207,9 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("drill-not-cleared", {
             let mut world = drilling();
             world.advance(121 * 60_000);
-            let id = world.disks.inspect().drills[0].drill_id.clone();
+            let id = world.inspect().drills[0].drill_id.clone();
             let edit = DrillEdit { status: Some(DrillStatus::ClearFailed), fail_next: None };
-            world.disks.edit_drill(&id, &edit).unwrap();
+            world.disks(|disks, _| disks.edit_drill(&id, &edit)).unwrap();
             then(world, |_| {})
         }),
         ("being-deleted", then(running(), World::delete)),
@@ -248,13 +231,13 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("crashed-while-it-was-made", {
             let mut world = World::new(spec_with(json!({})), slow());
             world.status.head.observed_generation = Some(-1);
-            world.faulty_pass(&mut |_| Fault::None, Crash::AfterCalls(0), false);
+            world.faulty_pass(vec![], Crash::AfterCalls(0)).unwrap();
             world
         }),
         ("crashed-while-failing-over", {
             let mut world = running();
             world.edit(there());
-            world.faulty_pass(&mut |_| Fault::None, Crash::AfterCalls(0), false);
+            world.faulty_pass(vec![], Crash::AfterCalls(0)).unwrap();
             world
         }),
         ("edited-once-stalled", {

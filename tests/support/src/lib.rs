@@ -4,6 +4,7 @@
 
 mod certificates;
 mod control_plane;
+pub mod driver;
 mod helm;
 pub mod installation;
 mod kubectl;

@@ -1,4 +1,4 @@
-//! Decisions in short words, for tables that people read.
+//! Decisions in short words, for tables.
 //!
 //! `Start:Updating` is the call StartDiskReplicaGroup for the work Updating, `wait:Updating` a wait, `ok` a match, `!Drifted`
 //! a refusal for that reason, `gone` and `kept` the end of an object.

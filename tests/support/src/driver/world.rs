@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::faults::{Fault, Wire};
+use super::faults::{Attempt, Fault, Wire};
 use super::store::{Published, Store, merge};
 use super::tripwire::{Crash, Tripwire};
 
@@ -38,10 +38,13 @@ pub const CLUSTER: &str = "0a1b2c3d";
 struct SimulatedTime {
     base_ms: Arc<AtomicI64>,
     origin: Instant,
+    /// The runtime whose timers are simulated: outside of it, an `Instant` is of the machine's clock.
+    runtime: tokio::runtime::Handle,
 }
 
 impl SimulatedTime {
     fn now_ms(&self) -> i64 {
+        let _inside = self.runtime.enter();
         let waited = i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.base_ms.load(Ordering::SeqCst).saturating_add(waited)
     }
@@ -101,8 +104,10 @@ where
     pub fn of(object: K, config: Config) -> Self {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        let time =
-            runtime.block_on(async { SimulatedTime { base_ms: Arc::new(AtomicI64::new(T0)), origin: Instant::now() } });
+        let time = runtime.block_on(async {
+            let (base_ms, origin) = (Arc::new(AtomicI64::new(T0)), Instant::now());
+            SimulatedTime { base_ms, origin, runtime: tokio::runtime::Handle::current() }
+        });
         let shown = time.clone();
         let simulator = Simulator::new(Config {
             clock: simulator::Clock::new(move || shown.now_ms()),
@@ -137,7 +142,7 @@ where
 
     /// The time, in ms.
     pub fn now(&self) -> i64 {
-        self.runtime.block_on(async { self.time.now_ms() })
+        self.time.now_ms()
     }
 
     pub fn timestamp(&self) -> Timestamp {
@@ -168,12 +173,15 @@ where
         self.object.meta().generation.unwrap_or_default()
     }
 
-    /// Deletes the object, as a user does.
+    /// Deletes the object, as a user does. One without a finalizer is gone at once.
     pub fn delete(&mut self) {
         let now = Time(self.timestamp());
         let meta = self.object.meta_mut();
         meta.deletion_timestamp = Some(now);
         meta.generation = meta.generation.map(|it| it + 1);
+        if meta.finalizers.as_ref().is_none_or(Vec::is_empty) {
+            self.released = Some(None);
+        }
     }
 
     pub fn deleting(&self) -> bool {
@@ -243,6 +251,21 @@ where
         self.scope(|scope| K::decide(scope, observed))
     }
 
+    /// Answers reads as the last time, or as they are.
+    pub fn stale(&self, stale: bool) {
+        self.wire.answer_stale(stale);
+    }
+
+    /// Answers reads as the last time, where that was at this time or later.
+    pub fn stale_since(&self, at_ms: i64) {
+        self.wire.answer_stale_since(at_ms);
+    }
+
+    /// The changing requests that the last reconcile sent, in order, repeats by the client included.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.wire.attempts()
+    }
+
     /// One reconcile without faults, and the time until the next one.
     pub fn pass(&mut self) -> Passed<K> {
         self.faulty_pass(vec![], Crash::Never).unwrap_or_else(|error| panic!("nothing was observed: {error}"))
@@ -272,6 +295,7 @@ where
         self.simulator.clear_requests();
         self.tripwire.arm(crash, intents);
         self.wire.fail_in_turn(faults);
+        self.wire.forget_attempts();
         let object: K = self.stored(&path).expect("it was just put");
         let outcome = self.runtime.block_on(async {
             let reconcile = reconcile(Arc::new(object), self.ctx.clone(), self.polls.clone());
@@ -343,7 +367,8 @@ async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Durat
     let shown = time.clone();
     let clock = Clock::new(move || Timestamp::from_millisecond(shown.now_ms()).expect("a time"));
     let http: HttpService = wire.service();
-    let limit = Arc::new(RateLimit::new(1_000_000));
+    // At this rate no call waits, so that reconciles without faults take no time.
+    let limit = Arc::new(RateLimit::new(u32::MAX));
     let cloud = Client::new(http, limit, Duration::from_secs(10), Arc::new(|_| {})).with_clock(clock);
     let variables = [
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "simulator-key-id"),

@@ -28,6 +28,17 @@ pub enum Fault {
     Processing,
 }
 
+/// A changing request that the operator sent, and the answer that it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The operation.
+    pub action: String,
+    /// The client token, where the operation has one.
+    pub token: Option<String>,
+    /// HTTP status and error code of the answer; absent where no answer arrived.
+    pub answer: Option<(u16, String)>,
+}
+
 #[derive(Default)]
 struct State {
     faults: VecDeque<Fault>,
@@ -35,11 +46,19 @@ struct State {
     fates: HashMap<String, Fault>,
     /// Requests that arrive late, with their times in ms.
     delayed: Vec<(i64, Request<Bytes>)>,
-    /// The last answer to each read, by what it asks for.
-    reads: HashMap<String, Response<Bytes>>,
-    /// Whether reads are answered as the last time.
-    stale: bool,
+    /// The last answer to each read and its time, by what it asks for.
+    reads: HashMap<String, (i64, Response<Bytes>)>,
+    /// Where reads are answered as the last time: the time of the oldest answer that is given again.
+    stale: Option<i64>,
+    /// The changing requests since the last [`Wire::forget_attempts`].
+    attempts: Vec<Attempt>,
     now_ms: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
+}
+
+impl State {
+    fn now(&self) -> i64 {
+        self.now_ms.as_ref().map_or(0, |now| now())
+    }
 }
 
 /// The network. Its clones share the faults.
@@ -65,7 +84,21 @@ impl Wire {
 
     /// Answers reads as the last time, where there was one.
     pub fn answer_stale(&self, stale: bool) {
-        self.lock().stale = stale;
+        self.lock().stale = stale.then_some(i64::MIN);
+    }
+
+    /// Answers reads as the last time, where that was at this time or later.
+    pub fn answer_stale_since(&self, at_ms: i64) {
+        self.lock().stale = Some(at_ms);
+    }
+
+    /// The changing requests that the operator sent since the last [`Wire::forget_attempts`], repeats included.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.lock().attempts.clone()
+    }
+
+    pub fn forget_attempts(&self) {
+        self.lock().attempts.clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -98,6 +131,7 @@ impl Wire {
         let Some(call) = change(&request) else { return self.read(request).await };
         let fault = self.fate(call);
         self.tripwire.before(Deed::Call).await;
+        let (action, token) = (header(&request, "x-acs-action"), token(&request));
         let answer = match fault {
             Fault::None => self.cloud.clone().oneshot(request).await,
             Fault::Refused(class) => refusal(class),
@@ -112,11 +146,13 @@ impl Wire {
             }
             Fault::Delayed(ms) => {
                 let mut state = self.lock();
-                let now = state.now_ms.as_ref().map_or(0, |now| now());
+                let now = state.now();
                 state.delayed.push((now + ms, request));
                 Err(lost())
             }
         };
+        let answered = answer.as_ref().ok().map(|answer| (answer.status().as_u16(), code(answer)));
+        self.lock().attempts.push(Attempt { action, token, answer: answered });
         self.tripwire.after(Deed::Call).await;
         answer
     }
@@ -136,13 +172,16 @@ impl Wire {
         let asked = format!("{} {}", header(&request, "x-acs-action"), request.uri());
         let known = {
             let state = self.lock();
-            state.reads.get(&asked).filter(|_| state.stale).cloned()
+            let known = state.reads.get(&asked);
+            known.filter(|(at, _)| state.stale.is_some_and(|since| *at >= since)).map(|(_, answer)| answer.clone())
         };
         if let Some(known) = known {
             return Ok(known);
         }
         let answer = self.cloud.clone().oneshot(request).await?;
-        self.lock().reads.insert(asked, answer.clone());
+        let mut state = self.lock();
+        let now = state.now();
+        state.reads.insert(asked, (now, answer.clone()));
         Ok(answer)
     }
 }
@@ -154,9 +193,19 @@ fn change(request: &Request<Bytes>) -> Option<String> {
     if ["Get", "List", "Describe"].iter().any(|prefix| action.starts_with(prefix)) {
         return None;
     }
+    Some(format!("{action} {}", token(request).unwrap_or_else(|| header(request, "x-acs-signature-nonce"))))
+}
+
+/// The client token of a request to EBS.
+fn token(request: &Request<Bytes>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default();
-    let token = query.split('&').find(|it| it.starts_with("ClientToken="));
-    Some(format!("{action} {}", token.map_or_else(|| header(request, "x-acs-signature-nonce"), str::to_owned)))
+    query.split('&').find_map(|it| it.strip_prefix("ClientToken=")).map(str::to_owned)
+}
+
+/// The code of an answer, in the casing of either product.
+fn code(answer: &Response<Bytes>) -> String {
+    let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    ["Code", "code"].iter().find_map(|name| body[*name].as_str()).unwrap_or_default().to_owned()
 }
 
 fn header(request: &Request<Bytes>, name: &str) -> String {
