@@ -1,6 +1,10 @@
 //! What the tests and the demo share: a real control plane, the operator in this process and as a program, stages for objects
 //! of each kind, requests to the simulator, and waiting for a condition instead of for a time.
-#![allow(clippy::expect_used, reason = "a harness that cannot continue ends the test and says why")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a harness that cannot continue ends the test and says why"
+)]
 
 mod certificates;
 mod control_plane;
