@@ -55,10 +55,10 @@ fn lag(world: &mut World, ms: i64) {
         .flat_map(|item| item.checkpoints.iter().map(|it| it.checkpoint_id))
         .collect();
     assert!(!ids.is_empty());
-    let now = world.now;
+    let now = world.now();
     for id in ids {
         let times = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - ms) };
-        world.model.set_checkpoint(id, times).unwrap();
+        world.model().set_checkpoint(id, times).unwrap();
     }
 }
 
@@ -123,7 +123,7 @@ fn a_plan_without_mappings_is_ready_and_protects_nothing() {
 fn arrears_are_named_and_a_person_has_to_settle_them() {
     let mut world = steady(json!({}), Rules::default());
     let (plan, item) = first_item(&mut world);
-    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
     world.pass();
     assert_eq!(world.condition(condition_type::READY), "False/NotReady");
     assert!(
@@ -143,7 +143,7 @@ fn arrears_are_named_and_a_person_has_to_settle_them() {
 fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
     let mut world = steady(json!({}), Rules::default());
     let (plan, item) = first_item(&mut world);
-    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
     world.edit(json!({"recoveryPointObjective": "10m"}));
     for _ in 0..3 {
         world.pass();
@@ -159,14 +159,14 @@ fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
 fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
     let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
     let (plan, item) = first_item(&mut world);
-    world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).unwrap();
+    world.model().set_item_status(plan, item, ItemStatus::ManualStopped, world.now()).unwrap();
     let passed = world.pass();
     assert_eq!(
         all(&world),
         ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "True/AllGroups", "True/Updating", ""]
     );
     assert_eq!(world.status.head.drift[0].field, "topicMappings[orders].state");
-    assert!(passed.events.iter().any(|it| it.reason == "DriftFound" && it.warning), "{:?}", passed.events);
+    assert!(passed.events.iter().any(|it| it.reason == "DriftFound" && it.type_ == "Warning"), "{:?}", passed.events);
     let told: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert!(told.contains(&"DriftCorrected"), "{told:?}");
     assert_eq!(told.iter().filter(|it| **it == "DriftFound").count(), 0, "told once");
@@ -218,7 +218,7 @@ fn lag_above_the_objective_is_not_protected_and_told_once_each_way() {
 fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
     for never_synced_as_zero in [false, true] {
         let mut world = World::new(spec_with(json!({})), Rules { never_synced_as_zero, ..Rules::default() });
-        world.model.set_group_online("GID_BILLING", false);
+        world.model().set_group_online("GID_BILLING", false);
         world.converge(20);
         world.advance(30_000);
         world.pass();
@@ -226,7 +226,7 @@ fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
         assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "False/GroupsNotSynced");
         let text = message(&world, condition_type::OFFSETS_COVERED);
         assert!(text.contains("GID_BILLING") && !text.contains("GID_ORDERS"), "{text}");
-        world.sync_requested = Some("now".into());
+        world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "now");
         world.pass();
         world.pass();
         assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "True/AllGroups", "by hand it is");
@@ -297,7 +297,7 @@ fn a_plan_that_was_never_seen_is_not_known_to_be_anything() {
 #[test]
 fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
     let mut world = steady(json!({}), Rules::default());
-    world.checkpoints_fail = Some(failure(Class::Unavailable));
+    world.fail_checkpoints(Some(Class::Unavailable));
     world.pass();
     assert_eq!(world.condition(condition_type::PROTECTED), "True/WithinObjective", "fresh: the last that was seen");
     assert_eq!(world.condition(condition_type::SYNCED), "Unknown/CloudUnavailable");
@@ -314,12 +314,12 @@ fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
         for policy in ["Manage", "Observe"] {
             let mut world = observed(policy, "Running");
             world.pass();
-            world.checkpoints_fail = Some(failure(class));
+            world.fail_checkpoints(Some(class));
             world.pass();
             let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
             let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
             assert_eq!(said, [ready, stalled], "{class:?} {policy}");
-            world.checkpoints_fail = None;
+            world.fail_checkpoints(None);
             world.pass();
             let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
             assert_eq!(said, ["True/Available", ""], "{class:?} {policy}");
@@ -330,9 +330,9 @@ fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
 #[test]
 fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
     let mut world = steady(json!({}), Rules::default());
-    world.checkpoints_fail = Some(failure(Class::Unavailable));
+    world.fail_checkpoints(Some(Class::Unavailable));
     let (plan, item) = first_item(&mut world);
-    world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
     world.pass();
     assert!(
         !world.condition(condition_type::PROTECTED).starts_with("True"),
@@ -349,7 +349,7 @@ fn a_suspended_object_says_nothing_about_protection() {
     let said = all(&world);
     assert_eq!(said, ["Unknown/NotReady", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
     assert_eq!(world.status.head.observed_generation, Some(2));
-    world.deleting = true;
+    world.delete();
     world.status = world.new_status(&Report::Suspended);
     assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
     assert!(!world.condition(condition_type::PROTECTED).starts_with("True"));
@@ -358,7 +358,7 @@ fn a_suspended_object_says_nothing_about_protection() {
 #[test]
 fn an_object_that_is_being_deleted_says_what_it_waits_for() {
     let mut world = steady(json!({}), Rules { delay_ms: 12_000, ..Rules::default() });
-    world.deleting = true;
+    world.delete();
     world.pass();
     let deleting = ["False/Deleting", "False/Progressing", "Unknown/Unknown", "Unknown/Unknown", "True/Deleting", ""];
     assert_eq!(all(&world), deleting);
@@ -379,8 +379,8 @@ fn an_object_that_is_being_deleted_says_what_it_waits_for() {
 #[test]
 fn a_failed_step_of_a_deletion_says_that_it_is_blocked() {
     let mut world = steady(json!({}), Rules::default());
-    world.deleting = true;
-    world.faulty_pass(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
+    world.delete();
+    world.faulty_steps(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
     assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
     assert_ne!(world.condition(condition_type::STALLED), "");
 }
@@ -402,7 +402,7 @@ fn a_refusal_stalls_and_is_told_once() {
 fn a_plan_that_somebody_else_took_says_nothing_of_this_object() {
     let mut world = steady(json!({}), Rules::default());
     let id = world.plan_id();
-    world.model.edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now).unwrap();
+    world.model().edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now()).unwrap();
     world.pass();
     assert_eq!(
         all(&world),
@@ -422,7 +422,7 @@ fn every_failed_step_has_its_reason() {
         (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
     ] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
-        world.faulty_pass(&mut |_| Fault::Refused(class), Crash::Never);
+        world.faulty_steps(&mut |_| Fault::Refused(class), Crash::Never);
         let [_, is_synced, _, _, _, is_stalled] = all(&world);
         assert_eq!([is_synced.as_str(), is_stalled.as_str()], [synced, stalled], "{class:?}");
         assert_eq!(world.condition(condition_type::RECONCILING).is_empty(), !stalled.is_empty(), "{class:?}");
@@ -451,7 +451,7 @@ fn an_observed_plan_that_does_not_run_is_stalled_since_nobody_starts_it() {
     let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
     let (id, items) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
-    world.model.set_item_status(id, items[0], ItemStatus::ManualStopped, world.now).unwrap();
+    world.model().set_item_status(id, items[0], ItemStatus::ManualStopped, world.now()).unwrap();
     world.pass();
     assert_eq!(world.condition(condition_type::READY), "False/NotReady");
     assert_eq!(world.condition(condition_type::STALLED), "True/ObserveOnly");
@@ -484,9 +484,9 @@ fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_s
     ] {
         for (state, wanted) in [("Running", wanted_running), ("Stopped", wanted_stopped)] {
             let mut world = observed("Observe", state);
-            let plan = world.model.plans().next().unwrap();
+            let plan = world.plans().into_iter().next().unwrap();
             let (plan, id) = (plan.plan_id, *plan.items.keys().next().unwrap());
-            world.model.set_item_status(plan, id, item, world.now).unwrap();
+            world.model().set_item_status(plan, id, item, world.now()).unwrap();
             world.pass();
             let [ready, _, _, _, reconciling, is_stalled] = all(&world);
             assert_eq!([ready, reconciling, is_stalled], wanted, "{item:?} {state}");
@@ -499,7 +499,7 @@ fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_s
                 conditions,
                 "{item:?} {state}"
             );
-            world.checkpoints_fail = Some(failure(Class::Throttled { after: None }));
+            world.fail_checkpoints(Some(Class::Throttled { after: None }));
             world.pass();
             assert_eq!(
                 [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind)),
@@ -543,7 +543,7 @@ fn why_nothing_is_known_is_said_truly() {
 #[test]
 fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
-    world.model.edit_plan(world.plan_id(), &json!({"planName": "renamed"}), world.now).unwrap();
+    world.model().edit_plan(world.plan_id(), &json!({"planName": "renamed"}), world.now()).unwrap();
     let before = conditions::find(&world.status.head.conditions, condition_type::READY).cloned().unwrap();
     world.pass();
     assert_eq!(
@@ -606,7 +606,7 @@ fn creation_and_adoption_are_told() {
     assert_eq!(told, ["Created"]);
 
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    world.faulty_pass(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.faulty_steps(&mut |_| Fault::AnswerLost, Crash::Never);
     let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert_eq!(told, ["Created"], "by a call whose answer was lost");
 
@@ -659,16 +659,16 @@ fn the_same_pass_twice_leads_to_the_same_status_in_every_situation() {
         ("steady", |_| {}),
         ("overdue", |world| {
             let (plan, item) = first_item(world);
-            world.model.set_item_status(plan, item, ItemStatus::OverdueStopped, world.now).unwrap();
+            world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
         }),
         ("immutable", |world| world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}))),
-        ("unreadable", |world| world.checkpoints_fail = Some(failure(Class::Unavailable))),
-        ("secret", |world| world.missing_secret = Some("messaging/idc-acl".into())),
+        ("unreadable", |world| world.fail_checkpoints(Some(Class::Unavailable))),
+        ("secret", |world| world.set_password(None)),
         ("observe", |world| world.edit(json!({"managementPolicy": "Observe"}))),
         ("lag", |world| lag(world, 3_600_000)),
         ("theirs", |world| {
             let id = world.plan_id();
-            world.model.edit_plan(id, &json!({"planDesc": THEIRS}), world.now).unwrap();
+            world.model().edit_plan(id, &json!({"planDesc": THEIRS}), world.now()).unwrap();
         }),
     ];
     for (name, situation) in table {
@@ -687,13 +687,13 @@ fn the_same_pass_twice_leads_to_the_same_status_in_every_situation() {
 #[test]
 fn an_unanswered_request_for_a_pass_is_echoed() {
     let mut world = steady(json!({}), Rules::default());
-    world.reconcile_requested = Some("2025-03-01T00:00:00Z".into());
+    world.annotate(RECONCILE_ANNOTATION, "2025-03-01T00:00:00Z");
     world.pass();
-    assert_eq!(world.status.head.last_handled_reconcile_at, world.reconcile_requested);
+    assert_eq!(world.status.head.last_handled_reconcile_at, world.annotation(RECONCILE_ANNOTATION).cloned());
     let statement = ConditionState::unknown(synced::CLOUD_UNAVAILABLE, "down");
-    world.reconcile_requested = Some("2025-03-02T00:00:00Z".into());
+    world.annotate(RECONCILE_ANNOTATION, "2025-03-02T00:00:00Z");
     world.status = world.new_status(&Report::Failed { synced: &statement, stalled: false });
-    assert_eq!(world.status.head.last_handled_reconcile_at, world.reconcile_requested);
+    assert_eq!(world.status.head.last_handled_reconcile_at, world.annotation(RECONCILE_ANNOTATION).cloned());
 }
 
 #[test]
@@ -717,9 +717,9 @@ fn no_status_and_no_event_ever_contains_a_password() {
                 match n {
                     10 => {
                         let id = world.plan_id();
-                        world.model.plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
+                        world.model().plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
                     }
-                    20 => drop(world.credentials.insert("idc".into(), acl(Some("rotated-word-3"), "2"))),
+                    20 => world.set_password(Some("rotated-word-3")),
                     30 => world.deleting = true,
                     _ => {}
                 }
