@@ -299,7 +299,7 @@ where
             }
         }
         self.assert_agreement();
-        let calls = self.simulator.requests().into_iter().filter(|it| is_change(it)).collect();
+        let calls = self.simulator.requests().into_iter().filter(is_change).collect();
         (calls, events)
     }
 
