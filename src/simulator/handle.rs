@@ -1,5 +1,6 @@
 //! The handle to a simulated cloud.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cloud::Cloud;
@@ -54,6 +55,14 @@ impl Simulator {
         let now = cloud.now();
         cloud.model.advance(now);
         f(&mut cloud.model, now)
+    }
+
+    /// The model, locked: the simulator serves no request before it is dropped.
+    pub fn model(&self) -> ModelGuard<'_> {
+        let mut cloud = self.lock();
+        let now = cloud.now();
+        cloud.model.advance(now);
+        ModelGuard(cloud)
     }
 
     /// Advances the disks to now and calls `f` with them and now, ms since the epoch. The simulator serves no request
@@ -111,5 +120,22 @@ impl Simulator {
     pub(super) fn lock(&self) -> MutexGuard<'_, Cloud> {
         // A test that fails inside with_model must show its own message, not that of a poisoned lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The locked model of a simulator.
+pub struct ModelGuard<'a>(MutexGuard<'a, Cloud>);
+
+impl Deref for ModelGuard<'_> {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.0.model
+    }
+}
+
+impl DerefMut for ModelGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Model {
+        &mut self.0.model
     }
 }

@@ -19,5 +19,5 @@ mod sts;
 
 pub use self::config::{AccessKey, Clock, Config};
 pub use self::faults::{Fault, FaultKind};
-pub use self::handle::Simulator;
+pub use self::handle::{ModelGuard, Simulator};
 pub use self::record::RequestRecord;

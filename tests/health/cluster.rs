@@ -8,7 +8,7 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind,
 use serde_json::{Value, json};
 
 use crate::states::KINDS;
-use crate::support::{ControlPlane, operator};
+use test_support::{ControlPlane, operator};
 
 /// A namespace for states.
 pub(crate) struct Cluster {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::judge::{path, program};
 use crate::states::KINDS;
-use crate::support::ControlPlane;
+use test_support::ControlPlane;
 
 const PATCH: &str = "deploy/argocd/argocd-cm.yaml";
 

@@ -1,9 +1,5 @@
 //! The states of a plan, as passes over a simulated cloud leave them.
 
-#[path = "../plan_decide/world.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "other tests use the rest, and a test ends where it fails")]
-mod world;
-
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::endpoint::EndpointError;
 use disaster_recovery_operator::cloud::error::{Class, Error};
@@ -14,8 +10,8 @@ use disaster_recovery_operator::controller::conditions::ConditionState;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
 use serde_json::{Value, json};
 
-use self::world::{Crash, Fault, Report, THEIRS, World, external, mapping, spec_with};
 use crate::states::{deleted, json_of, object, unseen};
+use test_support::driver::plan::{Crash, Fault, THEIRS, World, base_spec, external, mapping, spec_with};
 
 const KIND: &str = "DisasterRecoveryPlan";
 
@@ -48,7 +44,7 @@ fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
 
 /// After a pass that saw nothing.
 fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
-    world.status = world.new_status(&Report::Failed { synced: &synced, stalled });
+    world.status = world.scope(|scope| scope.unobserved(&synced, stalled));
     world
 }
 
@@ -62,18 +58,18 @@ fn failure(class: Class) -> (ConditionState, bool) {
 }
 
 fn item(world: &mut World, status: ItemStatus) {
-    let (plan, now) = (world.plan_id(), world.now);
+    let (plan, now) = (world.plan_id(), world.now());
     let item = *world.items(plan).keys().next().expect("an item");
-    world.model.set_item_status(plan, item, status, now).expect("it is set");
+    world.model().set_item_status(plan, item, status, now).expect("it is set");
 }
 
 fn lag(world: &mut World) {
     let plan = world.our_plan().expect("a plan");
     let ids: Vec<i64> = plan.items.values().flat_map(|it| it.checkpoints.iter().map(|it| it.checkpoint_id)).collect();
-    let now = world.now;
+    let now = world.now();
     let late =
         || CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - 900_000) };
-    ids.into_iter().for_each(|id| world.model.set_checkpoint(id, late()).expect("it is set"));
+    ids.into_iter().for_each(|id| world.model().set_checkpoint(id, late()).expect("it is set"));
 }
 
 fn observed(desc: &str, edit: Value) -> World {
@@ -81,18 +77,17 @@ fn observed(desc: &str, edit: Value) -> World {
     let (id, _) = world.console_plan(Some(desc), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
     world.edit(edit);
-    world.generation = 1;
+    world.object.metadata.generation = Some(1);
     then(world, |world| world.advance(30_000))
 }
 
 fn deleting(mut world: World) -> World {
-    world.deleting = true;
-    world.generation += 1;
+    world.delete();
     world
 }
 
 fn suspended(mut world: World) -> World {
-    world.status = world.new_status(&Report::Suspended);
+    world.status = world.scope(|scope| scope.suspended());
     world
 }
 
@@ -101,9 +96,9 @@ fn worlds() -> Vec<(&'static str, World)> {
     let running = || steady(json!({}), Rules::default());
     let edited = |patch: Value| move |world: &mut World| world.edit(patch);
     let console = |id: i64, patch: Value| {
-        move |world: &mut World| world.model.edit_plan(id, &patch, world.now).map(drop).expect("edited")
+        move |world: &mut World| world.model().edit_plan(id, &patch, world.now()).map(drop).expect("edited")
     };
-    let mut hangzhou = serde_json::to_value(world::base_spec()).expect("JSON")["instances"][0].take();
+    let mut hangzhou = serde_json::to_value(base_spec()).expect("JSON")["instances"][0].take();
     hangzhou["instanceId"] = json!("rmq-z");
     let endpoint = AccountError::Endpoint {
         account: "messaging/production".into(),
@@ -125,7 +120,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("lagging", then(running(), lag)),
         ("never-synchronized", {
             let mut world = fresh(json!({}));
-            world.model.set_group_online("GID_BILLING", false);
+            world.model().set_group_online("GID_BILLING", false);
             world.converge(20);
             then(world, |world| world.advance(30_000))
         }),
@@ -142,7 +137,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("invalid", {
             let mut world = fresh(json!({}));
-            world.faulty_pass(&mut |_| Fault::Refused(Class::Invalid), Crash::Never);
+            world.faulty_steps(&mut |_| Fault::Refused(Class::Invalid), Crash::Never);
             world
         }),
         ("immutable-field", then(running(), edited(json!({"instances": [hangzhou, external()]})))),
@@ -152,16 +147,16 @@ fn worlds() -> Vec<(&'static str, World)> {
             then(fresh(json!({})), |world| drop(world.console_plan(Some(&format!("Orders {THEIRS}")), &[]))),
         ),
         ("plan-not-found", then(fresh(json!({"planId": "1300000999"})), |_| {})),
-        ("secret-not-found", then(running(), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
-        ("secret-never-found", then(fresh(json!({})), |world| world.missing_secret = Some("messaging/idc-acl".into()))),
+        ("secret-not-found", then(running(), |world| world.set_password(None))),
+        ("secret-never-found", then(fresh(json!({})), |world| world.set_password(None))),
         ("account-not-found", blind(running(), conditions::unusable(&missing))),
         ("account-changed", blind(running(), changed)),
         ("endpoint-refused", blind(running(), conditions::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),
         ("checkpoints-denied", {
-            let mut world = running();
-            world.checkpoints_fail = Some(error(ApiOperation::ListDisasterRecoveryCheckpoints, Class::Denied));
+            let world = running();
+            world.fail_checkpoints(Some(Class::Denied));
             then(world, |_| {})
         }),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
@@ -185,17 +180,17 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("observed", observed("Orders", json!({}))),
         ("observed-and-different", observed("theirs", json!({}))),
         ("observed-and-stopped", {
-            let mut world = observed("Orders", json!({}));
-            let plan = world.model.plans().next().expect("a plan");
+            let world = observed("Orders", json!({}));
+            let plan = world.plans().into_iter().next().expect("a plan");
             let (plan, item) = (plan.plan_id, *plan.items.keys().next().expect("an item"));
-            world.model.set_item_status(plan, item, ItemStatus::ManualStopped, world.now).expect("it is set");
+            world.model().set_item_status(plan, item, ItemStatus::ManualStopped, world.now()).expect("it is set");
             then(world, |_| {})
         }),
         ("observed-and-being-changed", {
-            let mut world = observed("Orders", json!({}));
-            let plan = world.model.plans().next().expect("a plan");
+            let world = observed("Orders", json!({}));
+            let plan = world.plans().into_iter().next().expect("a plan");
             let (plan, item) = (plan.plan_id, *plan.items.keys().next().expect("an item"));
-            world.model.set_item_status(plan, item, ItemStatus::Changing, world.now).expect("it is set");
+            world.model().set_item_status(plan, item, ItemStatus::Changing, world.now()).expect("it is set");
             then(world, |_| {})
         }),
         (
@@ -220,7 +215,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("crashed-while-it-was-made", {
             let mut world = fresh(json!({}));
             world.status.head.observed_generation = Some(-1);
-            world.faulty_pass(&mut |_| Fault::None, Crash::BeforeActing);
+            world.faulty_steps(&mut |_| Fault::None, Crash::BeforeActing);
             world
         }),
         ("edited-once-stalled", {
@@ -233,8 +228,8 @@ fn worlds() -> Vec<(&'static str, World)> {
 
 pub(crate) fn states() -> Vec<Value> {
     let made = worlds().into_iter().map(|(name, world)| {
-        let object = object(KIND, name, world.generation, json_of(&world.spec), json_of(&world.status));
-        if world.deleting { deleted(object) } else { object }
+        let object = object(KIND, name, world.generation(), json_of(&world.object.spec), json_of(&world.status));
+        if world.deleting() { deleted(object) } else { object }
     });
     made.chain([object(KIND, "new", 1, json_of(&spec_with(json!({}))), unseen())]).collect()
 }

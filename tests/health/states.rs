@@ -34,8 +34,30 @@ pub(crate) fn json_of(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("JSON")
 }
 
+/// Replaces what is random: the ID of a request, and the nonce of a creation.
+fn replace_random(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some((before, rest)) = text.split_once("(request id ")
+                && let Some((_, after)) = rest.split_once(')')
+            {
+                *text = format!("{before}(request id R-1){after}");
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(replace_random),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(replace_random);
+            if let Some(nonce) = fields.get_mut("nonce") {
+                *nonce = json!("00");
+            }
+        }
+        _ => {}
+    }
+}
+
 /// An object of a state, made of what the operator writes.
-pub(crate) fn object(kind: &str, name: &str, generation: i64, spec: Value, status: Value) -> Value {
+pub(crate) fn object(kind: &str, name: &str, generation: i64, spec: Value, mut status: Value) -> Value {
+    replace_random(&mut status);
     json!({
         "apiVersion": "disasterrecovery.dev/v1alpha1",
         "kind": kind,

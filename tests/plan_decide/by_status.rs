@@ -7,7 +7,7 @@ use disaster_recovery_operator::controller::plan::decide::{Step, Verdict, Work};
 use disaster_recovery_operator::controller::plan::observe::Observed;
 use serde_json::json;
 
-use super::world::*;
+use test_support::driver::plan::*;
 
 const STATUSES: [&str; 7] =
     ["absent", "CREATING", "CHANGING", "RUNNING", "MANUAL_STOPPED", "OVERDUE_STOPPED", "MIGRATING"];
@@ -71,7 +71,7 @@ fn cell(status: &str, wanted: &str) -> String {
     let policy = if wanted == "Prune" { "Prune" } else { "Keep" };
     let mut world = World::in_sync(spec_with(json!({"topicMappings": [], "itemPolicy": policy})), Default::default());
     world.edit(json!({ "topicMappings": mappings }));
-    world.deleting = wanted == "deleting";
+    world.delete_if(wanted == "deleting");
     let (mut seen, _) = world.decide();
     if status != "absent" {
         let ids: Vec<_> = world.our_plan().unwrap().instances.iter().map(|it| it.id().to_owned()).collect();
@@ -135,7 +135,7 @@ fn an_item_that_changes_holds_up_nothing_but_itself_and_the_plan() {
         spec,
         disaster_recovery_operator::simulator::model::Rules { update_while_running: true, ..Default::default() },
     );
-    world.model.rules.delay_ms = 60_000;
+    world.model().rules.delay_ms = 60_000;
     world.edit(
         json!({"planDesc": "Other", "topicMappings": [mapping("a", "a2", "Running"), mapping("b", "b", "Running")]}),
     );

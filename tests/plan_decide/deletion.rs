@@ -6,7 +6,7 @@ use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::world::*;
+use test_support::driver::plan::*;
 
 /// What is left of a plan after its object's deletion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,14 +60,15 @@ fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
             let stranger = world.stranger("other", None);
             world.edit(json!({"planId": id.to_string()}));
             world.advance(10_000);
-            world.annotation = matches!(mark, "ours" | "none, claimed").then_some(id);
-            world.status.plan_id = world.annotation.map(|id| id.to_string());
+            world.claim(matches!(mark, "ours" | "none, claimed").then_some(id));
+            world.status.plan_id = world.claimed().map(|id| id.to_string());
             if pending {
-                let time = Timestamp::from_millisecond(world.now).unwrap();
+                let time = Timestamp::from_millisecond(world.now()).unwrap();
                 world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
             }
             let (before, theirs) = (world.snapshot(id), world.snapshot(stranger));
-            world.deleting = true;
+            world.hold();
+            world.delete();
             world.converge(60);
             assert!(world.released.is_some(), "{case}");
             let after = world.snapshot(id);
@@ -90,13 +91,13 @@ fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
     for (fault, calls) in [(Fault::AnswerLost, 1), (Fault::RequestLost, 0)] {
         let rules = Rules { visibility_delay_ms: 60_000, ..Rules::default() };
         let mut world = World::new(spec_with(json!({})), rules);
-        world.faulty_pass(&mut |_| fault, Crash::BeforeStatus);
-        assert_eq!(world.model.plans().count(), calls);
-        world.deleting = true;
+        world.faulty_steps(&mut |_| fault, Crash::BeforeStatus);
+        assert_eq!(world.plans().len(), calls);
+        world.delete();
         assert!(matches!(world.pass().decision.verdict, Verdict::Waiting { .. }));
         world.converge(60);
         assert!(world.released.is_some());
-        assert_eq!(world.model.plans().count(), 0, "{fault:?}");
+        assert_eq!(world.plans().len(), 0, "{fault:?}");
     }
 }
 
@@ -104,28 +105,29 @@ fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
 fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
     let mut world = World::new(spec_with(json!({})), Rules { visibility_delay_ms: 60_000, ..Rules::default() });
     world.pass();
-    world.deleting = true;
+    world.delete();
     world.converge(60);
-    assert_eq!(world.model.plans().count(), 0);
+    assert_eq!(world.plans().len(), 0);
 }
 
 #[test]
 fn an_object_without_a_plan_is_let_go_at_once() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     world.stranger("orders", None);
-    world.deleting = true;
+    world.hold();
+    world.delete();
     assert_eq!(world.pass().decision.verdict, Verdict::Released { left: None });
-    assert_eq!(world.model.plans().count(), 1);
+    assert_eq!(world.plans().len(), 1);
 }
 
 #[test]
 fn deletion_needs_no_valid_spec_and_no_secret() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
     world.edit(json!({"planType": "ACTIVE_ACTIVE", "instances": [aliyun("x", "rmq-x", "ACTIVE"), aliyun("y", "rmq-y", "ACTIVE")], "topicMappings": []}));
-    world.missing_secret = Some("messaging/idc-acl".into());
-    world.deleting = true;
+    world.set_password(None);
+    world.delete();
     world.converge(60);
-    assert_eq!(world.model.plans().count(), 0);
+    assert_eq!(world.plans().len(), 0);
 }
 
 #[test]
@@ -137,11 +139,11 @@ fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
     let plan_id = world.plan_id();
     let item = world.console_item(plan_id, &mapping("x", "foreign", ""));
     let overdue = *world.items(plan_id).keys().next().unwrap();
-    world.model.set_item_status(plan_id, overdue, ItemStatus::OverdueStopped, world.now).unwrap();
+    world.model().set_item_status(plan_id, overdue, ItemStatus::OverdueStopped, world.now()).unwrap();
     assert_eq!(world.items(plan_id)[&item], ItemStatus::Creating);
-    world.deleting = true;
+    world.delete();
     world.converge(60);
-    assert_eq!(world.model.plans().count(), 0);
+    assert_eq!(world.plans().len(), 0);
 }
 
 #[test]
@@ -153,11 +155,11 @@ fn retaining_a_plan_whose_items_run_leaves_them_running() {
             ]}));
             let mut world = World::in_sync(spec, Rules { delay_ms, update_while_running, ..Rules::default() });
             let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
-            world.deleting = true;
+            world.delete();
             world.converge(60);
             world.advance(60_000);
             assert_eq!(world.items(plan_id), before);
-            assert_eq!(world.model.plan(plan_id).unwrap().plan_desc.as_deref(), Some("Orders"));
+            assert_eq!(world.plan(plan_id).unwrap().plan_desc.as_deref(), Some("Orders"));
         }
     }
 }
@@ -170,9 +172,9 @@ fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
     let mut world = World::in_sync(spec, Rules::default());
     let plan_id = world.plan_id();
     let first = *world.items(plan_id).keys().next().unwrap();
-    world.model.set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now).unwrap();
+    world.model().set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now()).unwrap();
     let before = world.items(plan_id);
-    world.deleting = true;
+    world.delete();
     world.converge(60);
     world.advance(60_000);
     assert_eq!(world.items(plan_id), before);
@@ -185,7 +187,7 @@ fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
     world.console_item(plan_id, &mapping("x", "foreign", ""));
     world.converge(5);
     let before = world.items(plan_id);
-    world.deleting = true;
+    world.delete();
     world.converge(60);
     assert!(world.released.clone().unwrap().unwrap().contains("kept with its owner mark"), "{:?}", world.released);
     assert_eq!(world.items(plan_id), before);
@@ -195,8 +197,8 @@ fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
 fn retaining_a_plan_with_our_mark_whose_annotation_is_missing_leaves_its_items_running() {
     let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
     let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
-    world.annotation = None;
-    world.deleting = true;
+    world.claim(None);
+    world.delete();
     world.converge(60);
     world.advance(60_000);
     assert_eq!(world.items(plan_id), before, "{:?}", world.released);
@@ -219,7 +221,7 @@ fn a_deletion_in_the_middle_of_a_take_over_does_not_leave_its_items_stopped() {
         for passes in 1..8 {
             let (mut world, plan_id) = half_taken_over(passes);
             world.edit(json!({ "deletionPolicy": policy }));
-            world.deleting = true;
+            world.delete();
             world.converge(60);
             world.advance(60_000);
             let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
@@ -238,7 +240,7 @@ fn a_deletion_in_the_middle_of_a_pause_does_not_leave_the_items_of_a_retained_pl
         for _ in 0..passes {
             world.pass();
         }
-        world.deleting = true;
+        world.delete();
         world.converge(60);
         world.advance(60_000);
         let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);

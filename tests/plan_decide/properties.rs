@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use disaster_recovery_operator::api::SYNC_CHECKPOINTS_ANNOTATION;
 use disaster_recovery_operator::api::plan::{
-    DeletionPolicy, DisasterRecoveryPlanSpec, ItemPolicy, ManagementPolicy, MappingState,
+    DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanSpec, ItemPolicy, ManagementPolicy, MappingState,
 };
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
@@ -15,9 +16,10 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
-use super::world::*;
+use test_support::driver::plan::*;
+use test_support::driver::world::Passed;
 
-const CASES: u32 = 256;
+const CASES: u32 = 24;
 /// No world needs more passes of 5 s than this: the window after a lost answer alone takes 24 of them.
 const MOST_PASSES: usize = 250;
 
@@ -190,36 +192,36 @@ impl Trial {
 
     fn adopt(&mut self, mapped: &[(usize, usize)], foreign: &[usize], renamed: bool) {
         let world = &mut self.world;
-        let mappings = serde_json::to_value(&world.spec.topic_mappings).unwrap();
+        let mappings = serde_json::to_value(&world.object.spec.topic_mappings).unwrap();
         let (plan_id, _) = world.console_plan(Some("by hand"), &[]);
         let mut seen = BTreeSet::new();
         for (at, status) in mapped {
             let at = at % mappings.as_array().unwrap().len();
             if seen.insert(at) {
                 let item = world.console_item(plan_id, &mappings[at]);
-                world.model.set_item_status(plan_id, item, STATUSES[*status], world.now).unwrap();
+                world.model().set_item_status(plan_id, item, STATUSES[*status], world.now()).unwrap();
             }
         }
         for (n, status) in foreign.iter().enumerate() {
             let item = world.console_item(plan_id, &foreign_topics(n));
-            world.model.set_item_status(plan_id, item, STATUSES[*status], world.now).unwrap();
+            world.model().set_item_status(plan_id, item, STATUSES[*status], world.now()).unwrap();
             self.foreign.insert(item);
         }
         world.advance(100_000);
         let name = if renamed { json!({"planName": "by-hand"}) } else { json!({}) };
-        world.model.edit_plan(plan_id, &name, world.now).unwrap();
+        world.model().edit_plan(plan_id, &name, world.now()).unwrap();
         world.edit(json!({"planId": plan_id.to_string()}));
     }
 
     fn drift(&mut self, what: &Drifting) {
         let world = &mut self.world;
-        let Some(id) = world.our_plan().map(|it| it.plan_id).or(world.annotation) else { return };
-        if world.model.plan(id).is_none() {
+        let Some(id) = world.our_plan().map(|it| it.plan_id).or(world.claimed()) else { return };
+        if world.plan(id).is_none() {
             return;
         }
         let items: Vec<i64> = world.items(id).into_keys().filter(|it| !self.foreign.contains(it)).collect();
         let item = |at: usize| items.get(at % items.len().max(1)).copied();
-        let mut edit = |patch: Value| world.model.edit_plan(id, &patch, world.now).unwrap();
+        let edit = |patch: Value| world.model().edit_plan(id, &patch, world.now()).unwrap();
         match what {
             Drifting::Rename => edit(json!({"planName": "renamed"})),
             Drifting::Redescribe => edit(json!({"planDesc": format!("theirs {MARK}")})),
@@ -230,30 +232,31 @@ impl Trial {
                 edit(json!({"instances": [{"instanceId": "rmq-a", "messageProperty": property}]}));
             }
             Drifting::Username => {
-                let second = world.model.plan_mut(id).unwrap();
+                let mut model = world.model();
+                let second = model.plan_mut(id).unwrap();
                 if second.instances[1].username.is_some() {
                     second.instances[1].username = Some("other".into());
                 }
             }
             Drifting::RemovePlan => {
-                world.model.remove_plan(id).unwrap();
+                world.model().remove_plan(id).unwrap();
                 self.foreign.clear();
             }
             Drifting::RemoveItem(at) => {
                 if let Some(item) = item(*at) {
-                    world.model.remove_item(id, item).unwrap();
+                    world.model().remove_item(id, item).unwrap();
                 }
             }
             Drifting::Status(at, status) => {
                 if let Some(item) = item(*at) {
-                    world.model.set_item_status(id, item, STATUSES[*status], world.now).unwrap();
+                    world.model().set_item_status(id, item, STATUSES[*status], world.now()).unwrap();
                 }
             }
             Drifting::Topics(at) => {
                 let Some(item) = item(*at) else { return };
-                let mut topics = world.model.plan(id).unwrap().items[&item].topics.clone();
+                let mut topics = world.plan(id).unwrap().items[&item].topics.clone();
                 topics[0].topic_name = Some(format!("moved-{item}"));
-                world.model.set_item_topics(id, item, ItemInput { topics: Some(topics) }, world.now).unwrap();
+                world.model().set_item_topics(id, item, ItemInput { topics: Some(topics) }, world.now()).unwrap();
             }
             Drifting::ForeignItem(n) => {
                 let item = world.console_item(id, &foreign_topics(10 * self.foreign.len() + *n as usize));
@@ -265,13 +268,13 @@ impl Trial {
 
     fn change_spec(&mut self, change: &SpecChange) {
         let world = &mut self.world;
-        let mut all = serde_json::to_value(&world.spec.topic_mappings).unwrap();
+        let mut all = serde_json::to_value(&world.object.spec.topic_mappings).unwrap();
         let list = all.as_array_mut().unwrap();
         let at = |n: usize| n % list.len().max(1);
         match change {
             SpecChange::Describe => world.edit(json!({"planDesc": "Described anew"})),
             SpecChange::Add => {
-                let second = world.spec.instances[1].name.clone();
+                let second = world.object.spec.instances[1].name.clone();
                 list.push(mapping_to(&second, "added", "added", "Running"));
             }
             _ if list.is_empty() => return,
@@ -304,10 +307,10 @@ impl Trial {
 
     /// The items that a mapping has: by pair, or by what status remembers for a mapping of that name.
     fn named_items(&self, plan_id: i64) -> BTreeSet<i64> {
-        let Some(plan) = self.world.model.plan(plan_id) else { return BTreeSet::new() };
+        let Some(plan) = self.world.plan(plan_id) else { return BTreeSet::new() };
         let mut named = BTreeSet::new();
-        for mapping in &self.world.spec.topic_mappings {
-            let by_pair = plan.items.values().filter(|item| same_pair(item.topics.iter(), mapping, plan, &self.world));
+        for mapping in &self.world.object.spec.topic_mappings {
+            let by_pair = plan.items.values().filter(|item| same_pair(item.topics.iter(), mapping, &plan, &self.world));
             named.extend(by_pair.map(|item| item.item_id));
             let known = self.world.status.topic_mappings.iter().find(|it| it.name == mapping.name);
             named.extend(known.and_then(|it| it.item_id.as_deref()?.parse::<i64>().ok()));
@@ -317,30 +320,31 @@ impl Trial {
 
     /// What holds after every pass.
     fn invariants(&mut self, steps: &[Step]) -> Result<(), TestCaseError> {
-        let keep = self.world.spec.item_policy == ItemPolicy::Keep && !self.world.deleting;
+        let keep = self.world.object.spec.item_policy == ItemPolicy::Keep && !self.world.deleting();
         for step in steps {
             let (plan_id, item) = target(step);
             prop_assert!(plan_id.is_none_or(|id| !self.strangers.contains_key(&id)), "a stranger's plan: {step:?}");
             if let (true, Some(item)) = (keep, item) {
                 prop_assert!(!self.foreign.contains(&item), "a foreign item: {step:?}");
             }
-            if let (Step::DeleteItem { plan_id, item_id }, false) = (step, self.world.deleting) {
+            if let (Step::DeleteItem { plan_id, item_id }, false) = (step, self.world.deleting()) {
                 let named = self.named_items(*plan_id);
                 prop_assert!(!named.contains(item_id), "an item that the spec names: {step:?}");
             }
-            prop_assert!(self.world.deleting || !matches!(step, Step::DeletePlan { .. }), "{step:?}");
-            if let (Step::StopItem { plan_id, item_id }, false) = (step, self.world.deleting) {
-                let plan = self.world.model.plan(*plan_id);
-                let topics = plan.and_then(|plan| Some((plan, plan.items.get(item_id)?.topics.iter())));
+            prop_assert!(self.world.deleting() || !matches!(step, Step::DeletePlan { .. }), "{step:?}");
+            if let (Step::StopItem { plan_id, item_id }, false) = (step, self.world.deleting()) {
+                let plan = self.world.plan(*plan_id);
+                let topics = plan.as_ref().and_then(|plan| Some((plan, plan.items.get(item_id)?.topics.iter())));
                 let runs = topics.is_some_and(|(plan, topics)| {
-                    let mut mappings = self.world.spec.topic_mappings.iter();
+                    let mut mappings = self.world.object.spec.topic_mappings.iter();
                     mappings
                         .any(|it| it.state == MappingState::Running && same_pair(topics.clone(), it, plan, &self.world))
                 });
                 prop_assert!(!runs || !self.world.status.paused_items.is_empty(), "stopped for no update: {step:?}");
             }
         }
-        let own: Vec<_> = self.world.model.plans().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();
+        let own: Vec<_> =
+            self.world.plans().into_iter().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();
         prop_assert!(own.len() <= 1, "{} plans", own.len());
         for plan in own {
             let mut pairs = BTreeSet::new();
@@ -357,8 +361,12 @@ impl Trial {
     }
 
     /// One pass, with what must hold after it.
-    fn pass(&mut self, fault: &mut dyn FnMut(&Step) -> Fault, crash: Crash) -> Result<Passed, TestCaseError> {
-        let passed = self.world.faulty_pass(fault, crash);
+    fn pass(
+        &mut self,
+        fault: &mut dyn FnMut(&Step) -> Fault,
+        crash: Crash,
+    ) -> Result<Passed<DisasterRecoveryPlan>, TestCaseError> {
+        let passed = self.world.faulty_steps(fault, crash);
         self.invariants(&passed.decision.steps)?;
         let told = format!("{:?} {:?} {:?}", self.world.status, passed.events, passed.decision);
         prop_assert!(!told.contains(PASSWORD), "{told}");
@@ -366,7 +374,7 @@ impl Trial {
     }
 
     /// Passes until nine in a row have nothing to do: what others made is visible by then. Arrears are settled after a while.
-    fn settle(&mut self) -> Result<Passed, TestCaseError> {
+    fn settle(&mut self) -> Result<Passed<DisasterRecoveryPlan>, TestCaseError> {
         let mut quiet = 0;
         let mut trace = Vec::new();
         for n in 0..MOST_PASSES {
@@ -390,22 +398,20 @@ impl Trial {
     }
 
     fn settle_arrears(&mut self) {
-        let World { model, now, .. } = &mut self.world;
-        let overdue: Vec<_> = model
-            .plans()
-            .flat_map(|plan| plan.items.values().map(move |item| (plan.plan_id, item.item_id, item.status)))
-            .filter(|(_, _, status)| *status == ItemStatus::OverdueStopped)
-            .collect();
-        for (plan, item, _) in overdue {
-            model.set_item_status(plan, item, ItemStatus::ManualStopped, *now).unwrap();
+        let now = self.world.now();
+        for plan in self.world.plans() {
+            for item in plan.items.values().filter(|it| it.status == ItemStatus::OverdueStopped) {
+                let ids = (plan.plan_id, item.item_id);
+                self.world.model().set_item_status(ids.0, ids.1, ItemStatus::ManualStopped, now).unwrap();
+            }
         }
     }
 
     /// Whether the cloud is what the spec says, by the model's own state alone.
     fn matches_spec(&mut self) -> Result<(), TestCaseError> {
         let world = &mut self.world;
-        let spec = world.spec.clone();
-        let own: Vec<_> = world.model.plans().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();
+        let spec = world.object.spec.clone();
+        let own: Vec<_> = world.plans().into_iter().filter(|it| !self.strangers.contains_key(&it.plan_id)).collect();
         prop_assert_eq!(own.len(), 1, "plans");
         let plan = own[0].clone();
         prop_assert_eq!(Some(&plan.plan_name), spec.plan_name.as_ref());
@@ -466,7 +472,13 @@ impl Trial {
     fn block_is_justified(&mut self) -> Result<(), TestCaseError> {
         let plan = self.own_plan();
         let unnamed = |item: &&Item| {
-            !self.world.spec.topic_mappings.iter().any(|it| same_pair(item.topics.iter(), it, &plan, &self.world))
+            !self
+                .world
+                .object
+                .spec
+                .topic_mappings
+                .iter()
+                .any(|it| same_pair(item.topics.iter(), it, &plan, &self.world))
         };
         let runs = plan.items.values().filter(unnamed).any(|it| it.status == ItemStatus::Running);
         prop_assert!(runs, "no foreign item runs");
@@ -474,13 +486,13 @@ impl Trial {
     }
 
     fn own_plan(&self) -> Plan {
-        self.world.model.plans().find(|it| !self.strangers.contains_key(&it.plan_id)).unwrap().clone()
+        self.world.plans().into_iter().find(|it| !self.strangers.contains_key(&it.plan_id)).unwrap()
     }
 
     /// Whether every mapping that should run and has an item runs.
     fn what_should_run_runs(&self) -> Result<(), TestCaseError> {
         let plan = self.own_plan();
-        for mapping in self.world.spec.topic_mappings.iter().filter(|it| it.state == MappingState::Running) {
+        for mapping in self.world.object.spec.topic_mappings.iter().filter(|it| it.state == MappingState::Running) {
             for item in plan.items.values().filter(|it| same_pair(it.topics.iter(), mapping, &plan, &self.world)) {
                 prop_assert_eq!(item.status, ItemStatus::Running, "{}", mapping.name);
             }
@@ -488,7 +500,7 @@ impl Trial {
         Ok(())
     }
 
-    fn at_rest(&mut self, last: &Passed) -> Result<(), TestCaseError> {
+    fn at_rest(&mut self, last: &Passed<DisasterRecoveryPlan>) -> Result<(), TestCaseError> {
         match &last.decision.verdict {
             Verdict::InSync => {
                 prop_assert_eq!(&last.decision.drift, &vec![]);
@@ -525,7 +537,7 @@ fn same_pair<'a>(
     let found: BTreeMap<_, _> =
         topics.map(|it| (it.instance_id.clone().unwrap(), it.topic_name.clone().unwrap())).collect();
     mapping.topics.iter().all(|topic| {
-        let at = world.spec.instances.iter().position(|it| it.name == topic.instance).unwrap();
+        let at = world.object.spec.instances.iter().position(|it| it.name == topic.instance).unwrap();
         found.get(plan.instances[at].id()) == Some(&topic.topic_name)
     })
 }
@@ -575,7 +587,7 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         trial.at_rest(&last)?;
-        prop_assert!(!last.blocked() || !trial.world.model.rules.update_while_running, "nothing had to be refused");
+        prop_assert!(!last.blocked() || !trial.world.model().rules.update_while_running, "nothing had to be refused");
         let before = trial.world.status.clone();
         let again = trial.pass(&mut |_| Fault::None, Crash::Never)?;
         prop_assert!(again.names().is_empty() || again.blocked(), "{:?}", again.decision);
@@ -613,11 +625,11 @@ proptest! {
     ) {
         let mut trial = Trial::new(spec, rules, &start);
         trial.suffer(&troubles)?;
-        trial.world.spec.management_policy = ManagementPolicy::Observe;
-        trial.world.deleting = deleting;
-        trial.world.sync_requested = Some("now".into());
+        trial.world.object.spec.management_policy = ManagementPolicy::Observe;
+        trial.world.delete_if(deleting);
+        trial.world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "now");
         trial.world.advance(100_000);
-        let plans: Vec<_> = trial.world.model.plans().map(|it| it.plan_id).collect();
+        let plans: Vec<_> = trial.world.plans().into_iter().map(|it| it.plan_id).collect();
         let before: Vec<_> = plans.iter().map(|id| trial.world.snapshot(*id)).collect();
         for _ in 0..5 {
             let passed = trial.pass(&mut |_| Fault::None, Crash::Never)?;
@@ -634,7 +646,7 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         trial.suffer(&before)?;
         let adopting = matches!(start, Start::Adopted { .. });
-        trial.world.deleting = true;
+        trial.world.delete();
         for Trouble { faults, crash } in &during {
             if trial.world.released.is_none() {
                 let mut calls = faults.iter().copied().cycle();
@@ -647,7 +659,7 @@ proptest! {
         prop_assert!(trial.world.released.is_some());
         trial.world.advance(200_000);
         prop_assert!(trial.world.our_plan().is_none(), "a plan with our mark is left");
-        let left = trial.world.model.plans().filter(|it| !trial.strangers.contains_key(&it.plan_id)).count();
+        let left = trial.world.plans().into_iter().filter(|it| !trial.strangers.contains_key(&it.plan_id)).count();
         prop_assert!(left == 0 || adopting, "an orphan is left");
         trial.invariants(&[])?;
     }
@@ -659,10 +671,10 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         prop_assume!(last.decision.verdict == Verdict::InSync);
-        trial.world.spec.deletion_policy = DeletionPolicy::Retain;
+        trial.world.object.spec.deletion_policy = DeletionPolicy::Retain;
         let plan_id = trial.world.plan_id();
         let before = trial.world.items(plan_id);
-        trial.world.deleting = true;
+        trial.world.delete();
         for Trouble { faults, crash } in &during {
             if trial.world.released.is_none() {
                 let mut calls = faults.iter().copied().cycle();

@@ -1,17 +1,15 @@
 //! Situations of a plan, one by one.
 
+use disaster_recovery_operator::api::SYNC_CHECKPOINTS_ANNOTATION;
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::api::plan::CreationStatus;
 use disaster_recovery_operator::cloud::error::Class;
-use disaster_recovery_operator::controller::plan::act::Effect;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
-use disaster_recovery_operator::controller::plan::observe::Lookup;
-use disaster_recovery_operator::controller::steps::Outcome;
 use disaster_recovery_operator::simulator::model::{ItemStatus, PasswordEcho, Rules};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::*;
+use test_support::driver::plan::*;
 
 fn slow() -> Rules {
     Rules { delay_ms: 2_000, visibility_delay_ms: 7_000, ..Rules::default() }
@@ -35,7 +33,7 @@ fn a_plan_is_made_with_our_mark_and_then_its_items() {
     assert_eq!(last.decision.drift, vec![]);
     let plan = world.our_plan().unwrap();
     assert_eq!(plan.items.values().map(|it| it.status).collect::<Vec<_>>(), [ItemStatus::Running]);
-    assert_eq!(world.annotation, Some(plan.plan_id));
+    assert_eq!(world.claimed(), Some(plan.plan_id));
     assert_eq!(world.status.plan_id, Some(plan.plan_id.to_string()));
     assert_eq!(world.status.creation, None);
 }
@@ -85,15 +83,21 @@ fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
         spec_with(json!({"topicMappings": [mapping("orders", "orders", "Running"), mapping("off", "off", "Stopped")]}));
     let mut world = World::new(spec, Rules { delay_ms: 7_000, ..Rules::default() });
     let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", ""), mapping("off", "off", "")]);
-    world.model.set_item_status(plan_id, items[1], ItemStatus::ManualStopped, world.now).unwrap();
+    world.model().set_item_status(plan_id, items[1], ItemStatus::ManualStopped, world.now()).unwrap();
     world.edit(json!({"planId": plan_id.to_string()}));
     let mut all = vec![];
     for _ in 0..12 {
         let passed = world.pass();
         assert!(passed.decision.steps.len() <= 1, "{:?}", passed.decision.steps);
-        all.extend(passed.acted.iter().map(|it| (it.step.label(), it.outcome == Outcome::Done(Effect::Changed))));
+        all.extend(passed.calls.into_iter().map(|it| (it.action, it.code == "200")));
     }
-    assert_eq!(all, [("UpdatePlan", false), ("StopItem", true), ("UpdatePlan", true), ("StartItem", true)]);
+    let wanted = [
+        ("UpdateDisasterRecoveryPlan", false),
+        ("StopDisasterRecoveryItem", true),
+        ("UpdateDisasterRecoveryPlan", true),
+        ("StartDisasterRecoveryItem", true),
+    ];
+    assert_eq!(all, wanted.map(|(action, accepted)| (action.to_owned(), accepted)));
     assert_eq!(world.pass().decision.verdict, Verdict::InSync);
     assert_eq!(world.items(plan_id)[&items[0]], ItemStatus::Running);
     assert_eq!(world.items(plan_id)[&items[1]], ItemStatus::ManualStopped);
@@ -138,7 +142,7 @@ fn what_the_items_need_is_done_although_foreign_items_block_the_change_of_the_pl
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::new(spec, Rules::default());
     let (plan_id, items) = world.console_plan(None, &[mapping("a", "a", ""), mapping("x", "foreign", "")]);
-    world.model.set_item_status(plan_id, items[0], ItemStatus::ManualStopped, world.now).unwrap();
+    world.model().set_item_status(plan_id, items[0], ItemStatus::ManualStopped, world.now()).unwrap();
     world.edit(json!({"planId": plan_id.to_string()}));
     world.converge(20);
     let statuses: Vec<_> = world.items(plan_id).into_values().collect();
@@ -153,7 +157,7 @@ fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
     world.console_item(plan_id, &mapping("x", "foreign", ""));
     world.advance(10_000);
     world.edit(json!({"planDesc": "Other"}));
-    world.faulty_pass(&mut |_| Fault::Refused(Class::Conflict), Crash::Never);
+    world.faulty_steps(&mut |_| Fault::Refused(Class::Conflict), Crash::Never);
     for _ in 0..20 {
         world.pass();
     }
@@ -176,7 +180,7 @@ fn topics_that_the_api_never_takes_do_not_leave_the_item_stopped() {
                 }
                 _ => Fault::None,
             };
-            world.faulty_pass(&mut fault, Crash::Never);
+            world.faulty_steps(&mut fault, Crash::Never);
         }
         assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running], "{class:?}");
         assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC), "{class:?}");
@@ -197,7 +201,7 @@ fn a_pause_ends_after_ten_minutes_whatever_becomes_of_the_change() {
             Step::StopItem { item_id, .. } if *item_id == second => Fault::Refused(Class::Conflict),
             _ => Fault::None,
         };
-        world.faulty_pass(&mut fault, Crash::Never);
+        world.faulty_steps(&mut fault, Crash::Never);
     }
     assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
     assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC));
@@ -213,12 +217,12 @@ fn retaining_stops_only_what_it_will_start_again() {
     let mut world = World::in_sync(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
     let plan_id = world.plan_id();
     world.status.paused_items = vec![world.items(plan_id).keys().min().unwrap().to_string()];
-    world.status.paused_since = Some(Timestamp::from_millisecond(world.now).unwrap());
-    world.deleting = true;
+    world.status.paused_since = Some(Timestamp::from_millisecond(world.now()).unwrap());
+    world.delete();
     world.converge(60);
     assert!(world.released.is_some());
     assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
-    assert!(!world.model.plan(plan_id).unwrap().plan_desc.clone().unwrap().contains(MARK));
+    assert!(!world.plan(plan_id).unwrap().plan_desc.unwrap().contains(MARK));
 }
 
 #[test]
@@ -227,7 +231,7 @@ fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
     for class in [Class::Invalid, Class::Denied] {
         let mut world = World::in_sync(spec_with(json!({})), Rules::default());
         let plan_id = world.plan_id();
-        world.credentials.insert("idc".into(), acl(Some("mistyped-1"), "2"));
+        world.set_password(Some("mistyped-1"));
         world.pass();
         assert!(!world.status.paused_items.is_empty());
         let mut refuse = |step: &Step| match step {
@@ -236,7 +240,7 @@ fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
         };
         let running = (0..40)
             .filter(|_| {
-                world.faulty_pass(&mut refuse, Crash::Never);
+                world.faulty_steps(&mut refuse, Crash::Never);
                 world.items(plan_id).values().all(|it| *it == ItemStatus::Running)
             })
             .count();
@@ -262,7 +266,7 @@ fn the_order_in_which_the_cloud_shows_instances_does_not_matter() {
     for instances in [aliyun_only, mixed, two_clusters("10.0.0.9:9876")] {
         let mut world = World::in_sync(spec_with(json!({ "instances": instances })), running_update());
         let id = world.plan_id();
-        world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+        world.model().plan_mut(id).unwrap().instances.swap(0, 1);
         let passed = world.pass();
         assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync), "{instances}");
         world.edit(json!({"planDesc": "Other"}));
@@ -286,7 +290,7 @@ fn two_clusters(address: &str) -> Value {
 fn two_clusters_with_the_same_address_in_two_vpcs_are_told_apart() {
     let mut world = World::in_sync(spec_with(json!({ "instances": two_clusters("10.0.0.1:9876") })), running_update());
     let id = world.plan_id();
-    world.model.plan_mut(id).unwrap().instances.swap(0, 1);
+    world.model().plan_mut(id).unwrap().instances.swap(0, 1);
     let passed = world.pass();
     assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
 }
@@ -297,14 +301,14 @@ fn a_plan_named_by_plan_id_while_a_create_is_unanswered_leaves_no_orphan() {
     let mut world = World::new(spec_with(json!({})), rules);
     let id = world.stranger("other", None);
     world.advance(60_000);
-    world.faulty_pass(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.faulty_steps(&mut |_| Fault::AnswerLost, Crash::Never);
     world.edit(json!({"planId": id.to_string()}));
     for _ in 0..40 {
         world.pass();
     }
     let marked: Vec<_> = world
-        .model
         .plans()
+        .into_iter()
         .filter(|it| it.plan_desc.as_deref().unwrap_or_default().ends_with(MARK))
         .map(|it| it.plan_id)
         .collect();
@@ -319,7 +323,7 @@ fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped(
     world.pass();
     world.pass();
     assert!(!world.status.paused_items.is_empty());
-    world.missing_secret = Some("messaging/idc-acl".into());
+    world.set_password(None);
     for _ in 0..20 {
         world.pass();
     }
@@ -354,7 +358,7 @@ fn a_plan_of_the_same_name_without_a_mark_is_a_name_conflict_and_is_left_alone()
         let Verdict::Refused { message, .. } = &passed.decision.verdict else { panic!() };
         assert!(message.contains(&id.to_string()), "{message}");
     }
-    assert_eq!((world.snapshot(id), world.model.plans().count()), (before, 1));
+    assert_eq!((world.snapshot(id), world.plans().len()), (before, 1));
 }
 
 #[test]
@@ -370,7 +374,8 @@ fn a_name_conflict_ends_when_spec_plan_id_names_the_plan() {
 fn a_name_conflict_after_our_plan_was_deleted_also_ends_when_spec_plan_id_names_the_plan() {
     // Somebody deleted the plan and made one of the same name by hand; the annotation still has the first one's ID.
     let mut world = World::in_sync(spec_with(json!({})), running_update());
-    world.model.remove_plan(world.plan_id()).unwrap();
+    let id = world.plan_id();
+    world.model().remove_plan(id).unwrap();
     let (plan_id, _) = world.console_plan(None, &[]);
     assert_eq!(world.converge(5).refusal(), Some(synced::NAME_CONFLICT));
     world.edit(json!({"planId": plan_id.to_string()}));
@@ -392,11 +397,11 @@ fn a_plan_with_anothers_mark_is_left_alone_by_name_by_plan_id_and_by_status() {
             let passed = world.pass();
             assert_eq!((passed.refusal(), passed.names()), (Some(synced::OWNED_BY_ANOTHER), vec![]));
         }
-        assert_eq!((world.snapshot(id), world.model.plans().count()), (before, 1));
+        assert_eq!((world.snapshot(id), world.plans().len()), (before, 1));
     }
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     let id = world.plan_id();
-    world.model.edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now).unwrap();
+    world.model().edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now()).unwrap();
     let before = world.snapshot(id);
     let passed = world.pass();
     assert_eq!((passed.refusal(), passed.names()), (Some(synced::OWNED_BY_ANOTHER), vec![]));
@@ -410,7 +415,7 @@ fn a_plan_that_spec_plan_id_names_and_that_does_not_exist_is_not_found_and_not_m
         let passed = world.pass();
         assert_eq!((passed.refusal(), passed.names()), (Some(synced::PLAN_NOT_FOUND), vec![]));
     }
-    assert_eq!(world.model.plans().count(), 0);
+    assert_eq!(world.plans().len(), 0);
 }
 
 #[test]
@@ -439,14 +444,14 @@ fn an_unanswered_create_is_resolved_by_what_becomes_visible_and_by_nothing_else(
         for crash in [Crash::Never, Crash::BeforeAnnotation, Crash::BeforeStatus, Crash::BeforeActing] {
             let rules = Rules { visibility_delay_ms: visibility * 1000, ..Rules::default() };
             let mut world = World::new(spec_with(json!({})), rules);
-            world.faulty_pass(&mut |_| fault, crash);
+            world.faulty_steps(&mut |_| fault, crash);
             if matches!(fault, Fault::Refused(_)) && crash == Crash::Never {
                 assert_eq!(world.status.creation, None, "what did not happen is not waited for");
             } else {
                 assert!(world.status.creation.is_some());
             }
             assert_eq!(world.converge(120).decision.verdict, Verdict::InSync, "{fault:?} {crash:?}");
-            assert_eq!(world.model.plans().count(), 1, "{fault:?} {crash:?}");
+            assert_eq!(world.plans().len(), 1, "{fault:?} {crash:?}");
             assert_eq!(world.our_plan().unwrap().items.len(), 1);
         }
     }
@@ -476,7 +481,7 @@ fn an_unanswered_add_item_makes_no_second_item() {
                 while world.decide().1.steps.first().is_none_or(|it| it.label() != "AddItem") {
                     world.pass();
                 }
-                world.faulty_pass(&mut |_| fault, crash);
+                world.faulty_steps(&mut |_| fault, crash);
                 assert_eq!(world.converge(120).decision.verdict, Verdict::InSync);
                 assert_eq!(world.our_plan().unwrap().items.len(), 2, "{fault:?} {crash:?} {visibility}");
             }
@@ -488,7 +493,7 @@ fn an_unanswered_add_item_makes_no_second_item() {
 fn a_plan_that_was_deleted_in_the_console_is_made_again() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     let first = world.plan_id();
-    world.model.remove_plan(first).unwrap();
+    world.model().remove_plan(first).unwrap();
     let passed = world.pass();
     assert_eq!(passed.names(), Vec::<&str>::new(), "a second look has to agree");
     assert_eq!(passed.decision.drift[0].field, "planId");
@@ -498,7 +503,7 @@ fn a_plan_that_was_deleted_in_the_console_is_made_again() {
     assert!(!passed.events.iter().any(|it| it.reason == "PlanGone"), "{:?}", passed.events);
     assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
     assert_ne!(world.plan_id(), first);
-    assert_eq!(world.annotation, Some(world.plan_id()));
+    assert_eq!(world.claimed(), Some(world.plan_id()));
 }
 
 #[test]
@@ -555,7 +560,7 @@ fn the_order_of_vswitches_and_the_spelling_of_a_role_are_no_difference() {
     idc["vSwitchIds"] = json!(["vsw-b", "vsw-a"]);
     let id = world.plan_id();
     world.edit(json!({"instances": [serde_json::to_value(&base_spec().instances[0]).unwrap(), idc]}));
-    world.model.plan_mut(id).unwrap().instances[1].instance_role = Some("Passive".into());
+    world.model().plan_mut(id).unwrap().instances[1].instance_role = Some("Passive".into());
     let passed = world.pass();
     assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
 }
@@ -593,7 +598,8 @@ fn every_mutable_field_that_drifts_leads_to_exactly_one_update_with_instances_on
     for (field, patch, instances) in table {
         let mut world = World::in_sync(spec_with(json!({})), running_update());
         let patch = patch(&world);
-        world.model.edit_plan(world.plan_id(), &patch, world.now).unwrap();
+        let id = world.plan_id();
+        world.model().edit_plan(id, &patch, world.now()).unwrap();
         let passed = world.pass();
         assert_eq!(passed.names(), ["UpdatePlan"], "{field}");
         let fields: Vec<_> = passed.decision.drift.iter().map(|it| it.field.as_str()).collect();
@@ -638,7 +644,8 @@ fn what_the_spec_leaves_out_is_left_as_it_is() {
     let console = json!({
         "planDesc": format!("theirs {MARK}"), "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
     });
-    world.model.edit_plan(world.plan_id(), &console, world.now).unwrap();
+    let id = world.plan_id();
+    world.model().edit_plan(id, &console, world.now()).unwrap();
     let passed = world.pass();
     assert_eq!((passed.names(), passed.decision.verdict), (vec![], Verdict::InSync));
 }
@@ -648,7 +655,7 @@ fn a_rotated_secret_is_sent_once_whatever_the_cloud_shows() {
     for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
         let rules = Rules { password_echo: echo, ..running_update() };
         let mut world = World::in_sync(spec_with(json!({})), rules);
-        world.credentials.insert("idc".into(), acl(Some("new-word-1"), "2"));
+        world.set_password(Some("new-word-1"));
         let passed = world.pass();
         assert_eq!(passed.names(), ["UpdatePlan"], "{echo:?}");
         let text = format!("{:?} {:?} {:?}", passed.decision, world.status, passed.events);
@@ -665,7 +672,7 @@ fn a_masked_password_is_no_drift_and_a_clear_one_that_differs_is() {
         let rules = Rules { password_echo: echo, ..running_update() };
         let mut world = World::in_sync(spec_with(json!({})), rules);
         let id = world.plan_id();
-        world.model.plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
+        world.model().plan_mut(id).unwrap().instances[1].password = Some(OTHER_PASSWORD.into());
         let passed = world.pass();
         assert_eq!(passed.decision.drift.len(), drift, "{echo:?}: {:?}", passed.decision.drift);
         assert_eq!(passed.names().len(), drift, "{echo:?}");
@@ -679,7 +686,7 @@ fn a_password_that_looks_like_a_mask_is_in_sync_once_it_was_sent() {
     for password in ["****", "aaaa", "a***b"] {
         for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
             let mut world = World::new(spec_with(json!({})), Rules { password_echo: echo, ..running_update() });
-            world.credentials.insert("idc".into(), acl(Some(password), "1"));
+            world.set_password(Some(password));
             assert_eq!(world.converge(10).decision.verdict, Verdict::InSync, "{password} {echo:?}");
             assert_eq!(world.our_plan().unwrap().instances[1].password.as_deref(), Some(password));
             assert_eq!(world.pass().names(), Vec::<&str>::new());
@@ -694,7 +701,7 @@ fn a_missing_secret_is_said_and_nothing_is_done() {
         if made {
             world.converge(10);
         }
-        world.missing_secret = Some("messaging/idc-acl".into());
+        world.set_password(None);
         let passed = world.pass();
         assert_eq!((passed.refusal(), passed.names()), (Some(synced::CREDENTIALS_NOT_FOUND), vec![]));
     }
@@ -767,14 +774,14 @@ fn observing_never_leads_to_a_step() {
         let mut world = World::new(spec_with(observe.clone()), Rules::default());
         let (id, _) = world.console_plan(desc, &[mapping("x", "foreign", "")]);
         world.edit(json!({"planId": id.to_string(), "itemPolicy": "Prune", "planDesc": "Other"}));
-        world.sync_requested = Some("now".into());
+        world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "now");
         let before = world.snapshot(id);
         for _ in 0..4 {
             assert_eq!(world.pass().names(), Vec::<&str>::new());
         }
         assert_eq!(world.snapshot(id), before);
-        assert_eq!(world.annotation, None);
-        world.deleting = true;
+        assert_eq!(world.claimed(), None);
+        world.delete();
         assert_eq!(world.pass().decision.verdict, Verdict::Released { left: None });
         assert_eq!(world.snapshot(id), before);
     }
@@ -783,11 +790,11 @@ fn observing_never_leads_to_a_step() {
 #[test]
 fn a_requested_synchronization_of_checkpoints_happens_once() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
-    world.sync_requested = Some("2025-03-01T00:00:00Z".into());
+    world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "2025-03-01T00:00:00Z");
     let passed = world.pass();
     assert_eq!(passed.names(), ["SyncCheckpoints"]);
     assert!(passed.events.iter().any(|it| it.reason == "CheckpointsSynced"), "{:?}", passed.events);
-    assert_eq!(world.status.last_handled_sync_checkpoints_at, world.sync_requested);
+    assert_eq!(world.status.last_handled_sync_checkpoints_at, world.annotation(SYNC_CHECKPOINTS_ANNOTATION).cloned());
     assert_eq!(world.pass().names(), Vec::<&str>::new());
 }
 
@@ -796,8 +803,8 @@ fn a_requested_synchronization_is_not_held_up_for_ever_by_an_item_that_cannot_st
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::in_sync(spec, Rules::default());
     let (plan_id, item) = (world.plan_id(), *world.our_plan().unwrap().items.keys().next().unwrap());
-    world.model.set_item_status(plan_id, item, ItemStatus::OverdueStopped, world.now).unwrap();
-    world.sync_requested = Some("2025-03-01T00:00:00Z".into());
+    world.model().set_item_status(plan_id, item, ItemStatus::OverdueStopped, world.now()).unwrap();
+    world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "2025-03-01T00:00:00Z");
     let synced = (0..20).any(|_| world.pass().names().contains(&"SyncCheckpoints"));
     assert!(synced, "{:?}", world.pass().decision);
 }
@@ -808,14 +815,15 @@ fn only_the_first_failure_that_concerns_others_skips_the_rest() {
     for (class, second) in [(Class::Invalid, true), (Class::Denied, false), (Class::Ambiguous, false)] {
         let mut world = World::new(spec.clone(), Rules::default());
         world.pass();
-        assert!(matches!(world.observe().plan, Lookup::Found(_)));
+        assert!(world.observe().unwrap().found().is_some());
         let mut first = true;
-        let passed = world.faulty_pass(
+        let passed = world.faulty_steps(
             &mut |_| if std::mem::take(&mut first) { Fault::Refused(class) } else { Fault::None },
             Crash::Never,
         );
         assert_eq!(passed.names(), ["AddItem", "AddItem"]);
-        assert_eq!(matches!(passed.acted[1].outcome, Outcome::Done(Effect::AddedItem(_))), second, "{class:?}");
+        let added = passed.calls.iter().filter(|it| it.action == "AddDisasterRecoveryItem" && it.code == "200");
+        assert_eq!(added.count() == 1, second, "{class:?}");
         let waits = |name: &str| world.status.item_creations.iter().any(|it| it.topics.contains(&format!("/{name}")));
         assert_eq!((waits("a"), waits("b")), (class == Class::Ambiguous, second), "{class:?}");
     }

@@ -2,6 +2,7 @@
 
 pub mod faults;
 pub mod group;
+pub mod plan;
 pub mod store;
 pub mod tripwire;
 pub mod words;

@@ -6,22 +6,12 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
 
-#[path = "health/accounts.rs"]
 mod accounts;
-#[path = "health/cluster.rs"]
 mod cluster;
-#[path = "health/groups.rs"]
 mod groups;
-#[path = "health/judge.rs"]
 mod judge;
-#[path = "health/manifests.rs"]
 mod manifests;
-#[path = "health/plans.rs"]
 mod plans;
-#[path = "health/shapes.rs"]
 mod shapes;
-#[path = "health/states.rs"]
 mod states;
-mod support;
-#[path = "health/table.rs"]
 mod table;

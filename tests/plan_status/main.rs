@@ -1,0 +1,6 @@
+//! Status and events of plans after a reconcile: conditions for every situation, times that are kept, numbers that do not
+//! flicker, and no secret anywhere.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod tables;
