@@ -58,17 +58,10 @@ operations! {
     AssumeRole = "AssumeRole",
     AssumeRoleWithOidc = "AssumeRoleWithOIDC",
 
-    /// No operation of an API: one whole observation, which exceeded its time limit. Error texts call it
+    /// No operation of an API: one whole observation, which exceeded its time limit.
     Observation = "observing",
-    /// No operation of an API: a source of credentials, which exceeded its time limit. Error texts call it
+    /// No operation of an API: a source of credentials, which exceeded its time limit.
     CredentialsSource = "credentials",
-}
-
-impl ApiOperation {
-    /// Whether the operation starts, reads or clears drills.
-    pub const fn is_drill(self) -> bool {
-        matches!(self, Self::StartReplicaGroupDrill | Self::DescribeReplicaGroupDrills | Self::ClearReplicaGroupDrill)
-    }
 }
 
 impl fmt::Display for ApiOperation {
