@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::active_faults::{Effect, Faults, Snapshot, Target};
 use super::config::{AccessKey, Config};
-use super::faults::Faults;
+use super::faults::FaultKind;
 use super::http::{Answer, Incoming};
 use super::model::ebs::Disks;
 use super::model::sts::{Caller, Sts};
-use super::model::{Failure, Model};
+use super::model::{Failure, ListFault, Model};
 use super::product::{Operation, Product};
 use super::record::RequestRecord;
 use super::signature::Nonces;
@@ -23,6 +24,8 @@ pub(super) struct Cloud {
     pub(super) disks: Disks,
     pub(super) sts: Sts,
     pub(super) faults: Faults,
+    /// The requests that are executed late.
+    late: Vec<Late>,
     nonces: Nonces,
     /// By region, action and key: the begin of the current second, ms since the epoch, and the calls in it.
     calls: HashMap<(String, &'static str, String), (i64, u32)>,
@@ -30,13 +33,37 @@ pub(super) struct Cloud {
     pub(super) clock_offset_ms: i64,
 }
 
+/// A call that the simulator executes.
+struct Call<'a> {
+    incoming: &'a Incoming,
+    operation: &'a Operation,
+    region: &'a str,
+    key_id: Option<&'a str>,
+}
+
+/// An authenticated request that is executed later.
+struct Late {
+    due_ms: i64,
+    incoming: Incoming,
+    region: String,
+    key_id: Option<String>,
+}
+
+/// The part of a record that the processing decides.
+#[derive(Default)]
+struct Outcome {
+    fault: Option<&'static str>,
+    executed: bool,
+}
+
 impl Cloud {
     /// A cloud without plans.
     pub(super) fn new(config: Config) -> Cloud {
         let (model, disks) = (Model::new(config.rules.clone()), Disks::new(config.disk_rules.clone()));
         let sts = Sts::new(config.sts.clone(), config.metadata.clone());
-        let (faults, nonces, calls, requests) = Default::default();
-        Cloud { config, model, disks, sts, faults, nonces, calls, requests, clock_offset_ms: 0 }
+        let faults = Faults::new(config.history_ms);
+        let (late, nonces, calls, requests) = Default::default();
+        Cloud { config, model, disks, sts, faults, late, nonces, calls, requests, clock_offset_ms: 0 }
     }
 
     pub(super) fn now(&self) -> i64 {
@@ -59,12 +86,14 @@ impl Cloud {
     }
 
     pub(super) fn answer(&mut self, incoming: &Incoming) -> Answer {
-        let now = self.now();
+        let now = self.execute_late();
+        let (model, disks) = (&self.model, &self.disks);
+        self.faults.remember(now, || Snapshot { at_ms: now, model: model.clone(), disks: disks.clone() });
         let product = Product::of(incoming);
         let operation = product.and_then(|product| product.route(incoming));
-        let mut fault = None;
+        let mut outcome = Outcome::default();
         let answer = self
-            .process(incoming, (product, operation.as_ref()), now, &mut fault)
+            .process(incoming, (product, operation.as_ref()), now, &mut outcome)
             .unwrap_or_else(|failure| Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200));
         let named = || sts::named_action(incoming).unwrap_or_default();
         let access_key_id = signature::claimed_key(incoming);
@@ -80,7 +109,8 @@ impl Cloud {
             status: answer.status,
             code: answer.code.clone(),
             changing: operation.is_some_and(|operation| operation.is_changing()),
-            fault,
+            fault: outcome.fault.map(str::to_owned),
+            executed: outcome.executed,
             at_ms: now,
         };
         if self.requests.len() == MAX_RECORDS {
@@ -95,7 +125,7 @@ impl Cloud {
         incoming: &Incoming,
         (product, operation): (Option<Product>, Option<&Operation>),
         now: i64,
-        fault: &mut Option<String>,
+        outcome: &mut Outcome,
     ) -> Result<Answer, Failure> {
         let product = product.ok_or_else(unknown_product)?;
         let region = product.region(incoming, &self.config.default_region).ok_or_else(unknown_product)?;
@@ -116,47 +146,113 @@ impl Cloud {
                 (operation.ok_or_else(Failure::api_not_found)?, Some(key_id))
             }
         };
-        let effect = self.faults.apply(operation.action(), product.named_region(incoming).as_deref());
-        *fault = effect.as_ref().map(|kind| kind.name().to_owned());
-        let perform = || self.perform(incoming, operation, &region, key_id, now);
-        Ok(match effect {
-            Some(kind) => Answer::faulty(&kind, &incoming.host, product.is_plain(), perform),
-            None => perform(),
-        })
+        let call = Call { incoming, operation, region: &region, key_id: key_id.as_deref() };
+        let named_region = product.named_region(incoming);
+        let target =
+            Target { action: operation.action(), region: named_region.as_deref(), changing: operation.is_changing() };
+        // A fault in force affects the request before its own does.
+        let own = || Some(Effect { kind: incoming.fault.clone()?, past: None });
+        let effect = self.faults.apply(&target, now).or_else(own);
+        *outcome = Outcome {
+            fault: effect.as_ref().map(|effect| effect.kind.name()),
+            executed: effect.as_ref().is_none_or(|effect| effect.kind.executes()),
+        };
+        let Some(Effect { kind, past }) = effect else { return Ok(self.perform(&call, &ListFault::default(), now)) };
+        if let FaultKind::ExecutedLate { ms } = kind {
+            let call = Late { due_ms: now.saturating_add(i64::from(ms)), incoming: incoming.clone(), region, key_id };
+            self.late.push(call);
+            return Ok(Answer::lost());
+        }
+        let perform = || match (&kind, past) {
+            (FaultKind::NoEffect, _) => self.perform_without_effect(&call, now),
+            (_, Some(past)) => self.perform_in_past(&call, past, now),
+            (kind, None) => self.perform(&call, &list_fault(kind), now),
+        };
+        Ok(Answer::faulty(&kind, &incoming.host, product.is_plain(), perform))
     }
 
-    fn perform(
-        &mut self,
-        incoming: &Incoming,
-        operation: &Operation,
-        region: &str,
-        key_id: Option<String>,
-        now: i64,
-    ) -> Answer {
-        if let Operation::Metadata(operation) = operation {
-            return operation.perform(incoming, &mut self.sts, now);
+    /// The state of plans and disks now.
+    pub(super) fn snapshot(&self, now: i64) -> Snapshot {
+        Snapshot { at_ms: now, model: self.model.clone(), disks: self.disks.clone() }
+    }
+
+    /// Executes the late requests that are due, each at its time. Returns the current time.
+    pub(super) fn execute_late(&mut self) -> i64 {
+        let now = self.now();
+        let (mut due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.late).into_iter().partition(|late| late.due_ms <= now);
+        self.late = later;
+        due.sort_by_key(|late| late.due_ms);
+        for Late { due_ms, incoming, region, key_id } in due {
+            let product = Product::of(&incoming);
+            let Some(operation) = product.and_then(|product| product.route(&incoming)) else { continue };
+            let call = Call { incoming: &incoming, operation: &operation, region: &region, key_id: key_id.as_deref() };
+            self.perform(&call, &ListFault::default(), due_ms);
         }
-        let action = operation.action();
-        let caller = self.caller(key_id.as_deref().unwrap_or_default());
-        let caller_of_action = (region.to_owned(), action, key_id.unwrap_or_default());
+        now
+    }
+
+    /// Executes a call and forgets its effect. A repeat with the same client token gets the same answer.
+    fn perform_without_effect(&mut self, call: &Call<'_>, now: i64) -> Answer {
+        let Snapshot { model, disks, .. } = self.snapshot(now);
+        let answer = self.perform(call, &ListFault::default(), now);
+        let changed = std::mem::replace(&mut self.disks, disks);
+        self.disks.adopt_tokens(changed);
+        self.model = model;
+        answer
+    }
+
+    /// Executes a read in a past state.
+    fn perform_in_past(&mut self, call: &Call<'_>, past: Snapshot, now: i64) -> Answer {
+        if let Err(answer) = self.admit(call, now) {
+            return answer;
+        }
+        let model = std::mem::replace(&mut self.model, past.model);
+        let disks = std::mem::replace(&mut self.disks, past.disks);
+        let answer = self.execute(call, &ListFault::default(), past.at_ms);
+        (self.model, self.disks) = (model, disks);
+        answer
+    }
+
+    fn perform(&mut self, call: &Call<'_>, lists: &ListFault, now: i64) -> Answer {
+        match self.admit(call, now) {
+            Ok(()) => self.execute(call, lists, now),
+            Err(answer) => answer,
+        }
+    }
+
+    /// Checks rate limit and permission.
+    fn admit(&mut self, call: &Call<'_>, now: i64) -> Result<(), Answer> {
+        if let Operation::Metadata(_) = call.operation {
+            return Ok(());
+        }
+        let action = call.operation.action();
+        let caller_of_action = (call.region.to_owned(), action, call.key_id.unwrap_or_default().to_owned());
         let (second_began, calls) = self.calls.entry(caller_of_action).or_insert((now, 0));
         if (now - *second_began).abs() >= 1000 {
             (*second_began, *calls) = (now, 0);
         }
         *calls = calls.saturating_add(1);
-        let (limit, code) = operation.limit(&self.config);
+        let (limit, code) = call.operation.limit(&self.config);
         if *calls > limit {
-            return Answer::throttled(code, &incoming.host, self.config.retry_after_ms);
+            return Err(Answer::throttled(code, &call.incoming.host, self.config.retry_after_ms));
         }
         let denied = &self.config.denied_actions;
-        let result = if denied.contains(action) || (denied.contains("*") && operation.is_signed()) {
-            Err(operation.denied())
-        } else {
-            match operation {
-                Operation::RocketMq(operation) => operation.perform(incoming, &mut self.model, region, now),
-                Operation::Ebs(operation) => operation.perform(incoming, &mut self.disks, region, now),
-                Operation::Sts(operation) => operation.perform(incoming, &mut self.sts, &caller, now),
-                Operation::Metadata(_) => Err(Failure::api_not_found()),
+        if denied.contains(action) || (denied.contains("*") && call.operation.is_signed()) {
+            return Err(self.refusal(&call.operation.denied(), call));
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, call: &Call<'_>, lists: &ListFault, now: i64) -> Answer {
+        let Call { incoming, operation, region, key_id } = call;
+        let result = match operation {
+            Operation::Metadata(operation) => return operation.perform(incoming, &mut self.sts, now),
+            Operation::RocketMq(operation) => operation.perform(incoming, &mut self.model, (region, lists), now),
+            Operation::Ebs(operation) => operation.perform(incoming, &mut self.disks, (region, lists), now),
+            Operation::Sts(operation) => {
+                let caller = self.caller(key_id.unwrap_or_default());
+                operation.perform(incoming, &mut self.sts, &caller, now)
             }
         };
         match result {
@@ -164,8 +260,21 @@ impl Cloud {
                 Operation::RocketMq(_) => Answer::success(&data),
                 Operation::Ebs(_) | Operation::Sts(_) | Operation::Metadata(_) => Answer::plain_success(data),
             },
-            Err(failure) => Answer::failure(&failure, &incoming.host, self.config.errors_as_http_200),
+            Err(failure) => self.refusal(&failure, call),
         }
+    }
+
+    fn refusal(&self, failure: &Failure, call: &Call<'_>) -> Answer {
+        Answer::failure(failure, &call.incoming.host, self.config.errors_as_http_200)
+    }
+}
+
+/// The part of a fault that the lists of the model show.
+fn list_fault(kind: &FaultKind) -> ListFault {
+    match kind {
+        FaultKind::Gap { ids, counted } => ListFault::gap(ids, *counted),
+        FaultKind::ShiftedPages { by } => ListFault::shifted_pages(*by),
+        _ => ListFault::default(),
     }
 }
 

@@ -102,6 +102,9 @@ pub struct Config {
     /// Actions that answer `NoPermission` (EBS: `Forbidden.Action`); `*` means all signed actions. The metadata service
     /// checks no permissions.
     pub denied_actions: BTreeSet<String>,
+    /// The time of which the states before all requests are kept for reads that show the past, ms. Each state is a copy of
+    /// the whole cloud.
+    pub history_ms: u32,
     /// Whether RocketMQ's own refusals are HTTP 200 with `success: false` (unconfirmed whether the cloud ever does
     /// this).
     pub errors_as_http_200: bool,
@@ -125,6 +128,7 @@ impl Default for Config {
             sts_rate_limit_per_second: 100,
             retry_after_ms: None,
             denied_actions: BTreeSet::new(),
+            history_ms: 0,
             errors_as_http_200: false,
             rules: Rules::default(),
             disk_rules: DiskRules::default(),

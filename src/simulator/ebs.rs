@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::http::Incoming;
-use super::model::Failure;
 use super::model::ebs::{DiskGroupInput, DiskPairInput, Disks, EbsPage, EbsPaging, GroupFilter, PairFilter};
+use super::model::{Failure, ListFault};
 
 /// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "ebs";
@@ -183,7 +183,7 @@ impl Operation {
         self,
         incoming: &Incoming,
         disks: &mut Disks,
-        region: &str,
+        (region, lists): (&str, &ListFault),
         now: i64,
     ) -> Result<Value, Failure> {
         let parameters = Parameters::of(incoming);
@@ -191,11 +191,17 @@ impl Operation {
         let token = parameters.text("ClientToken").filter(|_| self.is_changing() && self != O::ClearDrill);
         let request = format!("{:?}", parameters.0);
         disks.once((region, self.action(), token.as_deref()), request, |disks| {
-            self.call(&parameters, disks, region, now)
+            self.call(&parameters, disks, (region, lists), now)
         })
     }
 
-    fn call(self, parameters: &Parameters, disks: &mut Disks, region: &str, now: i64) -> Result<Value, Failure> {
+    fn call(
+        self,
+        parameters: &Parameters,
+        disks: &mut Disks,
+        (region, lists): (&str, &ListFault),
+        now: i64,
+    ) -> Result<Value, Failure> {
         match self {
             O::CreateGroup => {
                 Ok(json!({"ReplicaGroupId": disks.create_group(region, parameters.group_input()?, now)?}))
@@ -208,7 +214,10 @@ impl Operation {
                     resource_group_id: parameters.text("ResourceGroupId"),
                     tags: parameters.tags(),
                 };
-                page("ReplicaGroups", &disks.describe_groups(region, &filter, &parameters.paging()?, now))
+                page(
+                    "ReplicaGroups",
+                    &disks.describe_groups(region, &filter, &parameters.paging()?.with_fault(lists), now),
+                )
             }
             O::ModifyGroup => done(disks.modify_group(region, &parameters.group_id()?, parameters.group_input()?, now)),
             O::DeleteGroup => done(disks.delete_group(region, &parameters.group_id()?, now)),
@@ -235,7 +244,10 @@ impl Operation {
                     name: parameters.text("Name"),
                     site: parameters.site()?,
                 };
-                page("ReplicaPairs", &disks.describe_pairs(region, &filter, &parameters.paging()?, now))
+                page(
+                    "ReplicaPairs",
+                    &disks.describe_pairs(region, &filter, &parameters.paging()?.with_fault(lists), now),
+                )
             }
             O::DeletePair => done(disks.delete_pair(region, &parameters.pair_id()?, now)),
             O::StartPair => {
@@ -247,7 +259,7 @@ impl Operation {
             O::DescribeDrills => {
                 let drill = parameters.text("DrillId");
                 let wanted = (parameters.required("GroupId")?, drill);
-                let paging = parameters.paging()?;
+                let paging = parameters.paging()?.with_fault(lists);
                 let wanted = (wanted.0.as_str(), wanted.1.as_deref());
                 page("Drills", &disks.describe_drills(region, wanted, &paging, now)?)
             }

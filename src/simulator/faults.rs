@@ -1,4 +1,5 @@
-//! Faults that the simulator injects.
+//! Faults that the simulator injects. A fault is a value: what happens, where, when and how often. Tests, the admin API
+//! and long runs add the same values.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,48 @@ pub struct Fault {
     /// The number of requests that the fault then affects; all when absent.
     #[serde(default)]
     pub times: Option<u32>,
+    /// The time that the fault lasts from its addition, ms; without end when absent.
+    #[serde(default)]
+    pub for_ms: Option<u32>,
     /// The effect.
     pub kind: FaultKind,
+}
+
+impl Fault {
+    /// A fault of every request that its kind can affect.
+    pub fn new(kind: FaultKind) -> Fault {
+        Fault { action: None, region: None, after: 0, times: None, for_ms: None, kind }
+    }
+
+    /// The same fault, of one action only.
+    #[must_use]
+    pub fn of_action(self, action: &str) -> Fault {
+        Fault { action: Some(action.to_owned()), ..self }
+    }
+
+    /// The same fault, in one region only.
+    #[must_use]
+    pub fn in_region(self, region: &str) -> Fault {
+        Fault { region: Some(region.to_owned()), ..self }
+    }
+
+    /// The same fault, after so many matching requests that the simulator serves normally.
+    #[must_use]
+    pub fn after(self, requests: u32) -> Fault {
+        Fault { after: requests, ..self }
+    }
+
+    /// The same fault, of so many requests.
+    #[must_use]
+    pub fn times(self, requests: u32) -> Fault {
+        Fault { times: Some(requests), ..self }
+    }
+
+    /// The same fault, for so many ms from its addition.
+    #[must_use]
+    pub fn lasting_ms(self, ms: u32) -> Fault {
+        Fault { for_ms: Some(ms), ..self }
+    }
 }
 
 /// The effect of a fault on a request.
@@ -38,7 +79,7 @@ pub enum FaultKind {
         #[serde(default)]
         pascal_case: bool,
     },
-    /// An error after the simulator executed the request, like a gateway timeout.
+    /// An error after the simulator executed the request, like a gateway timeout or `LastTokenProcessing`.
     ErrorAfter {
         /// The HTTP status.
         status: u16,
@@ -64,6 +105,14 @@ pub enum FaultKind {
     ReplyLost,
     /// The connection breaks before the simulator executes the request; the nonce counts as used.
     Lost,
+    /// The connection breaks, and the simulator executes the request later, when the caller has given up. Changing
+    /// requests only.
+    ExecutedLate {
+        /// The delay of the execution, ms.
+        ms: u32,
+    },
+    /// The simulator accepts the request with a normal answer, and its effect never comes. Changing requests only.
+    NoEffect,
     /// A page of HTML, as from a proxy; the simulator does not execute the request.
     Html {
         /// The HTTP status.
@@ -73,9 +122,41 @@ pub enum FaultKind {
     Garbage,
     /// HTTP 200 with `success: false`; the simulator does not execute the request.
     SuccessFalse { code: String, message: String },
+    /// Reads show a past state: that of `lag_ms` ago, or the one when the fault was added as long as that is younger.
+    Stale {
+        /// The age of the state, ms, to one sixteenth of it.
+        lag_ms: u32,
+    },
+    /// Reads show the state as it was when the fault was added: progress and recovery points stand still.
+    Frozen {
+        /// Show the state of this time instead, ms since the epoch, as far as [`Config::history_ms`](super::Config) kept
+        /// it.
+        #[serde(default)]
+        at_ms: Option<i64>,
+    },
+    /// Reads do not show these resources: lists lack them, and a request for one of them does not find it.
+    Gap {
+        /// IDs of plans, items, checkpoints, groups, pairs or drills; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+        /// Whether the total of a list still counts them.
+        #[serde(default)]
+        counted: bool,
+    },
+    /// The order of a list changes between two pages, so that a page begins later than the one before it ended; the
+    /// entries of the beginning come again at the end. The total is right.
+    ShiftedPages {
+        /// The number of entries that no page shows, for each page after the first.
+        by: u32,
+    },
 }
 
 impl FaultKind {
+    /// A business error that the simulator answers without executing the request, in the casing of the product.
+    pub fn refusal(status: u16, code: &str) -> FaultKind {
+        FaultKind::Error { status, code: code.to_owned(), message: "injected".to_owned(), pascal_case: false }
+    }
+
     /// The value of [`RequestRecord::fault`](super::RequestRecord::fault).
     pub fn name(&self) -> &'static str {
         match self {
@@ -85,44 +166,57 @@ impl FaultKind {
             FaultKind::Slow { .. } => "Slow",
             FaultKind::ReplyLost => "ReplyLost",
             FaultKind::Lost => "Lost",
+            FaultKind::ExecutedLate { .. } => "ExecutedLate",
+            FaultKind::NoEffect => "NoEffect",
             FaultKind::Html { .. } => "Html",
             FaultKind::Garbage => "Garbage",
             FaultKind::SuccessFalse { .. } => "SuccessFalse",
+            FaultKind::Stale { .. } => "Stale",
+            FaultKind::Frozen { .. } => "Frozen",
+            FaultKind::Gap { .. } => "Gap",
+            FaultKind::ShiftedPages { .. } => "ShiftedPages",
         }
     }
-}
 
-/// The active faults, in the order in which they were added.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Fault>);
-
-impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// Returns the effect on this request: that of the first fault that matches and is not used up. A fault that lets
-    /// the request through counts it.
-    pub(super) fn apply(&mut self, action: &str, region: Option<&str>) -> Option<FaultKind> {
-        for fault in &mut self.0 {
-            let elsewhere = fault.region.is_some() && fault.region.as_deref() != region;
-            if fault.action.as_deref().is_some_and(|wanted| wanted != action) || elsewhere || fault.times == Some(0) {
-                continue;
-            }
-            if fault.after > 0 {
-                fault.after -= 1;
-                continue;
-            }
-            if let Some(times) = &mut fault.times {
-                *times -= 1;
-            }
-            return Some(fault.kind.clone());
+    /// Whether it can affect a request that changes the cloud, or one that reads.
+    pub(super) fn affects(&self, changing: bool) -> bool {
+        match self {
+            FaultKind::ExecutedLate { .. } | FaultKind::NoEffect => changing,
+            FaultKind::Stale { .. }
+            | FaultKind::Frozen { .. }
+            | FaultKind::Gap { .. }
+            | FaultKind::ShiftedPages { .. } => !changing,
+            FaultKind::Error { .. }
+            | FaultKind::ErrorAfter { .. }
+            | FaultKind::Throttle { .. }
+            | FaultKind::Slow { .. }
+            | FaultKind::ReplyLost
+            | FaultKind::Lost
+            | FaultKind::Html { .. }
+            | FaultKind::Garbage
+            | FaultKind::SuccessFalse { .. } => true,
         }
-        None
+    }
+
+    /// Whether the simulator executes an affected request before it answers.
+    pub(super) fn executes(&self) -> bool {
+        match self {
+            FaultKind::ErrorAfter { .. }
+            | FaultKind::Slow { .. }
+            | FaultKind::ReplyLost
+            | FaultKind::Stale { .. }
+            | FaultKind::Frozen { .. }
+            | FaultKind::Gap { .. }
+            | FaultKind::ShiftedPages { .. } => true,
+            FaultKind::Error { .. }
+            | FaultKind::Throttle { .. }
+            | FaultKind::Lost
+            | FaultKind::ExecutedLate { .. }
+            | FaultKind::NoEffect
+            | FaultKind::Html { .. }
+            | FaultKind::Garbage
+            | FaultKind::SuccessFalse { .. } => false,
+        }
     }
 }
 
@@ -132,33 +226,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_skips_after_and_applies_times() {
-        let mut faults = Faults::default();
-        let kind = FaultKind::Lost;
-        let fault = |action, region| Fault { action, region, after: 0, times: None, kind: kind.clone() };
-        faults.add(Fault { after: 1, times: Some(2), ..fault(Some("A".to_owned()), None) });
-        let affected: Vec<_> =
-            ["B", "A", "A", "B", "A", "A"].map(|action| faults.apply(action, None).is_some()).to_vec();
-        assert_eq!(affected, [false, false, true, false, true, false]);
-        faults.add(fault(None, None));
-        assert!(faults.apply("B", None).is_some() && faults.apply("A", Some("cn-hangzhou")).is_some());
-        faults.clear();
-        assert_eq!(faults.apply("A", None), None);
-        faults.add(fault(Some("A".to_owned()), Some("cn-hangzhou".to_owned())));
-        let affected =
-            [("A", Some("cn-hangzhou")), ("A", Some("cn-shanghai")), ("A", None), ("B", Some("cn-hangzhou"))];
-        assert_eq!(
-            affected.map(|(action, region)| faults.apply(action, region).is_some()),
-            [true, false, false, false]
-        );
-    }
-
-    #[test]
     fn fault_json_parses_as_documented() {
         let text = r#"{"action":"X","region":"cn-hangzhou","times":1,"kind":{"type":"Throttle","retry_after_ms":250}}"#;
         let fault: Fault = serde_json::from_str(text).unwrap();
         assert_eq!(fault.region.as_deref(), Some("cn-hangzhou"));
         assert_eq!(fault.kind, FaultKind::Throttle { retry_after_ms: Some(250) });
+        let gap: Fault = serde_json::from_str(r#"{"for_ms":9000,"kind":{"type":"Gap","ids":["7"]}}"#).unwrap();
+        assert_eq!(gap, Fault::new(FaultKind::Gap { ids: vec!["7".to_owned()], counted: false }).lasting_ms(9_000));
         assert!(serde_json::from_str::<Fault>(r#"{"kind":{"type":"Nonsense"}}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"acton":"X","kind":{"type":"Lost"}}"#).is_err());
     }

@@ -23,7 +23,16 @@ impl Simulator {
 
     /// Adds a fault behind the existing ones.
     pub fn add_fault(&self, fault: Fault) {
-        self.lock().faults.add(fault);
+        let mut cloud = self.lock();
+        cloud.execute_late();
+        let now = cloud.now();
+        let state = cloud.snapshot(now);
+        cloud.faults.add(fault, state);
+    }
+
+    /// Removes the faults that `over` selects.
+    pub fn remove_faults(&self, over: impl Fn(&Fault) -> bool) {
+        self.lock().faults.remove(over);
     }
 
     /// Removes all faults.
@@ -52,7 +61,7 @@ impl Simulator {
     /// meanwhile.
     pub fn with_model<R>(&self, f: impl FnOnce(&mut Model, i64) -> R) -> R {
         let mut cloud = self.lock();
-        let now = cloud.now();
+        let now = cloud.execute_late();
         cloud.model.advance(now);
         f(&mut cloud.model, now)
     }
@@ -60,7 +69,7 @@ impl Simulator {
     /// The model, locked: the simulator serves no request before it is dropped.
     pub fn model(&self) -> ModelGuard<'_> {
         let mut cloud = self.lock();
-        let now = cloud.now();
+        let now = cloud.execute_late();
         cloud.model.advance(now);
         ModelGuard(cloud)
     }
@@ -69,7 +78,7 @@ impl Simulator {
     /// meanwhile.
     pub fn with_disks<R>(&self, f: impl FnOnce(&mut Disks, i64) -> R) -> R {
         let mut cloud = self.lock();
-        let now = cloud.now();
+        let now = cloud.execute_late();
         cloud.disks.advance(now);
         f(&mut cloud.disks, now)
     }

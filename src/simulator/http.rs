@@ -19,6 +19,7 @@ pub(super) const BODY_LIMIT: usize = 1 << 20;
 const SECRET_PARAMETERS: [&str; 2] = ["OIDCToken", "SecurityToken"];
 
 /// The parts of a request that signature and operations need.
+#[derive(Clone)]
 pub(super) struct Incoming {
     pub(super) method: Method,
     /// As sent, percent-encoded.
@@ -29,6 +30,8 @@ pub(super) struct Incoming {
     /// The Host header, or the authority of the URI for a request in process without that header.
     pub(super) host: String,
     pub(super) body: Bytes,
+    /// The fault that a caller in process gave the request, as an extension.
+    pub(super) fault: Option<FaultKind>,
 }
 
 impl Incoming {
@@ -42,6 +45,7 @@ impl Incoming {
             headers: parts.headers.clone(),
             host: host.map(String::from).or_else(authority).unwrap_or_default(),
             body,
+            fault: parts.extensions.get().cloned(),
         }
     }
 
@@ -211,8 +215,13 @@ impl Answer {
         Answer { retry_after_ms, ..Answer::failure(&failure, host, false) }
     }
 
-    /// The answer under a fault. `done` executes the request; kinds that do not execute it never call `done`. With
-    /// `gateway`, errors have the gateway's body whatever the fault says.
+    /// An answer that does not arrive.
+    pub(super) fn lost() -> Answer {
+        Answer { broken: true, ..Answer::json(200, "", &Value::Null) }
+    }
+
+    /// The answer under a fault. `done` executes the request as the kind demands; kinds that do not execute it never call
+    /// `done`. With `gateway`, errors have the gateway's body whatever the fault says.
     pub(super) fn faulty(fault: &FaultKind, host: &str, gateway: bool, done: impl FnOnce() -> Answer) -> Answer {
         let error = |status: &u16, code: &String, message: &String, pascal_case: &bool| {
             let (status, code, message) = (*status, code.clone(), message.clone());
@@ -227,7 +236,13 @@ impl Answer {
             FaultKind::Throttle { retry_after_ms } => Answer::throttled("Throttling.User", host, *retry_after_ms),
             FaultKind::Slow { ms } => Answer { late_ms: *ms, ..done() },
             FaultKind::ReplyLost => Answer { broken: true, ..done() },
-            FaultKind::Lost => Answer { broken: true, ..Answer::json(200, "", &Value::Null) },
+            FaultKind::Lost | FaultKind::ExecutedLate { .. } => Answer::lost(),
+            // Only the execution differs.
+            FaultKind::NoEffect
+            | FaultKind::Stale { .. }
+            | FaultKind::Frozen { .. }
+            | FaultKind::Gap { .. }
+            | FaultKind::ShiftedPages { .. } => done(),
             FaultKind::Html { status } => {
                 let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
                 Answer { body, content_type: HTML, ..Answer::json(*status, "", &Value::Null) }

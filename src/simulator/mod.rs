@@ -1,6 +1,7 @@
 //! The disaster-recovery APIs of Alibaba Cloud on loopback or in process: a pure model behind an HTTP interface that
 //! checks signatures. For the demo and the tests; the operator's image does not contain it.
 
+mod active_faults;
 mod admin;
 mod cloud;
 mod config;

@@ -29,6 +29,8 @@ pub struct RequestRecord {
     pub changing: bool,
     /// The name of the fault that applied to it.
     pub fault: Option<String>,
+    /// Whether the simulator executed it before it answered, successfully or not.
+    pub executed: bool,
     /// Arrival by the simulator's clock, ms since the epoch.
     pub at_ms: i64,
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::http::{Incoming, decoded};
-use super::model::{Failure, Model, Paging, PlanFilter};
+use super::model::{Failure, ListFault, Model, Paging, PlanFilter};
 
 /// The first label of the product's host names.
 pub(super) const PRODUCT: &str = "rocketmq";
@@ -108,9 +108,10 @@ impl Operation {
         &self,
         incoming: &Incoming,
         model: &mut Model,
-        region: &str,
+        (region, lists): (&str, &ListFault),
         now: i64,
     ) -> Result<Value, Failure> {
+        self.check_hidden(lists)?;
         match self {
             Operation::CreatePlan => Ok(json!(model.create_plan(region, body(incoming)?, now)?)),
             Operation::ListPlans => {
@@ -119,7 +120,8 @@ impl Operation {
                     filter: incoming.parameter("filter").cloned(),
                 };
                 let (number, size) = paging(incoming)?;
-                shown(&model.list_plans(region, &filter, Paging::of_plans_or_items(number, size)?, now))
+                let paging = Paging::of_plans_or_items(number, size)?.with_fault(lists);
+                shown(&model.list_plans(region, &filter, &paging, now))
             }
             Operation::UpdatePlan(plan) => done(model.update_plan(region, plan_id(plan)?, body(incoming)?, now)),
             Operation::GetPlan(plan) => shown(&model.get_plan(region, plan_id(plan)?, now)?),
@@ -128,8 +130,8 @@ impl Operation {
             Operation::ListItems(plan) => {
                 let names = (incoming.parameter("topicName"), incoming.parameter("filter"));
                 let (number, size) = paging(incoming)?;
-                let paging = Paging::of_plans_or_items(number, size)?;
-                shown(&model.list_items(region, plan_id(plan)?, names, paging, now)?)
+                let paging = Paging::of_plans_or_items(number, size)?.with_fault(lists);
+                shown(&model.list_items(region, plan_id(plan)?, names, &paging, now)?)
             }
             Operation::UpdateItem(plan, item) => {
                 done(model.update_item(region, item_ids(plan, item)?, body(incoming)?, now))
@@ -141,14 +143,34 @@ impl Operation {
             Operation::ListCheckpoints(plan, item) => {
                 let wanted = (incoming.parameter("instanceId"), incoming.parameter("filter"));
                 let (number, size) = paging(incoming)?;
-                let paging = Paging::of_checkpoints(number, size)?;
-                shown(&model.list_checkpoints(region, item_ids(plan, item)?, wanted, paging, now)?)
+                let paging = Paging::of_checkpoints(number, size)?.with_fault(lists);
+                shown(&model.list_checkpoints(region, item_ids(plan, item)?, wanted, &paging, now)?)
             }
             Operation::SyncCheckpoint(plan, item, checkpoint) => {
                 let checkpoint = checkpoint.parse().map_err(|_| Failure::checkpoint_not_found())?;
                 done(model.sync_checkpoint(region, item_ids(plan, item)?, checkpoint, now))
             }
         }
+    }
+}
+
+impl Operation {
+    /// Refuses a read of a resource that a fault hides.
+    fn check_hidden(&self, lists: &ListFault) -> Result<(), Failure> {
+        let (plan, item) = match self {
+            // A gap without IDs empties the list, not what it belongs to.
+            Operation::ListItems(_) | Operation::ListCheckpoints(..) if lists.hides_everything() => return Ok(()),
+            Operation::GetPlan(plan) | Operation::ListItems(plan) => (plan, None),
+            Operation::GetItem(plan, item) | Operation::ListCheckpoints(plan, item) => (plan, Some(item)),
+            _ => return Ok(()),
+        };
+        if lists.hides(plan) {
+            return Err(Failure::plan_not_found());
+        }
+        if item.is_some_and(|item| lists.hides(item)) {
+            return Err(Failure::item_not_found());
+        }
+        Ok(())
     }
 }
 

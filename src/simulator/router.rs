@@ -11,7 +11,8 @@ use super::model::Failure;
 
 impl Simulator {
     /// An HTTP service, to call in process or to serve on a loopback address. `/_simulator` is the admin API, which
-    /// needs no signature.
+    /// needs no signature. A request in process may have a fault of its own: a [`FaultKind`](super::FaultKind) among its
+    /// extensions.
     pub fn router(&self) -> Router {
         Router::new().nest("/_simulator", admin::router()).fallback(answer).with_state(self.clone())
     }

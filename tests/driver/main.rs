@@ -5,7 +5,7 @@
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::simulator::Config;
 use serde_json::json;
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::tripwire::Crash;
 use test_support::driver::world::World;
 
@@ -56,7 +56,7 @@ fn crash_after_any_deed_doubles_nothing() {
 #[test]
 fn lost_answer_to_create_makes_one_plan() {
     let mut world = plan();
-    drop(world.faulty_pass(vec![Fault::AnswerLost], Crash::Never));
+    drop(world.faulty_pass(vec![Fate::REPLY_LOST], Crash::Never));
     for _ in 0..60 {
         world.pass();
     }

@@ -115,13 +115,7 @@ async fn running_item_is_stopped_for_a_change() {
     world.ready("orders").await;
     let code = "DisasterRecoveryItemStatus.Error".into();
     let kind = FaultKind::Error { status: 400, code, message: "it runs".into(), pascal_case: false };
-    world.cloud.add_fault(Fault {
-        action: Some("UpdateDisasterRecoveryItem".into()),
-        region: None,
-        after: 0,
-        times: Some(1),
-        kind,
-    });
+    world.cloud.add_fault(Fault::new(kind).of_action("UpdateDisasterRecoveryItem").times(1));
     world.cloud.clear_requests();
     let mut spec = one_way(&["orders", "billing"]);
     spec["topicMappings"][0]["topics"][1]["topicName"] = json!("orders-copy");

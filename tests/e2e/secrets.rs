@@ -81,13 +81,7 @@ async fn an_error_that_repeats_the_password_is_redacted() {
         message: format!("the password {PASSWORD} is too simple"),
         pascal_case: false,
     };
-    world.cloud.add_fault(Fault {
-        action: Some("CreateDisasterRecoveryPlan".into()),
-        region: None,
-        after: 0,
-        times: None,
-        kind,
-    });
+    world.cloud.add_fault(Fault::new(kind).of_action("CreateDisasterRecoveryPlan"));
     let _operator = world.operator().await;
     world.create("orders", external(&["orders"])).await;
     let status = world.condition("orders", "Synced", "False", "InvalidSpec").await;

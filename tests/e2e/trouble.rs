@@ -12,7 +12,7 @@ use test_support::stage::plans::{World, one_way};
 use test_support::stage::{DEADLINE, has, message};
 
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
-    Fault { action: Some(action.into()), region: None, after: 0, times, kind }
+    Fault { times, ..Fault::new(kind).of_action(action) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn outage_is_unknown_and_stale_data_never_protects() {
         FaultKind::Lost,
     ] {
         let what = kind.name();
-        world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind });
+        world.cloud.add_fault(Fault::new(kind));
         let status = world.condition("orders", "Synced", "Unknown", "CloudUnavailable").await;
         assert!(!has(&status, "Stalled", "True", "CloudUnavailable"), "{what}");
         let status = world.condition("orders", "Protected", "Unknown", "Unknown").await;

@@ -110,8 +110,7 @@ async fn standby_site_fails_over_without_the_production_region() {
     ebs.start_group(&id, false, &token("start", 1)).await.expect("it starts");
     assert_eq!(status(&ebs, &id).await, "normal");
 
-    let region = Some("cn-hangzhou".to_owned());
-    simulator.add_fault(Fault { action: None, region, after: 0, times: None, kind: FaultKind::Lost });
+    simulator.add_fault(Fault::new(FaultKind::Lost).in_region("cn-hangzhou"));
     let unseen = ebs.group(SiteRole::Production, &id).await.expect_err("its region is down");
     assert_eq!(unseen.class, Class::Unavailable);
     ebs.failover_group(&id, &token("failover", 1)).await.expect("it fails over");
@@ -125,8 +124,7 @@ async fn standby_site_fails_over_without_the_production_region() {
 async fn repeated_token_after_lost_answer_creates_one_group() {
     let simulator = Simulator::new(Config::default());
     let ebs = ebs(&simulator);
-    let action = Some("CreateDiskReplicaGroup".to_owned());
-    simulator.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind: FaultKind::ReplyLost });
+    simulator.add_fault(Fault::new(FaultKind::ReplyLost).of_action("CreateDiskReplicaGroup").times(1));
     let id = ebs.create_group(&group(), &token("group", 1)).await.expect("the second answer arrives");
     let all = ebs.groups(SiteRole::Production, &[&id]).await.expect("a list");
     assert_eq!(all.len(), 1);

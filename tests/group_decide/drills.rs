@@ -8,7 +8,7 @@ use disaster_recovery_operator::controller::disk_replica_group::decide::{Action,
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
 use serde_json::{Value, json};
 
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 
 const MINUTE: i64 = 60_000;
@@ -179,10 +179,10 @@ fn tokens(decision: &Decision) -> Vec<String> {
 
 #[test]
 fn lost_answer_starts_one_drill() {
-    for fault in [Fault::RequestLost, Fault::AnswerLost, Fault::Delayed(60_000), Fault::Processing] {
+    for fault in [Fate::LOST, Fate::REPLY_LOST, Fate::late(60_000), Fate::processing()] {
         let mut world = sundays();
         request(&mut world, "now");
-        let first = world.pass_with(fault);
+        let first = world.pass_with(fault.clone());
         let again = world.pass();
         assert!(again.decision.steps.is_empty() || tokens(&again.decision) == tokens(&first.decision), "{fault:?}");
         for _ in 0..20 {
@@ -212,7 +212,7 @@ fn crash_around_call_starts_one_drill() {
 fn lost_drill_is_not_repeated_after_failover_starts() {
     let mut world = sundays();
     request(&mut world, "now");
-    world.pass_with(Fault::RequestLost);
+    world.pass_with(Fate::LOST);
     world.edit(json!({"activeSite": "Destination"}));
     assert_eq!(world.pass().summary(), "Stop:FailingOver");
     for _ in 0..40 {
@@ -226,7 +226,7 @@ fn lost_drill_is_not_repeated_after_failover_starts() {
 fn refused_drill_is_reported_as_failed() {
     let mut world = sundays();
     request(&mut world, "now");
-    let passed = world.pass_with(Fault::Refused(Class::Invalid));
+    let passed = world.pass_with(Fate::refused(Class::Invalid));
     assert_eq!((current(&world), last(&world).unwrap().result), (None, Some(DrillResult::Failed)));
     assert!(passed.events.iter().any(|it| it.reason == "DrillFailed"), "{:?}", passed.events);
     assert!(
@@ -324,7 +324,7 @@ fn deletion_clears_drill_first() {
 fn deletion_clears_drill_of_lost_call() {
     let mut world = sundays();
     request(&mut world, "now");
-    world.pass_with(Fault::Delayed(100_000));
+    world.pass_with(Fate::late(100_000));
     world.delete();
     let last = world.converge(100);
     assert!(matches!(last.decision.verdict, Verdict::Released { .. }));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::by_status::{knowing, seen};
 use super::lifecycles::{there, until};
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 use test_support::driver::words;
 use test_support::driver::world::T0;
@@ -193,7 +193,7 @@ fn external_cancel_is_not_taken_for_lost_reversal() {
     world.edit(there());
     for _ in 0..20 {
         let reverses = words::decision(&world.decide()).starts_with("Reverse");
-        world.pass_with(if reverses { Fault::RequestLost } else { Fault::None });
+        world.pass_with(if reverses { Fate::LOST } else { Fate::Normal });
         if reverses {
             break;
         }

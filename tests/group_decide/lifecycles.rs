@@ -4,11 +4,11 @@ use disaster_recovery_operator::api::GROUP_ID_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Site};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, DiskRules};
-use disaster_recovery_operator::simulator::{self, FaultKind};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use super::by_status::seen;
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 
 pub fn there() -> Value {
@@ -80,10 +80,9 @@ fn missing_group_is_recreated_after_visibility_window() {
 #[test]
 fn list_gap_does_not_recreate_group() {
     let mut world = World::in_sync(json!({}));
-    let action = Some("DescribeDiskReplicaGroups".to_owned());
     let (code, message) = ("NoSuchResource".to_owned(), String::new());
     let kind = FaultKind::Error { status: 404, code, message, pascal_case: true };
-    world.simulator.add_fault(simulator::Fault { action, region: None, after: 0, times: None, kind });
+    world.simulator.add_fault(Fault::new(kind).of_action("DescribeDiskReplicaGroups"));
     assert_eq!(world.pass().summary(), "wait:Creating");
     world.simulator.clear_faults();
     assert!(world.status.missing_since.is_some());
@@ -139,10 +138,10 @@ fn group_named_by_spec_is_never_created() {
 
 #[test]
 fn lost_answer_to_create_makes_one_group() {
-    for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::Delayed(50_000), Fault::Processing] {
+    for fault in [Fate::REPLY_LOST, Fate::LOST, Fate::late(50_000), Fate::processing()] {
         for crash in [Crash::Never, Crash::AfterCalls(1), Crash::BeforeStatus] {
             let mut world = World::new(spec_with(json!({})), DiskRules::default());
-            world.faulty_pass(vec![fault; 16], crash).unwrap();
+            world.faulty_pass(vec![fault.clone(); 16], crash).unwrap();
             world.converge(100);
             world.advance(300_000);
             assert_eq!(world.inspect().groups.len(), 1, "{fault:?} {crash:?}");

@@ -12,7 +12,7 @@ use proptest::test_runner::RngSeed;
 use serde_json::json;
 
 use super::trial::{Event, Trial, rules};
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 
 const CASES: u32 = 40;
@@ -25,7 +25,7 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 2_000, ..ProptestConfig::default() }
 }
 
-fn faults() -> impl Strategy<Value = Vec<Fault>> {
+fn faults() -> impl Strategy<Value = Vec<Fate>> {
     let classes = vec![
         Class::Throttled { after: None },
         Class::Denied,
@@ -35,12 +35,12 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
         Class::NotFound,
     ];
     let one = prop_oneof![
-        4 => Just(Fault::None),
-        1 => Just(Fault::AnswerLost),
-        1 => Just(Fault::RequestLost),
-        1 => Just(Fault::Processing),
-        1 => (1_000..110_000i64).prop_map(Fault::Delayed),
-        1 => select(classes).prop_map(Fault::Refused),
+        4 => Just(Fate::Normal),
+        1 => Just(Fate::REPLY_LOST),
+        1 => Just(Fate::LOST),
+        1 => Just(Fate::processing()),
+        1 => (1_000..110_000u32).prop_map(Fate::late),
+        1 => select(classes).prop_map(Fate::refused),
     ];
     vec(one, 1..3)
 }
@@ -78,7 +78,7 @@ fn edits() -> impl Strategy<Value = Event> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let good = Event::Pass { faults: vec![Fault::None], crash: Crash::Never, stale: false };
+    let good = Event::Pass { faults: vec![Fate::Normal], crash: Crash::Never, stale: false };
     prop_oneof![
         8 => Just(good),
         8 => reconciles(),

@@ -5,7 +5,7 @@ use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::simulator::model::ebs::DiskRules;
 use serde_json::{Value, json};
 
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 
 /// Ready, Synced, Protected, Reconciling, Stalled, DrillNotCleared.
@@ -115,7 +115,7 @@ fn every_main_situation_has_its_conditions() {
     ] {
         let mut world = World::in_sync(json!({}));
         world.edit(json!({"replication": "Stopped"}));
-        world.pass_with(Fault::Refused(class));
+        world.pass_with(Fate::refused(class));
         let reconciling = if stalled.is_empty() { "True/Updating" } else { "" };
         check("a call failed", &world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
     }

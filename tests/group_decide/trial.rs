@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::by_status::{active, allowed};
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::*;
 
 /// An event.
@@ -21,7 +21,7 @@ use test_support::driver::group::*;
 pub enum Event {
     /// A reconcile with these faults, one for each changing call in turn and from the start again, with a crash, and with
     /// reads that answer as the last time.
-    Pass { faults: Vec<Fault>, crash: Crash, stale: bool },
+    Pass { faults: Vec<Fate>, crash: Crash, stale: bool },
     /// The user waits so many ms.
     Wait(i64),
     /// The user changes the spec by a merge patch.
@@ -147,19 +147,18 @@ impl Trial {
         self.console(json!({ "status": to }));
     }
 
-    pub fn pass(&mut self, faults: &[Fault], crash: Crash, stale: bool) -> Result<Passed, TestCaseError> {
+    pub fn pass(&mut self, fates: &[Fate], crash: Crash, stale: bool) -> Result<Passed, TestCaseError> {
         let now = self.world.now();
         // No list is older than the time until the result of a call is visible.
         let stale = stale && self.observed.is_some() && now - self.observed_at < 100_000;
         let mut truth = self.truth();
-        if stale {
-            self.world.stale_since(self.observed_at);
+        let fates = fates.iter().cloned().cycle().take(16).collect();
+        let passed = if stale {
+            self.world.pass_in_past(self.observed_at, fates, crash)
         } else {
             (self.truth, self.observed_at) = (truth.clone(), now);
-        }
-        let faults = faults.iter().copied().cycle().take(16).collect();
-        let passed = self.world.faulty_pass(faults, crash);
-        self.world.stale(false);
+            self.world.faulty_pass(fates, crash)
+        };
         let passed = passed.map_err(|error| TestCaseError::fail(format!("nothing was observed: {error}")))?;
         if !stale {
             self.observed = Some(passed.seen.group.clone());

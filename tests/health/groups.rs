@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::states::{deleted, json_of, object, unseen};
-use test_support::driver::faults::Fault;
+use test_support::driver::faults::Fate;
 use test_support::driver::group::{Crash, DESTINATION, SOURCE, World, pair, spec_with};
 
 const KIND: &str = "DiskReplicaGroup";
@@ -58,7 +58,7 @@ fn failure(class: Class) -> (ConditionState, bool) {
 fn failed(class: Class) -> World {
     let mut world = running();
     world.edit(json!({"replication": "Stopped"}));
-    world.pass_with(Fault::Refused(class));
+    world.pass_with(Fate::refused(class));
     world
 }
 

@@ -11,7 +11,7 @@ use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, 
 use serde_json::{Value, json};
 
 use crate::states::{deleted, json_of, object, unseen};
-use test_support::driver::plan::{Crash, Fault, THEIRS, World, base_spec, external, mapping, spec_with};
+use test_support::driver::plan::{Crash, Fate, THEIRS, World, base_spec, external, mapping, spec_with};
 
 const KIND: &str = "DisasterRecoveryPlan";
 
@@ -137,7 +137,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("invalid", {
             let mut world = fresh(json!({}));
-            world.faulty_steps(&mut |_| Fault::Refused(Class::Invalid), Crash::Never);
+            world.faulty_steps(&mut |_| Fate::refused(Class::Invalid), Crash::Never);
             world
         }),
         ("immutable-field", then(running(), edited(json!({"instances": [hangzhou, external()]})))),
@@ -215,7 +215,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("crashed-while-it-was-made", {
             let mut world = fresh(json!({}));
             world.status.head.observed_generation = Some(-1);
-            world.faulty_steps(&mut |_| Fault::None, Crash::BeforeActing);
+            world.faulty_steps(&mut |_| Fate::Normal, Crash::BeforeActing);
             world
         }),
         ("edited-once-stalled", {

@@ -159,8 +159,7 @@ pub(crate) async fn given_up() -> Story {
 
     let (code, message) = ("Forbidden.RAM".into(), "Not you.".into());
     let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };
-    let action = Some("FailoverDiskReplicaGroup".into());
-    world.cloud.add_fault(Fault { action, region: None, after: 0, times: None, kind });
+    world.cloud.add_fault(Fault::new(kind).of_action("FailoverDiskReplicaGroup"));
     go_to(&world, "Destination", "Forced").await;
     world.condition("db", "Stalled", "True", "AccessDenied").await;
     let refused = says(&operator, "db", "Stalled", "AccessDenied").await;
@@ -227,10 +226,8 @@ pub(crate) async fn drills() -> Story {
 
     let error =
         |code: &str| FaultKind::Error { status: 403, code: code.into(), message: "Not now.".into(), pascal_case: true };
-    let fault =
-        |action: &str, kind, after, times| Fault { action: Some(action.into()), region: None, after, times, kind };
-    let refusal = error("OperationDenied.QuotaExceed");
-    world.cloud.add_fault(fault("StartReplicaGroupDrill", refusal, 0, Some(1)));
+    let refusal = Fault::new(error("OperationDenied.QuotaExceed"));
+    world.cloud.add_fault(refusal.of_action("StartReplicaGroupDrill").times(1));
     world.annotate("db", DRILL_ANNOTATION, "1").await;
     let failed = shows(&operator, "a drill failed", |it| it.all(SUCCESS).iter().any(|it| it.1 == 0.0)).await;
     story.go_on(10, &failed);
@@ -248,7 +245,7 @@ pub(crate) async fn drills() -> Story {
     story.advance(70, &[("pod-0", &shows(&operator, "a drill is due", soon).await)], &[DUE]);
     story.fires([db("DisasterRecoveryDrillFailed", &world)]);
     world.patch("db", json!({ "spec": { "drill": { "schedule": YEARLY } } })).await;
-    world.cloud.add_fault(fault("ClearReplicaGroupDrill", error("Forbidden.Action"), 0, None));
+    world.cloud.add_fault(Fault::new(error("Forbidden.Action")).of_action("ClearReplicaGroupDrill"));
     world.patch("db", json!({ "spec": { "drill": { "keepFor": "1s" } } })).await;
     world.condition("db", "DrillNotCleared", "True", "ClearOverdue").await;
     let left = says(&operator, "db", "DrillNotCleared", "ClearOverdue").await;

@@ -164,8 +164,8 @@ pub(crate) async fn stuck() -> Story {
     story.fires([]);
 
     // The progress of consumer groups alone cannot be read.
-    let (action, kind) = (Some("ListDisasterRecoveryCheckpoints".into()), FaultKind::Html { status: 502 });
-    world.cloud.add_fault(Fault { action, region: None, after: 0, times: None, kind });
+    let fault = Fault::new(FaultKind::Html { status: 502 });
+    world.cloud.add_fault(fault.clone().of_action("ListDisasterRecoveryCheckpoints"));
     world.condition("orders", "Protected", "Unknown", "Unknown").await;
     let partly = shows(&operator, "no progress is known", |it| it.all(LAG).is_empty()).await;
     story.go_on(20, &partly);
@@ -174,8 +174,7 @@ pub(crate) async fn stuck() -> Story {
     story.go_on(2, &protected(&world, &operator).await);
     story.fires([]);
 
-    let kind = FaultKind::Html { status: 502 };
-    world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind });
+    world.cloud.add_fault(fault);
     world.condition("orders", "Protected", "Unknown", "Unknown").await;
     let unseen = says(&operator, "orders", "Ready", "NotReady").await;
     assert!(unseen.all(LAG).is_empty(), "what is old is not shown");
@@ -277,8 +276,8 @@ pub(crate) async fn throttled() -> Story {
     story.go_on(10, &protected(&world, &operator).await);
     story.fires([]);
     for minute in 1..=14 {
-        let (action, kind) = (Some("GetDisasterRecoveryPlan".into()), FaultKind::Throttle { retry_after_ms: Some(1) });
-        world.cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+        let fault = Fault::new(FaultKind::Throttle { retry_after_ms: Some(1) });
+        world.cloud.add_fault(fault.of_action("GetDisasterRecoveryPlan").times(1));
         world.annotate("orders", RECONCILE_ANNOTATION, &minute.to_string()).await;
         let what = format!("{minute} throttled calls");
         let scrape = shows(&operator, &what, |it| it.sum(THROTTLED) == f64::from(minute)).await;
@@ -303,9 +302,8 @@ pub(crate) async fn exhausted() -> Story {
     world.create("orders", one_way(&["orders"])).await;
     story.go_on(10, &protected(&world, &operator).await);
     story.fires([]);
-    let (action, kind) =
-        (Some("GetDisasterRecoveryPlan".into()), FaultKind::Throttle { retry_after_ms: Some(600_000) });
-    world.cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+    let fault = Fault::new(FaultKind::Throttle { retry_after_ms: Some(600_000) });
+    world.cloud.add_fault(fault.of_action("GetDisasterRecoveryPlan").times(1));
     world.condition("orders", "Synced", "Unknown", "Throttled").await;
     // By then nothing was seen for three polls.
     eventually(DEADLINE, "nothing is known", async || {

@@ -108,7 +108,7 @@ async fn faults_denials_and_limits_affect_disks() {
     simulator.set_denied_actions::<String>([]);
     let (code, message) = ("InternalError".to_owned(), "later".to_owned());
     let kind = FaultKind::ErrorAfter { status: 500, code, message, pascal_case: false };
-    simulator.add_fault(Fault { action: None, region: None, after: 0, times: Some(1), kind });
+    simulator.add_fault(Fault::new(kind).times(1));
     let query = [&[HERE, ("ClientToken", "t")], &PLACES[..]].concat();
     let (status, body) = call(&simulator, "CreateDiskReplicaGroup", &query).await;
     assert_eq!((status, &body["Code"]), (500, &json!("InternalError")), "EBS knows one casing only");
@@ -150,8 +150,7 @@ async fn repeated_token_can_find_first_call_in_progress() {
     let simulator = Simulator::new(Config::default());
     let (code, message) = ("LastTokenProcessing".to_owned(), "The last token is being processed.".to_owned());
     let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };
-    let action = Some("CreateDiskReplicaPair".to_owned());
-    simulator.add_fault(Fault { action, region: None, after: 1, times: Some(1), kind });
+    simulator.add_fault(Fault::new(kind).of_action("CreateDiskReplicaPair").after(1).times(1));
     let disks = [("DiskId", "d-1"), ("DestinationDiskId", "d-2"), ("ClientToken", "t")];
     let query = [&[HERE], &disks[..], &PLACES[..]].concat();
     let (status, first) = call(&simulator, "CreateDiskReplicaPair", &query).await;

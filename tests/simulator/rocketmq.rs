@@ -147,7 +147,7 @@ fn cloud() -> Simulator {
 }
 
 fn fault(kind: FaultKind) -> Fault {
-    Fault { action: None, region: None, after: 0, times: Some(1), kind }
+    Fault::new(kind).times(1)
 }
 
 #[tokio::test]

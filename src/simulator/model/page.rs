@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use super::list_fault::ListFault;
 
 /// The requested page of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paging {
     number: i64,
     size: i64,
+    fault: ListFault,
 }
 
 impl Paging {
@@ -24,7 +26,7 @@ impl Paging {
     }
 
     fn checked(number: Option<i64>, size: Option<i64>, min: i64, max: i64) -> Result<Paging, Failure> {
-        let paging = Paging { number: number.unwrap_or(1), size: size.unwrap_or(10) };
+        let paging = Paging { number: number.unwrap_or(1), size: size.unwrap_or(10), fault: ListFault::default() };
         if !(1..=100_000_000).contains(&paging.number) {
             return Err(Failure::invalid("pageNumber", "it must be between 1 and 100000000"));
         }
@@ -34,12 +36,22 @@ impl Paging {
         Ok(paging)
     }
 
-    /// The page of a complete list; empty past the end.
-    pub(super) fn page<T>(self, all: Vec<T>, scroll: bool) -> Page<T> {
-        let total_count = i64::try_from(all.len()).unwrap_or(i64::MAX);
-        let skip = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
+    /// The same page of a list with a fault.
+    pub(in super::super) fn with_fault(self, fault: &ListFault) -> Paging {
+        Paging { fault: fault.clone(), ..self }
+    }
+
+    /// The page of a complete list of entries with their ids; empty past the end.
+    pub(super) fn page<T>(&self, all: Vec<(i64, T)>, scroll: bool) -> Page<T> {
+        let all = all.into_iter().map(|(id, entry)| (id.to_string(), entry)).collect();
+        let (mut shown, total) = self.fault.shown(all);
+        let total_count = i64::try_from(total).unwrap_or(i64::MAX);
+        let before = usize::try_from(self.number - 1).unwrap_or(usize::MAX);
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let list = all.into_iter().skip(skip).take(size).collect();
+        let shift = self.fault.skipped(before).checked_rem(shown.len()).unwrap_or_default();
+        shown.rotate_left(shift);
+        let part = shown.into_iter().skip(before.saturating_mul(size)).take(size);
+        let list = part.map(|(_, entry)| entry).collect();
         // No request parameter accepts it, so its content does not matter.
         let scroll_id = scroll.then(|| format!("scroll-{}", self.number));
         Page { page_number: self.number, page_size: self.size, total_count, list, scroll_id }

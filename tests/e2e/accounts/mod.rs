@@ -84,8 +84,7 @@ fn variables(all: &[(&str, &str)]) -> Variables {
 /// A fault of both actions of STS.
 fn outage(world: &World, kind: &FaultKind) {
     for action in ["AssumeRole", "AssumeRoleWithOIDC"] {
-        let action = Some(action.to_owned());
-        world.cloud.add_fault(Fault { action, region: None, after: 0, times: None, kind: kind.clone() });
+        world.cloud.add_fault(Fault::new(kind.clone()).of_action(action));
     }
 }
 

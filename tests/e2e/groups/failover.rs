@@ -115,8 +115,7 @@ async fn forced_failover_works_without_the_production_region() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec_with(json!({ "reprotect": "Manual" }))).await;
-    let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
-    world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
+    world.cloud.add_fault(Fault::new(FaultKind::Lost).in_region(REGIONS[0]));
     world.go_to("Destination", "Forced").await;
     let status = world.condition("db", "Ready", "True", "FailedOver").await;
     assert_eq!(status.active_site, Some(Site::Destination));
@@ -133,8 +132,7 @@ async fn planned_failover_that_cannot_stop_becomes_forced() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    let (region, kind) = (Some(REGIONS[0].to_owned()), FaultKind::Lost);
-    world.cloud.add_fault(Fault { action: None, region, after: 0, times: None, kind });
+    world.cloud.add_fault(Fault::new(FaultKind::Lost).in_region(REGIONS[0]));
     world.go_to("Destination", "Planned").await;
     let unavailable = |it: &DiskReplicaGroupStatus| {
         has(it, "Synced", "Unknown", "CloudUnavailable") && message(it, "Synced").contains("StopDiskReplicaGroup")

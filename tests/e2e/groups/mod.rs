@@ -28,7 +28,7 @@ fn spec_with(more: Value) -> Value {
 }
 
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
-    Fault { action: Some(action.into()), region: None, after: 0, times, kind }
+    Fault { times, ..Fault::new(kind).of_action(action) }
 }
 
 /// The refusal of a call in the wrong state.

@@ -106,7 +106,7 @@ async fn outage_is_unknown_and_stale_points_never_protect() {
     let operator = world.operator().await;
     world.create_protected(spec()).await;
     world.cloud.clear_requests();
-    world.cloud.add_fault(Fault { action: None, region: None, after: 0, times: None, kind: FaultKind::Lost });
+    world.cloud.add_fault(Fault::new(FaultKind::Lost));
     world.condition("db", "Synced", "Unknown", "CloudUnavailable").await;
     let status = world.condition("db", "Protected", "Unknown", "Unknown").await;
     assert!(has(&status, "Ready", "Unknown", "NotReady") && status.replica_group_id.is_some(), "{status:#?}");

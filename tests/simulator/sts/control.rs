@@ -11,8 +11,7 @@ use test_support::requests::*;
 async fn faults_limits_and_denials_affect_sts() {
     let cloud = cloud();
     let strike = |action: &str, kind: FaultKind| {
-        let fault = Fault { action: Some(action.to_owned()), region: None, after: 0, times: Some(1), kind };
-        cloud.add_fault(fault);
+        cloud.add_fault(Fault::new(kind).of_action(action).times(1));
     };
     let issued = || cloud.with_sts(|sts, _| sts.issued().count());
     let good = token(&cloud, json!({}));

@@ -48,8 +48,7 @@ async fn instance_metadata_issues_keys_of_its_role() {
 
     cloud.clear_requests();
     let kind = FaultKind::Error { status: 503, code: "x".to_owned(), message: "x".to_owned(), pascal_case: true };
-    let action = Some("PutMetadataToken".to_owned());
-    cloud.add_fault(Fault { action, region: None, after: 0, times: Some(1), kind });
+    cloud.add_fault(Fault::new(kind).of_action("PutMetadataToken").times(1));
     let header = [("X-aliyun-ecs-metadata-token-ttl-seconds", "60")];
     assert_eq!(metadata(&cloud, "PUT", "/latest/api/token", &header).await.0, 503);
     cloud.set_denied_actions(["*"]);

@@ -105,6 +105,11 @@ impl Disks {
         Ok(result)
     }
 
+    /// Takes over the answers to client tokens of another state.
+    pub fn adopt_tokens(&mut self, other: Disks) {
+        self.tokens = other.tokens;
+    }
+
     /// The group, if it is visible in that region.
     pub(super) fn find_group(&self, region: &str, id: &str) -> Result<DiskGroup, Failure> {
         let group = self.groups.get(id).filter(|group| group.is_visible_in(region));

@@ -1,6 +1,7 @@
 //! The two paging styles of EBS: by token and by number.
 
 use super::super::failure::Failure;
+use super::super::list_fault::ListFault;
 
 /// The requested part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,7 @@ pub struct EbsPaging {
     after: Option<String>,
     number: usize,
     size: usize,
+    fault: ListFault,
 }
 
 /// A part of a list.
@@ -57,19 +59,28 @@ impl EbsPaging {
         } else {
             checked("PageSize", page_size, 10, 100)?
         };
-        Ok(EbsPaging { by_token, after, number, size })
+        Ok(EbsPaging { by_token, after, number, size, fault: ListFault::default() })
+    }
+
+    /// The same part of a list with a fault.
+    pub(in super::super::super) fn with_fault(self, fault: &ListFault) -> EbsPaging {
+        EbsPaging { fault: fault.clone(), ..self }
     }
 
     /// The part of a complete list, which is in ascending order of ids.
     pub(super) fn page<T>(&self, all: Vec<(String, T)>) -> EbsPage<T> {
-        let total = all.len();
+        let (mut shown, total) = self.fault.shown(all);
         let skip = if self.by_token {
-            all.iter().filter(|(id, _)| self.after.as_ref().is_some_and(|after| id <= after)).count()
+            let seen = shown.iter().filter(|(id, _)| self.after.as_ref().is_some_and(|after| id <= after)).count();
+            seen.saturating_add(self.fault.skipped(usize::from(self.after.is_some())))
         } else {
-            (self.number - 1).saturating_mul(self.size)
+            let before = self.number - 1;
+            let shift = self.fault.skipped(before).checked_rem(shown.len()).unwrap_or_default();
+            shown.rotate_left(shift);
+            before.saturating_mul(self.size)
         };
-        let more = skip.saturating_add(self.size) < total;
-        let part: Vec<_> = all.into_iter().skip(skip).take(self.size).collect();
+        let more = skip.saturating_add(self.size) < shown.len();
+        let part: Vec<_> = shown.into_iter().skip(skip).take(self.size).collect();
         let next_token = part.last().filter(|_| more).map(|(id, _)| format!("{TOKEN}{id}"));
         let numbers = (!self.by_token).then_some((total, self.number, self.size));
         EbsPage { list: part.into_iter().map(|(_, entry)| entry).collect(), next_token, numbers }

@@ -14,7 +14,7 @@ impl Model {
         region: &str,
         ids: (i64, i64),
         (instance_id, filter): (Option<&String>, Option<&String>),
-        paging: Paging,
+        paging: &Paging,
         now: i64,
     ) -> Result<Page<CheckpointView>, Failure> {
         self.advance(now);
@@ -30,7 +30,8 @@ impl Model {
                 && checkpoint.source.instance_id == instance_id
                 && (checkpoint.consumer_group_id.contains(text) || topics.iter().any(|topic| topic.contains(text)))
         };
-        let view = |checkpoint: &Checkpoint| checkpoint.view(ids.0, ids.1, &self.rules, now);
+        let view =
+            |checkpoint: &Checkpoint| (checkpoint.checkpoint_id, checkpoint.view(ids.0, ids.1, &self.rules, now));
         Ok(paging.page(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
     }
 

@@ -96,7 +96,7 @@ impl Model {
         region: &str,
         plan_id: i64,
         (topic_name, filter): (Option<&String>, Option<&String>),
-        paging: Paging,
+        paging: &Paging,
         now: i64,
     ) -> Result<Page<ItemView>, Failure> {
         self.advance(now);
@@ -107,6 +107,7 @@ impl Model {
                 && item.names_topic(|name| name.contains(part))
         };
         let plan = self.find_visible(region, plan_id, now)?;
-        Ok(paging.page(plan.items.values().filter(wanted).map(|item| item.view(plan_id)).collect(), true))
+        let items = plan.items.values().filter(wanted);
+        Ok(paging.page(items.map(|item| (item.item_id, item.view(plan_id))).collect(), true))
     }
 }

@@ -81,7 +81,7 @@ impl Model {
     }
 
     /// ListDisasterRecoveryPlans: the region's plans.
-    pub fn list_plans(&mut self, region: &str, filter: &PlanFilter, paging: Paging, now: i64) -> Page<PlanView> {
+    pub fn list_plans(&mut self, region: &str, filter: &PlanFilter, paging: &Paging, now: i64) -> Page<PlanView> {
         self.advance(now);
         let wanted = |plan: &&Plan| {
             let text = given(filter.filter.as_ref()).unwrap_or_default();
@@ -92,7 +92,12 @@ impl Model {
                 && (plan.plan_name.contains(text) || described.contains(text))
                 && instance.is_none_or(|id| plan.instances.iter().any(|instance| instance.id() == id))
         };
-        let plans = self.plans.values().filter(wanted).map(|plan| plan.view(self.rules.password_echo)).collect();
+        let plans = self
+            .plans
+            .values()
+            .filter(wanted)
+            .map(|plan| (plan.plan_id, plan.view(self.rules.password_echo)))
+            .collect();
         paging.page(plans, true)
     }
 

@@ -70,7 +70,7 @@ fn disabled_synchronisation_has_no_checkpoints() {
     model.rules.update_while_running = true;
     model.update_plan(REGION, plan, input, T0 + 200).unwrap();
     let (paging, instance) = (Paging::of_checkpoints(None, Some(1)).unwrap(), "rmq-a".to_owned());
-    let page = model.list_checkpoints(REGION, ids, (Some(&instance), None), paging, T0 + 60_000).unwrap();
+    let page = model.list_checkpoints(REGION, ids, (Some(&instance), None), &paging, T0 + 60_000).unwrap();
     assert_eq!(page.total_count, 0);
     let found = code(model.sync_checkpoint(REGION, ids, view.checkpoint_id, T0));
     assert_eq!(found, "DisasterRecoveryCheckpoint.NotFound");

@@ -20,7 +20,7 @@ fn page_bounds_follow_documentation() {
     }
     for (number, expected) in [(1, 10), (3, 5), (4, 0)] {
         let paging = Paging::of_plans_or_items(Some(number), None).unwrap();
-        let page = model.list_plans(REGION, &PlanFilter::default(), paging, T0);
+        let page = model.list_plans(REGION, &PlanFilter::default(), &paging, T0);
         assert_eq!((page.list.len(), page.total_count, page.page_size), (expected, 25, 10));
     }
 }
@@ -38,13 +38,13 @@ fn list_filters_follow_documentation() {
         (Some(""), Some(""), 1),
     ] {
         let filter = PlanFilter { instance_id: instance.map(str::to_owned), filter: filter.map(str::to_owned) };
-        assert_eq!(model.list_plans(REGION, &filter, paging, T0).total_count, expected, "{filter:?}");
+        assert_eq!(model.list_plans(REGION, &filter, &paging, T0).total_count, expected, "{filter:?}");
     }
     for (name, filter, expected) in
         [(Some("orders"), None, 1), (Some("order"), None, 0), (None, Some("copy"), 1), (None, Some("x"), 0)]
     {
         let (name, filter) = (name.map(str::to_owned), filter.map(str::to_owned));
-        let page = model.list_items(REGION, plan, (name.as_ref(), filter.as_ref()), paging, T0).unwrap();
+        let page = model.list_items(REGION, plan, (name.as_ref(), filter.as_ref()), &paging, T0).unwrap();
         assert_eq!(page.total_count, expected, "{name:?} {filter:?}");
     }
     for (instance, filter, expected) in [
@@ -56,7 +56,7 @@ fn list_filters_follow_documentation() {
         ("", None, Err("MissinginstanceId")),
     ] {
         let (instance, filter) = (instance.to_owned(), filter.map(str::to_owned));
-        let page = model.list_checkpoints(REGION, ids, (Some(&instance), filter.as_ref()), paging, T0 + 100);
+        let page = model.list_checkpoints(REGION, ids, (Some(&instance), filter.as_ref()), &paging, T0 + 100);
         let found = page.as_ref().map(|page| page.total_count).map_err(|failure| failure.code.as_str());
         assert_eq!(found, expected, "{instance} {filter:?}");
     }

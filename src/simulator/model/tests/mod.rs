@@ -226,7 +226,7 @@ fn plan_is_visible_only_in_creating_region() {
     assert_eq!(code(model.get_item(other, ids, T0)), "DisasterRecoveryPlan.NotFound");
     assert_eq!(code(model.delete_plan(other, plan, T0)), "DisasterRecoveryPlan.NotFound");
     let paging = Paging::of_plans_or_items(None, None).unwrap();
-    assert_eq!(model.list_plans(other, &PlanFilter::default(), paging, T0).total_count, 0);
+    assert_eq!(model.list_plans(other, &PlanFilter::default(), &paging, T0).total_count, 0);
 }
 
 #[test]
@@ -308,11 +308,11 @@ fn created_resource_is_visible_after_delay() {
     let item = model.add_item(REGION, plan, orders(), T0 + 500).unwrap();
     let paging = Paging::of_plans_or_items(None, None).unwrap();
     assert_eq!(code(model.get_plan(REGION, plan, T0 + 999)), "DisasterRecoveryPlan.NotFound");
-    assert_eq!(model.list_plans(REGION, &PlanFilter::default(), paging, T0 + 999).total_count, 0);
+    assert_eq!(model.list_plans(REGION, &PlanFilter::default(), &paging, T0 + 999).total_count, 0);
     assert!(model.get_plan(REGION, plan, T0 + 1000).is_ok());
     assert_eq!(code(model.get_item(REGION, (plan, item), T0 + 1000)), "DisasterRecoveryItem.NotFound");
-    assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1000).unwrap().total_count, 0);
-    assert_eq!(model.list_items(REGION, plan, (None, None), paging, T0 + 1500).unwrap().total_count, 1);
+    assert_eq!(model.list_items(REGION, plan, (None, None), &paging, T0 + 1000).unwrap().total_count, 0);
+    assert_eq!(model.list_items(REGION, plan, (None, None), &paging, T0 + 1500).unwrap().total_count, 1);
     assert_eq!(model.inspect(T0).len(), 1, "assertions include it at once");
 }
 

@@ -1,4 +1,4 @@
-//! The network between the operator and the cloud: faults of single calls, late execution, and reads that are old.
+//! The network between the operator and the cloud: the fates of single calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -6,26 +6,68 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use disaster_recovery_operator::cloud::client::{HttpService, TransportError};
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::simulator::FaultKind;
 use http::{Request, Response};
 use tower::ServiceExt;
 
 use super::tripwire::{Deed, Tripwire};
 
 /// The fate of one changing call, its repeats by the client included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
     /// The cloud answers.
-    None,
-    /// The cloud refuses it with an error of this class, and does not carry it out.
-    Refused(Class),
-    /// The cloud carries it out, and the answer is lost.
-    AnswerLost,
+    Normal,
+    /// The network does not accept the request.
+    NotSent,
+    /// The cloud has this fault.
+    Fault(FaultKind),
+}
+
+impl Fate {
+    /// The cloud executes it, and the answer is lost.
+    pub const REPLY_LOST: Fate = Fate::Fault(FaultKind::ReplyLost);
     /// The request is lost, and the operator cannot know that.
-    RequestLost,
-    /// The cloud carries it out so many ms later, and the operator gets no answer.
-    Delayed(i64),
-    /// The cloud carries it out, and answers that the call with this token is in progress.
-    Processing,
+    pub const LOST: Fate = Fate::Fault(FaultKind::Lost);
+
+    /// The cloud executes it so many ms later, and the operator gets no answer.
+    pub fn late(ms: u32) -> Fate {
+        Fate::Fault(FaultKind::ExecutedLate { ms })
+    }
+
+    /// The cloud executes it, and answers that the call with this token is in progress.
+    pub fn processing() -> Fate {
+        let (code, message) = ("LastTokenProcessing".to_owned(), "injected".to_owned());
+        Fate::Fault(FaultKind::ErrorAfter { status: 403, code, message, pascal_case: false })
+    }
+
+    /// Whether the operator knows that the cloud did not execute it.
+    pub fn refuses(&self) -> bool {
+        matches!(self, Fate::NotSent | Fate::Fault(FaultKind::Error { .. } | FaultKind::Throttle { .. }))
+    }
+
+    /// The cloud refuses it with an error of this class, and does not execute it.
+    pub fn refused(class: Class) -> Fate {
+        match class {
+            Class::Unavailable => Fate::NotSent,
+            Class::Ambiguous => Fate::Fault(FaultKind::refusal(500, "InternalError")),
+            Class::NotFound | Class::Conflict | Class::Throttled { .. } | Class::Denied | Class::Invalid => {
+                Fate::Fault(refusal(class))
+            }
+        }
+    }
+}
+
+/// An error that a read or a change gets for this class.
+pub fn refusal(class: Class) -> FaultKind {
+    let (status, code) = match class {
+        Class::NotFound => (404, "NoSuchResource"),
+        Class::Conflict => (409, "Injected"),
+        Class::Throttled { .. } => (400, "Throttling.User"),
+        Class::Denied => (403, "NoPermission"),
+        Class::Invalid => (400, "InvalidParameter"),
+        Class::Unavailable | Class::Ambiguous => (503, "ServiceUnavailable"),
+    };
+    FaultKind::refusal(status, code)
 }
 
 /// A changing request that the operator sent, and the answer that it got.
@@ -41,24 +83,11 @@ pub struct Attempt {
 
 #[derive(Default)]
 struct State {
-    faults: VecDeque<Fault>,
-    /// The fault of each call that was made, by its key.
-    fates: HashMap<String, Fault>,
-    /// Requests that arrive late, with their times in ms.
-    delayed: Vec<(i64, Request<Bytes>)>,
-    /// The last answer to each read and its time, by what it asks for.
-    reads: HashMap<String, (i64, Response<Bytes>)>,
-    /// Where reads are answered as the last time: the time of the oldest answer that is given again.
-    stale: Option<i64>,
+    fates: VecDeque<Fate>,
+    /// The fate of each call that was made, by its key.
+    decided: HashMap<String, Fate>,
     /// The changing requests since the last [`Wire::forget_attempts`].
     attempts: Vec<Attempt>,
-    now_ms: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
-}
-
-impl State {
-    fn now(&self) -> i64 {
-        self.now_ms.as_ref().map_or(0, |now| now())
-    }
 }
 
 /// The network. Its clones share the faults.
@@ -70,26 +99,15 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A network to this cloud. `now_ms` is the simulated time.
-    pub fn new(cloud: HttpService, tripwire: Tripwire, now_ms: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        let state = State { now_ms: Some(Arc::new(now_ms)), ..State::default() };
-        Self { cloud, tripwire, state: Arc::new(Mutex::new(state)) }
+    /// A network to this cloud.
+    pub fn new(cloud: HttpService, tripwire: Tripwire) -> Self {
+        Self { cloud, tripwire, state: Arc::default() }
     }
 
-    /// Sets the faults of the next changing calls, one each; the ones after them have none.
-    pub fn fail_in_turn(&self, faults: Vec<Fault>) {
+    /// Sets the fates of the next changing calls, one each; the calls after them are normal.
+    pub fn set_fates(&self, fates: Vec<Fate>) {
         let mut state = self.lock();
-        (state.faults, state.fates) = (faults.into(), HashMap::new());
-    }
-
-    /// Answers reads as the last time, where there was one.
-    pub fn answer_stale(&self, stale: bool) {
-        self.lock().stale = stale.then_some(i64::MIN);
-    }
-
-    /// Answers reads as the last time, where that was at this time or later.
-    pub fn answer_stale_since(&self, at_ms: i64) {
-        self.lock().stale = Some(at_ms);
+        (state.fates, state.decided) = (fates.into(), HashMap::new());
     }
 
     /// The changing requests that the operator sent since the last [`Wire::forget_attempts`], repeats included.
@@ -105,19 +123,6 @@ impl Wire {
         self.state.lock().expect("not poisoned")
     }
 
-    /// Takes the first request that arrives late by this time.
-    pub fn next_delayed(&self, until: i64) -> Option<(i64, Request<Bytes>)> {
-        let mut state = self.lock();
-        state.delayed.sort_by_key(|(at, _)| *at);
-        let due = state.delayed.first().is_some_and(|(at, _)| *at <= until);
-        due.then(|| state.delayed.remove(0))
-    }
-
-    /// Delivers a late request.
-    pub async fn deliver(&self, request: Request<Bytes>) {
-        drop(self.cloud.clone().oneshot(request).await);
-    }
-
     /// The network as the operator's client takes it.
     pub fn service(&self) -> HttpService {
         let wire = self.clone();
@@ -127,28 +132,17 @@ impl Wire {
         }))
     }
 
-    async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let Some(call) = change(&request) else { return self.read(request).await };
-        let fault = self.fate(call);
+    async fn carry(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let Some(call) = change(&request) else { return self.cloud.clone().oneshot(request).await };
+        let fate = self.fate(call);
         self.tripwire.before(Deed::Call).await;
         let (action, token) = (header(&request, "x-acs-action"), token(&request));
-        let answer = match fault {
-            Fault::None => self.cloud.clone().oneshot(request).await,
-            Fault::Refused(class) => refusal(class),
-            Fault::RequestLost => Err(lost()),
-            Fault::AnswerLost => {
-                self.deliver(request).await;
-                Err(lost())
-            }
-            Fault::Processing => {
-                self.deliver(request).await;
-                Ok(error(403, "LastTokenProcessing"))
-            }
-            Fault::Delayed(ms) => {
-                let mut state = self.lock();
-                let now = state.now();
-                state.delayed.push((now + ms, request));
-                Err(lost())
+        let answer = match fate {
+            Fate::Normal => self.cloud.clone().oneshot(request).await,
+            Fate::NotSent => Err(TransportError::NotSent("injected".into())),
+            Fate::Fault(kind) => {
+                request.extensions_mut().insert(kind);
+                self.cloud.clone().oneshot(request).await
             }
         };
         let answered = answer.as_ref().ok().map(|answer| (answer.status().as_u16(), code(answer)));
@@ -157,32 +151,15 @@ impl Wire {
         answer
     }
 
-    /// The fault of a call: a repeat by the client has the fate of the first attempt.
-    fn fate(&self, call: String) -> Fault {
+    /// The fate of a call: a repeat by the client has the fate of the first attempt.
+    fn fate(&self, call: String) -> Fate {
         let mut state = self.lock();
-        if let Some(known) = state.fates.get(&call) {
-            return *known;
+        if let Some(known) = state.decided.get(&call) {
+            return known.clone();
         }
-        let fault = state.faults.pop_front().unwrap_or(Fault::None);
-        state.fates.insert(call, fault);
-        fault
-    }
-
-    async fn read(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let asked = format!("{} {}", header(&request, "x-acs-action"), request.uri());
-        let known = {
-            let state = self.lock();
-            let known = state.reads.get(&asked);
-            known.filter(|(at, _)| state.stale.is_some_and(|since| *at >= since)).map(|(_, answer)| answer.clone())
-        };
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let answer = self.cloud.clone().oneshot(request).await?;
-        let mut state = self.lock();
-        let now = state.now();
-        state.reads.insert(asked, (now, answer.clone()));
-        Ok(answer)
+        let fate = state.fates.pop_front().unwrap_or(Fate::Normal);
+        state.decided.insert(call, fate.clone());
+        fate
     }
 }
 
@@ -210,30 +187,4 @@ fn code(answer: &Response<Bytes>) -> String {
 
 fn header(request: &Request<Bytes>, name: &str) -> String {
     request.headers().get(name).and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-fn lost() -> TransportError {
-    TransportError::Lost("injected".into())
-}
-
-fn refusal(class: Class) -> Result<Response<Bytes>, TransportError> {
-    Ok(match class {
-        Class::NotFound => error(404, "NoSuchResource"),
-        Class::Conflict => error(409, "Injected"),
-        Class::Throttled { .. } => error(400, "Throttling.User"),
-        Class::Denied => error(403, "NoPermission"),
-        Class::Invalid => error(400, "InvalidParameter"),
-        Class::Unavailable => return Err(TransportError::NotSent("injected".into())),
-        Class::Ambiguous => error(500, "InternalError"),
-    })
-}
-
-/// An error in both casings of the API's products.
-fn error(status: u16, code: &str) -> Response<Bytes> {
-    let body = serde_json::json!({
-        "success": false, "code": code, "message": "injected", "requestId": "R-injected",
-        "Code": code, "Message": "injected", "RequestId": "R-injected",
-    });
-    let response = Response::builder().status(status).header("content-type", "application/json");
-    response.body(body.to_string().into()).expect("a response")
 }

@@ -4,10 +4,10 @@ use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, Disk
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::Observed;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroup, DiskGroupEdit, DiskInspection, DiskRules, Disks};
-use disaster_recovery_operator::simulator::{self, Config, FaultKind};
+use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::{Value, json};
 
-use super::faults::Fault;
+use super::faults::Fate;
 use super::store::merge;
 pub use super::tripwire::Crash;
 use super::words;
@@ -144,9 +144,7 @@ impl World {
     /// Requests to these regions get no answer from now on.
     pub fn lose(&self, regions: &[&str]) {
         for region in regions {
-            let region = Some((*region).to_owned());
-            let kind = FaultKind::Lost;
-            self.simulator.add_fault(simulator::Fault { action: None, region, after: 0, times: None, kind });
+            self.simulator.add_fault(Fault::new(FaultKind::Lost).in_region(region));
         }
     }
 
@@ -161,17 +159,14 @@ impl World {
         self.decide_on(&seen)
     }
 
-    /// One reconcile in which every changing call has this fault.
-    pub fn pass_with(&mut self, fault: Fault) -> Passed {
-        self.faulty_pass(vec![fault; 16], Crash::Never).unwrap()
+    /// One reconcile in which every changing call has this fate.
+    pub fn pass_with(&mut self, fate: Fate) -> Passed {
+        self.faulty_pass(vec![fate; 16], Crash::Never).unwrap()
     }
 
-    /// One reconcile that observes what the last one did, where it reads the same.
+    /// One reconcile that observes what the last one did.
     pub fn stale_pass(&mut self) -> Passed {
-        self.stale(true);
-        let passed = self.pass();
-        self.stale(false);
-        passed
+        self.pass_in_past(self.observed_at, vec![], Crash::Never).unwrap()
     }
 
     /// Reconciles until nothing is left to do, a person has to act, or the object is released. The last reconcile.

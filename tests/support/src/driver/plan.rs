@@ -10,7 +10,7 @@ use disaster_recovery_operator::controller::plan::observe::{Binding, Observed};
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::verdict::Verdict;
 use disaster_recovery_operator::simulator::model::{self, ForeignPlan, ItemInput, PlanInput, Rules};
-use disaster_recovery_operator::simulator::{Config, Fault as CloudFault, FaultKind, ModelGuard};
+use disaster_recovery_operator::simulator::{Config, Fault, ModelGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use super::store::merge;
 use super::world::{self, Passed};
 
-pub use super::faults::Fault;
+pub use super::faults::Fate;
+use super::faults::refusal;
 pub use super::tripwire::Crash;
 pub use super::world::T0;
 
@@ -146,22 +147,7 @@ impl World {
     pub fn fail_checkpoints(&self, class: Option<Class>) {
         self.simulator.clear_faults();
         let Some(class) = class else { return };
-        let (status, code) = match class {
-            Class::NotFound => (404, "NoSuchResource"),
-            Class::Conflict => (409, "Injected"),
-            Class::Throttled { .. } => (400, "Throttling.User"),
-            Class::Denied => (403, "NoPermission"),
-            Class::Invalid => (400, "InvalidParameter"),
-            Class::Unavailable | Class::Ambiguous => (503, "ServiceUnavailable"),
-        };
-        let (code, message) = (code.to_owned(), "injected".to_owned());
-        self.simulator.add_fault(CloudFault {
-            action: Some("ListDisasterRecoveryCheckpoints".into()),
-            region: None,
-            after: 0,
-            times: None,
-            kind: FaultKind::Error { status, code, message, pascal_case: false },
-        });
+        self.simulator.add_fault(Fault::new(refusal(class)).of_action("ListDisasterRecoveryCheckpoints"));
     }
 
     /// The plans in the cloud, locked.
@@ -222,7 +208,7 @@ impl World {
     }
 
     /// One reconcile with a fault for each step that it decides on, and with a crash.
-    pub fn faulty_steps(&mut self, fate: &mut dyn FnMut(&Step) -> Fault, crash: Crash) -> Passed<DisasterRecoveryPlan> {
+    pub fn faulty_steps(&mut self, fate: &mut dyn FnMut(&Step) -> Fate, crash: Crash) -> Passed<DisasterRecoveryPlan> {
         let faults = self.decide().1.steps.iter().map(fate).collect();
         self.faulty_pass(faults, crash).unwrap_or_else(|error| panic!("nothing was observed: {error}"))
     }

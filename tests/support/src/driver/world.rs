@@ -15,7 +15,7 @@ use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
 use disaster_recovery_operator::controller::verdict::Verdict;
 use disaster_recovery_operator::controller::{Context, PollLimit, Settings, reconcile};
-use disaster_recovery_operator::simulator::{self, Config, RequestRecord, Simulator};
+use disaster_recovery_operator::simulator::{self, Config, Fault, FaultKind, RequestRecord, Simulator};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::faults::{Attempt, Fault, Wire};
+use super::faults::{Attempt, Fate, Wire};
 use super::store::{Published, Store, merge};
 use super::tripwire::{Crash, Tripwire};
 
@@ -91,6 +91,8 @@ pub struct World<K: Resource> {
     pub window: Duration,
     /// What passes between two reconciles, in ms.
     pub pace: i64,
+    /// The time at which the last reconcile observed, in ms.
+    pub observed_at: i64,
     /// Whether evidence counts as recent in [`World::scope`].
     pub fresh: bool,
 }
@@ -114,12 +116,12 @@ where
             rate_limit_per_second: u32::MAX,
             ebs_rate_limit_per_second: u32::MAX,
             sts_rate_limit_per_second: u32::MAX,
+            history_ms: 200_000,
             ..config
         });
         let tripwire = Tripwire::default();
         let store = Store::new(tripwire.clone());
-        let shown = time.clone();
-        let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone(), move || shown.now_ms());
+        let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone());
         let window = Duration::from_secs(120);
         let ctx = runtime.block_on(process(&store, &wire, &time, window));
         Self {
@@ -136,6 +138,7 @@ where
             released: None,
             window,
             pace: 5_000,
+            observed_at: T0,
             fresh: true,
         }
     }
@@ -149,16 +152,9 @@ where
         Timestamp::from_millisecond(self.now()).expect("a time")
     }
 
-    /// Lets time pass. Delayed calls arrive in the meantime.
+    /// Lets time pass.
     pub fn advance(&mut self, ms: i64) {
-        let until = self.now() + ms;
-        while let Some((at, request)) = self.wire.next_delayed(until) {
-            let now = self.now();
-            self.time.base_ms.fetch_add((at - now).max(0), Ordering::SeqCst);
-            self.runtime.block_on(self.wire.deliver(request));
-        }
-        let now = self.now();
-        self.time.base_ms.fetch_add((until - now).max(0), Ordering::SeqCst);
+        self.time.base_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Changes the spec by a JSON merge patch (lists are replaced), as a user does.
@@ -251,14 +247,12 @@ where
         self.scope(|scope| K::decide(scope, observed))
     }
 
-    /// Answers reads as the last time, or as they are.
-    pub fn stale(&self, stale: bool) {
-        self.wire.answer_stale(stale);
-    }
-
-    /// Answers reads as the last time, where that was at this time or later.
-    pub fn stale_since(&self, at_ms: i64) {
-        self.wire.answer_stale_since(at_ms);
+    /// One reconcile that reads the cloud as it was at this time, and then reads it as it is again.
+    pub fn pass_in_past(&mut self, at_ms: i64, fates: Vec<Fate>, crash: Crash) -> Result<Passed<K>, Error> {
+        self.simulator.add_fault(Fault::new(FaultKind::Frozen { at_ms: Some(at_ms) }));
+        let passed = self.faulty_pass(fates, crash);
+        self.simulator.remove_faults(|fault| matches!(fault.kind, FaultKind::Frozen { .. }));
+        passed
     }
 
     /// The changing requests that the last reconcile sent, in order, repeats by the client included.
@@ -271,21 +265,22 @@ where
         self.faulty_pass(vec![], Crash::Never).unwrap_or_else(|error| panic!("nothing was observed: {error}"))
     }
 
-    /// One reconcile with these faults, one for each changing call in turn, and with a crash. An error, where the cloud could not
+    /// One reconcile with these fates, one for each changing call in turn, and with a crash. An error, where the cloud could not
     /// be observed; the reconcile ran all the same.
-    pub fn faulty_pass(&mut self, faults: Vec<Fault>, crash: Crash) -> Result<Passed<K>, Error> {
+    pub fn faulty_pass(&mut self, fates: Vec<Fate>, crash: Crash) -> Result<Passed<K>, Error> {
+        self.observed_at = self.now();
         let looked = self.observe().map(|seen| {
             let decision = self.decide_on(&seen);
             (seen, decision)
         });
         let intents = looked.as_ref().is_ok_and(|(_, decision)| decision.intents.is_some());
-        let (calls, events) = self.reconcile(faults, crash, intents);
+        let (calls, events) = self.reconcile(fates, crash, intents);
         self.advance(self.pace);
         looked.map(|(seen, decision)| Passed { seen, decision, calls, events })
     }
 
     /// The real reconcile, once.
-    fn reconcile(&mut self, faults: Vec<Fault>, crash: Crash, intents: bool) -> (Vec<RequestRecord>, Vec<Published>) {
+    fn reconcile(&mut self, fates: Vec<Fate>, crash: Crash, intents: bool) -> (Vec<RequestRecord>, Vec<Published>) {
         let path = self.path();
         let mut whole = serde_json::to_value(self.whole()).expect("JSON");
         whole["apiVersion"] = json!(K::api_version(&()));
@@ -294,7 +289,7 @@ where
         self.store.take_events();
         self.simulator.clear_requests();
         self.tripwire.arm(crash, intents);
-        self.wire.fail_in_turn(faults);
+        self.wire.set_fates(fates);
         self.wire.forget_attempts();
         let object: K = self.stored(&path).expect("it was just put");
         let outcome = self.runtime.block_on(async {
@@ -305,7 +300,7 @@ where
                 () = self.tripwire.tripped() => None,
             }
         });
-        self.wire.fail_in_turn(vec![]);
+        self.wire.set_fates(vec![]);
         self.tripwire.arm(Crash::Never, false);
         match outcome {
             Some(outcome) => drop(outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"))),
@@ -323,7 +318,8 @@ where
             }
         }
         self.assert_agreement();
-        let calls = self.simulator.requests().into_iter().filter(is_change).collect();
+        let reached = |request: &RequestRecord| request.changing && request.executed;
+        let calls = self.simulator.requests().into_iter().filter(reached).collect();
         (calls, events)
     }
 
@@ -354,12 +350,6 @@ where
         let ready = self.condition("Ready");
         assert!(!ready.starts_with("True/") || work.iter().all(String::is_empty), "{ready} and {work:?}");
     }
-}
-
-/// Whether a request changes the cloud.
-fn is_change(request: &RequestRecord) -> bool {
-    let read = ["Get", "List", "Describe"];
-    !read.iter().any(|prefix| request.action.starts_with(prefix))
 }
 
 /// The shared state of a new process.
