@@ -112,7 +112,7 @@ fn cell(status: &str, wanted: &str) -> String {
 }
 
 #[test]
-fn every_status_of_an_item_has_its_answer_to_everything_that_may_be_wanted() {
+fn every_item_status_has_its_decision() {
     let table: BTreeMap<_, _> = TABLE.iter().map(|(status, wanted, answer)| ((*status, *wanted), *answer)).collect();
     assert_eq!(table.len(), TABLE.len(), "a cell is there twice");
     assert_eq!(table.len(), STATUSES.len() * WANTED.len(), "a cell is missing");
@@ -129,7 +129,7 @@ fn every_status_of_an_item_has_its_answer_to_everything_that_may_be_wanted() {
 }
 
 #[test]
-fn an_item_that_changes_holds_up_nothing_but_itself_and_the_plan() {
+fn changing_item_blocks_only_itself_and_plan() {
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::in_sync(
         spec,

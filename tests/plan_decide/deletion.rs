@@ -44,7 +44,7 @@ fn desc(mark: &str) -> String {
 }
 
 #[test]
-fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
+fn every_policy_and_owner_has_its_outcome() {
     assert_eq!(TABLE.len(), POLICIES.len() * MARKS.len());
     for (policy, mark) in POLICIES.iter().flat_map(|policy| MARKS.map(|mark| (*policy, mark))) {
         let (_, _, left) = TABLE.iter().find(|it| (it.0, it.1) == (policy, mark)).unwrap();
@@ -87,7 +87,7 @@ fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
 }
 
 #[test]
-fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
+fn deletion_waits_for_unanswered_create() {
     for (fault, calls) in [(Fault::AnswerLost, 1), (Fault::RequestLost, 0)] {
         let rules = Rules { visibility_delay_ms: 60_000, ..Rules::default() };
         let mut world = World::new(spec_with(json!({})), rules);
@@ -102,7 +102,7 @@ fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
 }
 
 #[test]
-fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
+fn plan_not_yet_visible_is_deleted() {
     let mut world = World::new(spec_with(json!({})), Rules { visibility_delay_ms: 60_000, ..Rules::default() });
     world.pass();
     world.delete();
@@ -111,7 +111,7 @@ fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
 }
 
 #[test]
-fn an_object_without_a_plan_is_let_go_at_once() {
+fn object_without_plan_is_released_at_once() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     world.stranger("orders", None);
     world.hold();
@@ -121,7 +121,7 @@ fn an_object_without_a_plan_is_let_go_at_once() {
 }
 
 #[test]
-fn deletion_needs_no_valid_spec_and_no_secret() {
+fn deletion_needs_no_valid_spec_or_secret() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
     world.edit(json!({"planType": "ACTIVE_ACTIVE", "instances": [aliyun("x", "rmq-x", "ACTIVE"), aliyun("y", "rmq-y", "ACTIVE")], "topicMappings": []}));
     world.set_password(None);
@@ -131,7 +131,7 @@ fn deletion_needs_no_valid_spec_and_no_secret() {
 }
 
 #[test]
-fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
+fn deletion_deletes_items_of_every_status() {
     let spec = spec_with(json!({"topicMappings": [
         mapping("a", "a", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running"),
     ]}));
@@ -147,7 +147,7 @@ fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
 }
 
 #[test]
-fn retaining_a_plan_whose_items_run_leaves_them_running() {
+fn retained_plan_keeps_running_items_running() {
     for update_while_running in [false, true] {
         for delay_ms in [0, 12_000] {
             let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
@@ -165,7 +165,7 @@ fn retaining_a_plan_whose_items_run_leaves_them_running() {
 }
 
 #[test]
-fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
+fn retained_plan_keeps_manually_stopped_item_stopped() {
     let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
         mapping("a", "a", "Running"), mapping("b", "b", "Running"),
     ]}));
@@ -181,7 +181,7 @@ fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
 }
 
 #[test]
-fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
+fn retain_beside_foreign_item_touches_no_item() {
     let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
     let plan_id = world.plan_id();
     world.console_item(plan_id, &mapping("x", "foreign", ""));
@@ -194,7 +194,7 @@ fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
 }
 
 #[test]
-fn retaining_a_plan_with_our_mark_whose_annotation_is_missing_leaves_its_items_running() {
+fn retain_without_annotation_leaves_items_running() {
     let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
     let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
     world.claim(None);
@@ -216,7 +216,7 @@ fn half_taken_over(passes: usize) -> (World, i64) {
 }
 
 #[test]
-fn a_deletion_in_the_middle_of_a_take_over_does_not_leave_its_items_stopped() {
+fn deletion_during_adoption_leaves_no_item_stopped() {
     for policy in ["Retain", "Delete"] {
         for passes in 1..8 {
             let (mut world, plan_id) = half_taken_over(passes);
@@ -231,7 +231,7 @@ fn a_deletion_in_the_middle_of_a_take_over_does_not_leave_its_items_stopped() {
 }
 
 #[test]
-fn a_deletion_in_the_middle_of_a_pause_does_not_leave_the_items_of_a_retained_plan_stopped() {
+fn retain_during_pause_leaves_no_item_stopped() {
     for passes in 1..8 {
         let spec = spec_with(json!({"deletionPolicy": "Retain"}));
         let mut world = World::in_sync(spec, Rules { delay_ms: 7_000, ..Rules::default() });

@@ -583,7 +583,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn passes_converge_and_then_nothing_is_left_to_do(spec in specs(), rules in rules(), start in starts()) {
+    fn reconciles_converge_and_then_take_no_step(spec in specs(), rules in rules(), start in starts()) {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         trial.at_rest(&last)?;
@@ -603,14 +603,14 @@ proptest! {
     }
 
     #[test]
-    fn at_rest_everything_runs_that_should_whether_in_sync_or_refused(spec in specs(), rules in rules(), start in starts()) {
+    fn every_running_mapping_runs_at_rest(spec in specs(), rules in rules(), start in starts()) {
         let mut trial = Trial::new(spec, rules, &start);
         trial.settle()?;
         trial.what_should_run_runs()?;
     }
 
     #[test]
-    fn any_pattern_of_failures_still_converges_to_one_plan_and_one_item_a_mapping(
+    fn any_failures_still_converge_to_spec(
         spec in specs(), rules in rules(), start in starts(), troubles in troubles(),
     ) {
         let mut trial = Trial::new(spec, rules, &start);
@@ -620,7 +620,7 @@ proptest! {
     }
 
     #[test]
-    fn observing_never_changes_anything(
+    fn observe_mode_never_changes_the_cloud(
         spec in specs(), rules in rules(), start in starts(), troubles in troubles(), deleting in any::<bool>(),
     ) {
         let mut trial = Trial::new(spec, rules, &start);
@@ -640,7 +640,7 @@ proptest! {
     }
 
     #[test]
-    fn deletion_ends_with_no_plan_of_ours_from_any_state(
+    fn deletion_from_any_state_leaves_no_plan(
         spec in specs(), rules in rules(), start in starts(), before in troubles(), during in troubles(),
     ) {
         let mut trial = Trial::new(spec, rules, &start);
@@ -665,7 +665,7 @@ proptest! {
     }
 
     #[test]
-    fn retaining_from_rest_leaves_the_plan_without_mark_and_its_items_as_they_were(
+    fn retain_from_rest_changes_only_the_mark(
         spec in specs(), rules in rules(), start in starts(), during in troubles(),
     ) {
         let mut trial = Trial::new(spec, rules, &start);

@@ -20,7 +20,7 @@ fn running_update() -> Rules {
 }
 
 #[test]
-fn a_plan_is_made_with_our_mark_and_then_its_items() {
+fn plan_is_created_with_mark_before_items() {
     let mut world = World::new(spec_with(json!({})), slow());
     let first = world.pass();
     let [Step::CreatePlan { plan }] = first.decision.steps.as_slice() else { panic!("{:?}", first.decision) };
@@ -39,7 +39,7 @@ fn a_plan_is_made_with_our_mark_and_then_its_items() {
 }
 
 #[test]
-fn a_plan_in_sync_needs_no_step_in_any_later_pass() {
+fn plan_in_sync_needs_no_step() {
     let mut world = World::in_sync(spec_with(json!({})), slow());
     for _ in 0..30 {
         let passed = world.pass();
@@ -49,7 +49,7 @@ fn a_plan_in_sync_needs_no_step_in_any_later_pass() {
 }
 
 #[test]
-fn a_plan_that_spec_plan_id_names_is_taken_over_without_touching_what_it_has() {
+fn adoption_leaves_existing_items_untouched() {
     let mut world = World::new(spec_with(json!({})), running_update());
     let foreign = mapping("x", "foreign", "Running");
     let (plan_id, items) = world.console_plan(Some("by hand"), &[mapping("orders", "orders", "Running"), foreign]);
@@ -68,7 +68,7 @@ fn a_plan_that_spec_plan_id_names_is_taken_over_without_touching_what_it_has() {
 }
 
 #[test]
-fn a_plan_without_items_is_taken_over_and_gets_them() {
+fn adopted_plan_without_items_gets_them() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let (plan_id, _) = world.console_plan(None, &[]);
     world.edit(json!({"planId": plan_id.to_string()}));
@@ -78,7 +78,7 @@ fn a_plan_without_items_is_taken_over_and_gets_them() {
 }
 
 #[test]
-fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
+fn refused_update_pauses_and_resumes_items() {
     let spec =
         spec_with(json!({"topicMappings": [mapping("orders", "orders", "Running"), mapping("off", "off", "Stopped")]}));
     let mut world = World::new(spec, Rules { delay_ms: 7_000, ..Rules::default() });
@@ -105,7 +105,7 @@ fn a_plan_that_refuses_updates_while_items_run_is_paused_updated_and_resumed() {
 }
 
 #[test]
-fn a_plan_is_not_paused_while_an_item_runs_that_is_not_ours() {
+fn running_foreign_item_prevents_pause() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let both = [mapping("orders", "orders", ""), mapping("x", "foreign", "")];
     let (plan_id, items) = world.console_plan(None, &both);
@@ -123,7 +123,7 @@ fn a_plan_is_not_paused_while_an_item_runs_that_is_not_ours() {
 }
 
 #[test]
-fn a_refusal_in_the_middle_of_a_pause_does_not_leave_our_items_stopped() {
+fn refusal_during_pause_resumes_items() {
     // The foreign item is still being made when ours is stopped, and runs when the plan could be updated.
     let mut world = World::new(spec_with(json!({})), Rules { delay_ms: 20_000, ..Rules::default() });
     let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", "")]);
@@ -138,7 +138,7 @@ fn a_refusal_in_the_middle_of_a_pause_does_not_leave_our_items_stopped() {
 }
 
 #[test]
-fn what_the_items_need_is_done_although_foreign_items_block_the_change_of_the_plan() {
+fn blocked_plan_update_does_not_block_items() {
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::new(spec, Rules::default());
     let (plan_id, items) = world.console_plan(None, &[mapping("a", "a", ""), mapping("x", "foreign", "")]);
@@ -150,7 +150,7 @@ fn what_the_items_need_is_done_although_foreign_items_block_the_change_of_the_pl
 }
 
 #[test]
-fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
+fn refused_update_is_retried_beside_foreign_item() {
     // This cloud changes a plan while items run; one refusal had another cause, which is gone.
     let mut world = World::in_sync(spec_with(json!({})), running_update());
     let plan_id = world.plan_id();
@@ -165,7 +165,7 @@ fn a_change_that_was_refused_once_is_tried_again_although_foreign_items_run() {
 }
 
 #[test]
-fn topics_that_the_api_never_takes_do_not_leave_the_item_stopped() {
+fn refused_topics_leave_no_item_stopped() {
     // It refuses them while the item runs, and then it refuses them for good.
     for class in [Class::Conflict, Class::Invalid, Class::Ambiguous] {
         let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
@@ -189,7 +189,7 @@ fn topics_that_the_api_never_takes_do_not_leave_the_item_stopped() {
 }
 
 #[test]
-fn a_pause_ends_after_ten_minutes_whatever_becomes_of_the_change() {
+fn pause_ends_after_ten_minutes() {
     // One item is stopped, the other cannot be: the plan can never be changed.
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::in_sync(spec, Rules::default());
@@ -208,7 +208,7 @@ fn a_pause_ends_after_ten_minutes_whatever_becomes_of_the_change() {
 }
 
 #[test]
-fn retaining_stops_only_what_it_will_start_again() {
+fn retain_stops_only_items_it_resumes() {
     // One item was listed for a change of its own when the object was deleted.
     let spec = json!({
         "deletionPolicy": "Retain",
@@ -226,7 +226,7 @@ fn retaining_stops_only_what_it_will_start_again() {
 }
 
 #[test]
-fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
+fn update_refused_for_good_leaves_items_running() {
     // The plan must be paused for the change, and then the change itself is refused, such as for a wrong password.
     for class in [Class::Invalid, Class::Denied] {
         let mut world = World::in_sync(spec_with(json!({})), Rules::default());
@@ -249,7 +249,7 @@ fn an_update_that_the_api_refuses_for_good_does_not_leave_items_stopped() {
 }
 
 #[test]
-fn a_mapping_that_is_renamed_while_its_item_is_not_visible_yet_gets_no_second_item() {
+fn mapping_renamed_before_visibility_gets_one_item() {
     let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
     let mut world = World::in_sync(spec_with(json!({"topicMappings": []})), rules);
     world.edit(json!({"topicMappings": [mapping("orders", "orders", "Running")]}));
@@ -260,7 +260,7 @@ fn a_mapping_that_is_renamed_while_its_item_is_not_visible_yet_gets_no_second_it
 }
 
 #[test]
-fn the_order_in_which_the_cloud_shows_instances_does_not_matter() {
+fn order_of_instances_is_no_drift() {
     let aliyun_only = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("idc", "rmq-b", "PASSIVE")]);
     let mixed = json!([aliyun("hangzhou", "rmq-a", "ACTIVE"), external()]);
     for instances in [aliyun_only, mixed, two_clusters("10.0.0.9:9876")] {
@@ -287,7 +287,7 @@ fn two_clusters(address: &str) -> Value {
 }
 
 #[test]
-fn two_clusters_with_the_same_address_in_two_vpcs_are_told_apart() {
+fn same_address_in_two_vpcs_is_no_drift() {
     let mut world = World::in_sync(spec_with(json!({ "instances": two_clusters("10.0.0.1:9876") })), running_update());
     let id = world.plan_id();
     world.model().plan_mut(id).unwrap().instances.swap(0, 1);
@@ -296,7 +296,7 @@ fn two_clusters_with_the_same_address_in_two_vpcs_are_told_apart() {
 }
 
 #[test]
-fn a_plan_named_by_plan_id_while_a_create_is_unanswered_leaves_no_orphan() {
+fn plan_id_during_create_leaves_no_orphan() {
     let rules = Rules { visibility_delay_ms: 30_000, ..Rules::default() };
     let mut world = World::new(spec_with(json!({})), rules);
     let id = world.stranger("other", None);
@@ -316,7 +316,7 @@ fn a_plan_named_by_plan_id_while_a_create_is_unanswered_leaves_no_orphan() {
 }
 
 #[test]
-fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
+fn missing_secret_during_pause_resumes_items() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
     let plan_id = world.plan_id();
     world.edit(json!({"planDesc": "Other"}));
@@ -332,7 +332,7 @@ fn a_secret_that_vanishes_in_the_middle_of_a_pause_does_not_leave_items_stopped(
 }
 
 #[test]
-fn an_immutable_difference_in_the_middle_of_a_pause_does_not_leave_items_stopped() {
+fn immutable_difference_during_pause_resumes_items() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
     let plan_id = world.plan_id();
     world.edit(json!({"planDesc": "Other"}));
@@ -348,7 +348,7 @@ fn an_immutable_difference_in_the_middle_of_a_pause_does_not_leave_items_stopped
 }
 
 #[test]
-fn a_plan_of_the_same_name_without_a_mark_is_a_name_conflict_and_is_left_alone() {
+fn name_conflict_leaves_other_plan_alone() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let id = world.stranger("orders", Some("somebody's"));
     let before = world.snapshot(id);
@@ -362,7 +362,7 @@ fn a_plan_of_the_same_name_without_a_mark_is_a_name_conflict_and_is_left_alone()
 }
 
 #[test]
-fn a_name_conflict_ends_when_spec_plan_id_names_the_plan() {
+fn plan_id_ends_name_conflict() {
     let mut world = World::new(spec_with(json!({})), running_update());
     let (plan_id, _) = world.console_plan(None, &[]);
     assert_eq!(world.pass().refusal(), Some(synced::NAME_CONFLICT));
@@ -371,7 +371,7 @@ fn a_name_conflict_ends_when_spec_plan_id_names_the_plan() {
 }
 
 #[test]
-fn a_name_conflict_after_our_plan_was_deleted_also_ends_when_spec_plan_id_names_the_plan() {
+fn plan_id_ends_name_conflict_after_deletion() {
     // Somebody deleted the plan and made one of the same name by hand; the annotation still has the first one's ID.
     let mut world = World::in_sync(spec_with(json!({})), running_update());
     let id = world.plan_id();
@@ -385,7 +385,7 @@ fn a_name_conflict_after_our_plan_was_deleted_also_ends_when_spec_plan_id_names_
 }
 
 #[test]
-fn a_plan_with_anothers_mark_is_left_alone_by_name_by_plan_id_and_by_status() {
+fn plan_owned_by_another_is_left_alone() {
     for named in [false, true] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
         let (id, _) = world.console_plan(Some(&format!("Orders {THEIRS}")), &[mapping("x", "foreign", "")]);
@@ -409,7 +409,7 @@ fn a_plan_with_anothers_mark_is_left_alone_by_name_by_plan_id_and_by_status() {
 }
 
 #[test]
-fn a_plan_that_spec_plan_id_names_and_that_does_not_exist_is_not_found_and_not_made() {
+fn unknown_plan_id_creates_no_plan() {
     let mut world = World::new(spec_with(json!({"planId": "1300000999"})), Rules::default());
     for _ in 0..3 {
         let passed = world.pass();
@@ -419,7 +419,7 @@ fn a_plan_that_spec_plan_id_names_and_that_does_not_exist_is_not_found_and_not_m
 }
 
 #[test]
-fn an_object_is_never_moved_from_its_plan_to_another() {
+fn object_never_moves_to_another_plan() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     let other = world.stranger("other", None);
     let before = (world.snapshot(world.plan_id()), world.snapshot(other));
@@ -430,7 +430,7 @@ fn an_object_is_never_moved_from_its_plan_to_another() {
 }
 
 #[test]
-fn an_unanswered_create_is_resolved_by_what_becomes_visible_and_by_nothing_else() {
+fn unanswered_create_yields_exactly_one_plan() {
     // (whether it happened, how long it stays invisible in s, the crash) and how many plans there are in the end: one.
     for (fault, visibility) in [
         (Fault::AnswerLost, 0),
@@ -458,7 +458,7 @@ fn an_unanswered_create_is_resolved_by_what_becomes_visible_and_by_nothing_else(
 }
 
 #[test]
-fn within_the_window_an_absent_plan_is_waited_for_and_after_it_is_made() {
+fn absent_plan_is_created_after_visibility_window() {
     for (age, names) in [(0, vec![]), (119, vec![]), (120, vec!["CreatePlan"]), (500, vec!["CreatePlan"])] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
         let time = Timestamp::from_second(T0 / 1000 - age).unwrap();
@@ -470,7 +470,7 @@ fn within_the_window_an_absent_plan_is_waited_for_and_after_it_is_made() {
 }
 
 #[test]
-fn an_unanswered_add_item_makes_no_second_item() {
+fn unanswered_add_item_creates_no_second_item() {
     for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::Refused(Class::Invalid)] {
         for crash in [Crash::Never, Crash::BeforeStatus] {
             for visibility in [0, 60_000] {
@@ -490,7 +490,7 @@ fn an_unanswered_add_item_makes_no_second_item() {
 }
 
 #[test]
-fn a_plan_that_was_deleted_in_the_console_is_made_again() {
+fn plan_deleted_in_console_is_recreated() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     let first = world.plan_id();
     world.model().remove_plan(first).unwrap();
@@ -507,7 +507,7 @@ fn a_plan_that_was_deleted_in_the_console_is_made_again() {
 }
 
 #[test]
-fn every_immutable_field_is_named_and_leads_to_no_step() {
+fn every_immutable_field_is_refused_by_name() {
     let first = |field: &str, value: Value| {
         let mut it = serde_json::to_value(&base_spec().instances[0]).unwrap();
         it[field] = value;
@@ -554,7 +554,7 @@ fn every_immutable_field_is_named_and_leads_to_no_step() {
 }
 
 #[test]
-fn the_order_of_vswitches_and_the_spelling_of_a_role_are_no_difference() {
+fn vswitch_order_and_spelling_are_no_drift() {
     let mut world = World::in_sync(spec_with(json!({})), running_update());
     let mut idc = external();
     idc["vSwitchIds"] = json!(["vsw-b", "vsw-a"]);
@@ -567,7 +567,7 @@ fn the_order_of_vswitches_and_the_spelling_of_a_role_are_no_difference() {
 
 /// What to change in the console, and what field of the spec then differs; whether instances must be sent.
 #[test]
-fn every_mutable_field_that_drifts_leads_to_exactly_one_update_with_instances_only_when_they_differ() {
+fn drifted_mutable_field_leads_to_one_update() {
     let first = |patch: Value| {
         let mut patch = patch;
         patch["instanceId"] = json!("rmq-a");
@@ -616,7 +616,7 @@ fn every_mutable_field_that_drifts_leads_to_exactly_one_update_with_instances_on
 }
 
 #[test]
-fn a_changed_spec_leads_to_one_update_too() {
+fn changed_spec_leads_to_one_update() {
     let mut open = external();
     open.as_object_mut().unwrap().remove("credentialsSecretRef");
     open["authType"] = json!("NO_AUTH");
@@ -638,7 +638,7 @@ fn a_changed_spec_leads_to_one_update_too() {
 }
 
 #[test]
-fn what_the_spec_leaves_out_is_left_as_it_is() {
+fn absent_spec_fields_are_left_alone() {
     let spec = spec_with(json!({"planDesc": null, "syncCheckpointEnabled": null, "autoSyncCheckpoint": null}));
     let mut world = World::in_sync(spec, running_update());
     let console = json!({
@@ -651,7 +651,7 @@ fn what_the_spec_leaves_out_is_left_as_it_is() {
 }
 
 #[test]
-fn a_rotated_secret_is_sent_once_whatever_the_cloud_shows() {
+fn rotated_secret_is_sent_once() {
     for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
         let rules = Rules { password_echo: echo, ..running_update() };
         let mut world = World::in_sync(spec_with(json!({})), rules);
@@ -667,7 +667,7 @@ fn a_rotated_secret_is_sent_once_whatever_the_cloud_shows() {
 }
 
 #[test]
-fn a_masked_password_is_no_drift_and_a_clear_one_that_differs_is() {
+fn masked_password_is_no_drift() {
     for (echo, drift) in [(PasswordEcho::Masked, 0), (PasswordEcho::Omitted, 0), (PasswordEcho::Clear, 1)] {
         let rules = Rules { password_echo: echo, ..running_update() };
         let mut world = World::in_sync(spec_with(json!({})), rules);
@@ -682,7 +682,7 @@ fn a_masked_password_is_no_drift_and_a_clear_one_that_differs_is() {
 }
 
 #[test]
-fn a_password_that_looks_like_a_mask_is_in_sync_once_it_was_sent() {
+fn mask_like_password_is_sent_once() {
     for password in ["****", "aaaa", "a***b"] {
         for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
             let mut world = World::new(spec_with(json!({})), Rules { password_echo: echo, ..running_update() });
@@ -695,7 +695,7 @@ fn a_password_that_looks_like_a_mask_is_in_sync_once_it_was_sent() {
 }
 
 #[test]
-fn a_missing_secret_is_said_and_nothing_is_done() {
+fn missing_secret_is_refused_without_step() {
     for made in [false, true] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
         if made {
@@ -708,7 +708,7 @@ fn a_missing_secret_is_said_and_nothing_is_done() {
 }
 
 #[test]
-fn changed_topics_update_the_item_that_is_there() {
+fn changed_topics_update_the_existing_item() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
     let (plan_id, before) = (world.plan_id(), world.our_plan().unwrap().items.keys().copied().collect::<Vec<_>>());
     for patch in [
@@ -726,7 +726,7 @@ fn changed_topics_update_the_item_that_is_there() {
 }
 
 #[test]
-fn a_renamed_mapping_keeps_its_item() {
+fn renamed_mapping_keeps_its_item() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     let id = world.status.topic_mappings[0].item_id.clone();
     world.edit(json!({"topicMappings": [mapping("renamed", "orders", "Running")]}));
@@ -740,7 +740,7 @@ fn a_renamed_mapping_keeps_its_item() {
 }
 
 #[test]
-fn two_mappings_that_swap_their_names_keep_their_items() {
+fn mappings_with_swapped_names_keep_items() {
     let both = |a: &str, b: &str| json!({"topicMappings": [mapping(a, "t1", "Running"), mapping(b, "t2", "Stopped")]});
     let mut world = World::in_sync(spec_with(both("a", "b")), Rules::default());
     let before = world.items(world.plan_id());
@@ -751,7 +751,7 @@ fn two_mappings_that_swap_their_names_keep_their_items() {
 }
 
 #[test]
-fn of_two_items_with_the_same_pair_the_older_one_is_ours_and_the_other_is_left_or_pruned() {
+fn newer_duplicate_item_follows_item_policy() {
     for (policy, left) in [("Keep", 2), ("Prune", 1)] {
         let mut world = World::in_sync(spec_with(json!({"itemPolicy": policy})), Rules::default());
         let plan_id = world.plan_id();
@@ -765,7 +765,7 @@ fn of_two_items_with_the_same_pair_the_older_one_is_ours_and_the_other_is_left_o
 }
 
 #[test]
-fn observing_never_leads_to_a_step() {
+fn observe_mode_takes_no_step() {
     let observe = json!({"managementPolicy": "Observe"});
     // No plan; a plan that differs in everything; a request to synchronize; a plan of another owner.
     let mut world = World::new(spec_with(observe.clone()), Rules::default());
@@ -788,7 +788,7 @@ fn observing_never_leads_to_a_step() {
 }
 
 #[test]
-fn a_requested_synchronization_of_checkpoints_happens_once() {
+fn requested_checkpoint_sync_happens_once() {
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());
     world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "2025-03-01T00:00:00Z");
     let passed = world.pass();
@@ -799,7 +799,7 @@ fn a_requested_synchronization_of_checkpoints_happens_once() {
 }
 
 #[test]
-fn a_requested_synchronization_is_not_held_up_for_ever_by_an_item_that_cannot_start() {
+fn overdue_item_does_not_block_requested_sync() {
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::in_sync(spec, Rules::default());
     let (plan_id, item) = (world.plan_id(), *world.our_plan().unwrap().items.keys().next().unwrap());
@@ -810,7 +810,7 @@ fn a_requested_synchronization_is_not_held_up_for_ever_by_an_item_that_cannot_st
 }
 
 #[test]
-fn only_the_first_failure_that_concerns_others_skips_the_rest() {
+fn failure_that_concerns_others_skips_later_steps() {
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     for (class, second) in [(Class::Invalid, true), (Class::Denied, false), (Class::Ambiguous, false)] {
         let mut world = World::new(spec.clone(), Rules::default());

@@ -64,7 +64,7 @@ fn lag(world: &mut World, ms: i64) {
 }
 
 #[test]
-fn a_running_plan_is_ready_synced_and_protected() {
+fn running_plan_is_ready_synced_and_protected() {
     let world = steady(json!({}), Rules::default());
     assert_eq!(all(&world), ["True/Available", "True/InSync", "True/WithinObjective", "True/AllGroups", "", ""]);
     assert_eq!(world.status.items.as_deref(), Some("1/1"));
@@ -76,7 +76,7 @@ fn a_running_plan_is_ready_synced_and_protected() {
 }
 
 #[test]
-fn a_plan_that_is_being_made_says_so() {
+fn plan_in_creation_reports_creating() {
     let mut world = World::new(spec_with(json!({})), Rules { delay_ms: 20_000, ..Rules::default() });
     world.pass();
     let creating =
@@ -90,7 +90,7 @@ fn a_plan_that_is_being_made_says_so() {
 }
 
 #[test]
-fn a_plan_whose_mappings_are_stopped_as_the_spec_says_is_stopped_and_not_protected() {
+fn plan_stopped_by_spec_is_not_protected() {
     let mut world = steady(json!({"topicMappings": [mapping("orders", "orders", "Stopped")]}), Rules::default());
     world.pass();
     let [ready, synced, protected, _, reconciling, stalled] = all(&world);
@@ -101,7 +101,7 @@ fn a_plan_whose_mappings_are_stopped_as_the_spec_says_is_stopped_and_not_protect
 }
 
 #[test]
-fn a_plan_with_one_stopped_mapping_of_two_is_available_and_not_protected() {
+fn partly_stopped_plan_is_not_protected() {
     let both = json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]});
     let world = steady(both, Rules::default());
     assert_eq!(world.condition(condition_type::READY), "True/Available");
@@ -114,14 +114,14 @@ fn a_plan_with_one_stopped_mapping_of_two_is_available_and_not_protected() {
 }
 
 #[test]
-fn a_plan_without_mappings_is_ready_and_protects_nothing() {
+fn plan_without_mappings_protects_nothing() {
     let world = steady(json!({"topicMappings": []}), Rules::default());
     assert_eq!(world.condition(condition_type::READY), "True/Available");
     assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
 }
 
 #[test]
-fn arrears_are_named_and_a_person_has_to_settle_them() {
+fn overdue_item_ends_readiness_and_protection() {
     let mut world = steady(json!({}), Rules::default());
     let (plan, item) = first_item(&mut world);
     world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
@@ -141,7 +141,7 @@ fn arrears_are_named_and_a_person_has_to_settle_them() {
 }
 
 #[test]
-fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
+fn overdue_item_is_reported_despite_newer_spec() {
     let mut world = steady(json!({}), Rules::default());
     let (plan, item) = first_item(&mut world);
     world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
@@ -157,7 +157,7 @@ fn arrears_are_named_also_while_the_spec_is_newer_than_what_was_synced() {
 }
 
 #[test]
-fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
+fn stopped_item_is_drift_until_it_runs() {
     let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
     let (plan, item) = first_item(&mut world);
     world.model().set_item_status(plan, item, ItemStatus::ManualStopped, world.now()).unwrap();
@@ -175,7 +175,7 @@ fn an_item_that_somebody_stopped_is_drift_until_it_runs_again() {
 }
 
 #[test]
-fn a_changed_spec_is_progress_and_no_drift() {
+fn changed_spec_is_progress_not_drift() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
     world.edit(json!({"planDesc": "Other"}));
     let passed = world.pass();
@@ -189,7 +189,7 @@ fn a_changed_spec_is_progress_and_no_drift() {
 }
 
 #[test]
-fn lag_above_the_objective_is_not_protected_and_told_once_each_way() {
+fn lag_above_objective_ends_protection() {
     let mut world = steady(json!({"recoveryPointObjective": "1m"}), Rules::default());
     for (ms, condition) in [
         (0, "True/WithinObjective"),
@@ -216,7 +216,7 @@ fn lag_above_the_objective_is_not_protected_and_told_once_each_way() {
 }
 
 #[test]
-fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
+fn unsynchronized_group_is_not_protected() {
     for never_synced_as_zero in [false, true] {
         let mut world = World::new(spec_with(json!({})), Rules { never_synced_as_zero, ..Rules::default() });
         world.model().set_group_online("GID_BILLING", false);
@@ -235,7 +235,7 @@ fn a_group_that_was_never_synchronized_is_not_covered_and_not_protected() {
 }
 
 #[test]
-fn a_plan_that_does_not_synchronize_progress_says_that_nothing_is_known() {
+fn plan_without_sync_has_unknown_protection() {
     let off = json!({"syncCheckpointEnabled": false, "autoSyncCheckpoint": false});
     let world = steady(off, Rules::default());
     assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
@@ -244,14 +244,14 @@ fn a_plan_that_does_not_synchronize_progress_says_that_nothing_is_known() {
 }
 
 #[test]
-fn a_plan_without_consumer_groups_is_never_said_to_be_protected() {
+fn plan_without_groups_has_unknown_protection() {
     let world = steady(json!({}), Rules { consumer_groups: vec![], ..Rules::default() });
     assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
     assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "Unknown/Unknown");
 }
 
 #[test]
-fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_three_polls() {
+fn last_observation_expires_after_three_polls() {
     let table = [
         (Class::Unavailable, "Unknown/CloudUnavailable", ""),
         (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
@@ -278,7 +278,7 @@ fn while_the_cloud_cannot_be_seen_the_last_seen_stays_until_it_is_older_than_thr
 }
 
 #[test]
-fn a_plan_that_was_never_seen_is_not_known_to_be_anything() {
+fn unobserved_plan_has_unknown_conditions() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let statement = ConditionState::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
     world.status = world.scope(|scope| scope.unobserved(&statement, true));
@@ -296,7 +296,7 @@ fn a_plan_that_was_never_seen_is_not_known_to_be_anything() {
 }
 
 #[test]
-fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
+fn unreadable_checkpoints_never_count_as_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.fail_checkpoints(Some(Class::Unavailable));
     world.pass();
@@ -310,7 +310,7 @@ fn checkpoints_that_cannot_be_read_are_never_counted_as_protection() {
 }
 
 #[test]
-fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
+fn denied_checkpoints_stall_until_allowed() {
     for (class, stalled) in [(Class::Denied, "True/AccessDenied"), (Class::Throttled { after: None }, "")] {
         for policy in ["Manage", "Observe"] {
             let mut world = observed(policy, "Running");
@@ -329,7 +329,7 @@ fn who_may_not_read_checkpoints_is_stalled_until_that_is_allowed() {
 }
 
 #[test]
-fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
+fn stopped_item_ends_protection_without_checkpoints() {
     let mut world = steady(json!({}), Rules::default());
     world.fail_checkpoints(Some(Class::Unavailable));
     let (plan, item) = first_item(&mut world);
@@ -343,7 +343,7 @@ fn a_stopped_item_ends_protection_although_checkpoints_cannot_be_read() {
 }
 
 #[test]
-fn a_suspended_object_says_nothing_about_protection() {
+fn suspended_object_reports_no_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.edit(json!({"suspend": true}));
     world.status = world.scope(|scope| scope.suspended());
@@ -357,7 +357,7 @@ fn a_suspended_object_says_nothing_about_protection() {
 }
 
 #[test]
-fn an_object_that_is_being_deleted_says_what_it_waits_for() {
+fn deleted_object_reports_what_it_waits_for() {
     let mut world = steady(json!({}), Rules { delay_ms: 12_000, ..Rules::default() });
     world.delete();
     world.pass();
@@ -378,7 +378,7 @@ fn an_object_that_is_being_deleted_says_what_it_waits_for() {
 }
 
 #[test]
-fn a_failed_step_of_a_deletion_says_that_it_is_blocked() {
+fn failed_deletion_step_reports_deletion_blocked() {
     let mut world = steady(json!({}), Rules::default());
     world.delete();
     world.faulty_steps(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
@@ -387,7 +387,7 @@ fn a_failed_step_of_a_deletion_says_that_it_is_blocked() {
 }
 
 #[test]
-fn a_refusal_stalls_and_is_told_once() {
+fn refusal_stalls_and_publishes_one_event() {
     let mut world = steady(json!({}), Rules::default());
     world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
     let first = world.pass();
@@ -400,7 +400,7 @@ fn a_refusal_stalls_and_is_told_once() {
 }
 
 #[test]
-fn a_plan_that_somebody_else_took_says_nothing_of_this_object() {
+fn plan_owned_by_another_has_unknown_protection() {
     let mut world = steady(json!({}), Rules::default());
     let id = world.plan_id();
     world.model().edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now()).unwrap();
@@ -432,7 +432,7 @@ fn every_failed_step_has_its_reason() {
 }
 
 #[test]
-fn an_observed_plan_says_what_differs_and_is_in_no_progress() {
+fn observe_mode_reports_drift_without_progress() {
     let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
     let (id, _) = world.console_plan(Some("theirs"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
@@ -449,7 +449,7 @@ fn an_observed_plan_says_what_differs_and_is_in_no_progress() {
 }
 
 #[test]
-fn an_observed_plan_that_does_not_run_is_stalled_since_nobody_starts_it() {
+fn stopped_plan_stalls_in_observe_mode() {
     let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
     let (id, items) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
@@ -473,7 +473,7 @@ fn observed(policy: &str, state: &str) -> World {
 }
 
 #[test]
-fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_stalled_by_what_lasts() {
+fn every_observed_status_has_its_conditions() {
     let (stopped, available) = (["True/Stopped", "", ""], ["True/Available", "", ""]);
     let stalled = ["False/NotReady", "", "True/ObserveOnly"];
     let passing = ["False/Updating", "True/Updating", ""];
@@ -513,7 +513,7 @@ fn an_observed_plan_is_ready_as_its_items_are_waited_for_while_they_change_and_s
 }
 
 #[test]
-fn why_nothing_is_known_is_said_truly() {
+fn message_names_why_nothing_is_known() {
     let (synced, _) = conditions::failure(&failure(Class::Unavailable));
     let blind = |mut world: World, fresh| {
         world.fresh = fresh;
@@ -543,7 +543,7 @@ fn why_nothing_is_known_is_said_truly() {
 }
 
 #[test]
-fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
+fn drift_ends_readiness_until_it_is_corrected() {
     let mut world = steady(json!({}), Rules { update_while_running: true, ..Rules::default() });
     let id = world.plan_id();
     world.model().edit_plan(id, &json!({"planName": "renamed"}), world.now()).unwrap();
@@ -563,7 +563,7 @@ fn who_waits_for_ready_waits_until_what_somebody_changed_is_corrected() {
 }
 
 #[test]
-fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
+fn missing_mark_is_no_drift_when_observed() {
     let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
     let (id, _) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
@@ -574,7 +574,7 @@ fn an_observed_plan_is_not_said_to_differ_in_the_mark_that_is_never_written() {
 }
 
 #[test]
-fn a_plan_that_another_cluster_owns_can_be_observed() {
+fn plan_owned_by_another_can_be_observed() {
     let mut world = World::new(spec_with(json!({"managementPolicy": "Observe"})), Rules::default());
     let (id, _) = world.console_plan(Some(&format!("Orders {THEIRS}")), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": id.to_string()}));
@@ -584,7 +584,7 @@ fn a_plan_that_another_cluster_owns_can_be_observed() {
 }
 
 #[test]
-fn a_pause_is_told_once_and_says_what_goes_on() {
+fn pause_publishes_one_event() {
     let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
     world.edit(json!({"planDesc": "Other"}));
     let mut told = vec![];
@@ -603,7 +603,7 @@ fn a_pause_is_told_once_and_says_what_goes_on() {
 }
 
 #[test]
-fn creation_and_adoption_are_told() {
+fn creation_and_adoption_publish_one_event() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert_eq!(told, ["Created"]);
@@ -621,7 +621,7 @@ fn creation_and_adoption_are_told() {
 }
 
 #[test]
-fn transition_times_stay_while_the_status_stays() {
+fn transition_times_stay_while_status_stays() {
     let mut world = steady(json!({"recoveryPointObjective": "1m"}), Rules::default());
     let time = |status: &DisasterRecoveryPlanStatus, kind| {
         conditions::find(&status.head.conditions, kind).unwrap().last_transition_time.clone()
@@ -643,7 +643,7 @@ fn transition_times_stay_while_the_status_stays() {
 }
 
 #[test]
-fn a_steady_plan_is_not_written_again() {
+fn steady_plan_is_not_written_again() {
     let mut world = steady(json!({}), Rules { consumer_groups: vec!["GID_ORDERS".into()], ..Rules::default() });
     let mut writes = 0;
     for _ in 0..240 {
@@ -664,7 +664,7 @@ fn without_request_ids(world: &World) -> String {
 }
 
 #[test]
-fn the_same_pass_twice_leads_to_the_same_status_in_every_situation() {
+fn second_reconcile_leaves_status_unchanged() {
     type Situation = fn(&mut World);
     let table: [(&str, Situation); 8] = [
         ("steady", |_| {}),
@@ -696,7 +696,7 @@ fn the_same_pass_twice_leads_to_the_same_status_in_every_situation() {
 }
 
 #[test]
-fn an_unanswered_request_for_a_pass_is_echoed() {
+fn reconcile_request_is_echoed_without_observation() {
     let mut world = steady(json!({}), Rules::default());
     world.annotate(RECONCILE_ANNOTATION, "2025-03-01T00:00:00Z");
     world.pass();
@@ -708,7 +708,7 @@ fn an_unanswered_request_for_a_pass_is_echoed() {
 }
 
 #[test]
-fn no_status_and_no_event_ever_contains_a_password() {
+fn status_and_events_never_contain_password() {
     for echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
         for update_while_running in [false, true] {
             let mut world = World::new(
