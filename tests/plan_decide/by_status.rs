@@ -127,19 +127,3 @@ fn every_item_status_has_its_decision() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-#[test]
-fn changing_item_blocks_only_itself_and_plan() {
-    let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
-    let mut world = World::in_sync(
-        spec,
-        disaster_recovery_operator::simulator::model::Rules { update_while_running: true, ..Default::default() },
-    );
-    world.model().rules.delay_ms = 60_000;
-    world.edit(
-        json!({"planDesc": "Other", "topicMappings": [mapping("a", "a2", "Running"), mapping("b", "b", "Running")]}),
-    );
-    world.pass();
-    world.edit(json!({"planDesc": "Third", "topicMappings": [mapping("a", "a2", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running")]}));
-    assert_eq!(world.pass().names(), ["StopItem", "AddItem"]);
-}

@@ -204,6 +204,24 @@ fn retain_without_annotation_leaves_items_running() {
     assert_eq!(world.items(plan_id), before, "{:?}", world.released);
 }
 
+#[test]
+fn retain_stops_only_items_it_resumes() {
+    // One item was listed for a change of its own when the object was deleted.
+    let spec = json!({
+        "deletionPolicy": "Retain",
+        "topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")],
+    });
+    let mut world = World::in_sync(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.status.paused_items = vec![world.items(plan_id).keys().min().unwrap().to_string()];
+    world.status.paused_since = Some(Timestamp::from_millisecond(world.now()).unwrap());
+    world.delete();
+    world.converge(60);
+    assert!(world.released.is_some());
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert!(!world.plan(plan_id).unwrap().plan_desc.unwrap().contains(MARK));
+}
+
 /// A plan with a running item that is being taken over, stopped for the update that marks it.
 fn half_taken_over(passes: usize) -> (World, i64) {
     let mut world = World::new(spec_with(json!({})), Rules::default());

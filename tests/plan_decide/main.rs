@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod adoption;
 mod by_status;
+mod checkpoints;
+mod creation;
 mod deletion;
+mod fields;
+mod items;
+mod pauses;
 mod properties;
-mod tables;
+mod secrets;
