@@ -1,0 +1,69 @@
+//! Situations of a plan, and its conditions in short.
+
+use disaster_recovery_operator::api::condition::condition_type;
+use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::operation::ApiOperation;
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, Rules};
+use serde_json::{Value, json};
+
+use test_support::driver::plan::*;
+
+/// All conditions of a world: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
+pub(crate) fn all_conditions(world: &World) -> [String; 6] {
+    [
+        condition_type::READY,
+        condition_type::SYNCED,
+        condition_type::PROTECTED,
+        condition_type::OFFSETS_COVERED,
+        condition_type::RECONCILING,
+        condition_type::STALLED,
+    ]
+    .map(|kind| world.condition(kind))
+}
+
+pub(crate) fn failure(class: Class) -> Error {
+    let (operation, code, message) = (ApiOperation::ListDisasterRecoveryPlans, "Injected".into(), "injected".into());
+    Error { class, operation, code, message, request_id: Some("R-1".into()) }
+}
+
+/// In sync, and long enough for consumer progress to have been synchronized.
+pub(crate) fn steady(spec: Value, rules: Rules) -> World {
+    let mut world = World::in_sync(spec_with(spec), rules);
+    world.advance(30_000);
+    world.pass();
+    world
+}
+
+/// A plan of somebody with one item, and an object that names it.
+pub(crate) fn observed(policy: &str, state: &str) -> World {
+    let wanted = [mapping("orders", "orders", state)];
+    let mut world =
+        World::new(spec_with(json!({"managementPolicy": policy, "topicMappings": wanted})), Rules::default());
+    let (id, _) = world.console_plan(Some("Orders"), &[mapping("orders", "orders", "")]);
+    world.edit(json!({"planId": id.to_string()}));
+    world.converge(10);
+    world.advance(30_000);
+    world
+}
+
+pub(crate) fn first_item(world: &mut World) -> (i64, i64) {
+    let plan_id = world.plan_id();
+    (plan_id, *world.items(plan_id).keys().next().unwrap())
+}
+
+/// Puts every checkpoint that much behind.
+pub(crate) fn lag(world: &mut World, ms: i64) {
+    let ids: Vec<i64> = world
+        .our_plan()
+        .unwrap()
+        .items
+        .values()
+        .flat_map(|item| item.checkpoints.iter().map(|it| it.checkpoint_id))
+        .collect();
+    assert!(!ids.is_empty());
+    let now = world.now();
+    for id in ids {
+        let times = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - ms) };
+        world.model().set_checkpoint(id, times).unwrap();
+    }
+}
