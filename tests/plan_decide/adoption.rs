@@ -18,7 +18,7 @@ fn adoption_leaves_existing_items_untouched() {
     let first = world.pass();
     assert_eq!(first.names(), ["UpdatePlan"]);
     let Step::UpdatePlan { plan, .. } = &first.decision.steps[0] else { panic!() };
-    // The one plan update also brings the credentials, which nobody knows to be those of the Secret.
+    // The one update also sends the credentials: the cloud does not show whether it has those of the Secret.
     assert_eq!(plan.plan_desc.as_deref(), Some("Orders [drp 0a1b2c3d/messaging/orders]"));
     assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
     assert_eq!(
@@ -41,7 +41,7 @@ fn adopted_plan_without_items_gets_them() {
 #[test]
 fn name_conflict_leaves_other_plan_alone() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    let id = world.stranger("orders", Some("somebody's"));
+    let id = world.stranger("orders", Some("theirs"));
     let before = world.snapshot(id);
     for _ in 0..3 {
         let passed = world.pass();
@@ -63,7 +63,7 @@ fn plan_id_ends_name_conflict() {
 
 #[test]
 fn plan_id_ends_name_conflict_after_deletion() {
-    // Somebody deleted the plan and made one of the same name by hand; the annotation still has the first one's ID.
+    // Another actor deleted the plan and created one of the same name. The annotation still has the first one's ID.
     let mut world = World::in_sync(spec_with(json!({})), updates_while_running());
     let id = world.plan_id();
     world.model().remove_plan(id).unwrap();
@@ -123,7 +123,7 @@ fn object_never_moves_to_another_plan() {
 #[test]
 fn observe_mode_takes_no_step() {
     let observe = json!({"managementPolicy": "Observe"});
-    // No plan; a plan that differs in everything; a request to synchronize; a plan of another owner.
+    // No plan; plans that differ in everything, with no mark, another owner's and the object's own; a requested sync.
     let mut world = World::new(spec_with(observe.clone()), Rules::default());
     assert_eq!((world.pass().names(), world.converge(1).refusal()), (vec![], Some(synced::PLAN_NOT_FOUND)));
     for desc in [None, Some(THEIRS), Some(MARK)] {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use test_support::driver::plan::*;
 
+/// A cloud in which changes take time, and show later.
 fn slow() -> Rules {
     Rules { delay_ms: 2_000, visibility_delay_ms: 7_000, ..Rules::default() }
 }
@@ -44,7 +45,7 @@ fn plan_in_sync_needs_no_step() {
 
 #[test]
 fn unanswered_create_yields_exactly_one_plan() {
-    // (whether it happened, how long it stays invisible in s, the crash) and how many plans there are in the end: one.
+    // The fault of the call, and the time in s until its plan is visible. In the end there is one plan.
     for (fault, visibility) in [
         (Fault::AnswerLost, 0),
         (Fault::AnswerLost, 30),
@@ -59,7 +60,7 @@ fn unanswered_create_yields_exactly_one_plan() {
             let mut world = World::new(spec_with(json!({})), rules);
             world.faulty_steps(&mut |_| fault, crash);
             if matches!(fault, Fault::Refused(_)) && crash == Crash::Never {
-                assert_eq!(world.status.creation, None, "what did not happen is not waited for");
+                assert_eq!(world.status.creation, None, "the operator does not wait for a refused call");
             } else {
                 assert!(world.status.creation.is_some());
             }
@@ -108,7 +109,7 @@ fn plan_deleted_in_console_is_recreated() {
     let first = world.plan_id();
     world.model().remove_plan(first).unwrap();
     let passed = world.pass();
-    assert_eq!(passed.names(), Vec::<&str>::new(), "a second look has to agree");
+    assert_eq!(passed.names(), Vec::<&str>::new(), "a second observation must agree");
     assert_eq!(passed.decision.drift[0].field, "planId");
     assert!(passed.events.iter().any(|it| it.reason == "PlanGone"), "{:?}", passed.events);
     let passed = world.pass();

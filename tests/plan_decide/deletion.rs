@@ -1,4 +1,4 @@
-//! Deletion: what goes, what stays, and what is never touched.
+//! Deletion: what the operator deletes, what it keeps, and what it never touches.
 
 use disaster_recovery_operator::api::plan::CreationStatus;
 use disaster_recovery_operator::controller::plan::decide::Verdict;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use test_support::driver::plan::*;
 
-/// What is left of a plan after its object's deletion.
+/// The plan after the deletion of its object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     Nothing,
@@ -222,12 +222,12 @@ fn retain_stops_only_items_it_resumes() {
     assert!(!world.plan(plan_id).unwrap().plan_desc.unwrap().contains(MARK));
 }
 
-/// A plan with a running item that is being taken over, stopped for the update that marks it.
-fn half_taken_over(passes: usize) -> (World, i64) {
+/// A plan with a running item, so many reconciles after its adoption began: paused for the update that marks it.
+fn half_adopted(reconciles: usize) -> (World, i64) {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let (plan_id, _) = world.console_plan(Some("by hand"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": plan_id.to_string()}));
-    for _ in 0..passes {
+    for _ in 0..reconciles {
         world.pass();
     }
     (world, plan_id)
@@ -236,32 +236,32 @@ fn half_taken_over(passes: usize) -> (World, i64) {
 #[test]
 fn deletion_during_adoption_leaves_no_item_stopped() {
     for policy in ["Retain", "Delete"] {
-        for passes in 1..8 {
-            let (mut world, plan_id) = half_taken_over(passes);
+        for reconciles in 1..8 {
+            let (mut world, plan_id) = half_adopted(reconciles);
             world.edit(json!({ "deletionPolicy": policy }));
             world.delete();
             world.converge(60);
             world.advance(60_000);
             let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
-            assert!(!stopped, "{policy} after {passes} passes: {:?}", world.released);
+            assert!(!stopped, "{policy} after {reconciles} reconciles: {:?}", world.released);
         }
     }
 }
 
 #[test]
 fn retain_during_pause_leaves_no_item_stopped() {
-    for passes in 1..8 {
+    for reconciles in 1..8 {
         let spec = spec_with(json!({"deletionPolicy": "Retain"}));
         let mut world = World::in_sync(spec, Rules { delay_ms: 7_000, ..Rules::default() });
         let plan_id = world.plan_id();
         world.edit(json!({"planDesc": "Other"}));
-        for _ in 0..passes {
+        for _ in 0..reconciles {
             world.pass();
         }
         world.delete();
         world.converge(60);
         world.advance(60_000);
         let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
-        assert!(!stopped, "after {passes} passes: {:?}", world.released);
+        assert!(!stopped, "after {reconciles} reconciles: {:?}", world.released);
     }
 }

@@ -103,7 +103,7 @@ fn every_immutable_field_is_refused_by_name() {
     }
 }
 
-/// What to change in the console, and what field of the spec then differs; whether instances must be sent.
+/// A row: the field that drifts, the change in the console, and whether the update sends instances.
 #[test]
 fn drifted_mutable_field_leads_to_one_update() {
     let first = |patch: Value| {

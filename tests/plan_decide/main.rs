@@ -1,4 +1,4 @@
-//! Decisions about plans, proved on production code and the simulated cloud: tables of situations, and properties of all of them.
+//! Decisions about plans, by the real reconcile on the simulated cloud: tables of situations, and properties of all of them.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

@@ -50,7 +50,7 @@ fn running_foreign_item_prevents_pause() {
     assert!(last.decision.details.blocked_by.is_some());
     assert_eq!(world.condition("Synced"), format!("False/{}", synced::ITEMS_RUNNING));
     for _ in 0..5 {
-        assert_eq!(world.pass().names(), ["UpdatePlan"], "the plan is asked again, in case it no longer minds");
+        assert_eq!(world.pass().names(), ["UpdatePlan"], "the operator retries: a later state may allow it");
     }
     assert_eq!(
         world.items(plan_id).into_iter().collect::<Vec<_>>(),
@@ -60,7 +60,7 @@ fn running_foreign_item_prevents_pause() {
 
 #[test]
 fn refusal_during_pause_resumes_items() {
-    // The foreign item is still being made when ours is stopped, and runs when the plan could be updated.
+    // The foreign item is still CREATING when ours is stopped, and runs when the plan could be updated.
     let mut world = World::new(spec_with(json!({})), Rules { delay_ms: 20_000, ..Rules::default() });
     let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": plan_id.to_string()}));
@@ -102,7 +102,7 @@ fn refused_update_is_retried_beside_foreign_item() {
 
 #[test]
 fn refused_topics_leave_no_item_stopped() {
-    // It refuses them while the item runs, and then it refuses them for good.
+    // The API refuses them while the item runs, and then it refuses them for good.
     for class in [Class::Conflict, Class::Invalid, Class::Ambiguous] {
         let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
         let plan_id = world.plan_id();
@@ -162,7 +162,7 @@ fn update_refused_for_good_leaves_items_running() {
                 world.items(plan_id).values().all(|it| *it == ItemStatus::Running)
             })
             .count();
-        assert!(running > 20, "{class:?}: replication ran after {running} of 40 passes");
+        assert!(running > 20, "{class:?}: replication ran after {running} of 40 reconciles");
     }
 }
 

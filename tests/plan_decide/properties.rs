@@ -1,5 +1,5 @@
-//! Properties of every object in every cloud: random specs, random clouds, random faults. PROPTEST_CASES asks for more cases.
-//! A case that fails is printed in its smallest form, to become a row of a table.
+//! Properties of every object in every cloud: random specs, random clouds, random faults. PROPTEST_CASES asks for more
+//! cases. A case that fails is printed in its smallest form, to become a row of a table.
 
 use disaster_recovery_operator::api::SYNC_CHECKPOINTS_ANNOTATION;
 use disaster_recovery_operator::api::plan::{

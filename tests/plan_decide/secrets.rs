@@ -54,9 +54,9 @@ fn mask_like_password_is_sent_once() {
 
 #[test]
 fn missing_secret_is_refused_without_step() {
-    for made in [false, true] {
+    for created in [false, true] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
-        if made {
+        if created {
             world.converge(10);
         }
         world.set_password(None);

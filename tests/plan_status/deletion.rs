@@ -14,8 +14,8 @@ fn suspended_object_reports_no_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.edit(json!({"suspend": true}));
     world.status = world.scope(|scope| scope.suspended());
-    let said = all_conditions(&world);
-    assert_eq!(said, ["Unknown/NotReady", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
+    let found = all_conditions(&world);
+    assert_eq!(found, ["Unknown/NotReady", "Unknown/Suspended", "Unknown/Unknown", "Unknown/Unknown", "", ""]);
     assert_eq!(world.status.head.observed_generation, Some(2));
     world.delete();
     world.status = world.scope(|scope| scope.suspended());
@@ -33,8 +33,8 @@ fn deleted_object_reports_what_it_waits_for() {
     world.pass();
     assert_eq!(all_conditions(&world), deleting, "waiting for the item");
     assert!(world.message(condition_type::SYNCED).contains("CHANGING"), "{}", world.message(condition_type::SYNCED));
-    let synced = ConditionState::no(synced::ACCESS_DENIED, "denied");
-    world.status = world.scope(|scope| scope.unobserved(&synced, true));
+    let failed = ConditionState::no(synced::ACCESS_DENIED, "denied");
+    world.status = world.scope(|scope| scope.unobserved(&failed, true));
     assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
     assert_eq!(world.condition(condition_type::READY), "False/Deleting");
     assert_eq!(world.condition(condition_type::RECONCILING), "");

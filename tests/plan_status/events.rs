@@ -11,17 +11,17 @@ use test_support::driver::plan::*;
 fn pause_publishes_one_event() {
     let mut world = steady(json!({}), Rules { delay_ms: 7_000, ..Rules::default() });
     world.edit(json!({"planDesc": "Other"}));
-    let mut told = vec![];
+    let mut reasons = vec![];
     for n in 0..10 {
         let passed = world.pass();
-        told.extend(passed.events.into_iter().map(|it| it.reason).filter(|it| !it.starts_with("Objective")));
+        reasons.extend(passed.events.into_iter().map(|it| it.reason).filter(|it| !it.starts_with("Objective")));
         if n == 2 {
             assert_eq!(world.condition(condition_type::READY), "False/Updating");
             assert_eq!(world.condition(condition_type::PROTECTED), "False/ReplicationStopped");
             assert!(!world.status.paused_items.is_empty());
         }
     }
-    assert_eq!(told, ["ItemsPaused"]);
+    assert_eq!(reasons, ["ItemsPaused"]);
     assert_eq!(world.condition(condition_type::READY), "True/Available");
     assert!(world.status.paused_items.is_empty());
 }
@@ -29,19 +29,19 @@ fn pause_publishes_one_event() {
 #[test]
 fn creation_and_adoption_publish_one_event() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
-    assert_eq!(told, ["Created"]);
+    let reasons: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(reasons, ["Created"]);
 
     let mut world = World::new(spec_with(json!({})), Rules::default());
     world.faulty_steps(&mut |_| Fault::AnswerLost, Crash::Never);
-    let told: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
-    assert_eq!(told, ["Created"], "by a call whose answer was lost");
+    let reasons: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(reasons, ["Created"], "by a call without an answer");
 
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let (id, _) = world.console_plan(None, &[]);
     world.edit(json!({"planId": id.to_string()}));
-    let told: Vec<_> = (0..6).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
-    assert_eq!(told, ["Adopted"]);
+    let reasons: Vec<_> = (0..6).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert_eq!(reasons, ["Adopted"]);
 }
 
 #[test]

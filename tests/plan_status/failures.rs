@@ -6,7 +6,7 @@ use disaster_recovery_operator::controller::conditions::{self, ConditionState};
 use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::json;
 
-use super::situations::{all_conditions, failure, observed, steady};
+use super::situations::{all_conditions, failure, named_plan, steady};
 use test_support::driver::plan::*;
 
 #[test]
@@ -19,19 +19,19 @@ fn last_observation_expires_after_three_polls() {
     ];
     for (class, synced, stalled) in table {
         let mut world = steady(json!({}), Rules::default());
-        let (statement, is_stalled) = conditions::failure(&failure(class));
-        assert_eq!(is_stalled, !stalled.is_empty());
-        for (fresh, rest) in [
+        let (failed, stalls) = conditions::failure(&failure(class));
+        assert_eq!(stalls, !stalled.is_empty());
+        for (recent, rest) in [
             (true, ["True/Available", "True/WithinObjective", "True/AllGroups"]),
             (false, ["Unknown/NotReady", "Unknown/Unknown", "Unknown/Unknown"]),
         ] {
-            world.fresh = fresh;
-            world.status = world.scope(|scope| scope.unobserved(&statement, is_stalled));
+            world.fresh = recent;
+            world.status = world.scope(|scope| scope.unobserved(&failed, stalls));
             let [ready, is_synced, protected, offsets, reconciling, is_stalled] = all_conditions(&world);
-            // Who waits for Ready does not go on while a person has to act.
+            // A wait for Ready must not end while a person has to act.
             let wanted = if stalled.is_empty() { rest[0] } else { "Unknown/NotReady" };
-            assert_eq!([ready, protected, offsets], [wanted, rest[1], rest[2]], "{class:?} {fresh}");
-            assert_eq!([is_synced.as_str(), &reconciling, &is_stalled], [synced, "", stalled], "{class:?} {fresh}");
+            assert_eq!([ready, protected, offsets], [wanted, rest[1], rest[2]], "{class:?} {recent}");
+            assert_eq!([is_synced.as_str(), &reconciling, &is_stalled], [synced, "", stalled], "{class:?} {recent}");
         }
     }
 }
@@ -39,8 +39,8 @@ fn last_observation_expires_after_three_polls() {
 #[test]
 fn unobserved_plan_has_unknown_conditions() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    let statement = ConditionState::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
-    world.status = world.scope(|scope| scope.unobserved(&statement, true));
+    let failed = ConditionState::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
+    world.status = world.scope(|scope| scope.unobserved(&failed, true));
     assert_eq!(
         all_conditions(&world),
         [
@@ -56,48 +56,48 @@ fn unobserved_plan_has_unknown_conditions() {
 
 #[test]
 fn message_names_why_nothing_is_known() {
-    let (synced, _) = conditions::failure(&failure(Class::Unavailable));
-    let blind = |mut world: World, fresh| {
-        world.fresh = fresh;
-        world.status = world.scope(|scope| scope.unobserved(&synced, false));
+    let (failed, _) = conditions::failure(&failure(Class::Unavailable));
+    let unobserved = |mut world: World, recent| {
+        world.fresh = recent;
+        world.status = world.scope(|scope| scope.unobserved(&failed, false));
         [condition_type::READY, condition_type::PROTECTED, condition_type::RECONCILING].map(|kind| world.message(kind))
     };
     let long = "nothing was seen of the cloud for more than three polls";
     let behind = "the spec is not carried out yet, and the cloud cannot be seen";
     let later = "the spec is carried out once the cloud can be seen";
     let new = || World::new(spec_with(json!({})), Rules::default());
-    assert_eq!(blind(new(), true), [behind, "nothing was seen of the cloud yet", later]);
-    assert_eq!(blind(new(), false), [long, long, later]);
+    assert_eq!(unobserved(new(), true), [behind, "nothing was seen of the cloud yet", later]);
+    assert_eq!(unobserved(new(), false), [long, long, later]);
     let edited = |mut world: World| {
         world.edit(json!({"planDesc": "Other"}));
         world
     };
     let within = "every consumer group is within 5m";
     let running = || steady(json!({}), Rules::default());
-    assert_eq!(blind(edited(running()), true), [behind, within, later]);
-    assert_eq!(blind(edited(running()), false), [long, long, later]);
-    let mut observed = observed("Observe", "Running");
-    observed.pass();
+    assert_eq!(unobserved(edited(running()), true), [behind, within, later]);
+    assert_eq!(unobserved(edited(running()), false), [long, long, later]);
+    let mut observing = named_plan("Observe", "Running");
+    observing.pass();
     let compared =
         ["the cloud could not be seen since the spec changed", "the spec is compared once the cloud can be seen"];
-    assert_eq!(blind(edited(observed), true), [compared[0], within, compared[1]]);
+    assert_eq!(unobserved(edited(observing), true), [compared[0], within, compared[1]]);
 }
 
 #[test]
 fn denied_checkpoints_stall_until_allowed() {
     for (class, stalled) in [(Class::Denied, "True/AccessDenied"), (Class::Throttled { after: None }, "")] {
         for policy in ["Manage", "Observe"] {
-            let mut world = observed(policy, "Running");
+            let mut world = named_plan(policy, "Running");
             world.pass();
             world.fail_checkpoints(Some(class));
             world.pass();
             let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
-            let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
-            assert_eq!(said, [ready, stalled], "{class:?} {policy}");
+            let found = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
+            assert_eq!(found, [ready, stalled], "{class:?} {policy}");
             world.fail_checkpoints(None);
             world.pass();
-            let said = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
-            assert_eq!(said, ["True/Available", ""], "{class:?} {policy}");
+            let found = [world.condition(condition_type::READY), world.condition(condition_type::STALLED)];
+            assert_eq!(found, ["True/Available", ""], "{class:?} {policy}");
         }
     }
 }
@@ -108,7 +108,7 @@ fn every_failed_step_has_its_reason() {
         (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
         (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
         (Class::Conflict, "False/Progressing", ""),
-        // What the new plan names does not exist.
+        // A resource that the new plan names does not exist.
         (Class::NotFound, "False/InvalidSpec", "True/InvalidSpec"),
         (Class::Throttled { after: None }, "Unknown/Throttled", ""),
         (Class::Unavailable, "Unknown/CloudUnavailable", ""),

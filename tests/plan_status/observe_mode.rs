@@ -6,7 +6,7 @@ use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use serde_json::json;
 
-use super::situations::{all_conditions, failure, observed};
+use super::situations::{all_conditions, failure, named_plan};
 use test_support::driver::plan::*;
 
 #[test]
@@ -41,23 +41,23 @@ fn stopped_plan_stalls_in_observe_mode() {
 fn every_observed_status_has_its_conditions() {
     let (stopped, available) = (["True/Stopped", "", ""], ["True/Available", "", ""]);
     let stalled = ["False/NotReady", "", "True/ObserveOnly"];
-    let passing = ["False/Updating", "True/Updating", ""];
+    let changing = ["False/Updating", "True/Updating", ""];
     for (item, wanted_running, wanted_stopped) in [
         (ItemStatus::Running, available, stalled),
-        (ItemStatus::Creating, passing, passing),
-        (ItemStatus::Changing, passing, passing),
+        (ItemStatus::Creating, changing, changing),
+        (ItemStatus::Changing, changing, changing),
         (ItemStatus::ManualStopped, stalled, stopped),
         (ItemStatus::OverdueStopped, stalled, stopped),
     ] {
         for (state, wanted) in [("Running", wanted_running), ("Stopped", wanted_stopped)] {
-            let mut world = observed("Observe", state);
+            let mut world = named_plan("Observe", state);
             let plan = world.plans().into_iter().next().unwrap();
             let (plan, id) = (plan.plan_id, *plan.items.keys().next().unwrap());
             world.model().set_item_status(plan, id, item, world.now()).unwrap();
             world.pass();
             let [ready, _, _, _, reconciling, is_stalled] = all_conditions(&world);
             assert_eq!([ready, reconciling, is_stalled], wanted, "{item:?} {state}");
-            // One failure ends nothing of that.
+            // One failed read changes neither of these.
             let conditions = [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind));
             let (synced, _) = conditions::failure(&failure(Class::Unavailable));
             world.status = world.scope(|scope| scope.unobserved(&synced, false));

@@ -24,13 +24,13 @@ fn lag_above_objective_ends_protection() {
         let passed = world.pass();
         assert_eq!(world.condition(condition_type::PROTECTED), condition, "{ms}");
         assert_eq!(world.condition(condition_type::READY), "True/Available");
-        let told: Vec<_> = passed.events.iter().map(|it| it.reason.as_str()).collect();
+        let reasons: Vec<_> = passed.events.iter().map(|it| it.reason.as_str()).collect();
         let wanted: &[&str] = match (before == condition, condition) {
             (true, _) => &[],
             (false, "False/ObjectiveExceeded") => &["ObjectiveExceeded"],
             (false, _) => &["ObjectiveMet"],
         };
-        assert_eq!(told, wanted, "{ms}");
+        assert_eq!(reasons, wanted, "{ms}");
         let behind = world.status.checkpoints.as_ref().unwrap().summary.behind;
         assert_eq!(behind > 0, condition.starts_with("False"), "{ms}");
     }
@@ -51,7 +51,11 @@ fn unsynchronized_group_is_not_protected() {
         world.annotate(SYNC_CHECKPOINTS_ANNOTATION, "now");
         world.pass();
         world.pass();
-        assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "True/AllGroups", "by hand it is");
+        assert_eq!(
+            world.condition(condition_type::OFFSETS_COVERED),
+            "True/AllGroups",
+            "after a requested synchronization"
+        );
     }
 }
 
@@ -76,13 +80,13 @@ fn unreadable_checkpoints_never_count_as_protection() {
     let mut world = steady(json!({}), Rules::default());
     world.fail_checkpoints(Some(Class::Unavailable));
     world.pass();
-    assert_eq!(world.condition(condition_type::PROTECTED), "True/WithinObjective", "fresh: the last that was seen");
+    assert_eq!(world.condition(condition_type::PROTECTED), "True/WithinObjective", "the last observation is recent");
     assert_eq!(world.condition(condition_type::SYNCED), "Unknown/CloudUnavailable");
     world.advance(180_000);
     world.pass();
     assert_eq!(world.condition(condition_type::PROTECTED), "Unknown/Unknown");
     assert_eq!(world.condition(condition_type::OFFSETS_COVERED), "Unknown/Unknown");
-    assert_eq!(world.condition(condition_type::READY), "True/Available", "plan and items were seen");
+    assert_eq!(world.condition(condition_type::READY), "True/Available", "plan and items are observed");
 }
 
 #[test]

@@ -112,9 +112,9 @@ fn stopped_item_is_drift_until_it_runs() {
     );
     assert_eq!(world.status.head.drift[0].field, "topicMappings[orders].state");
     assert!(passed.events.iter().any(|it| it.reason == "DriftFound" && it.type_ == "Warning"), "{:?}", passed.events);
-    let told: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
-    assert!(told.iter().any(|it| it == "DriftCorrected"), "{told:?}");
-    assert_eq!(told.iter().filter(|it| **it == "DriftFound").count(), 0, "told once");
+    let reasons: Vec<_> = (0..4).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
+    assert!(reasons.iter().any(|it| it == "DriftCorrected"), "{reasons:?}");
+    assert_eq!(reasons.iter().filter(|it| **it == "DriftFound").count(), 0, "DriftFound is published once");
     assert_eq!(world.condition(condition_type::READY), "True/Available");
 }
 

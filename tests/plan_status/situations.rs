@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use test_support::driver::plan::*;
 
-/// All conditions of a world: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
+/// All conditions as `status/reason`: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
 pub(crate) fn all_conditions(world: &World) -> [String; 6] {
     [
         condition_type::READY,
@@ -21,12 +21,13 @@ pub(crate) fn all_conditions(world: &World) -> [String; 6] {
     .map(|kind| world.condition(kind))
 }
 
+/// A failed read of this class.
 pub(crate) fn failure(class: Class) -> Error {
     let (operation, code, message) = (ApiOperation::ListDisasterRecoveryPlans, "Injected".into(), "injected".into());
     Error { class, operation, code, message, request_id: Some("R-1".into()) }
 }
 
-/// In sync, and long enough for consumer progress to have been synchronized.
+/// A plan in sync, so long that the cloud has synchronized consumer progress.
 pub(crate) fn steady(spec: Value, rules: Rules) -> World {
     let mut world = World::in_sync(spec_with(spec), rules);
     world.advance(30_000);
@@ -34,8 +35,8 @@ pub(crate) fn steady(spec: Value, rules: Rules) -> World {
     world
 }
 
-/// A plan of somebody with one item, and an object that names it.
-pub(crate) fn observed(policy: &str, state: &str) -> World {
+/// A plan of another actor with one item, and an object that names it.
+pub(crate) fn named_plan(policy: &str, state: &str) -> World {
     let wanted = [mapping("orders", "orders", state)];
     let mut world =
         World::new(spec_with(json!({"managementPolicy": policy, "topicMappings": wanted})), Rules::default());
@@ -46,12 +47,13 @@ pub(crate) fn observed(policy: &str, state: &str) -> World {
     world
 }
 
+/// The IDs of the plan and of its first item.
 pub(crate) fn first_item(world: &mut World) -> (i64, i64) {
     let plan_id = world.plan_id();
     (plan_id, *world.items(plan_id).keys().next().unwrap())
 }
 
-/// Puts every checkpoint that much behind.
+/// Puts every checkpoint so many ms behind.
 pub(crate) fn lag(world: &mut World, ms: i64) {
     let ids: Vec<i64> = world
         .our_plan()

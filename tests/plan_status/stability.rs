@@ -46,7 +46,7 @@ fn steady_plan_is_not_written_again() {
     assert!(writes <= 2, "{writes} writes");
 }
 
-/// The status as JSON. The ID of a request that failed is another one in every reconcile.
+/// The status as JSON, without the IDs of failed requests: they differ in every reconcile.
 fn without_request_ids(world: &World) -> String {
     let text = serde_json::to_string(&world.status).unwrap();
     let mut parts = text.split("request id ");
@@ -92,8 +92,8 @@ fn reconcile_request_is_echoed_without_observation() {
     world.annotate(RECONCILE_ANNOTATION, "2025-03-01T00:00:00Z");
     world.pass();
     assert_eq!(world.status.head.last_handled_reconcile_at, world.annotation(RECONCILE_ANNOTATION).cloned());
-    let statement = ConditionState::unknown(synced::CLOUD_UNAVAILABLE, "down");
+    let failed = ConditionState::unknown(synced::CLOUD_UNAVAILABLE, "down");
     world.annotate(RECONCILE_ANNOTATION, "2025-03-02T00:00:00Z");
-    world.status = world.scope(|scope| scope.unobserved(&statement, false));
+    world.status = world.scope(|scope| scope.unobserved(&failed, false));
     assert_eq!(world.status.head.last_handled_reconcile_at, world.annotation(RECONCILE_ANNOTATION).cloned());
 }
