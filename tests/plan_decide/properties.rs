@@ -137,7 +137,7 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         trial.at_rest(&last)?;
-        prop_assert!(!last.blocked() || !trial.world.model().rules.update_while_running, "this cloud refuses no update");
+        prop_assert!(!last.blocked() || !trial.world.model().rules.update_while_running, "the cloud refuses no update");
         let before = trial.world.status.clone();
         let again = trial.reconcile(&mut |_| Fault::None, Crash::Never)?;
         prop_assert!(again.names().is_empty() || again.blocked(), "{:?}", again.decision);

@@ -21,6 +21,11 @@ pub(crate) fn all_conditions(world: &World) -> [String; 6] {
     .map(|kind| world.condition(kind))
 }
 
+/// Ready and Stalled as `status/reason`.
+pub(crate) fn ready_and_stalled(world: &World) -> [String; 2] {
+    [condition_type::READY, condition_type::STALLED].map(|kind| world.condition(kind))
+}
+
 /// A failed read of this class.
 pub(crate) fn failure(class: Class) -> Error {
     let (operation, code, message) = (ApiOperation::ListDisasterRecoveryPlans, "Injected".into(), "injected".into());
