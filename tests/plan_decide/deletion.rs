@@ -1,4 +1,4 @@
-//! Deletion: what goes, what stays, and what is never touched.
+//! Deletion: what the operator deletes, what it keeps, and what it never touches.
 
 use disaster_recovery_operator::api::plan::CreationStatus;
 use disaster_recovery_operator::controller::plan::decide::Verdict;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use test_support::driver::plan::*;
 
-/// What is left of a plan after its object's deletion.
+/// The plan after the deletion of its object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     Nothing,
@@ -18,7 +18,6 @@ enum Left {
 
 const POLICIES: [&str; 3] = ["Delete", "Retain", "Observe"];
 const MARKS: [&str; 4] = ["ours", "another's", "none, claimed", "none, unclaimed"];
-const PENDING: [bool; 2] = [false, true];
 
 const TABLE: &[(&str, &str, Left)] = &[
     ("Delete", "ours", Left::Nothing),
@@ -43,51 +42,63 @@ fn desc(mark: &str) -> String {
     }
 }
 
-#[test]
-fn every_policy_and_owner_has_its_end_whether_or_not_a_creation_is_pending() {
-    assert_eq!(TABLE.len(), POLICIES.len() * MARKS.len());
-    for (policy, mark) in POLICIES.iter().flat_map(|policy| MARKS.map(|mark| (*policy, mark))) {
-        let (_, _, left) = TABLE.iter().find(|it| (it.0, it.1) == (policy, mark)).unwrap();
-        for (pending, running) in PENDING.iter().flat_map(|it| [(*it, false), (*it, true)]) {
-            let case = format!("{policy}, {mark}, creation pending: {pending}, items: {running}");
-            let spec = match policy {
-                "Observe" => json!({"managementPolicy": "Observe"}),
-                policy => json!({ "deletionPolicy": policy }),
-            };
-            let mut world = World::new(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
-            let mappings = if running { vec![mapping("orders", "orders", "")] } else { vec![] };
-            let (id, _) = world.console_plan(Some(&desc(mark)), &mappings);
-            let stranger = world.stranger("other", None);
-            world.edit(json!({"planId": id.to_string()}));
-            world.advance(10_000);
-            world.claim(matches!(mark, "ours" | "none, claimed").then_some(id));
-            world.status.plan_id = world.claimed().map(|id| id.to_string());
-            if pending {
-                let time = Timestamp::from_millisecond(world.now()).unwrap();
-                world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
-            }
-            let (before, theirs) = (world.snapshot(id), world.snapshot(stranger));
-            world.hold();
-            world.delete();
-            world.converge(60);
-            assert!(world.released.is_some(), "{case}");
-            let after = world.snapshot(id);
-            match left {
-                Left::Nothing => assert_eq!(after, None, "{case}"),
-                Left::Untouched => assert_eq!(after, before, "{case}"),
-                Left::Unmarked => {
-                    let mut wanted = before.unwrap();
-                    wanted["planDesc"] = json!("Orders");
-                    assert_eq!(after, Some(wanted), "{case}");
-                }
-            }
-            assert_eq!(world.snapshot(stranger), theirs, "{case}");
-        }
+/// Deletes an object whose plan has this mark, while its creation is pending and its items run, or not.
+fn delete(policy: &str, mark: &str, pending: bool, running: bool) -> Result<Left, String> {
+    let spec = match policy {
+        "Observe" => json!({"managementPolicy": "Observe"}),
+        policy => json!({ "deletionPolicy": policy }),
+    };
+    let mut world = World::new(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+    let mappings = if running { vec![mapping("orders", "orders", "")] } else { vec![] };
+    let (id, _) = world.console_plan(Some(&desc(mark)), &mappings);
+    let stranger = world.stranger("other", None);
+    world.edit(json!({"planId": id.to_string()}));
+    world.advance(10_000);
+    world.claim(matches!(mark, "ours" | "none, claimed").then_some(id));
+    world.status.plan_id = world.claimed().map(|id| id.to_string());
+    if pending {
+        let time = Timestamp::from_millisecond(world.now()).unwrap();
+        world.status.creation = Some(CreationStatus { nonce: "n".into(), time });
+    }
+    let (before, theirs) = (world.snapshot(id), world.snapshot(stranger));
+    world.hold();
+    world.delete();
+    world.converge(60);
+    if world.released.is_none() {
+        return Err("the object is not released".into());
+    }
+    if world.snapshot(stranger) != theirs {
+        return Err("another plan changed".into());
+    }
+    let mut unmarked = before.clone().unwrap();
+    unmarked["planDesc"] = json!("Orders");
+    match world.snapshot(id) {
+        None => Ok(Left::Nothing),
+        after if after == before => Ok(Left::Untouched),
+        Some(after) if after == unmarked => Ok(Left::Unmarked),
+        Some(after) => Err(format!("the plan changed to {after}")),
     }
 }
 
 #[test]
-fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
+fn every_policy_and_owner_has_its_outcome() {
+    assert_eq!(TABLE.len(), POLICIES.len() * MARKS.len());
+    let mut wrong = vec![];
+    for (policy, mark) in POLICIES.iter().flat_map(|policy| MARKS.map(|mark| (*policy, mark))) {
+        let (_, _, expected) = TABLE.iter().find(|it| (it.0, it.1) == (policy, mark)).unwrap();
+        for (pending, running) in [(false, false), (false, true), (true, false), (true, true)] {
+            let found = delete(policy, mark, pending, running);
+            if found.as_ref() != Ok(expected) {
+                let case = format!("{policy}, {mark}, creation pending: {pending}, items: {running}");
+                wrong.push(format!("{case}: expected {expected:?}, found {found:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn deletion_waits_for_unanswered_create() {
     for (fault, calls) in [(Fault::AnswerLost, 1), (Fault::RequestLost, 0)] {
         let rules = Rules { visibility_delay_ms: 60_000, ..Rules::default() };
         let mut world = World::new(spec_with(json!({})), rules);
@@ -102,7 +113,7 @@ fn a_plan_that_may_still_appear_is_waited_for_and_then_deleted() {
 }
 
 #[test]
-fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
+fn plan_not_yet_visible_is_deleted() {
     let mut world = World::new(spec_with(json!({})), Rules { visibility_delay_ms: 60_000, ..Rules::default() });
     world.pass();
     world.delete();
@@ -111,7 +122,7 @@ fn a_plan_that_was_just_made_and_is_not_visible_yet_is_deleted_too() {
 }
 
 #[test]
-fn an_object_without_a_plan_is_let_go_at_once() {
+fn object_without_plan_is_released_at_once() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     world.stranger("orders", None);
     world.hold();
@@ -121,7 +132,7 @@ fn an_object_without_a_plan_is_let_go_at_once() {
 }
 
 #[test]
-fn deletion_needs_no_valid_spec_and_no_secret() {
+fn deletion_needs_no_valid_spec_or_secret() {
     let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 3_000, ..Rules::default() });
     world.edit(json!({"planType": "ACTIVE_ACTIVE", "instances": [aliyun("x", "rmq-x", "ACTIVE"), aliyun("y", "rmq-y", "ACTIVE")], "topicMappings": []}));
     world.set_password(None);
@@ -131,7 +142,7 @@ fn deletion_needs_no_valid_spec_and_no_secret() {
 }
 
 #[test]
-fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
+fn deletion_deletes_items_of_every_status() {
     let spec = spec_with(json!({"topicMappings": [
         mapping("a", "a", "Running"), mapping("b", "b", "Stopped"), mapping("c", "c", "Running"),
     ]}));
@@ -147,7 +158,7 @@ fn deletion_takes_all_items_of_the_plan_whatever_their_status() {
 }
 
 #[test]
-fn retaining_a_plan_whose_items_run_leaves_them_running() {
+fn retained_plan_keeps_running_items_running() {
     for update_while_running in [false, true] {
         for delay_ms in [0, 12_000] {
             let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
@@ -165,7 +176,7 @@ fn retaining_a_plan_whose_items_run_leaves_them_running() {
 }
 
 #[test]
-fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
+fn retained_plan_keeps_manually_stopped_item_stopped() {
     let spec = spec_with(json!({"deletionPolicy": "Retain", "topicMappings": [
         mapping("a", "a", "Running"), mapping("b", "b", "Running"),
     ]}));
@@ -181,7 +192,7 @@ fn retaining_a_plan_leaves_an_item_stopped_that_somebody_stopped_by_hand() {
 }
 
 #[test]
-fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
+fn retain_beside_foreign_item_touches_no_item() {
     let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
     let plan_id = world.plan_id();
     world.console_item(plan_id, &mapping("x", "foreign", ""));
@@ -194,7 +205,7 @@ fn retaining_a_plan_in_which_foreign_items_run_touches_no_item() {
 }
 
 #[test]
-fn retaining_a_plan_with_our_mark_whose_annotation_is_missing_leaves_its_items_running() {
+fn retain_without_annotation_leaves_items_running() {
     let mut world = World::in_sync(spec_with(json!({"deletionPolicy": "Retain"})), Rules::default());
     let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
     world.claim(None);
@@ -204,46 +215,64 @@ fn retaining_a_plan_with_our_mark_whose_annotation_is_missing_leaves_its_items_r
     assert_eq!(world.items(plan_id), before, "{:?}", world.released);
 }
 
-/// A plan with a running item that is being taken over, stopped for the update that marks it.
-fn half_taken_over(passes: usize) -> (World, i64) {
+#[test]
+fn retain_stops_only_items_it_resumes() {
+    // One item was listed for a change of its own when the object was deleted.
+    let spec = json!({
+        "deletionPolicy": "Retain",
+        "topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")],
+    });
+    let mut world = World::in_sync(spec_with(spec), Rules { delay_ms: 3_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.status.paused_items = vec![world.items(plan_id).keys().min().unwrap().to_string()];
+    world.status.paused_since = Some(Timestamp::from_millisecond(world.now()).unwrap());
+    world.delete();
+    world.converge(60);
+    assert!(world.released.is_some());
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    assert!(!world.plan(plan_id).unwrap().plan_desc.unwrap().contains(MARK));
+}
+
+/// A plan with a running item, so many reconciles after its adoption began: paused for the update that marks it.
+fn half_adopted(reconciles: usize) -> (World, i64) {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let (plan_id, _) = world.console_plan(Some("by hand"), &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": plan_id.to_string()}));
-    for _ in 0..passes {
+    for _ in 0..reconciles {
         world.pass();
     }
     (world, plan_id)
 }
 
 #[test]
-fn a_deletion_in_the_middle_of_a_take_over_does_not_leave_its_items_stopped() {
+fn deletion_during_adoption_leaves_no_item_stopped() {
     for policy in ["Retain", "Delete"] {
-        for passes in 1..8 {
-            let (mut world, plan_id) = half_taken_over(passes);
+        for reconciles in 1..8 {
+            let (mut world, plan_id) = half_adopted(reconciles);
             world.edit(json!({ "deletionPolicy": policy }));
             world.delete();
             world.converge(60);
             world.advance(60_000);
             let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
-            assert!(!stopped, "{policy} after {passes} passes: {:?}", world.released);
+            assert!(!stopped, "{policy} after {reconciles} reconciles: {:?}", world.released);
         }
     }
 }
 
 #[test]
-fn a_deletion_in_the_middle_of_a_pause_does_not_leave_the_items_of_a_retained_plan_stopped() {
-    for passes in 1..8 {
+fn retain_during_pause_leaves_no_item_stopped() {
+    for reconciles in 1..8 {
         let spec = spec_with(json!({"deletionPolicy": "Retain"}));
         let mut world = World::in_sync(spec, Rules { delay_ms: 7_000, ..Rules::default() });
         let plan_id = world.plan_id();
         world.edit(json!({"planDesc": "Other"}));
-        for _ in 0..passes {
+        for _ in 0..reconciles {
             world.pass();
         }
         world.delete();
         world.converge(60);
         world.advance(60_000);
         let stopped = world.items(plan_id).values().any(|it| *it != ItemStatus::Running);
-        assert!(!stopped, "after {passes} passes: {:?}", world.released);
+        assert!(!stopped, "after {reconciles} reconciles: {:?}", world.released);
     }
 }

@@ -1,8 +1,16 @@
-//! Decisions about plans, proved on production code and the simulated cloud: tables of situations, and properties of all of them.
+//! Decisions about plans, by the real reconcile on the simulated cloud: tables of situations, and properties of all of them.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod adoption;
 mod by_status;
+mod checkpoints;
+mod creation;
 mod deletion;
+mod fields;
+mod invariants;
+mod items;
+mod pauses;
 mod properties;
-mod tables;
+mod secrets;
+mod trial;

@@ -3,4 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod tables;
+mod deletion;
+mod events;
+mod failures;
+mod observe_mode;
+mod protection;
+mod readiness;
+mod situations;
+mod stability;

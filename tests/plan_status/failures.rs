@@ -1,0 +1,155 @@
+//! Conditions after failures: no observation, refused steps, refused specs.
+
+use disaster_recovery_operator::api::condition::{condition_type, synced};
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::controller::conditions::{self, ConditionState};
+use disaster_recovery_operator::simulator::model::Rules;
+use serde_json::json;
+
+use super::situations::{all_conditions, failure, named_plan, ready_and_stalled, steady};
+use test_support::driver::plan::*;
+
+#[test]
+fn last_observation_expires_after_three_polls() {
+    let table = [
+        (Class::Unavailable, "Unknown/CloudUnavailable", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+    ];
+    let mut wrong = vec![];
+    for (class, synced, stalled) in table {
+        let mut world = steady(json!({}), Rules::default());
+        let (failed, stalls) = conditions::failure(&failure(class));
+        if stalls == stalled.is_empty() {
+            wrong.push(format!("{class:?}: expected {stalled:?}, found that a person has to act: {stalls}"));
+        }
+        for (recent, ready, protected, offsets) in [
+            (true, "True/Available", "True/WithinObjective", "True/AllGroups"),
+            (false, "Unknown/NotReady", "Unknown/Unknown", "Unknown/Unknown"),
+        ] {
+            world.fresh = recent;
+            world.status = world.scope(|scope| scope.unobserved(&failed, stalls));
+            // A wait for Ready must not end while a person has to act.
+            let ready = if stalled.is_empty() { ready } else { "Unknown/NotReady" };
+            let (found, expected) = (all_conditions(&world), [ready, synced, protected, offsets, "", stalled]);
+            if found != expected {
+                wrong.push(format!("{class:?}, recent: {recent}: expected {expected:?}, found {found:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unobserved_plan_has_unknown_conditions() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    let failed = ConditionState::no(synced::CREDENTIALS_NOT_FOUND, "no Secret");
+    world.status = world.scope(|scope| scope.unobserved(&failed, true));
+    assert_eq!(
+        all_conditions(&world),
+        [
+            "Unknown/NotReady",
+            "False/CredentialsNotFound",
+            "Unknown/Unknown",
+            "Unknown/Unknown",
+            "",
+            "True/CredentialsNotFound"
+        ]
+    );
+}
+
+#[test]
+fn message_names_why_nothing_is_known() {
+    let (failed, _) = conditions::failure(&failure(Class::Unavailable));
+    let unobserved = |mut world: World, recent| {
+        world.fresh = recent;
+        world.status = world.scope(|scope| scope.unobserved(&failed, false));
+        [condition_type::READY, condition_type::PROTECTED, condition_type::RECONCILING].map(|kind| world.message(kind))
+    };
+    let long = "nothing was seen of the cloud for more than three polls";
+    let behind = "the spec is not carried out yet, and the cloud cannot be seen";
+    let later = "the spec is carried out once the cloud can be seen";
+    let new = || World::new(spec_with(json!({})), Rules::default());
+    assert_eq!(unobserved(new(), true), [behind, "nothing was seen of the cloud yet", later]);
+    assert_eq!(unobserved(new(), false), [long, long, later]);
+    let edited = |mut world: World| {
+        world.edit(json!({"planDesc": "Other"}));
+        world
+    };
+    let within = "every consumer group is within 5m";
+    let running = || steady(json!({}), Rules::default());
+    assert_eq!(unobserved(edited(running()), true), [behind, within, later]);
+    assert_eq!(unobserved(edited(running()), false), [long, long, later]);
+    let mut observing = named_plan("Observe", "Running");
+    observing.pass();
+    let compared =
+        ["the cloud could not be seen since the spec changed", "the spec is compared once the cloud can be seen"];
+    assert_eq!(unobserved(edited(observing), true), [compared[0], within, compared[1]]);
+}
+
+#[test]
+fn denied_checkpoints_stall_until_allowed() {
+    for (class, stalled) in [(Class::Denied, "True/AccessDenied"), (Class::Throttled { after: None }, "")] {
+        for policy in ["Manage", "Observe"] {
+            let mut world = named_plan(policy, "Running");
+            world.pass();
+            world.fail_checkpoints(Some(class));
+            world.pass();
+            let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
+            assert_eq!(ready_and_stalled(&world), [ready, stalled], "{class:?} {policy}");
+            world.fail_checkpoints(None);
+            world.pass();
+            assert_eq!(ready_and_stalled(&world), ["True/Available", ""], "{class:?} {policy}");
+        }
+    }
+}
+
+#[test]
+fn every_failed_step_has_its_reason() {
+    let mut wrong = vec![];
+    for (class, synced, stalled) in [
+        (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
+        (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
+        (Class::Conflict, "False/Progressing", ""),
+        // A resource that the new plan names does not exist.
+        (Class::NotFound, "False/InvalidSpec", "True/InvalidSpec"),
+        (Class::Throttled { after: None }, "Unknown/Throttled", ""),
+        (Class::Unavailable, "Unknown/CloudUnavailable", ""),
+        (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
+    ] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        world.faulty_steps(&mut |_| Fault::Refused(class), Crash::Never);
+        let [_, found_synced, _, _, reconciling, found_stalled] = all_conditions(&world);
+        let (found, expected) = ([found_synced, found_stalled], [synced, stalled]);
+        if found != expected || reconciling.is_empty() == stalled.is_empty() {
+            wrong.push(format!("{class:?}: expected {expected:?}, found {found:?}, Reconciling: {reconciling:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn refusal_stalls_and_publishes_one_event() {
+    let mut world = steady(json!({}), Rules::default());
+    world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
+    let first = world.pass();
+    let refused = ["False/NotReady", "False/ImmutableField"];
+    assert_eq!(&all_conditions(&world)[..2], refused);
+    assert_eq!(&all_conditions(&world)[4..], ["", "True/ImmutableField"]);
+    assert!(world.message(condition_type::SYNCED).contains("planType"));
+    assert_eq!(first.events.iter().filter(|it| it.reason == synced::IMMUTABLE_FIELD).count(), 1);
+    assert_eq!(world.pass().events, vec![]);
+}
+
+#[test]
+fn plan_owned_by_another_has_unknown_protection() {
+    let mut world = steady(json!({}), Rules::default());
+    let id = world.plan_id();
+    world.model().edit_plan(id, &json!({"planDesc": format!("Orders {THEIRS}")}), world.now()).unwrap();
+    world.pass();
+    assert_eq!(
+        all_conditions(&world),
+        ["False/NotReady", "False/OwnedByAnother", "Unknown/Unknown", "Unknown/Unknown", "", "True/OwnedByAnother"]
+    );
+}
