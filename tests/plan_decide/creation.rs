@@ -47,19 +47,19 @@ fn plan_in_sync_needs_no_step() {
 fn unanswered_create_yields_exactly_one_plan() {
     // The fault of the call, and the time in s until its plan is visible. In the end there is one plan.
     for (fault, visibility) in [
-        (Fault::AnswerLost, 0),
-        (Fault::AnswerLost, 30),
-        (Fault::AnswerLost, 110),
-        (Fault::RequestLost, 0),
-        (Fault::RequestLost, 110),
-        (Fault::Refused(Class::Throttled { after: None }), 0),
-        (Fault::Refused(Class::Denied), 0),
+        (Fate::REPLY_LOST, 0),
+        (Fate::REPLY_LOST, 30),
+        (Fate::REPLY_LOST, 110),
+        (Fate::LOST, 0),
+        (Fate::LOST, 110),
+        (Fate::refused(Class::Throttled { after: None }), 0),
+        (Fate::refused(Class::Denied), 0),
     ] {
         for crash in [Crash::Never, Crash::BeforeAnnotation, Crash::BeforeStatus, Crash::BeforeActing] {
             let rules = Rules { visibility_delay_ms: visibility * 1000, ..Rules::default() };
             let mut world = World::new(spec_with(json!({})), rules);
-            world.faulty_steps(&mut |_| fault, crash);
-            if matches!(fault, Fault::Refused(_)) && crash == Crash::Never {
+            world.faulty_steps(&mut |_| fault.clone(), crash);
+            if fault.refuses() && crash == Crash::Never {
                 assert_eq!(world.status.creation, None, "the operator does not wait for a refused call");
             } else {
                 assert!(world.status.creation.is_some());
@@ -95,7 +95,7 @@ fn plan_id_during_create_leaves_no_orphan() {
     let mut world = World::new(spec_with(json!({})), rules);
     let id = world.stranger("other", None);
     world.advance(60_000);
-    world.faulty_steps(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.faulty_steps(&mut |_| Fate::REPLY_LOST, Crash::Never);
     world.edit(json!({"planId": id.to_string()}));
     for _ in 0..40 {
         world.pass();

@@ -99,10 +99,10 @@ fn every_policy_and_owner_has_its_outcome() {
 
 #[test]
 fn deletion_waits_for_unanswered_create() {
-    for (fault, calls) in [(Fault::AnswerLost, 1), (Fault::RequestLost, 0)] {
+    for (fault, calls) in [(Fate::REPLY_LOST, 1), (Fate::LOST, 0)] {
         let rules = Rules { visibility_delay_ms: 60_000, ..Rules::default() };
         let mut world = World::new(spec_with(json!({})), rules);
-        world.faulty_steps(&mut |_| fault, Crash::BeforeStatus);
+        world.faulty_steps(&mut |_| fault.clone(), Crash::BeforeStatus);
         assert_eq!(world.plans().len(), calls);
         world.delete();
         assert!(matches!(world.pass().decision.verdict, Verdict::Waiting { .. }));

@@ -21,7 +21,7 @@ fn mapping_renamed_before_visibility_gets_one_item() {
 
 #[test]
 fn unanswered_add_item_creates_no_second_item() {
-    for fault in [Fault::AnswerLost, Fault::RequestLost, Fault::Refused(Class::Invalid)] {
+    for fault in [Fate::REPLY_LOST, Fate::LOST, Fate::refused(Class::Invalid)] {
         for crash in [Crash::Never, Crash::BeforeStatus] {
             for visibility in [0, 60_000] {
                 let rules = Rules { visibility_delay_ms: visibility, delay_ms: 3_000, ..Rules::default() };
@@ -31,7 +31,7 @@ fn unanswered_add_item_creates_no_second_item() {
                 while world.decide().1.steps.first().is_none_or(|it| it.label() != "AddItem") {
                     world.pass();
                 }
-                world.faulty_steps(&mut |_| fault, crash);
+                world.faulty_steps(&mut |_| fault.clone(), crash);
                 assert_eq!(world.converge(120).decision.verdict, Verdict::InSync);
                 assert_eq!(world.our_plan().unwrap().items.len(), 2, "{fault:?} {crash:?} {visibility}");
             }
@@ -118,7 +118,7 @@ fn failure_that_concerns_others_skips_later_steps() {
         assert!(world.observe().unwrap().found().is_some());
         let mut first = true;
         let passed = world.faulty_steps(
-            &mut |_| if std::mem::take(&mut first) { Fault::Refused(class) } else { Fault::None },
+            &mut |_| if std::mem::take(&mut first) { Fate::refused(class) } else { Fate::Normal },
             Crash::Never,
         );
         assert_eq!(passed.names(), ["AddItem", "AddItem"]);

@@ -93,7 +93,7 @@ fn refused_update_is_retried_beside_foreign_item() {
     world.console_item(plan_id, &mapping("x", "foreign", ""));
     world.advance(10_000);
     world.edit(json!({"planDesc": "Other"}));
-    world.faulty_steps(&mut |_| Fault::Refused(Class::Conflict), Crash::Never);
+    world.faulty_steps(&mut |_| Fate::refused(Class::Conflict), Crash::Never);
     for _ in 0..20 {
         world.pass();
     }
@@ -112,9 +112,9 @@ fn refused_topics_leave_no_item_stopped() {
             let mut fault = |step: &Step| match step {
                 Step::UpdateItem { .. } => {
                     let refused = if std::mem::take(&mut first) { Class::Conflict } else { class };
-                    Fault::Refused(refused)
+                    Fate::refused(refused)
                 }
-                _ => Fault::None,
+                _ => Fate::Normal,
             };
             world.faulty_steps(&mut fault, Crash::Never);
         }
@@ -134,8 +134,8 @@ fn pause_ends_after_ten_minutes() {
     world.edit(json!({"planDesc": "Other"}));
     for _ in 0..300 {
         let mut fault = |step: &Step| match step {
-            Step::StopItem { item_id, .. } if *item_id == second => Fault::Refused(Class::Conflict),
-            _ => Fault::None,
+            Step::StopItem { item_id, .. } if *item_id == second => Fate::refused(Class::Conflict),
+            _ => Fate::Normal,
         };
         world.faulty_steps(&mut fault, Crash::Never);
     }
@@ -153,8 +153,8 @@ fn update_refused_for_good_leaves_items_running() {
         world.pass();
         assert!(!world.status.paused_items.is_empty());
         let mut refuse = |step: &Step| match step {
-            Step::UpdatePlan { .. } => Fault::Refused(class),
-            _ => Fault::None,
+            Step::UpdatePlan { .. } => Fate::refused(class),
+            _ => Fate::Normal,
         };
         let running = (0..40)
             .filter(|_| {

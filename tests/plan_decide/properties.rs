@@ -111,12 +111,12 @@ fn starts() -> impl Strategy<Value = Start> {
 
 fn troubles() -> impl Strategy<Value = Vec<Trouble>> {
     let fault = prop_oneof![
-        4 => Just(Fault::None),
-        1 => Just(Fault::AnswerLost),
-        1 => Just(Fault::RequestLost),
+        4 => Just(Fate::Normal),
+        1 => Just(Fate::REPLY_LOST),
+        1 => Just(Fate::LOST),
         1 => select(vec![
-            Fault::Refused(Class::Throttled { after: None }), Fault::Refused(Class::Denied), Fault::Refused(Class::Invalid),
-            Fault::Refused(Class::Conflict), Fault::Refused(Class::Unavailable),
+            Fate::refused(Class::Throttled { after: None }), Fate::refused(Class::Denied), Fate::refused(Class::Invalid),
+            Fate::refused(Class::Conflict), Fate::refused(Class::Unavailable),
         ]),
     ];
     let crash = prop_oneof![
@@ -139,7 +139,7 @@ proptest! {
         trial.at_rest(&last)?;
         prop_assert!(!last.blocked() || !trial.world.model().rules.update_while_running, "the cloud refuses no update");
         let before = trial.world.status.clone();
-        let again = trial.reconcile(&mut |_| Fault::None, Crash::Never)?;
+        let again = trial.reconcile(&mut |_| Fate::Normal, Crash::Never)?;
         prop_assert!(again.names().is_empty() || again.blocked(), "{:?}", again.decision);
         // Lag moves with the clock, all else stays.
         let steady = |mut it: DisasterRecoveryPlanStatus| {
@@ -182,7 +182,7 @@ proptest! {
         let plans: Vec<_> = trial.world.plans().into_iter().map(|it| it.plan_id).collect();
         let before: Vec<_> = plans.iter().map(|id| trial.world.snapshot(*id)).collect();
         for _ in 0..5 {
-            let passed = trial.reconcile(&mut |_| Fault::None, Crash::Never)?;
+            let passed = trial.reconcile(&mut |_| Fate::Normal, Crash::Never)?;
             prop_assert_eq!(passed.names(), Vec::<&str>::new());
         }
         prop_assert_eq!(plans.iter().map(|id| trial.world.snapshot(*id)).collect::<Vec<_>>(), before);

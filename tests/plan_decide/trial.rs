@@ -64,7 +64,7 @@ fn foreign_topics(n: usize) -> Value {
 /// The faults of one reconcile, one for each call in turn, and its crash.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fate>,
     pub(crate) crash: Crash,
 }
 
@@ -232,7 +232,7 @@ impl Trial {
     /// Reconciles once, and checks the invariants.
     pub(crate) fn reconcile(
         &mut self,
-        fault: &mut dyn FnMut(&Step) -> Fault,
+        fault: &mut dyn FnMut(&Step) -> Fate,
         crash: Crash,
     ) -> Result<Passed<DisasterRecoveryPlan>, TestCaseError> {
         let passed = self.world.faulty_steps(fault, crash);
@@ -254,7 +254,7 @@ impl Trial {
                 // The operator retries after an hour what it gave up.
                 self.world.advance(3_700_000);
             }
-            let passed = self.reconcile(&mut |_| Fault::None, Crash::Never)?;
+            let passed = self.reconcile(&mut |_| Fate::Normal, Crash::Never)?;
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
             quiet = if (rest && passed.decision.steps.is_empty()) || passed.blocked() { quiet + 1 } else { 0 };
@@ -285,8 +285,8 @@ impl Trial {
             if self.world.released.is_some() {
                 break;
             }
-            let mut calls = faults.iter().copied().cycle();
-            self.reconcile(&mut |_| calls.next().unwrap_or(Fault::None), *crash)?;
+            let mut calls = faults.iter().cloned().cycle();
+            self.reconcile(&mut |_| calls.next().unwrap_or(Fate::Normal), *crash)?;
         }
         Ok(())
     }

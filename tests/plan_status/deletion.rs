@@ -44,7 +44,7 @@ fn deleted_object_reports_what_it_waits_for() {
 fn failed_deletion_step_reports_deletion_blocked() {
     let mut world = steady(json!({}), Rules::default());
     world.delete();
-    world.faulty_steps(&mut |_| Fault::Refused(Class::Denied), Crash::Never);
+    world.faulty_steps(&mut |_| Fate::refused(Class::Denied), Crash::Never);
     assert_eq!(world.condition(condition_type::SYNCED), "False/DeletionBlocked");
     assert_ne!(world.condition(condition_type::STALLED), "");
 }

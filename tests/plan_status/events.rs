@@ -33,7 +33,7 @@ fn creation_and_adoption_publish_one_event() {
     assert_eq!(reasons, ["Created"]);
 
     let mut world = World::new(spec_with(json!({})), Rules::default());
-    world.faulty_steps(&mut |_| Fault::AnswerLost, Crash::Never);
+    world.faulty_steps(&mut |_| Fate::REPLY_LOST, Crash::Never);
     let reasons: Vec<_> = (0..5).flat_map(|_| world.pass().events).map(|it| it.reason).collect();
     assert_eq!(reasons, ["Created"], "by a call without an answer");
 

@@ -119,7 +119,7 @@ fn every_failed_step_has_its_reason() {
         (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
     ] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
-        world.faulty_steps(&mut |_| Fault::Refused(class), Crash::Never);
+        world.faulty_steps(&mut |_| Fate::refused(class), Crash::Never);
         let [_, found_synced, _, _, reconciling, found_stalled] = all_conditions(&world);
         let (found, expected) = ([found_synced, found_stalled], [synced, stalled]);
         if found != expected || reconciling.is_empty() == stalled.is_empty() {
