@@ -156,3 +156,38 @@ impl<T, Id: Ord> Pages<T, Id> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_is_complete_with_its_total_only() {
+        for (pages, total, expected) in [
+            (vec![vec![1, 2], vec![3]], Some(3), vec![Ok(false), Ok(true)]),
+            (vec![vec![1, 2, 3]], Some(3), vec![Ok(true)]),
+            (vec![vec![]], Some(0), vec![Ok(true)]),
+            (vec![vec![1, 2], vec![]], Some(3), vec![Ok(false), Err(())]),
+            (vec![vec![1], vec![2], vec![]], None, vec![Ok(false), Ok(false), Ok(true)]),
+        ] {
+            let mut read = Pages::new(ApiOperation::ListDisasterRecoveryPlans, Duplicates::Refuse);
+            let complete: Vec<_> = pages
+                .iter()
+                .map(|page: &Vec<i32>| {
+                    read.add(page.clone(), |id| *id).expect("no duplicates");
+                    read.is_complete(total, page.is_empty()).map_err(|_| ())
+                })
+                .collect();
+            assert_eq!(complete, expected, "{pages:?} {total:?}");
+        }
+    }
+
+    #[test]
+    fn duplicate_entry_fails_list_unless_skipped() {
+        for (duplicates, expected) in [(Duplicates::Refuse, None), (Duplicates::Skip, Some(vec![1, 2]))] {
+            let mut read = Pages::new(ApiOperation::ListDisasterRecoveryPlans, duplicates);
+            let added = read.add(vec![1], |id| *id).and_then(|()| read.add(vec![1, 2], |id| *id));
+            assert_eq!(added.ok().map(|()| read.all), expected);
+        }
+    }
+}

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_read_shows_the_state_of_its_lag_ago() {
+    fn stale_read_shows_state_of_lag_ago() {
         let mut faults = Faults::default();
         faults.add(Fault::new(FaultKind::Stale { lag_ms: 160 }), snapshot(0));
         let mut shown = Vec::new();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn frozen_read_shows_the_kept_state_of_its_time() {
+    fn frozen_read_shows_kept_state_of_time() {
         let mut faults = Faults::new(1_000);
         for now in [100, 100, 200, 300] {
             faults.remember(now, || snapshot(now));

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use test_support::driver::group::*;
 use test_support::driver::words;
 use test_support::driver::world::T0;
+use test_support::table::Table;
 
 /// One row a status, one column a wish: replication runs or is stopped, the other site becomes active (by a planned or a
 /// forced failover), the object is being deleted. In the words of `words`.
@@ -135,26 +136,23 @@ pub fn statuses() -> Vec<String> {
 #[test]
 fn every_status_and_wish_has_its_decision() {
     let table = table(TABLE, &WISHES);
-    let mut wrong = vec![];
+    let mut rows = Table::default();
     for direction in [Direction::Forward, Direction::Reverse] {
         for status in statuses() {
             let mut found = vec![];
             for wish in WISHES {
                 let decision = cell(&status, wish, direction);
                 found.push(words::decision(&decision));
-                let refused = decision.steps.iter().filter_map(|it| allowed(it, &status).err());
-                wrong.extend(refused.map(|why| format!("{status} × {wish}: {why}")));
-                let active = active(&status, direction);
-                if decision.details.lifecycle.active != active {
-                    wrong
-                        .push(format!("{status} × {wish}: {:?} is reported active", decision.details.lifecycle.active));
+                for step in &decision.steps {
+                    rows.cell(format!("{status} × {wish}: allowed"), &Ok(()), &allowed(step, &status));
                 }
+                let reported = decision.details.lifecycle.active;
+                rows.cell(format!("{status} × {wish}: active site"), &active(&status, direction), &reported);
             }
-            if table.get(&status) != Some(&found) {
-                wrong.push(format!("{direction:?} {status} | {}", found.join(" | ")));
-            }
+            let expected = table.get(&status).map(|row| row.join(" | ")).unwrap_or_default();
+            rows.cell(format!("{direction:?} {status}"), &expected, &found.join(" | "));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    rows.check();
     assert_eq!(table.len(), statuses().len(), "a row is no status");
 }

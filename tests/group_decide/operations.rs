@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::by_status::{allowed, knowing, seen, statuses, table};
 use test_support::driver::group::*;
 use test_support::driver::words;
+use test_support::table::Table;
 
 /// One row a status, one column a situation; in the words of `words`.
 const TABLE: &str = include_str!("operations.txt");
@@ -86,20 +87,20 @@ fn situation(column: &str) -> (World, Direction) {
 #[test]
 fn every_status_and_step_has_its_decision() {
     let table = table(TABLE, &COLUMNS);
-    let mut wrong = vec![];
+    let mut rows = Table::default();
     for status in statuses() {
         let mut found = vec![];
         for column in COLUMNS {
             let (world, direction) = situation(column);
             let decision = world.decide_on(&seen(&status, direction));
-            let refused = decision.steps.iter().filter_map(|it| allowed(it, &status).err());
-            wrong.extend(refused.map(|why| format!("{status} × {column}: {why}")));
+            for step in &decision.steps {
+                rows.cell(format!("{status} × {column}: allowed"), &Ok(()), &allowed(step, &status));
+            }
             found.push(words::decision(&decision));
         }
-        if table.get(&status) != Some(&found) {
-            wrong.push(format!("{status} | {}", found.join(" | ")));
-        }
+        let expected = table.get(&status).map(|row| row.join(" | ")).unwrap_or_default();
+        rows.cell(&status, &expected, &found.join(" | "));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    rows.check();
     assert_eq!(table.len(), statuses().len(), "a row is no status");
 }

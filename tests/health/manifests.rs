@@ -24,7 +24,7 @@ fn checks() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_config_map_holds_the_scripts_and_nothing_else_and_all_kinds_have_the_same() {
+fn config_map_holds_one_script_for_all_kinds() {
     let found: ConfigMap = serde_yaml::from_str(&read(PATCH)).expect("a ConfigMap");
     let checks = checks();
     assert_eq!(found.data, Some(checks.clone()), "write each health.lua into {PATCH}");
@@ -34,7 +34,7 @@ fn the_config_map_holds_the_scripts_and_nothing_else_and_all_kinds_have_the_same
 }
 
 #[test]
-fn argo_cd_knows_every_field_of_the_applications_and_they_are_applied_by_the_server() {
+fn applications_have_known_fields_and_server_side_apply() {
     let files = ["deploy/argocd/application.yaml", "deploy/argocd/plans.yaml"];
     let read_by_argo_cd = Command::new(program()).arg("applications").args(files.map(path)).output().expect("it runs");
     assert!(read_by_argo_cd.status.success(), "{}", String::from_utf8_lossy(&read_by_argo_cd.stderr));
@@ -47,7 +47,7 @@ fn argo_cd_knows_every_field_of_the_applications_and_they_are_applied_by_the_ser
 }
 
 #[test]
-fn the_patch_leaves_what_else_argo_cd_is_told() {
+fn patch_keeps_other_settings_of_argo_cd() {
     let plane = ControlPlane::shared();
     let namespace = plane.namespace("argocd");
     let make = ["create", "configmap", "argocd-cm", "-n", &namespace, "--from-literal=url=https://argocd.example.com"];

@@ -71,7 +71,7 @@ fn more(object: &mut Value, kind: &str) {
 }
 
 #[test]
-fn whatever_the_status_looks_like_the_script_answers_and_is_healthy_only_where_it_may_be() {
+fn malformed_status_never_fails_the_script() {
     let mut objects = vec![];
     for state in states::made().values() {
         for (what, change) in CHANGES {

@@ -31,7 +31,7 @@ fn agree(it: &Expected) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn argo_cd_kstatus_and_kubectl_wait_agree_on_every_state_that_the_operator_writes() {
+async fn argo_cd_kstatus_and_kubectl_wait_agree() {
     // The states have a runtime of their own, with simulated time.
     let made = tokio::task::spawn_blocking(states::made).await.expect("the states");
     let cluster = Cluster::new().await;
@@ -107,7 +107,7 @@ fn rows(heading: &str, type_: &str) -> Vec<[String; 4]> {
 }
 
 #[test]
-fn every_documented_reason_of_ready_and_synced_of_every_kind_has_a_state_and_no_state_has_another() {
+fn every_documented_reason_has_a_state() {
     let documented = [rows("## `Ready`", "Ready"), rows("### Of an account", "Ready"), rows("## `Synced`", "Synced")];
     let documented: BTreeSet<_> = documented.concat().into_iter().collect();
     let text = |at: &Value| at.as_str().unwrap_or_default().to_owned();

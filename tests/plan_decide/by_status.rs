@@ -8,6 +8,7 @@ use disaster_recovery_operator::controller::plan::observe::Observed;
 use serde_json::json;
 
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 const STATUSES: [&str; 7] =
     ["absent", "CREATING", "CHANGING", "RUNNING", "MANUAL_STOPPED", "OVERDUE_STOPPED", "MIGRATING"];
@@ -110,15 +111,13 @@ fn every_item_status_has_its_decision() {
     let table: BTreeMap<_, _> = TABLE.iter().map(|(status, wanted, words)| ((*status, *wanted), *words)).collect();
     assert_eq!(table.len(), TABLE.len(), "a row is there twice");
     assert_eq!(table.len(), STATUSES.len() * WANTED.len(), "a row is missing");
-    let mut wrong = vec![];
+    let mut cells = Table::default();
     for status in STATUSES {
         for wanted in WANTED {
             let found = decision(status, wanted);
             let expected = table.get(&(status, wanted)).copied().unwrap_or_default();
-            if found != expected {
-                wrong.push(format!("{status} × {wanted}: expected {expected}, found {found}"));
-            }
+            cells.cell(format!("{status} × {wanted}"), expected, found.as_str());
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cells.check();
 }

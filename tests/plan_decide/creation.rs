@@ -4,10 +4,12 @@ use disaster_recovery_operator::api::plan::CreationStatus;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use jiff::Timestamp;
 use serde_json::json;
 
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 /// A cloud in which changes take time, and show later.
 fn slow() -> Rules {
@@ -73,7 +75,7 @@ fn unanswered_create_yields_exactly_one_plan() {
 
 #[test]
 fn absent_plan_is_created_after_visibility_window() {
-    let mut wrong = vec![];
+    let mut table = Table::default();
     for (age, names) in [(0, vec![]), (119, vec![]), (120, vec!["CreatePlan"]), (500, vec!["CreatePlan"])] {
         let mut world = World::new(spec_with(json!({})), Rules::default());
         let time = Timestamp::from_second(T0 / 1000 - age).unwrap();
@@ -81,12 +83,9 @@ fn absent_plan_is_created_after_visibility_window() {
         let (_, decision) = world.decide();
         let steps: Vec<_> = decision.steps.iter().map(Step::label).collect();
         let found = (steps, matches!(decision.verdict, Verdict::Waiting { .. }));
-        let expected = (names, age < 120);
-        if found != expected {
-            wrong.push(format!("after {age} s: expected {expected:?}, found {found:?}"));
-        }
+        table.cell(format!("after {age} s"), &(names, age < 120), &found);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    table.check();
 }
 
 #[test]
@@ -124,4 +123,33 @@ fn plan_deleted_in_console_is_recreated() {
     assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
     assert_ne!(world.plan_id(), first);
     assert_eq!(world.claimed(), Some(world.plan_id()));
+}
+
+#[test]
+fn created_plan_on_second_page_is_found() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    for _ in 0..1_000 {
+        world.stranger("theirs", None);
+    }
+    world.faulty_steps(&mut |_| Fate::REPLY_LOST, Crash::BeforeStatus);
+    world.advance(300_000);
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plans().len(), 1_001);
+}
+
+#[test]
+fn incomplete_list_does_not_create_plan() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    world.faulty_steps(&mut |_| Fate::REPLY_LOST, Crash::BeforeStatus);
+    world.advance(300_000);
+    let created = world.plans()[0].plan_id.to_string();
+    let gap = FaultKind::Gap { ids: vec![created], counted: true };
+    world.simulator.add_fault(Fault::new(gap).of_action("ListDisasterRecoveryPlans"));
+    for _ in 0..10 {
+        assert!(world.faulty_pass(vec![], Crash::Never).is_err(), "the list lacks an entry that its total counts");
+    }
+    assert_eq!(world.condition("Synced"), "Unknown/CloudUnavailable");
+    world.simulator.clear_faults();
+    assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plans().len(), 1);
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 /// The plan after the deletion of its object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,18 +84,16 @@ fn delete(policy: &str, mark: &str, pending: bool, running: bool) -> Result<Left
 #[test]
 fn every_policy_and_owner_has_its_outcome() {
     assert_eq!(TABLE.len(), POLICIES.len() * MARKS.len());
-    let mut wrong = vec![];
+    let mut table = Table::default();
     for (policy, mark) in POLICIES.iter().flat_map(|policy| MARKS.map(|mark| (*policy, mark))) {
         let (_, _, expected) = TABLE.iter().find(|it| (it.0, it.1) == (policy, mark)).unwrap();
         for (pending, running) in [(false, false), (false, true), (true, false), (true, true)] {
             let found = delete(policy, mark, pending, running);
-            if found.as_ref() != Ok(expected) {
-                let case = format!("{policy}, {mark}, creation pending: {pending}, items: {running}");
-                wrong.push(format!("{case}: expected {expected:?}, found {found:?}"));
-            }
+            let case = format!("{policy}, {mark}, creation pending: {pending}, items: {running}");
+            table.cell(case, &Ok(expected), &found.as_ref());
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    table.check();
 }
 
 #[test]

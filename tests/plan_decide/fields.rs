@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::pauses::updates_while_running;
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 #[test]
 fn order_of_instances_is_no_drift() {
@@ -158,7 +159,7 @@ fn drifted_mutable_field_leads_to_one_update() {
         ("instances[idc].authType", Box::new(|world| second(world, json!({"authType": "NO_AUTH"}))), true),
         ("instances[idc].credentialsSecretRef", Box::new(|world| second(world, json!({"username": "other"}))), true),
     ];
-    let mut wrong = vec![];
+    let mut cells = Table::default();
     for (field, patch, instances) in table {
         let mut world = World::in_sync(spec_with(json!({})), updates_while_running());
         let patch = patch(&world);
@@ -188,11 +189,9 @@ fn drifted_mutable_field_leads_to_one_update() {
             next: (vec![], Verdict::InSync),
             password: Some(PASSWORD.to_owned()),
         };
-        if found != expected {
-            wrong.push(format!("{field}: expected {expected:?}, found {found:?}"));
-        }
+        cells.cell(field, &expected, &found);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cells.check();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::situations::{all_conditions, failure, named_plan, ready_and_stalled, steady};
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 #[test]
 fn last_observation_expires_after_three_polls() {
@@ -17,13 +18,11 @@ fn last_observation_expires_after_three_polls() {
         (Class::Throttled { after: None }, "Unknown/Throttled", ""),
         (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
     ];
-    let mut wrong = vec![];
+    let mut cells = Table::default();
     for (class, synced, stalled) in table {
         let mut world = steady(json!({}), Rules::default());
         let (failed, stalls) = conditions::failure(&failure(class));
-        if stalls == stalled.is_empty() {
-            wrong.push(format!("{class:?}: expected {stalled:?}, found that a person has to act: {stalls}"));
-        }
+        cells.cell(format!("{class:?} needs a person"), &!stalled.is_empty(), &stalls);
         for (recent, ready, protected, offsets) in [
             (true, "True/Available", "True/WithinObjective", "True/AllGroups"),
             (false, "Unknown/NotReady", "Unknown/Unknown", "Unknown/Unknown"),
@@ -33,12 +32,10 @@ fn last_observation_expires_after_three_polls() {
             // A wait for Ready must not end while a person has to act.
             let ready = if stalled.is_empty() { ready } else { "Unknown/NotReady" };
             let (found, expected) = (all_conditions(&world), [ready, synced, protected, offsets, "", stalled]);
-            if found != expected {
-                wrong.push(format!("{class:?}, recent: {recent}: expected {expected:?}, found {found:?}"));
-            }
+            cells.cell(format!("{class:?}, recent: {recent}"), &expected, &found);
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cells.check();
 }
 
 #[test]
@@ -107,7 +104,7 @@ fn denied_checkpoints_stall_until_allowed() {
 
 #[test]
 fn every_failed_step_has_its_reason() {
-    let mut wrong = vec![];
+    let mut cells = Table::default();
     for (class, synced, stalled) in [
         (Class::Denied, "False/AccessDenied", "True/AccessDenied"),
         (Class::Invalid, "False/InvalidSpec", "True/InvalidSpec"),
@@ -121,12 +118,10 @@ fn every_failed_step_has_its_reason() {
         let mut world = World::new(spec_with(json!({})), Rules::default());
         world.faulty_steps(&mut |_| Fate::refused(class), Crash::Never);
         let [_, found_synced, _, _, reconciling, found_stalled] = all_conditions(&world);
-        let (found, expected) = ([found_synced, found_stalled], [synced, stalled]);
-        if found != expected || reconciling.is_empty() == stalled.is_empty() {
-            wrong.push(format!("{class:?}: expected {expected:?}, found {found:?}, Reconciling: {reconciling:?}"));
-        }
+        cells.cell(format!("{class:?}"), &[synced, stalled], &[found_synced, found_stalled]);
+        cells.cell(format!("{class:?} is in progress"), &stalled.is_empty(), &!reconciling.is_empty());
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cells.check();
 }
 
 #[test]

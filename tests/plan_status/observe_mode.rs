@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::situations::{all_conditions, failure, named_plan, ready_and_stalled};
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 #[test]
 fn observe_mode_reports_drift_without_progress() {
@@ -42,7 +43,7 @@ fn every_observed_status_has_its_conditions() {
     let (stopped, available) = (["True/Stopped", "", ""], ["True/Available", "", ""]);
     let stalled = ["False/NotReady", "", "True/ObserveOnly"];
     let changing = ["False/Updating", "True/Updating", ""];
-    let mut wrong = vec![];
+    let mut table = Table::default();
     for (item, wanted_running, wanted_stopped) in [
         (ItemStatus::Running, available, stalled),
         (ItemStatus::Creating, changing, changing),
@@ -58,9 +59,7 @@ fn every_observed_status_has_its_conditions() {
             world.pass();
             let [ready, _, _, _, reconciling, is_stalled] = all_conditions(&world);
             let found = [ready, reconciling, is_stalled];
-            if found != expected {
-                wrong.push(format!("{item:?} × {state}: expected {expected:?}, found {found:?}"));
-            }
+            table.cell(format!("{item:?} × {state}"), &expected, &found);
             // One failed read changes neither of these.
             let before = ready_and_stalled(&world);
             let (synced, _) = conditions::failure(&failure(Class::Unavailable));
@@ -68,14 +67,11 @@ fn every_observed_status_has_its_conditions() {
             let unobserved = ready_and_stalled(&world);
             world.fail_checkpoints(Some(Class::Throttled { after: None }));
             world.pass();
-            let throttled = ready_and_stalled(&world);
-            if unobserved != before || throttled != before {
-                let found = format!("{unobserved:?} unobserved and {throttled:?} throttled");
-                wrong.push(format!("{item:?} × {state}: expected {before:?} after one failed read, found {found}"));
-            }
+            table.cell(format!("{item:?} × {state}, unobserved"), &before, &unobserved);
+            table.cell(format!("{item:?} × {state}, throttled"), &before, &ready_and_stalled(&world));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    table.check();
 }
 
 #[test]

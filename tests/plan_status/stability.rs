@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::situations::{first_item, lag, steady};
 use test_support::driver::plan::*;
+use test_support::table::Table;
 
 #[test]
 fn transition_times_stay_while_status_stays() {
@@ -73,7 +74,7 @@ fn second_reconcile_leaves_status_unchanged() {
             world.model().edit_plan(id, &json!({"planDesc": THEIRS}), world.now()).unwrap();
         }),
     ];
-    let mut wrong = vec![];
+    let mut cells = Table::default();
     for (name, situation) in table {
         let mut world = steady(json!({}), Rules::default());
         situation(&mut world);
@@ -83,11 +84,9 @@ fn second_reconcile_leaves_status_unchanged() {
         let before = without_request_ids(&world);
         let events = world.pass().events;
         let found = without_request_ids(&world);
-        if found != before || !events.is_empty() {
-            wrong.push(format!("{name}: expected {before} and no event, found {found} and {events:?}"));
-        }
+        cells.cell(name, &(before, vec![]), &(found, events));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    cells.check();
 }
 
 #[test]

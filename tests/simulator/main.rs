@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod ebs;
+mod faults;
 mod rocketmq;
 mod sts;

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn success_false_is_error_and_composite_samples_are_not() {
+    fn success_false_is_error_composite_sample_is_not() {
         let refused =
             r#"{"success":false,"code":"DisasterRecoveryPlanStatus.Error","message":"m","httpStatusCode":400}"#;
         assert_eq!(answer(200, refused, true).expect_err("refused").class, Class::Conflict);

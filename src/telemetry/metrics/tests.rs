@@ -87,7 +87,7 @@ fn credentials_expiry_is_removed_with_its_account() {
 }
 
 #[test]
-fn condition_has_one_series_and_drift_starts_at_zero() {
+fn condition_has_one_series_drift_starts_at_zero() {
     let metrics = Metrics::new();
     let condition = |status: &str, reason: &str| Condition {
         type_: "Synced".into(),

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod programs;
 pub mod requests;
 pub mod stage;
+pub mod table;
 pub mod watchdog;
 
 pub use control_plane::{ControlPlane, Options};
