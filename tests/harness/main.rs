@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+use test_support::table::Table;
 use test_support::{ControlPlane, Options, eventually, eventually_blocking};
 
 /// In the environment of a child process: how it is to end.
@@ -224,4 +225,21 @@ fn processes_of(folder: &Path) -> Vec<String> {
         .map(|line| String::from_utf8_lossy(&line).into_owned())
         .filter(|line| line.contains(folder))
         .collect()
+}
+
+/// What a table prints when a cell is wrong; none if it is right.
+fn failure(table: &Table) -> Option<String> {
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| table.check())).err()?;
+    Some(failed.downcast_ref::<String>().expect("a message").clone())
+}
+
+#[test]
+fn wrong_cell_prints_whole_table() {
+    let mut table = Table::default();
+    assert!(failure(&table).is_some(), "a table without cells proves nothing");
+    table.cell("first", "a", "a");
+    assert_eq!(failure(&table), None);
+    table.cell("second", "b", "c");
+    let printed = "\n  case   | expected | found\n  first  | \"a\"      | =\n> second | \"b\"      | \"c\"\n";
+    assert_eq!(failure(&table).as_deref(), Some(printed));
 }
