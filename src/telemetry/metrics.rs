@@ -128,6 +128,7 @@ pub struct Metrics {
     objective: Family<KindObject, Seconds>,
     credentials: Family<Object, Seconds>,
     leader: Gauge,
+    unreadable: Family<KindLabels, Gauge>,
     disk_groups: DiskGroups,
     series: Mutex<HashMap<KindObject, Series>>,
 }
@@ -153,7 +154,7 @@ impl Metrics {
         let reconcile_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let (conditions, drift_corrections, objective) = (Family::default(), Family::default(), Family::default());
         let (lag, never_synced, last_sync) = (Family::default(), Family::default(), Family::default());
-        let (credentials, leader) = (Family::default(), Gauge::default());
+        let (credentials, leader, unreadable) = (Family::default(), Gauge::default(), Family::default());
 
         let help = "1 for the status and the reason that a condition of an object has; its other statuses and \
             reasons have no series";
@@ -181,6 +182,9 @@ impl Metrics {
         );
         let help = "1 while this process leads, else 0; always 1 without leader election";
         registry.register("leader", help, leader.clone());
+        let help = "How many objects of a kind the operator cannot read and does nothing for; every process that runs \
+            counts them, whether it leads or not";
+        registry.register("unreadable_objects", help, Family::clone(&unreadable));
         let help = "How many passes over objects of a kind ended, by result: success, or error where the \
             Kubernetes API failed or the object was changed meanwhile; failures of the cloud are in the \
             conditions";
@@ -201,6 +205,7 @@ impl Metrics {
             objective,
             credentials,
             leader,
+            unreadable,
             disk_groups,
             series: Mutex::default(),
         }
@@ -227,6 +232,11 @@ impl Metrics {
     /// Exports whether this process leads: false by default, true without leader election.
     pub fn leading(&self, leading: bool) {
         self.leader.set(i64::from(leading));
+    }
+
+    /// Adds to the number of objects of a kind that do not parse. The series begins with the first call.
+    pub fn unreadable(&self, kind: &str, change: i64) {
+        self.unreadable.get_or_create(&KindLabels { kind: kind.into() }).inc_by(change);
     }
 
     /// Counts a reconcile and its duration.

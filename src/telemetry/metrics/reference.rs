@@ -56,6 +56,7 @@ fn complete() -> Metrics {
     metrics.budget(rate_limit);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);
+        metrics.unreadable(kind, 0);
         let condition = Condition {
             type_: "Ready".into(),
             status: "True".into(),

@@ -77,6 +77,20 @@ fn leader_is_exported_only_while_it_leads() {
 }
 
 #[test]
+fn unreadable_objects_are_counted_by_kind() {
+    let metrics = Metrics::new();
+    let series = |kind: &str, count: u8| format!("disaster_recovery_unreadable_objects{{kind=\"{kind}\"}} {count}\n");
+    for (change, count) in [(0, 0), (1, 1), (1, 2), (-1, 1), (0, 1), (-1, 0)] {
+        metrics.unreadable(DISK_GROUP, change);
+        assert!(metrics.text().contains(&series(DISK_GROUP, count)), "{}", metrics.text());
+    }
+    metrics.unreadable(PLAN, 1);
+    metrics.forget(PLAN, "ns", "orders");
+    let text = metrics.text();
+    assert!(text.contains(&series(PLAN, 1)) && text.contains(&series(DISK_GROUP, 0)), "{text}");
+}
+
+#[test]
 fn credentials_expiry_is_removed_with_its_account() {
     let metrics = Metrics::new();
     metrics.credentials("ns", "main", Some(Timestamp::UNIX_EPOCH));
