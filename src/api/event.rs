@@ -66,6 +66,8 @@ pub mod reason {
     pub const CREDENTIALS_NOT_RENEWED: &str = "CredentialsNotRenewed";
     /// A deleted account is kept while objects use it.
     pub const ACCOUNT_IN_USE: &str = "AccountInUse";
+    /// The operator cannot read the object and does nothing for it.
+    pub const UNREADABLE: &str = "Unreadable";
 }
 
 /// The actions of the operator at the time of an event.
@@ -100,4 +102,6 @@ pub mod action {
     pub const CLEAR_DRILL: &str = "ClearDrill";
     /// It obtained credentials.
     pub const AUTHENTICATE: &str = "Authenticate";
+    /// It read the object from Kubernetes.
+    pub const READ: &str = "Read";
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
@@ -56,12 +57,12 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     }
 
     /// Fails for a version that is older than one on which another process may have acted: this process's watch may be late.
-    /// Reads the object once.
+    /// Reads the object's metadata once, so that a newer version that does not parse is a conflict too.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
             return Ok(());
         }
-        let newest: K = within("read the object", self.api().get(&self.object.name_any())).await?;
+        let newest = within("read the object", self.api().get_metadata(&self.object.name_any())).await?;
         if newest.resource_version() != self.object.resource_version() {
             return Err(Error::Conflict);
         }
@@ -132,28 +133,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// Publishes an event. A failure delays nothing.
     pub(super) async fn publish(&self, record: &EventRecord) {
-        let mut note = record.note.clone();
-        if note.len() > MAX_NOTE_BYTES {
-            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
-            note.push('…');
-        }
-        let event = Event {
-            type_: if record.warning { EventType::Warning } else { EventType::Normal },
-            reason: record.reason.into(),
-            note: Some(note),
-            action: record.action.into(),
-            secondary: None,
-        };
-        let reference = self.object.object_ref(&());
-        // A shared recorder would repeat the first note of a reason for each later event. Events report changes, so there are
-        // few.
-        let recorder = Recorder::new(self.ctx.client.clone(), self.ctx.reporter.clone());
-        let call = recorder.publish(&event, &reference);
-        match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason = record.reason, "event not published"),
-            Err(_) => tracing::warn!(reason = record.reason, "event not published in time"),
-        }
+        publish(self.ctx, &self.object.object_ref(&()), record).await;
     }
 }
 
@@ -218,6 +198,30 @@ fn with_status<K: Object>(object: Arc<K>) -> Arc<K> {
     let mut object = Arc::unwrap_or_clone(object);
     *object.status_mut() = Some(K::Status::default());
     Arc::new(object)
+}
+
+/// Publishes an event about an object. A failure delays nothing.
+pub(super) async fn publish(ctx: &Context, about: &ObjectReference, record: &EventRecord) {
+    let mut note = record.note.clone();
+    if note.len() > MAX_NOTE_BYTES {
+        note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
+        note.push('…');
+    }
+    let event = Event {
+        type_: if record.warning { EventType::Warning } else { EventType::Normal },
+        reason: record.reason.into(),
+        note: Some(note),
+        action: record.action.into(),
+        secondary: None,
+    };
+    // A shared recorder would repeat the first note of a reason for each later event. Events report changes, so there are few.
+    let recorder = Recorder::new(ctx.client.clone(), ctx.reporter.clone());
+    let call = recorder.publish(&event, about);
+    match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, reason = record.reason, "event not published"),
+        Err(_) => tracing::warn!(reason = record.reason, "event not published in time"),
+    }
 }
 
 /// Waits for a request with a time limit, and distinguishes a conflict from a failure.

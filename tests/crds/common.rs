@@ -169,7 +169,7 @@ pub(crate) fn for_all(cases: &[(&'static str, Case)], check: impl Fn(&Case) -> R
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// One object that the server accepts and the operator cannot read would end its watch of all others.
+/// An object that the server accepts and the operator cannot read would not be served.
 pub(crate) fn understood(object: &str) -> Result<(), String> {
     let day = Duration::from_secs(86400);
     let within = |what: &str, found: Duration, least: Duration, most: Duration| {

@@ -169,21 +169,23 @@ fn documented_events_match_the_code() {
         assert!(["Normal", "Warning"].contains(&row[2]), "docs/conditions.md: the type of {row:?}");
     }
     let documented = |of: &str| -> BTreeSet<String> {
-        let rows = rows.iter().filter(|row| [of, "both"].contains(&row[1]));
+        let rows = rows.iter().filter(|row| [of, "both", "all"].contains(&row[1]));
         rows.flat_map(|row| row[0].split(", ").map(|name| unquoted(name).to_owned())).collect()
     };
+    let watched = events("src/controller/runtime/unreadable.rs");
     let shared = events("src/controller/reconcile.rs").into_iter().chain(events("src/controller/events.rs"));
-    let shared: BTreeSet<_> = shared.collect();
+    let shared: BTreeSet<_> = shared.chain(watched.iter().cloned()).collect();
     for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
         let mut reported = events(&format!("src/controller/{kind}/events.rs"));
         reported.extend(shared.iter().cloned());
         assert_eq!(documented(of), reported, "docs/conditions.md: the events of {of}");
     }
-    let of_accounts = rows.iter().filter(|row| row[1] == "aca").map(|row| unquoted(row[0]).to_owned());
-    let reported = events("src/controller/account/status.rs");
+    let of_accounts = rows.iter().filter(|row| ["aca", "all"].contains(&row[1])).map(|row| unquoted(row[0]).to_owned());
+    let mut reported = events("src/controller/account/status.rs");
+    reported.extend(watched);
     assert_eq!(of_accounts.collect::<BTreeSet<_>>(), reported, "docs/conditions.md: the events of aca");
     let whose: BTreeSet<_> = rows.iter().map(|row| row[1]).collect();
-    assert_eq!(whose, BTreeSet::from(["aca", "both", "drg", "drp"]));
+    assert_eq!(whose, BTreeSet::from(["aca", "all", "both", "drg", "drp"]));
 }
 
 #[test]

@@ -8,11 +8,12 @@ use futures::stream::{self, BoxStream, Stream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::api::Api;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::access::Key;
 use super::account::users::{AccountUsers, Filled, uses_account};
@@ -20,9 +21,11 @@ use super::resource::{Object, Resource};
 
 pub(super) mod concurrency;
 mod relist;
+mod unreadable;
 
 use self::concurrency::{NamespaceLimit, PollLimit};
-use self::relist::{Change, RelistIndex};
+use self::relist::{Change, Name, RelistIndex};
+use self::unreadable::{Seen, Unreadable, readable};
 use super::{Context, Error, Requeue, account, key};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -53,6 +56,19 @@ impl Backoff for ConstantBackoff {
 
 /// A signal that every controller waits for.
 pub type Shutdown = Shared<BoxFuture<'static, ()>>;
+
+/// One watch. Objects that do not parse are not among its events.
+struct Watched<K: Object> {
+    /// The events, which also fill the cache.
+    events: BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>,
+    /// The cache.
+    store: Store<K>,
+    /// Whether the cache is filled. The cache itself wakes only one waiter.
+    filled: Filled,
+    unreadable: Arc<Unreadable>,
+    /// The objects that parse again. A repair of their status has an event that looks like the operator's own write.
+    repaired: mpsc::UnboundedReceiver<ObjectRef<K>>,
+}
 
 /// One watch and its workers.
 struct Running {
@@ -117,7 +133,7 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership, shutdown: Shutdown, 
 }
 
 /// All namespaces, or each watched one.
-fn apis<K: Object>(ctx: &Context) -> Vec<Api<K>> {
+fn apis<K: Object>(ctx: &Context) -> Vec<Api<DeserializeGuard<K>>> {
     let namespaces = &ctx.settings.namespaces;
     match namespaces.is_empty() {
         true => vec![Api::all(ctx.client.clone())],
@@ -130,12 +146,12 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, 
     // Each kind has its own limit: a slow cloud of one does not delay another.
     let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::max_per_namespace(&ctx.settings)));
     let control = |api| {
-        let (store, writer) = reflector::store::<K>();
-        let (events, filled) = events(api, writer, ctx, account_of::<K>);
+        let watched = watched::<K>(api, ctx, account_of::<K>);
+        let (store, filled) = (watched.store.clone(), watched.filled.clone());
         let triggers = account_triggers(ctx, store.clone());
         let polls = polls.clone();
         let reconcile = move |object, ctx| super::reconcile(object, ctx, polls.clone());
-        let work = control(events, store.clone(), triggers, ctx.clone(), period.clone(), reconcile).boxed();
+        let work = control(watched, triggers, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     apis(ctx).into_iter().map(control).unzip()
@@ -161,7 +177,8 @@ fn account_triggers<K: Resource>(
 fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Running> {
     let users = Arc::new(users);
     let control = |api| {
-        let (store, writer) = reflector::store::<AlibabaCloudAccount>();
+        let watched = watched::<AlibabaCloudAccount>(api, ctx, |_| None);
+        let (store, filled) = (watched.store.clone(), watched.filled.clone());
         let (users, accounts) = (users.clone(), store.clone());
         let triggers = received(ctx.accounts.triggers()).filter_map(move |(namespace, name)| {
             let account = ObjectRef::new(&name).within(&namespace);
@@ -169,8 +186,7 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
             futures::future::ready(accounts.get(&account).map(|_| account))
         });
         let reconcile = move |object, ctx| account::reconcile(object, ctx, users.clone());
-        let (events, filled) = events(api, writer, ctx, |_| None);
-        let work = control(events, store.clone(), triggers, ctx.clone(), period.clone(), reconcile).boxed();
+        let work = control(watched, triggers, ctx.clone(), period.clone(), reconcile).boxed();
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
@@ -178,34 +194,49 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
     running
 }
 
-/// The events of a kind's objects, which also fill a cache, and whether the cache is filled. The cache itself wakes only one
-/// waiter. `account` returns the account that an object names.
-fn events<K: Object>(
-    api: Api<K>,
-    writer: reflector::store::Writer<K>,
+/// Watches the objects of a kind. `account` returns the account that an object names.
+fn watched<K: Object>(
+    api: Api<DeserializeGuard<K>>,
     ctx: &Arc<Context>,
     account: impl Fn(&K) -> Option<String> + Send + 'static,
-) -> (BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>, Filled) {
+) -> Watched<K> {
     let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    let ((fill, filled), ctx, mut index) = (watch::channel(false), ctx.clone(), RelistIndex::default());
-    let events = watcher(api, config).default_backoff().reflect(writer).inspect_ok(move |event| {
-        index.apply(event, &account).into_iter().for_each(|change| handle_change::<K>(&ctx, change));
-        if matches!(event, watcher::Event::InitDone) {
+    let (store, mut writer) = reflector::store::<K>();
+    let ((fill, filled), (repair, repaired)) = (watch::channel(false), mpsc::unbounded_channel());
+    let unreadable = Arc::new(Unreadable::new(ctx.clone(), K::KIND));
+    let (ctx, cache, reports, mut index) = (ctx.clone(), store.clone(), unreadable.clone(), RelistIndex::default());
+    let events = watcher(api, config).default_backoff().try_filter_map(move |event| {
+        let changes = index.apply(&event, |object| Seen::of(object, &account));
+        let event = readable(event, &cache);
+        if let Some(event) = &event {
+            writer.apply_watcher_event(event);
+        }
+        for Change { name, before, after } in changes {
+            let (before, after) = (before.as_ref(), after.as_ref());
+            reports.update(&name, before.and_then(Seen::report), after.and_then(Seen::report));
+            handle_change::<K>(&ctx, &name, before, after);
+            if let (Some(Seen::Unreadable(_)), Some(Seen::Readable { .. })) = (before, after) {
+                repair.send(ObjectRef::<K>::new(&name.1).within(&name.0)).unwrap_or_default();
+            }
+        }
+        if matches!(event, Some(watcher::Event::InitDone)) {
             fill.send_replace(true);
         }
+        futures::future::ready(Ok(event))
     });
-    (events.boxed(), filled)
+    Watched { events: events.boxed(), store, filled, unreadable, repaired }
 }
 
-/// Forgets a deleted object, since no reconcile may follow its deletion. Triggers the accounts whose number of users changed.
-fn handle_change<K: Object>(ctx: &Context, Change { name: (namespace, name), before, after }: Change<Option<String>>) {
-    if after.is_none() {
-        ctx.forget(K::KIND, &namespace, &name);
+/// Forgets an object that is gone or does not parse, since no reconcile follows. Triggers the accounts whose number of users
+/// changed.
+fn handle_change<K: Object>(ctx: &Context, (namespace, name): &Name, before: Option<&Seen>, after: Option<&Seen>) {
+    if !matches!(after, Some(Seen::Readable { .. })) {
+        ctx.forget(K::KIND, namespace, name);
     }
-    let (before, after) = (before.flatten(), after.flatten());
+    let (before, after) = (before.and_then(Seen::account), after.and_then(Seen::account));
     if before != after {
         for account in [before, after].into_iter().flatten() {
-            ctx.accounts.trigger((namespace.clone(), account));
+            ctx.accounts.trigger((namespace.clone(), account.to_owned()));
         }
     }
 }
@@ -224,8 +255,7 @@ fn received(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Sen
 }
 
 async fn control<K, R>(
-    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
-    store: Store<K>,
+    watched: Watched<K>,
     triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     ctx: Arc<Context>,
     period: Period,
@@ -234,6 +264,7 @@ async fn control<K, R>(
     K: Object,
     R: Future<Output = Result<Action, Error>> + Send + 'static,
 {
+    let Watched { events, store, unreadable, mut repaired, .. } = watched;
     let generation = predicates::generation::<K>;
     let changes = events.applied_objects().predicate_filter(
         // Status writes are the operator's own. Annotations request work. The last finalizer ends the object.
@@ -249,6 +280,7 @@ async fn control<K, R>(
         let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
         stream::iter(all.collect::<Vec<_>>())
     });
+    let reports = unreadable.publish(leadership.clone());
     let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
         let (leads, limit, reconcile) = (leadership.is_leader(), limit.clone(), reconcile.clone());
         async move {
@@ -258,19 +290,21 @@ async fn control<K, R>(
             }
         }
     };
-    Controller::for_stream(changes, store)
+    let reconciles = Controller::for_stream(changes, store)
         // The watch has its own back-off. A second, longer one would delay the other triggers.
         .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
         .with_config(workers)
         .reconcile_on(triggers)
+        .reconcile_on(stream::poll_fn(move |cx| repaired.poll_recv(cx)))
         .reconcile_on(all)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, failed, ctx)
         .for_each(|outcome| {
             log_outcome::<K>(&outcome, &context);
             futures::future::ready(())
-        })
-        .await;
+        });
+    // The first ends at `shutdown`, the second never.
+    tokio::select! { () = reconciles => {}, () = reports => {} }
 }
 
 /// Logs failures outside of a reconcile, and forgets objects that were deleted without a finalizer.
