@@ -22,6 +22,9 @@ pub enum AccountError {
     /// The account cannot be read from Kubernetes.
     #[error("AlibabaCloudAccount {0} cannot be read: {1}")]
     Unreadable(String, String),
+    /// The account does not parse.
+    #[error("AlibabaCloudAccount {0} cannot be read: {1:.400}; correct the account")]
+    Invalid(String, String),
     /// The account names an endpoint that is not allowed. The operator sends no request for it.
     #[error("endpoint of {product} of AlibabaCloudAccount {account}: {why}")]
     Endpoint {
@@ -55,7 +58,11 @@ impl AccountError {
     pub fn why(&self) -> Option<&CredentialsError> {
         match self {
             Self::Credentials { why, .. } => Some(why),
-            Self::NotAllowed { .. } | Self::Missing(_) | Self::Unreadable(..) | Self::Endpoint { .. } => None,
+            Self::NotAllowed { .. }
+            | Self::Missing(_)
+            | Self::Unreadable(..)
+            | Self::Invalid(..)
+            | Self::Endpoint { .. } => None,
         }
     }
 
@@ -64,7 +71,7 @@ impl AccountError {
         match self {
             Self::Unreadable(..) => true,
             Self::Credentials { why, .. } => why.passing(),
-            Self::NotAllowed { .. } | Self::Missing(_) | Self::Endpoint { .. } => false,
+            Self::NotAllowed { .. } | Self::Missing(_) | Self::Invalid(..) | Self::Endpoint { .. } => false,
         }
     }
 }

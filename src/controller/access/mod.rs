@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::broadcast;
@@ -229,9 +230,10 @@ impl Accounts {
         }
         // The account may be too new for the cache, or lack the labels that this operator watches.
         let full_name = format!("{namespace}/{name}");
-        let accounts: Api<AlibabaCloudAccount> = Api::namespaced(self.kubernetes.clone(), namespace);
+        let accounts: Api<DeserializeGuard<AlibabaCloudAccount>> = Api::namespaced(self.kubernetes.clone(), namespace);
         match tokio::time::timeout(READ_TIMEOUT, accounts.get_opt(name)).await {
-            Ok(Ok(Some(account))) => Ok(Arc::new(account)),
+            Ok(Ok(Some(DeserializeGuard(Ok(account))))) => Ok(Arc::new(account)),
+            Ok(Ok(Some(DeserializeGuard(Err(invalid))))) => Err(AccountError::Invalid(full_name, invalid.error)),
             Ok(Ok(None)) => Err(AccountError::Missing(full_name)),
             Ok(Err(kube::Error::Api(status))) => Err(AccountError::Unreadable(full_name, status.message.clone())),
             Ok(Err(_)) | Err(_) => Err(AccountError::Unreadable(full_name, "the Kubernetes API did not answer".into())),

@@ -132,7 +132,9 @@ fn truth(error: &AccountError) -> Truth {
 /// The reason of `Ready` for an error.
 pub fn reason(error: &AccountError) -> &'static str {
     match error {
-        AccountError::NotAllowed { .. } | AccountError::Missing(_) => account::CREDENTIALS_NOT_FOUND,
+        AccountError::NotAllowed { .. } | AccountError::Missing(_) | AccountError::Invalid(..) => {
+            account::CREDENTIALS_NOT_FOUND
+        }
         AccountError::Unreadable(..) => account::UNAVAILABLE,
         AccountError::Endpoint { .. } => account::ENDPOINT_REFUSED,
         AccountError::Credentials { why, .. } => match &**why {

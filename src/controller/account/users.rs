@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
@@ -47,7 +48,7 @@ impl AccountUsers {
     }
 
     /// The objects that use an account, as `kind name`. Where the caches have none, Kubernetes lists them: an object may be
-    /// too new for the caches, or lack the labels that are watched.
+    /// too new for the caches, lack the labels that are watched, or not parse.
     pub(super) async fn list(&self, client: &Client, key: &Key) -> Result<Vec<String>, Error> {
         let mut all = cached_users(&self.plans, key);
         all.extend(cached_users(&self.groups, key));
@@ -84,12 +85,20 @@ fn cached_users<K: Resource>(stores: &[Store<K>], key: &Key) -> Vec<String> {
     all.filter(|object| uses_account(&**object, key)).map(|object| describe(&*object)).collect()
 }
 
+/// The description of a listed object that uses an account. An object that does not parse may use it.
+fn listed_user<K: Resource>(object: &DeserializeGuard<K>, key: &Key) -> Option<String> {
+    match &object.0 {
+        Ok(readable) => uses_account(readable, key).then(|| describe(readable)),
+        Err(_) => Some(format!("{} {} (unreadable)", K::KIND, object.name_any())),
+    }
+}
+
 async fn list_users<K: Resource>(client: &Client, key: &Key) -> Result<Vec<String>, Error> {
     let what = "list those who use the account";
-    let api: Api<K> = Api::namespaced(client.clone(), &key.0);
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), &key.0);
     let params = ListParams::default();
     match tokio::time::timeout(LIST_TIMEOUT, api.list(&params)).await {
-        Ok(Ok(found)) => Ok(found.items.iter().filter(|object| uses_account(*object, key)).map(describe).collect()),
+        Ok(Ok(found)) => Ok(found.items.iter().filter_map(|object| listed_user(object, key)).collect()),
         Ok(Err(source)) => Err(Error::Kubernetes { what, source: Box::new(source) }),
         Err(_) => Err(Error::Slow { what }),
     }
