@@ -112,3 +112,28 @@ pub(crate) async fn leaders() -> Story {
     story.fires([]);
     story
 }
+
+/// A process that cannot read two groups, and later all.
+pub(crate) async fn unreadable() -> Story {
+    let mut story = Story::new("objects cannot be read");
+    let scrape = |count| {
+        let metrics = Metrics::new();
+        metrics.leading(true);
+        metrics.unreadable("DiskReplicaGroup", count);
+        metrics.unreadable("DisasterRecoveryPlan", 0);
+        Scrape::of(&metrics)
+    };
+    let labels = [
+        ("job", "disaster-recovery-operator"),
+        ("namespace", "disaster-recovery-system"),
+        ("kind", "DiskReplicaGroup"),
+    ];
+    let groups: Labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    story.go_on(4, &scrape(2));
+    story.fires([]);
+    story.go_on(3, &scrape(2));
+    story.fires([("DisasterRecoveryObjectsUnreadable", groups)]);
+    story.go_on(2, &scrape(0));
+    story.fires([]);
+    story
+}

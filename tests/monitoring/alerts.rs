@@ -160,7 +160,8 @@ async fn every_alert_fires_and_clears_on_exported_metrics() {
     );
     let (failed_over, given_up, first, drills) =
         tokio::join!(disks::failed_over(), disks::given_up(), disks::first_synchronization(), disks::drills());
-    let (not_ready, expiring, leaders) = tokio::join!(accounts::not_ready(), accounts::expiring(), accounts::leaders());
+    let (not_ready, expiring, leaders, unreadable) =
+        tokio::join!(accounts::not_ready(), accounts::expiring(), accounts::leaders(), accounts::unreadable());
     let stories = [
         behind,
         never_synced,
@@ -176,6 +177,7 @@ async fn every_alert_fires_and_clears_on_exported_metrics() {
         not_ready,
         expiring,
         leaders,
+        unreadable,
     ];
     run(&stories);
     let all: BTreeSet<_> = rules().into_iter().map(|it| it.alert).collect();
