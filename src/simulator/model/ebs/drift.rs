@@ -44,7 +44,7 @@ impl Disks {
         let group = self.groups.get_mut(id).ok_or_else(Failure::no_such_resource)?;
         if let Some(status) = edit.status {
             group.transition = None;
-            group.normal_since = self.now;
+            group.points.begin_cycles(self.now);
             group.set_status(status, &mut self.pairs);
         }
         group.name = edit.group_name.or_else(|| group.name.take());

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::failure::Failure;
 use super::pair::DiskPair;
 use super::parameters::{Place, Tag};
+use super::points::Points;
 use super::rules::{DiskRules, Production};
 use super::status::{GroupOperation, ReplicaStatus, Transition};
 
@@ -34,7 +35,7 @@ pub struct DiskGroup {
     /// Whether the next transition that can fail fails.
     pub fail_next: bool,
     pub(super) transition: Option<Transition>,
-    pub(super) normal_since: i64,
+    pub(super) points: Points,
     pub(super) last_one_shot: Option<i64>,
 }
 
@@ -165,10 +166,17 @@ impl DiskGroup {
         }
     }
 
-    fn recovered(&mut self, at: i64, pairs: &mut BTreeMap<String, DiskPair>) {
-        self.last_recover_point = self.last_recover_point.max(Some(at));
+    /// Completes a synchronisation of every pair.
+    fn complete(&self, pairs: &mut BTreeMap<String, DiskPair>) {
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
-            (pair.last_recover_point, pair.synced) = (self.last_recover_point, true);
+            pair.synced = true;
+        }
+    }
+
+    fn show(&mut self, point: i64, pairs: &mut BTreeMap<String, DiskPair>) {
+        self.last_recover_point = self.last_recover_point.max(Some(point));
+        for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
+            pair.last_recover_point = self.last_recover_point;
         }
     }
 
@@ -196,13 +204,15 @@ impl DiskGroup {
             }
             self.set_status(to, pairs);
             if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
-                self.normal_since = due;
-                self.recovered(due, pairs);
+                self.points.end_sync(due, rules);
+                self.complete(pairs);
             }
         }
-        if self.status == ReplicaStatus::Normal && !frozen {
-            let behind = now.saturating_sub(self.normal_since).max(0) % rules.cycle_ms.max(1);
-            self.recovered(now - behind, pairs);
+        if self.status == ReplicaStatus::Normal && !frozen && self.points.end_cycle(now, rules).is_some() {
+            self.complete(pairs);
+        }
+        if let Some(point) = self.points.take_shown(now) {
+            self.show(point, pairs);
         }
         true
     }

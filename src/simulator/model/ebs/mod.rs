@@ -12,6 +12,7 @@ mod operations;
 mod page;
 mod pair;
 mod parameters;
+mod points;
 mod rules;
 mod status;
 #[cfg(test)]

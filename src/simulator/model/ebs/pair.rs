@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::parameters::{Place, Tag};
+use super::points::Points;
 use super::rules::{DiskRules, Production};
 use super::status::{ReplicaStatus, Transition};
 
@@ -41,7 +42,7 @@ pub struct DiskPair {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) created_at: i64,
     pub(super) transition: Option<Transition>,
-    pub(super) normal_since: i64,
+    pub(super) points: Points,
     pub(super) last_one_shot: Option<i64>,
 }
 
@@ -136,12 +137,15 @@ impl DiskPair {
                 return false;
             }
             if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
-                (self.normal_since, self.last_recover_point, self.synced) = (due, Some(due), true);
+                self.points.end_sync(due, rules);
+                self.synced = true;
             }
         }
         if self.status == ReplicaStatus::Normal && self.group.is_none() && !frozen {
-            let behind = now.saturating_sub(self.normal_since).max(0) % rules.cycle_ms.max(1);
-            self.last_recover_point = self.last_recover_point.max(Some(now - behind));
+            self.synced |= self.points.end_cycle(now, rules).is_some();
+        }
+        if let Some(point) = self.points.take_shown(now) {
+            self.last_recover_point = self.last_recover_point.max(Some(point));
         }
         true
     }

@@ -21,6 +21,11 @@ pub struct DiskRules {
     pub initial_sync_ms: Option<i64>,
     /// Time between two recovery points while replication is normal, ms (the cloud: up to 15 minutes).
     pub cycle_ms: i64,
+    /// Duration of the transfer of a cycle, ms. The cycle's recovery point is the begin of the cycle and appears when
+    /// the transfer is complete.
+    pub transfer_ms: i64,
+    /// Time from the status that shows the end of a synchronisation to the appearance of its recovery point, ms.
+    pub point_delay_ms: i64,
     /// Minimum time between two one-shot synchronisations, ms (the cloud: half of the RPO of 900 s).
     pub one_shot_interval_ms: i64,
     /// The production site after a reversal.
@@ -45,6 +50,8 @@ impl Default for DiskRules {
             delay_ms: 0,
             initial_sync_ms: None,
             cycle_ms: 10_000,
+            transfer_ms: 0,
+            point_delay_ms: 0,
             one_shot_interval_ms: 450_000,
             production: Production::Source,
             max_groups: None,

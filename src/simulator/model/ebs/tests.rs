@@ -1,4 +1,5 @@
 mod edges;
+mod points;
 
 use serde_json::json;
 

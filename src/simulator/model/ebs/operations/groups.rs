@@ -5,6 +5,7 @@ use super::super::disks::Disks;
 use super::super::group::{DiskGroup, DiskGroupInput, DiskGroupView, GroupFilter};
 use super::super::page::{EbsPage, EbsPaging};
 use super::super::parameters::{Place, check_length, check_rpo, required};
+use super::super::points::Points;
 use super::super::status::{GroupOperation, ReplicaStatus};
 
 impl Disks {
@@ -39,7 +40,7 @@ impl Disks {
             last_recover_point: None,
             fail_next: false,
             transition: None,
-            normal_since: now,
+            points: Points::new(now),
             last_one_shot: None,
         };
         let due = now + self.rules.delay_ms;

@@ -5,6 +5,7 @@ use super::super::disks::Disks;
 use super::super::page::{EbsPage, EbsPaging};
 use super::super::pair::{DiskPair, DiskPairInput, DiskPairView, PairFilter};
 use super::super::parameters::{Place, check_length, check_rpo, required};
+use super::super::points::Points;
 use super::super::status::{GroupOperation, ReplicaStatus, Transition};
 
 /// Maximum number of pairs in a group.
@@ -61,7 +62,7 @@ impl Disks {
             tags: input.tags,
             created_at: now,
             transition: Some(Transition { to: ReplicaStatus::Created, due: now + self.rules.delay_ms }),
-            normal_since: now,
+            points: Points::new(now),
             last_one_shot: None,
         };
         self.pairs.insert(id.clone(), pair);

@@ -14,7 +14,7 @@ fn sites(disks: &mut Disks, region: &str, now: i64) -> (&'static str, &'static s
 }
 
 /// A group after its first full copy, normal at T0 + 2000.
-fn normal() -> (Disks, String, String) {
+pub(super) fn normal() -> (Disks, String, String) {
     let (mut disks, group, pair) = group();
     disks.start_group(HERE, &group, false, T0 + 1000).unwrap();
     disks.advance(T0 + 2000);
