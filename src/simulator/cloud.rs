@@ -192,12 +192,13 @@ impl Cloud {
         now
     }
 
-    /// Executes a call and forgets its effect. A repeat with the same client token gets the same answer.
+    /// Executes a call and forgets its effect. A repeat with the same client token gets the same answer. A call that
+    /// would open or overwrite a disk wrongly is reported.
     fn perform_without_effect(&mut self, call: &Call<'_>, now: i64) -> Answer {
         let Snapshot { model, disks, .. } = self.snapshot(now);
         let answer = self.perform(call, &ListFault::default(), now);
         let changed = std::mem::replace(&mut self.disks, disks);
-        self.disks.adopt_tokens(changed);
+        self.disks.adopt_records(changed);
         self.model = model;
         answer
     }

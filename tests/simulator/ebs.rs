@@ -186,5 +186,5 @@ async fn the_admin_api_reaches_disks() {
         assert_eq!(admin(&simulator, method, path, body).await.0, status, "{method} {path}");
     }
     let (_, all) = admin(&simulator, "GET", "/disk-groups", Value::Null).await;
-    assert_eq!(all, json!({"Groups": [], "Pairs": [], "Drills": [], "AttachedDisks": ["d-1"]}));
+    assert_eq!(all, json!({"Groups": [], "Pairs": [], "Drills": [], "AttachedDisks": ["d-1"], "Violations": []}));
 }

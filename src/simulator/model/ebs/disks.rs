@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::super::failure::Failure;
 use super::super::text::wall_time;
+use super::content::Contents;
 use super::drill::{Drill, DrillView};
 use super::group::{DiskGroup, DiskGroupView};
 use super::pair::{DiskPair, DiskPairView};
 use super::parameters::{RPO, tags};
 use super::rules::DiskRules;
+use super::violation::Violation;
 
 /// The disks of one account in all regions.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Disks {
     pub(super) drills: BTreeMap<String, Drill>,
     pub(super) attached: BTreeSet<String>,
     pub(super) frozen: bool,
+    pub(super) contents: Contents,
+    pub(super) violations: Vec<Violation>,
     /// By region, action and token: the first request and its result.
     tokens: BTreeMap<(String, String, String), (String, Value)>,
     next_id: u32,
@@ -40,22 +44,45 @@ pub struct DiskInspection {
     pub drills: Vec<DrillView>,
     /// The disks attached to an instance.
     pub attached_disks: BTreeSet<String>,
+    /// The calls that opened or overwrote a disk wrongly.
+    pub violations: Vec<Violation>,
 }
 
 impl Disks {
     /// An account without groups.
     pub fn new(rules: DiskRules) -> Disks {
         let (groups, pairs, drills, attached, tokens) = Default::default();
-        Disks { rules, now: 0, groups, pairs, drills, attached, frozen: false, tokens, next_id: 1 }
+        let (contents, violations) = Default::default();
+        Disks {
+            rules,
+            now: 0,
+            groups,
+            pairs,
+            drills,
+            attached,
+            frozen: false,
+            contents,
+            violations,
+            tokens,
+            next_id: 1,
+        }
     }
 
     /// Advances the state to `now`: ends the transitions that are due and creates recovery points.
     pub fn advance(&mut self, now: i64) {
         self.now = now;
-        let Disks { rules, groups, pairs, drills, frozen, .. } = self;
-        pairs.retain(|_, pair| pair.advance(now, rules, *frozen));
-        groups.retain(|_, group| group.advance(now, rules, *frozen, pairs));
+        let Disks { rules, groups, pairs, drills, frozen, contents, .. } = self;
+        pairs.retain(|_, pair| pair.advance(now, rules, *frozen, contents));
+        groups.retain(|_, group| group.advance(now, rules, *frozen, pairs, contents));
         drills.retain(|_, drill| drill.advance(now));
+        self.settle();
+    }
+
+    /// Opens and closes destination disks as the statuses of their pairs say.
+    pub(super) fn settle(&mut self) {
+        for pair in self.pairs.values_mut() {
+            pair.settle(self.now, &mut self.contents);
+        }
     }
 
     /// The group with this id in any region.
@@ -76,6 +103,7 @@ impl Disks {
             pairs: self.pairs.values().map(|pair| self.pair_view(pair, pair.production(&self.rules))).collect(),
             drills: self.drills.values().map(Drill::view).collect(),
             attached_disks: self.attached.clone(),
+            violations: self.violations.clone(),
         }
     }
 
@@ -105,9 +133,9 @@ impl Disks {
         Ok(result)
     }
 
-    /// Takes over the answers to client tokens of another state.
-    pub fn adopt_tokens(&mut self, other: Disks) {
-        self.tokens = other.tokens;
+    /// Takes over what stays of a call whose effect is forgotten: the answers to client tokens, and the violations.
+    pub fn adopt_records(&mut self, other: Disks) {
+        (self.tokens, self.violations) = (other.tokens, other.violations);
     }
 
     /// The group, if it is visible in that region.

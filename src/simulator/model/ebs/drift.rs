@@ -66,6 +66,7 @@ impl Disks {
                 self.attach(&pair.destination_disk, attached);
             }
         }
+        self.settle();
         Ok(())
     }
 
@@ -76,6 +77,11 @@ impl Disks {
         } else {
             self.attached.remove(disk);
         }
+    }
+
+    /// Puts user data on a disk, on which the user writes from now on, or makes the disk blank.
+    pub fn put_user_data(&mut self, disk: &str, present: bool) {
+        self.contents.put(disk, present);
     }
 
     /// Stops or resumes new recovery points, so that lag grows.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::failure::Failure;
+use super::content::Contents;
 use super::pair::DiskPair;
 use super::parameters::{Place, Tag};
 use super::points::Points;
@@ -37,6 +38,8 @@ pub struct DiskGroup {
     pub(super) transition: Option<Transition>,
     pub(super) points: Points,
     pub(super) last_one_shot: Option<i64>,
+    /// Whether the group was stopped before its last one-shot synchronisation.
+    pub(super) stopped_before_sync: bool,
 }
 
 /// Parameters of CreateDiskReplicaGroup and ModifyDiskReplicaGroup; Modify uses the first four.
@@ -163,13 +166,20 @@ impl DiskGroup {
         self.status = status;
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
             (pair.status, pair.transition) = (status, None);
+            pair.writers_stopped &= !status.copies();
         }
     }
 
     /// Completes a synchronisation of every pair.
-    fn complete(&self, pairs: &mut BTreeMap<String, DiskPair>) {
+    fn complete(
+        &self,
+        at: i64,
+        writers_stopped: bool,
+        pairs: &mut BTreeMap<String, DiskPair>,
+        contents: &mut Contents,
+    ) {
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
-            pair.synced = true;
+            pair.complete(at, writers_stopped, contents);
         }
     }
 
@@ -187,6 +197,7 @@ impl DiskGroup {
         rules: &DiskRules,
         frozen: bool,
         pairs: &mut BTreeMap<String, DiskPair>,
+        contents: &mut Contents,
     ) -> bool {
         if let Some(Transition { to, due }) = self.transition.filter(|transition| transition.due <= now) {
             self.transition = None;
@@ -204,12 +215,16 @@ impl DiskGroup {
             }
             self.set_status(to, pairs);
             if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
+                let planned = from == ReplicaStatus::ManualSyncing && self.stopped_before_sync;
                 self.points.end_sync(due, rules);
-                self.complete(pairs);
+                self.complete(due, planned && rules.writes_stop_with_last_sync, pairs, contents);
             }
         }
-        if self.status == ReplicaStatus::Normal && !frozen && self.points.end_cycle(now, rules).is_some() {
-            self.complete(pairs);
+        if self.status == ReplicaStatus::Normal
+            && !frozen
+            && let Some(at) = self.points.end_cycle(now, rules)
+        {
+            self.complete(at, false, pairs, contents);
         }
         if let Some(point) = self.points.take_shown(now) {
             self.show(point, pairs);
@@ -223,7 +238,7 @@ impl DiskGroup {
         for pair in pairs.values_mut().filter(|pair| pair.group.as_deref() == Some(&self.id)) {
             std::mem::swap(&mut pair.source, &mut pair.destination);
             std::mem::swap(&mut pair.source_disk, &mut pair.destination_disk);
-            pair.synced = false;
+            (pair.synced, pair.opened) = (false, false);
         }
     }
 }

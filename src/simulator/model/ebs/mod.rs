@@ -3,6 +3,7 @@
 //! Sources: help pages, SDK 5.0.1 and the API's metadata. Behaviour that those do not document is marked "inferred": a
 //! test must not take it for a promise of the cloud.
 
+mod content;
 mod disks;
 mod drift;
 mod drill;
@@ -13,11 +14,13 @@ mod page;
 mod pair;
 mod parameters;
 mod points;
+mod reports;
 mod rules;
 mod status;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 mod tests;
+mod violation;
 
 pub use disks::{DiskInspection, Disks};
 pub use drift::{DiskGroupEdit, DrillEdit};
@@ -28,3 +31,4 @@ pub use pair::{DiskPair, DiskPairInput, DiskPairView, PairFilter};
 pub use parameters::{Place, Tag};
 pub use rules::{DiskRules, Production};
 pub use status::{GroupOperation, ReplicaStatus};
+pub use violation::{Violation, ViolationKind};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::content::Contents;
 use super::parameters::{Place, Tag};
 use super::points::Points;
 use super::rules::{DiskRules, Production};
@@ -44,6 +45,10 @@ pub struct DiskPair {
     pub(super) transition: Option<Transition>,
     pub(super) points: Points,
     pub(super) last_one_shot: Option<i64>,
+    /// Whether the user stopped writing on the source before the last completed synchronisation.
+    pub(super) writers_stopped: bool,
+    /// Whether a failover opened the destination.
+    pub(super) opened: bool,
 }
 
 /// Parameters of CreateDiskReplicaPair.
@@ -129,7 +134,7 @@ impl DiskPair {
     }
 
     /// Ends a transition that is due and creates recovery points. False when the pair is deleted.
-    pub(super) fn advance(&mut self, now: i64, rules: &DiskRules, frozen: bool) -> bool {
+    pub(super) fn advance(&mut self, now: i64, rules: &DiskRules, frozen: bool, contents: &mut Contents) -> bool {
         if let Some(Transition { to, due }) = self.transition.filter(|transition| transition.due <= now) {
             let from = std::mem::replace(&mut self.status, to);
             self.transition = None;
@@ -138,15 +143,41 @@ impl DiskPair {
             }
             if to == ReplicaStatus::Normal || from == ReplicaStatus::ManualSyncing {
                 self.points.end_sync(due, rules);
-                self.synced = true;
+                self.complete(due, false, contents);
             }
         }
-        if self.status == ReplicaStatus::Normal && self.group.is_none() && !frozen {
-            self.synced |= self.points.end_cycle(now, rules).is_some();
+        if self.status == ReplicaStatus::Normal
+            && self.group.is_none()
+            && !frozen
+            && let Some(at) = self.points.end_cycle(now, rules)
+        {
+            self.complete(at, false, contents);
         }
         if let Some(point) = self.points.take_shown(now) {
             self.last_recover_point = self.last_recover_point.max(Some(point));
         }
         true
+    }
+
+    /// Completes a synchronisation: the destination holds the source as of its recovery point.
+    pub(super) fn complete(&mut self, at: i64, writers_stopped: bool, contents: &mut Contents) {
+        (self.synced, self.writers_stopped) = (true, writers_stopped);
+        contents.copy(&self.source_disk, &self.destination_disk, at);
+    }
+
+    /// Opens the destination, or closes it again, as the status says.
+    pub(super) fn settle(&mut self, now: i64, contents: &mut Contents) {
+        match (self.opened, self.status.opens_destination()) {
+            (false, Some(true)) => {
+                let writers_stopped = std::mem::take(&mut self.writers_stopped);
+                contents.open(&self.source_disk, &self.destination_disk, writers_stopped, now);
+                self.opened = true;
+            }
+            (true, Some(false)) => {
+                contents.close(&self.source_disk, &self.destination_disk);
+                self.opened = false;
+            }
+            _ => {}
+        }
     }
 }

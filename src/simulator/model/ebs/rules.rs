@@ -42,6 +42,13 @@ pub struct DiskRules {
     /// Whether Source* and Destination* keep their values from creation after a reversal. The documentation does not
     /// say (inferred: they swap).
     pub site_names_fixed: bool,
+    /// Whether FailoverDiskReplicaGroup is accepted although a pair never completed a copy in the present direction:
+    /// its first copy, or the first copy back after a reversal. The documentation requires the first full copy and does
+    /// not say whether that of the other direction counts (inferred: it does not).
+    pub failover_before_first_copy: bool,
+    /// Whether the user stops writing before the one-shot synchronisation of a stopped group, so that a failover after
+    /// it loses no write. Otherwise the user writes on the source disks until the failover.
+    pub writes_stop_with_last_sync: bool,
 }
 
 impl Default for DiskRules {
@@ -58,6 +65,8 @@ impl Default for DiskRules {
             max_empty_groups: None,
             drills_in_both_regions: false,
             site_names_fixed: false,
+            failover_before_first_copy: false,
+            writes_stop_with_last_sync: true,
         }
     }
 }

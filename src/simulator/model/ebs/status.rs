@@ -70,6 +70,20 @@ impl ReplicaStatus {
         S::Deleted,
     ];
 
+    /// Whether data is being copied to the destination disks.
+    pub(super) fn copies(self) -> bool {
+        matches!(self, S::InitialSyncing | S::ManualSyncing | S::Syncing | S::Normal)
+    }
+
+    /// Whether the user writes on the destination disks; none where the status alone does not tell.
+    pub(super) fn opens_destination(self) -> Option<bool> {
+        match self {
+            S::Failovered | S::Reprotecting | S::ReprotectFailed => Some(true),
+            S::Created | S::Stopping | S::Stopped | S::StopFailed => Some(false),
+            other => other.copies().then_some(false),
+        }
+    }
+
     /// The status after a failed transition through this status; the same status where a transition cannot fail.
     pub(super) fn failed(self) -> ReplicaStatus {
         match self {

@@ -22,7 +22,10 @@ impl Disks {
             }
             _ => group.check_production_region(region, &self.rules)?,
         }
-        group.allows(operation)?;
+        let early = operation == GroupOperation::Failover && self.rules.failover_before_first_copy;
+        if !(early && group.status == ReplicaStatus::InitialSyncing) {
+            group.allows(operation)?;
+        }
         if operation != GroupOperation::Stop && group.pairs_in(&self.pairs).next().is_none() {
             return Err(Failure::no_pair_in_group());
         }
@@ -41,16 +44,19 @@ impl Disks {
         if !matches!(group.status, ReplicaStatus::Created | ReplicaStatus::Stopped) {
             return Ok(());
         }
-        if group.pairs_in(&self.pairs).any(|pair| self.attached.contains(&pair.destination_disk)) {
+        let pairs: Vec<_> = group.pairs_in(&self.pairs).cloned().collect();
+        if pairs.iter().any(|pair| self.attached.contains(&pair.destination_disk)) {
             return Err(Failure::standby_attached());
         }
-        let first = group.pairs_in(&self.pairs).any(|pair| pair.last_recover_point.is_none());
+        if one_shot && group.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
+            return Err(Failure::manual_sync_limit());
+        }
+        self.report_copies("StartDiskReplicaGroup", &pairs);
+        let first = pairs.iter().any(|pair| pair.last_recover_point.is_none());
         let takes = self.rules.initial_sync_ms.filter(|_| first).unwrap_or(self.rules.delay_ms);
         if one_shot {
-            if group.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
-                return Err(Failure::manual_sync_limit());
-            }
             group.last_one_shot = Some(now);
+            group.stopped_before_sync = group.status == ReplicaStatus::Stopped;
             self.change(group, ReplicaStatus::ManualSyncing, ReplicaStatus::Stopped, now + takes);
         } else {
             let through = if first { ReplicaStatus::InitialSyncing } else { ReplicaStatus::Syncing };
@@ -71,11 +77,13 @@ impl Disks {
     /// FailoverDiskReplicaGroup, in the region of the secondary site. Keeps the last recovery point.
     pub fn failover_group(&mut self, region: &str, id: &str, now: i64) -> Result<(), Failure> {
         let group = self.group_for_operation((region, id), GroupOperation::Failover, now)?;
-        if group.pairs_in(&self.pairs).any(|pair| !pair.synced) {
+        let pairs: Vec<_> = group.pairs_in(&self.pairs).cloned().collect();
+        if !self.rules.failover_before_first_copy && pairs.iter().any(|pair| !pair.synced) {
             // The documentation requires the first full copy; the code is inferred.
             return Err(Failure::invalid_status());
         }
         if !matches!(group.status, ReplicaStatus::Failovering | ReplicaStatus::Failovered) {
+            self.report_openings("FailoverDiskReplicaGroup", &pairs);
             self.change(group, ReplicaStatus::Failovering, ReplicaStatus::Failovered, now + self.rules.delay_ms);
         }
         Ok(())
@@ -88,6 +96,7 @@ impl Disks {
             group.transition = None;
             group.set_status(ReplicaStatus::Stopped, &mut self.pairs);
             self.groups.insert(group.id.clone(), group);
+            self.settle();
             return Ok(());
         }
         if let Some(pair) = group.pairs_in(&self.pairs).find(|pair| self.attached.contains(&pair.source_disk)) {

@@ -42,6 +42,7 @@ impl Disks {
             transition: None,
             points: Points::new(now),
             last_one_shot: None,
+            stopped_before_sync: false,
         };
         let due = now + self.rules.delay_ms;
         group.enter(ReplicaStatus::Creating, ReplicaStatus::Created, due, &mut self.pairs);

@@ -39,13 +39,14 @@ impl Disks {
         }
         let first = pair.last_recover_point.is_none();
         let due = now + self.rules.initial_sync_ms.filter(|_| first).unwrap_or(self.rules.delay_ms);
+        if one_shot && pair.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
+            return Err(Failure::manual_sync_limit());
+        }
+        self.report_copies("StartDiskReplicaPair", std::slice::from_ref(&pair));
         if !one_shot {
             let through = if first { ReplicaStatus::InitialSyncing } else { ReplicaStatus::Syncing };
             self.change_pair(pair, through, ReplicaStatus::Normal, due);
             return Ok(());
-        }
-        if pair.last_one_shot.is_some_and(|last| now - last < self.rules.one_shot_interval_ms) {
-            return Err(Failure::manual_sync_limit());
         }
         pair.last_one_shot = Some(now);
         self.change_pair(pair, ReplicaStatus::ManualSyncing, ReplicaStatus::Stopped, due);

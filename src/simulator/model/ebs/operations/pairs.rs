@@ -64,7 +64,10 @@ impl Disks {
             transition: Some(Transition { to: ReplicaStatus::Created, due: now + self.rules.delay_ms }),
             points: Points::new(now),
             last_one_shot: None,
+            writers_stopped: false,
+            opened: false,
         };
+        self.contents.add(&pair.source_disk, &pair.destination_disk);
         self.pairs.insert(id.clone(), pair);
         Ok(id)
     }

@@ -22,7 +22,7 @@ pub(super) fn normal() -> (Disks, String, String) {
 }
 
 /// Fails a normal group over and reverses it: stopped at T0 + 4000.
-fn reverse(disks: &mut Disks, group: &str) {
+pub(super) fn reverse(disks: &mut Disks, group: &str) {
     disks.failover_group(THERE, group, T0 + 2000).unwrap();
     disks.reprotect_group(THERE, group, true, T0 + 3000).unwrap();
     assert_eq!(status(disks, group, T0 + 4000), S::Stopped);
