@@ -188,3 +188,32 @@ async fn the_admin_api_reaches_disks() {
     let (_, all) = admin(&simulator, "GET", "/disk-groups", Value::Null).await;
     assert_eq!(all, json!({"Groups": [], "Pairs": [], "Drills": [], "AttachedDisks": ["d-1"], "Violations": []}));
 }
+
+#[tokio::test]
+async fn violations_are_shown_until_deleted() {
+    let disk_rules = DiskRules { failover_before_first_copy: true, ..DiskRules::default() };
+    let simulator = Simulator::new(Config { disk_rules, ..Config::default() });
+    let group = create(&simulator).await;
+    let disks = [("DiskId", "d-1"), ("DestinationDiskId", "d-2")];
+    let (_, body) = call(&simulator, "CreateDiskReplicaPair", &[&[HERE], &disks[..], &PLACES[..]].concat()).await;
+    let pair = body["ReplicaPairId"].as_str().unwrap();
+    let ids = [HERE, ("ReplicaGroupId", group.as_str()), ("ReplicaPairId", pair)];
+    assert_eq!(call(&simulator, "AddDiskReplicaPair", &ids).await.0, 200);
+    let path = format!("/disk-groups/{group}");
+    assert_eq!(admin(&simulator, "PATCH", &path, json!({"status": "stopped"})).await.0, 200);
+    // A call whose effect never comes is reported, too: the caller should not have sent it.
+    simulator.add_fault(Fault::new(FaultKind::NoEffect).of_action("FailoverDiskReplicaGroup").times(1));
+    let failover = [("RegionId", "cn-shanghai"), ("ReplicaGroupId", group.as_str())];
+    for _ in 0..2 {
+        let (status, body) = call(&simulator, "FailoverDiskReplicaGroup", &failover).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let (_, found) = admin(&simulator, "GET", "/disk-violations", Value::Null).await;
+    assert_eq!(found.as_array().map(Vec::len), Some(2), "{found}");
+    for violation in found.as_array().unwrap() {
+        assert_eq!((&violation["Kind"], &violation["Disk"]), (&json!("BlankOpened"), &json!("d-2")), "{violation}");
+        assert_eq!((&violation["Group"], &violation["Pair"]), (&json!(group), &json!(pair)), "{violation}");
+    }
+    assert_eq!(admin(&simulator, "DELETE", "/disk-violations", Value::Null).await.0, 200);
+    assert_eq!(admin(&simulator, "GET", "/disk-violations", Value::Null).await.1, json!([]));
+}

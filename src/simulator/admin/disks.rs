@@ -21,6 +21,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/disk-pairs/{pair}", delete(remove_pair))
         .route("/disks/{disk}", post(disk))
         .route("/disk-cycles", post(cycles))
+        .route("/disk-violations", get(violations).delete(clear_violations))
         .route("/drills/{drill}", patch(edit_drill))
 }
 
@@ -65,6 +66,16 @@ struct Cycles {
 async fn cycles(State(simulator): State<Simulator>, body: Bytes) -> Answer {
     let Cycles { frozen } = read(&body)?;
     simulator.with_disks(|disks, _| disks.freeze(frozen));
+    done()
+}
+
+/// The calls that opened or overwrote a disk wrongly, since the start or the last DELETE.
+async fn violations(State(simulator): State<Simulator>) -> Response {
+    Json(simulator.with_disks(|disks, _| disks.violations().to_vec())).into_response()
+}
+
+async fn clear_violations(State(simulator): State<Simulator>) -> Answer {
+    simulator.with_disks(|disks, _| disks.clear_violations());
     done()
 }
 
