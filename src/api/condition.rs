@@ -14,6 +14,8 @@ pub mod condition_type {
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: a person has to act before the work can continue. Present only while it is True.
     pub const STALLED: &str = "Stalled";
+    /// A planned failover to the other site would begin now.
+    pub const FAILOVER_READY: &str = "FailoverReady";
     /// A drill is overdue and cannot be cleared: its disks are billed. Present only while it is True.
     pub const DRILL_NOT_CLEARED: &str = "DrillNotCleared";
 }
@@ -60,6 +62,16 @@ pub mod synced {
     pub const REPLICATION_RUNNING: &str = "ReplicationRunning";
     /// The operator refuses a planned failover: the recovery point is unknown or too old, or pairs are not replicated.
     pub const FAILOVER_REFUSED: &str = "FailoverRefused";
+    /// The request was not begun in time; it never begins.
+    pub const FAILOVER_EXPIRED: &str = "FailoverExpired";
+    /// The request goes back to the former site, and replication is not reversed.
+    pub const NOT_REVERSED_YET: &str = "NotReversedYet";
+    /// The request cancels a failover, and the group is not failed over, or replication is reversed.
+    pub const NOTHING_TO_CANCEL: &str = "NothingToCancel";
+    /// Replication is not reversed: the former site may hold the only copy of the last writes.
+    pub const REPROTECT_WAITS: &str = "ReprotectWaits";
+    /// The disks that would be copied are not known to hold the data.
+    pub const COPY_REFUSED: &str = "CopyRefused";
     /// Replication cannot be reversed or started while disks are attached to instances.
     pub const DISKS_ATTACHED: &str = "DisksAttached";
     /// The group is in a status that only a person can end.
@@ -102,6 +114,16 @@ pub mod protected {
     pub const NEVER_SYNCED: &str = "NeverSynced";
     /// A mapping does not run.
     pub const REPLICATION_STOPPED: &str = "ReplicationStopped";
+    /// No recent observation proves or refutes it.
+    pub const UNKNOWN: &str = "Unknown";
+}
+
+/// Reasons of `FailoverReady`.
+pub mod failover_ready {
+    /// A planned failover would begin now.
+    pub const POSSIBLE: &str = "Possible";
+    /// A planned failover would be refused.
+    pub const REFUSED: &str = "Refused";
     /// No recent observation proves or refutes it.
     pub const UNKNOWN: &str = "Unknown";
 }

@@ -2,6 +2,7 @@
 //!
 //! Field names are those of the API (Elastic Block Storage 2021-07-30) where it has them.
 
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ pub use super::disk_replica_group_status::*;
 pub use super::drift::Drift;
 pub use super::policy::{DeletionPolicy, ManagementPolicy};
 
-/// One of the two sites, as the object was made: these names stay when replication is turned round.
+/// One of the two sites, as the object was created: these names stay when replication is reversed.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Site {
     /// The site of `spec.source`.
@@ -21,6 +22,16 @@ pub enum Site {
     Source,
     /// The site of `spec.destination`.
     Destination,
+}
+
+impl DiskReplicaGroupSpec {
+    /// The policy of reversals. `Automatic` is `AfterPlanned`.
+    pub fn reprotect(&self) -> Reprotect {
+        match self.reprotect {
+            Some(Reprotect::Manual) => Reprotect::Manual,
+            Some(Reprotect::AfterPlanned | Reprotect::Automatic) | None => Reprotect::AfterPlanned,
+        }
+    }
 }
 
 impl Site {
@@ -51,25 +62,30 @@ pub enum Replication {
     Stopped,
 }
 
-/// How a failover goes.
+/// The kind of failover that a request asks for.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailoverMode {
-    /// One more synchronization first; refused while the recovery point is unknown or older than the objective, or a pair is
-    /// not replicated.
+    /// One more synchronization first, so that nothing is lost; refused while the recovery point is unknown or older than the
+    /// objective, or a pair is not replicated.
     #[default]
     Planned,
-    /// At once, with the last recovery point.
+    /// At once, with the last recovery point: later writes are lost.
     Forced,
+    /// Back to the former site as it was, before replication is reversed: writes at the other site are discarded.
+    Cancel,
 }
 
-/// What happens after a failover.
+/// The reversal of replication after a failover.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reprotect {
-    /// Replication is turned round and started again, so that the other site is protected.
+    /// After a planned failover the operator reverses replication and starts it. After a forced one it waits for
+    /// failover.overwrite.
     #[default]
-    Automatic,
-    /// Nothing, until a person sets Automatic.
+    AfterPlanned,
+    /// The operator waits for failover.overwrite, also after a planned failover.
     Manual,
+    /// Deprecated: the same as AfterPlanned.
+    Automatic,
 }
 
 /// Where one side's disks are.
@@ -107,17 +123,44 @@ pub struct Pair {
     pub destination_disk_id: String,
 }
 
-/// How failovers go.
-#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+/// A request for a failover, a failback or their cancellation. The operator carries it out once, and begins nothing after it
+/// expired.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+#[x_kube(validation = Rule::new("has(self.requestedAt)")
+    .message("failover has no requestedAt: write the present time in UTC, such as 2026-11-28T03:10:00Z; a failover without it never begins"))]
 pub struct Failover {
+    /// The time of the request (UTC), such as 2026-11-28T03:10:00Z. Write the present time, at each change of activeSite or
+    /// failover: an older request is refused. Required; only objects from before this field lack it, and they never act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"), length(max = 64))]
+    pub requested_at: Option<Timestamp>,
     /// Planned (one more synchronization first; refused while the recovery point is unknown or older than the objective, or a
-    /// pair is not replicated) or Forced (at once, with the last recovery point: what was written since is lost).
+    /// pair is not replicated), Forced (at once, with the last recovery point: later writes are lost) or Cancel (back to the
+    /// former site before replication is reversed: writes at the other site are discarded).
     #[serde(default)]
     pub mode: FailoverMode,
+    /// The time after requestedAt in which the failover may begin, 1m to 24h. Later the request is expired, and replication is
+    /// started again.
+    #[serde(default = "default_valid_for")]
+    #[schemars(with = "String", extend("default" = "1h"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('24h')")
+        .message("validFor is a duration from 1m to 24h, such as 1h"))]
+    pub valid_for: Duration,
+    /// Names of pairs whose data may be given up: the failover does not wait for their synchronization.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 17), inner(length(min = 1, max = 63)))]
+    pub leave_behind: Vec<String>,
+    /// Consent to reverse replication over the disks of this site, which is the former one: writes that it alone holds are
+    /// lost. Needed after a forced failover, in a newer request with activeSite as it is. It has no effect in the request that
+    /// begins a failover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Site")]
+    pub overwrite: Option<Site>,
 }
 
-/// Drills: the disks of the last recovery point are cloned at the standby site while replication goes on, kept for a while,
+/// Drills: the disks of the last recovery point are cloned at the standby site while replication continues, kept for a while,
 /// and always cleared again. The clones are billed as long as they exist.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -137,6 +180,25 @@ pub struct Drill {
     pub keep_for: Duration,
 }
 
+/// Each change of `activeSite` or `failover` is a newer request, so that an old manifest never starts anything. Both may be
+/// removed while they are no request. A status write changes neither, and passes.
+const REQUEST_RULE: &str = "(has(self.spec.activeSite) == has(oldSelf.spec.activeSite) \
+    && (!has(self.spec.activeSite) || self.spec.activeSite == oldSelf.spec.activeSite) \
+    && has(self.spec.failover) == has(oldSelf.spec.failover) \
+    && (!has(self.spec.failover) || self.spec.failover == oldSelf.spec.failover)) \
+    || ((!has(self.spec.activeSite) \
+    || (has(oldSelf.spec.activeSite) && self.spec.activeSite == oldSelf.spec.activeSite)) \
+    && (!has(self.spec.failover) || (has(oldSelf.spec.failover) && self.spec.failover == oldSelf.spec.failover)) \
+    && (!has(oldSelf.spec.failover) || !has(oldSelf.spec.failover.requestedAt))) \
+    || (has(self.spec.failover) && has(self.spec.failover.requestedAt) \
+    && (!has(self.status) || !has(self.status.lastRequestedAt) \
+    || self.spec.failover.requestedAt > self.status.lastRequestedAt) \
+    && (!has(oldSelf.spec.failover) || !has(oldSelf.spec.failover.requestedAt) \
+    || self.spec.failover.requestedAt > oldSelf.spec.failover.requestedAt \
+    || (has(self.status) && has(self.status.request) && self.status.request.phase == 'Invalid' \
+    && has(self.status.request.requestedAt) \
+    && self.status.request.requestedAt == oldSelf.spec.failover.requestedAt)))";
+
 /// What a replication group should be.
 #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[kube(
@@ -150,6 +212,8 @@ pub struct Drill {
     status = "DiskReplicaGroupStatus",
     derive = "PartialEq",
     doc = "A replication pair-consistent group of disks of Elastic Block Storage: replication between two sites, failover, reverse replication (reprotect), failback and drills.",
+    validation = Rule::new(REQUEST_RULE)
+        .message("activeSite and failover change only by a newer request: write failover.requestedAt with the present time in UTC, later than the one before and than status.lastRequestedAt; or write both fields as they were"),
     validation = Rule::new("has(self.spec.groupName) || self.metadata.name.matches('^[a-z].{1,127}$')")
         .message("the group takes its name from metadata.name, which has not 2 to 128 characters or begins with a digit: set spec.groupName"),
     printcolumn(name = "Active Site", type_ = "string", json_path = ".status.activeSite", description = "The site whose disks are in use: Source or Destination."),
@@ -159,6 +223,7 @@ pub struct Drill {
     printcolumn(name = "Recovery Point", type_ = "date", json_path = ".status.recoveryPoint", description = "The age of the last recovery point."),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the group is as the spec asks for."),
     printcolumn(name = "Protected", type_ = "string", json_path = ".status.conditions[?(@.type==\"Protected\")].status", description = "Whether a failover now would be within the objective."),
+    printcolumn(name = "Failover Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"FailoverReady\")].status", description = "Whether a planned failover would begin now."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "The age of the object."),
     printcolumn(name = "Group ID", type_ = "string", json_path = ".status.replicaGroupId", priority = 1, description = "The group's ID in the cloud."),
     printcolumn(name = "Operation", type_ = "string", json_path = ".status.operations[0].type", priority = 1, description = "The newest operation."),
@@ -168,6 +233,8 @@ pub struct Drill {
 #[x_kube(
     validation = Rule::new("has(self.replicaGroupId) == has(oldSelf.replicaGroupId) ? (!has(self.replicaGroupId) || self.replicaGroupId == oldSelf.replicaGroupId) : has(self.replicaGroupId)")
         .message("replicaGroupId may be set later but never changed or removed: make a new object to manage another group"),
+    validation = Rule::new("!has(self.failover) || !has(self.failover.requestedAt) || has(self.activeSite)")
+        .message("failover is a request without activeSite: write the site whose disks are to be in use"),
     validation = Rule::new("self.source.zoneId != self.destination.zoneId")
         .message("source and destination are the same zone: write another zone, of the same or of another region"),
 )]
@@ -222,18 +289,24 @@ pub struct DiskReplicaGroupSpec {
     /// Running or Stopped.
     #[serde(default)]
     pub replication: Replication,
-    /// The site whose disks are to be in use: Source or Destination. Set it to the other one to fail over, and back to fail
-    /// back (or to cancel the failover, before replication is turned round).
-    #[serde(default)]
-    pub active_site: Site,
-    /// How a failover goes.
-    #[serde(default)]
-    pub failover: Failover,
-    /// Automatic: after a failover, replication is turned round and started again. Manual: it is not, until this is set to
-    /// Automatic. Turning round needs the disks of the former site detached from their instances.
-    #[serde(default)]
-    pub reprotect: Reprotect,
-    /// Drills by schedule. None, where absent; a drill under way is cleared then.
+    /// The site whose disks are to be in use: Source or Destination. Absent: as it is. Each change needs a failover with a newer
+    /// requestedAt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Site")]
+    pub active_site: Option<Site>,
+    /// The request for activeSite, as one value: server-side apply replaces all of it. A merge patch keeps the fields that it does
+    /// not name: set them to null. The operator carries the request out once, and begins nothing after it expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Failover")]
+    pub failover: Option<Failover>,
+    /// AfterPlanned (default): after a planned failover the operator reverses replication and starts it, so that the other site
+    /// is protected; after a forced one it waits for failover.overwrite. Manual: it waits after a planned failover too. A
+    /// reversal needs the disks of the former site detached from their instances. Automatic is deprecated and means
+    /// AfterPlanned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Reprotect")]
+    pub reprotect: Option<Reprotect>,
+    /// Drills by schedule. None, where absent; a drill in progress is cleared then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
     /// What the deletion of this object does to the cloud. Delete: replication is stopped, the pairs and the group are
@@ -256,6 +329,10 @@ pub struct DiskReplicaGroupSpec {
 
 fn default_recovery_point_objective() -> Duration {
     std::time::Duration::from_secs(900).into()
+}
+
+fn default_valid_for() -> Duration {
+    std::time::Duration::from_secs(3600).into()
 }
 
 fn default_keep_for() -> Duration {

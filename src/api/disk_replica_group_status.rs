@@ -105,7 +105,7 @@ pub struct OperationStep {
     pub completed_at: Option<Timestamp>,
 }
 
-/// A failover, a failback, a cancelled failover or a reverse replication.
+/// A failover, a failback, a cancellation of one, or a reversal of replication.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
@@ -119,6 +119,10 @@ pub struct Operation {
     pub mode: Option<FailoverMode>,
     /// The generation of the spec that asked for it.
     pub generation: i64,
+    /// failover.requestedAt of the request for it (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub requested_at: Option<Timestamp>,
     /// Running, Succeeded, Failed or Cancelled.
     pub phase: Phase,
     /// The site that is to be active after it.
@@ -137,15 +141,94 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub recovery_point: Option<Timestamp>,
-    /// How old that recovery point was when the failover was called, in seconds.
+    /// Age of that recovery point when FailoverDiskReplicaGroup was called, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_point_age_seconds: Option<i64>,
-    /// How long it took until the secondary disks could be used, in seconds.
+    /// The loss that was expected before it began, in seconds; at most, in steps of the objective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_loss_seconds: Option<i64>,
+    /// The pairs whose data it gave up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs_left_behind: Vec<String>,
+    /// The loss, in seconds: the time of writes that the other site never got, at most. Zero after a last synchronization. Absent
+    /// where pairs were left behind, or the recovery point is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_seconds: Option<i64>,
+    /// Time from requestedAt until the secondary disks could be used, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_time_seconds: Option<i64>,
-    /// What a person should know of it.
+    /// Its outcome, in one sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+/// The state of a request.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestPhase {
+    /// The operator cannot begin it yet, and begins it when it can, until it expires.
+    Waiting,
+    /// It is in progress.
+    Running,
+    /// It reached its end, or there was nothing to do.
+    Succeeded,
+    /// It was not begun in time.
+    Expired,
+    /// The operator refuses it, and does not try it again: write a newer one.
+    Refused,
+    /// Its requestedAt is in the future. It is not recorded: correct it.
+    Invalid,
+}
+
+/// The state of the request in spec.failover.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestStatus {
+    /// Waiting, Running, Succeeded, Expired, Refused or Invalid.
+    pub phase: RequestPhase,
+    /// failover.requestedAt of an invalid request (UTC), which lastRequestedAt does not record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub requested_at: Option<Timestamp>,
+    /// The end of its validity (UTC): nothing begins later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub expires_at: Option<Timestamp>,
+    /// The cause, and the remedy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// A failover to the other site, as it would be now.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverPreview {
+    /// Whether it would begin now.
+    pub possible: bool,
+    /// The reasons why it would not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<String>,
+    /// The time of writes that it would lose, in seconds: at most, in steps of the objective. Absent while it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_loss_seconds: Option<i64>,
+    /// The pairs whose data it would give up: it is refused unless failover.leaveBehind names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs_left_behind: Vec<String>,
+    /// The duration of the last one of this mode, in seconds, rounded up to minutes. Absent while there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_seconds: Option<i64>,
+    /// The calls that it would make, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<String>,
+}
+
+/// The failovers to the other site, as they would be now.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverPreviews {
+    /// With mode: Planned.
+    pub planned: FailoverPreview,
+    /// With mode: Forced.
+    pub forced: FailoverPreview,
 }
 
 /// A call that may have happened: written before it, removed once its effect is seen. A repeat has the same client token.
@@ -187,6 +270,10 @@ pub struct PairStatus {
     /// What the cloud says is wrong with it, such as DeviceRemoved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
+    /// The newest direction in which it completed a synchronization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Direction")]
+    pub synchronized: Option<Direction>,
 }
 
 /// What became of a drill.
@@ -287,11 +374,36 @@ pub struct DiskReplicaGroupStatus {
     /// The zone that the cloud names as that of the source, by which a reversal in the console is noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_source_zone: Option<String>,
-    /// The value of spec.activeSite that was last acted on. Another value there asks for a failover; another site that is
-    /// active in the cloud is somebody else's doing.
+    /// The newest requestedAt that the operator took (UTC). Requests up to it never begin anything. At first, the time at which
+    /// the object was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Site")]
-    pub last_handled_active_site: Option<Site>,
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_requested_at: Option<Timestamp>,
+    /// The state of the request in spec.failover. Absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RequestStatus")]
+    pub request: Option<RequestStatus>,
+    /// A failover to the other site, as it would be now. Absent while there is no group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FailoverPreviews")]
+    pub failover_preview: Option<FailoverPreviews>,
+    /// The time since which the operator knows activeSite and direction as they are (UTC). Only a later request consents to a
+    /// reversal that another actor prepared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub active_site_since: Option<Timestamp>,
+    /// The number of the operation that made the standby site the active one. Absent while the group is not failed over, or
+    /// another actor failed it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_over_by: Option<i64>,
+    /// Another actor reversed replication, and no synchronization was completed since then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reversed_by_other: bool,
+    /// The time at which the cloud last accepted the start of a single synchronization (UTC). The next one is possible half the
+    /// objective later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_single_synchronization_at: Option<Timestamp>,
     /// Since when the cloud names another source than before (UTC), while it is not believed yet that somebody turned
     /// replication round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -308,7 +420,7 @@ pub struct DiskReplicaGroupStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub recovery_point: Option<Timestamp>,
-    /// The recovery point that the cloud shows and that does not count, since it was made before the last failover (UTC).
+    /// Recovery points up to this time do not count: they may be from before the last change of site or direction (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub outdated_recovery_point: Option<Timestamp>,
@@ -316,6 +428,10 @@ pub struct DiskReplicaGroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["number".into()]))]
     pub operations: Vec<Operation>,
+    /// The last ten failovers and failbacks that ended, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["number".into()]))]
+    pub failovers: Vec<Operation>,
     /// Drills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drills: Option<DrillsStatus>,

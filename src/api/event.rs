@@ -44,6 +44,10 @@ pub mod reason {
     pub const REPROTECT_STARTED: &str = "ReprotectStarted";
     /// Replication was reversed and started again.
     pub const REPROTECT_COMPLETED: &str = "ReprotectCompleted";
+    /// A request for a failover expired before it could begin.
+    pub const FAILOVER_EXPIRED: &str = "FailoverExpired";
+    /// The operator refuses a request for a failover.
+    pub const FAILOVER_REFUSED: &str = "FailoverRefused";
     /// An operation of a group failed.
     pub const OPERATION_FAILED: &str = "OperationFailed";
     /// An operation of a group ended before it reached its goal.

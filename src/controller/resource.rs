@@ -88,6 +88,9 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     /// `None` keeps the exported numbers.
     fn measurements(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> Option<Measurements>;
 
+    /// Removes the kind's own claims from status whose evidence has expired.
+    fn forget_expired(_status: &mut Self::Status) {}
+
     /// Removes refusals from status, because an annotation requests a new attempt.
     fn forget_refusals(_status: &mut Self::Status) {}
 }

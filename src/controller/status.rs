@@ -73,6 +73,10 @@ impl<K: Resource> Scope<'_, K> {
         self.set(head, condition_type::SYNCED, state);
         let behind = self.spec_not_reached(head);
         self.expire(head, synced, stalled, behind);
+        if !self.evidence_recent {
+            K::forget_expired(&mut status);
+        }
+        let head = status.as_mut();
         let difference = self.lasting_difference(head);
         let stalled = match (stalled, &difference) {
             (true, _) => Some((synced.reason, synced.message.as_str())),

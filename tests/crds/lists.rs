@@ -11,6 +11,7 @@ fn list_map_keys_are_required_fields() {
     let group = [
         "spec.pairs name",
         "status.conditions type",
+        "status.failovers number",
         "status.operations number",
         "status.pairs name",
         "status.pendingCalls call",

@@ -1,8 +1,6 @@
 //! What the definitions accept and refuse: the tables of this folder.
 
-use disaster_recovery_operator::api::disk_replica_group::{
-    DiskReplicaGroup, FailoverMode, ManagementPolicy, Replication, Reprotect, Site,
-};
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, ManagementPolicy, Replication};
 use serde_json::{Value, json};
 use test_support::Output;
 
@@ -149,9 +147,6 @@ fn minimal_group_gets_the_careful_defaults() {
         "pairs": [{ "name": "data", "sourceDiskId": "d-data-a", "destinationDiskId": "d-data-b" }],
         "recoveryPointObjective": "15m",
         "replication": "Running",
-        "activeSite": "Source",
-        "failover": { "mode": "Planned" },
-        "reprotect": "Automatic",
         "deletionPolicy": "Delete",
         "managementPolicy": "Manage",
         "suspend": false,
@@ -159,12 +154,13 @@ fn minimal_group_gets_the_careful_defaults() {
     assert_eq!(kept["spec"], wanted);
     let group: DiskReplicaGroup = serde_json::from_value(kept).expect("a group");
     let spec = group.spec;
-    assert_eq!((spec.active_site, spec.failover.mode), (Site::Source, FailoverMode::Planned));
-    assert_eq!((spec.replication, spec.reprotect), (Replication::Running, Reprotect::Automatic));
+    assert_eq!((spec.active_site, spec.failover), (None, None));
+    assert_eq!((spec.replication, spec.reprotect), (Replication::Running, None));
     assert_eq!(spec.management_policy, ManagementPolicy::Manage);
     assert_eq!((spec.group_name, spec.description, spec.enable_rtc, spec.drill), (None, None, None, None));
 
-    assert_eq!(create("empty-failover")["spec"]["failover"], json!({ "mode": "Planned" }));
+    let request = create("request")["spec"]["failover"].take();
+    assert_eq!(request, json!({ "requestedAt": "2026-11-28T03:10:00Z", "mode": "Planned", "validFor": "1h" }));
     let drill = create("schedule-every-minute")["spec"]["drill"].take();
     assert_eq!(drill, json!({ "schedule": "* * * * *", "keepFor": "2h" }));
 }

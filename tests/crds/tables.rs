@@ -79,12 +79,13 @@ fn kubectl_get_prints_columns_of_groups() {
         "pairsInGroup": "2/2",
         "recoveryPoint": "2020-01-01T00:00:00Z",
         "operations": [operation(2, "Reprotect", "Running"), operation(1, "Failover", "Succeeded")],
-        "conditions": [condition("Ready", "True"), condition("Protected", "False")],
+        "conditions": [condition("Ready", "True"), condition("Protected", "False"), condition("FailoverReady", "Unknown")],
     }});
     set_status("drg", "orders-db", &namespace, &status);
 
-    let columns = "ACTIVE SITE | DIRECTION | STATUS | PAIRS | RECOVERY POINT | READY | PROTECTED | AGE";
-    for (what, more, values) in [("drg", "", 8), ("dr", "", 8), ("drg", " | GROUP ID | OPERATION | PHASE", 11)] {
+    let columns =
+        "ACTIVE SITE | DIRECTION | STATUS | PAIRS | RECOVERY POINT | READY | PROTECTED | FAILOVER READY | AGE";
+    for (what, more, values) in [("drg", "", 9), ("dr", "", 9), ("drg", " | GROUP ID | OPERATION | PHASE", 12)] {
         let output = if more.is_empty() { "" } else { "wide" };
         let (table, rows) = table(&["get", what, "-n", &namespace, "-o", output]);
         assert_eq!(rows.len(), 2, "{table}");
@@ -93,9 +94,9 @@ fn kubectl_get_prints_columns_of_groups() {
         let before = "orders-db | Destination | Reverse | normal | 2/2";
         assert_eq!(rows[1][..5].join(" | "), format!("{prefix}{before}"), "{table}");
         assert!(rows[1][5].contains('y'), "the age of the recovery point, in years: {table}");
-        assert_eq!(rows[1][6..8].join(" | "), "True | False", "{table}");
+        assert_eq!(rows[1][6..9].join(" | "), "True | False | Unknown", "{table}");
         assert_eq!(rows[1].len(), values + 1, "{table}");
-        assert!(more.is_empty() || rows[1][9..].join(" | ") == "pg-one | Reprotect | Running", "{table}");
+        assert!(more.is_empty() || rows[1][10..].join(" | ") == "pg-one | Reprotect | Running", "{table}");
     }
 }
 

@@ -129,7 +129,7 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
     drift(stage)?;
     lag(stage)?;
     disks::create(stage, &file("deploy/samples/07-disk-group.yaml"))?;
-    disks::fail_over(stage, &file("deploy/samples/08-failover.yaml"))?;
+    disks::fail_over(stage)?;
     disks::fail_back(stage)?;
     disks::drill(stage)?;
     heading("10/11 What the operator told of the plan and of the group");

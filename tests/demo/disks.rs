@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,18 +25,20 @@ pub(crate) fn create(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
     wide(stage)
 }
 
-/// A planned failover, held up by a disk that is still attached where it was.
-pub(crate) fn fail_over(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
-    heading("7/11 Planned failover: activeSite becomes Destination");
-    say("(replication is stopped, the disks are synchronized once more, and those in Shanghai are opened for use)");
-    apply(stage, sample)?;
+/// A forced failover. The reversal waits for consent, and then for a disk that is still attached where it was.
+pub(crate) fn fail_over(stage: &Stage) -> anyhow::Result<()> {
+    heading("7/11 Forced failover: Hangzhou is lost, and a request makes Destination the active site");
+    say("status.failoverPreview says what it would do:");
+    stage.kubectl.show(&["get", "drg", NAME, "-o", r#"jsonpath={.status.failoverPreview.forced}{"\n"}"#])?;
+    request(stage, "Destination", &json!({"mode": "Forced"}))?;
     wait(stage, "jsonpath={.status.activeSite}=Destination")?;
-    say("\nShanghai is in use. Replication is to be turned round, but a disk in Hangzhou is still attached:");
-    until(Duration::from_secs(20), "Synced says DisksAttached", || {
-        let all = stage.kubectl.quiet(&["get", "drg", NAME, "-o", CONDITIONS])?;
-        Ok(all.lines().any(|line| line.starts_with("Synced=False DisksAttached: ")).then_some(()))
-    })?;
-    stage.kubectl.show(&["get", "drg", NAME, "-o", CONDITIONS])?;
+    say("\nNothing fails back without a newer request. The API server refuses what an old manifest would do:");
+    refused(stage, r#"{"spec":{"activeSite":"Source"}}"#)?;
+    say("\nShanghai is in use. The disks in Hangzhou may hold the only copy of the last writes, so replication waits:");
+    synced(stage, "ReprotectWaits")?;
+    say("\nNothing of them is needed. A newer request consents to overwrite them, but one is still attached:");
+    request(stage, "Destination", &json!({"overwrite": "Source"}))?;
+    synced(stage, "DisksAttached")?;
     say("\nIt is detached:");
     attach(stage, false)?;
     wait(stage, "jsonpath={.status.direction}=Reverse")?;
@@ -46,8 +48,12 @@ pub(crate) fn fail_over(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
 
 /// The way back, and what both ways came to.
 pub(crate) fn fail_back(stage: &Stage) -> anyhow::Result<()> {
-    heading("8/11 Failback: activeSite becomes Source again");
-    stage.kubectl.show(&["patch", "drg", NAME, "--type=merge", "-p", r#"{"spec":{"activeSite":"Source"}}"#])?;
+    heading("8/11 Planned failback: a newer request makes Source the active site again");
+    say(
+        "(replication is stopped, the disks are synchronized once more, those in Hangzhou are opened for use, and replication",
+    );
+    say("is reversed by itself: a planned failover loses nothing)");
+    request(stage, "Source", &json!({"mode": "Planned", "overwrite": null}))?;
     wait(stage, "jsonpath={.status.activeSite}=Source")?;
     wait(stage, "jsonpath={.status.direction}=Forward")?;
     wait(stage, "condition=Ready")?;
@@ -90,6 +96,54 @@ pub(crate) fn gone(stage: &Stage) -> anyhow::Result<()> {
     for what in ["Groups", "Pairs", "Drills"] {
         ensure!(left[what] == json!([]), "{what} are left in the cloud");
     }
+    violations(stage)
+}
+
+/// No call opened or overwrote a disk wrongly, but for the overwriting of Hangzhou's last writes that a request consented to.
+fn violations(stage: &Stage) -> anyhow::Result<()> {
+    let text = stage.http.get(&format!("{}/_simulator/disk-violations", stage.cloud))?;
+    let all: Vec<Value> = serde_json::from_str(&text).context("the simulator's violations are no JSON")?;
+    let consented = |it: &Value| {
+        let disk = it["Disk"].as_str().unwrap_or_default();
+        it["Kind"] == "UnreplicatedWritesOverwritten" && disk.starts_with("d-hangzhou-")
+    };
+    let wrong: Vec<_> = all.iter().filter(|it| !consented(it)).collect();
+    ensure!(wrong.is_empty(), "disks were opened or overwritten wrongly: {wrong:?}");
+    Ok(())
+}
+
+/// Requests a site now.
+fn request(stage: &Stage, site: &str, fields: &Value) -> anyhow::Result<()> {
+    let mut failover = json!({"requestedAt": Timestamp::now().strftime("%FT%T%.3fZ").to_string()});
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        failover[name] = value.clone();
+    }
+    let patch = json!({"spec": {"activeSite": site, "failover": failover}}).to_string();
+    stage.kubectl.show(&["patch", "drg", NAME, "--type=merge", "-p", &patch])?;
+    Ok(())
+}
+
+/// Shows that the API server refuses a change.
+fn refused(stage: &Stage, patch: &str) -> anyhow::Result<()> {
+    let arguments = ["patch", "drg", NAME, "--type=merge", "-p", patch];
+    match stage.kubectl.show(&arguments) {
+        Ok(_) => bail!("the API server accepted {patch}"),
+        Err(error) => {
+            let error = error.to_string();
+            ensure!(error.contains("failover.requestedAt"), "another refusal of {patch}: {error}");
+            say(error);
+            Ok(())
+        }
+    }
+}
+
+/// Waits until `Synced` is False for a reason, and shows all conditions.
+fn synced(stage: &Stage, reason: &str) -> anyhow::Result<()> {
+    until(Duration::from_secs(20), &format!("Synced says {reason}"), || {
+        let all = stage.kubectl.quiet(&["get", "drg", NAME, "-o", CONDITIONS])?;
+        Ok(all.lines().any(|line| line.starts_with(&format!("Synced=False {reason}: "))).then_some(()))
+    })?;
+    stage.kubectl.show(&["get", "drg", NAME, "-o", CONDITIONS])?;
     Ok(())
 }
 
@@ -143,7 +197,7 @@ fn operations(stage: &Stage) -> anyhow::Result<()> {
             text("phase"),
             text("targetSite"),
             text("recoveryPoint"),
-            seconds("recoveryPointAgeSeconds"),
+            seconds("lossSeconds"),
             seconds("recoveryTimeSeconds"),
             steps.join(", "),
         ]);

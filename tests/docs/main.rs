@@ -116,6 +116,7 @@ fn documented_conditions_and_reasons_match_the_code() {
         ("account", "Ready", &["aca"]),
         ("synced", "Synced", managed),
         ("protected", "Protected", managed),
+        ("failover_ready", "FailoverReady", managed),
         ("offsets", "OffsetsCovered", managed),
         ("drill", "DrillNotCleared", managed),
     ];

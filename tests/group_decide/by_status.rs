@@ -83,9 +83,8 @@ pub fn known(direction: Direction) -> DiskReplicaGroupStatus {
     serde_json::from_value(json!({
         "replicaGroupId": "pg-1", "groupStatus": "normal", "syncedGeneration": 1, "callSequence": 4,
         "direction": direction.as_str(), "activeSite": direction.production().as_str(),
-        "lastHandledActiveSite": direction.production().as_str(),
         "reportedSourceZone": if direction == Direction::Forward { "cn-hangzhou-h" } else { "cn-shanghai-b" },
-        "pairs": [{"name": "data", "replicaPairId": "pair-1"}],
+        "pairs": [{"name": "data", "replicaPairId": "pair-1", "synchronized": direction.as_str()}],
     }))
     .unwrap()
 }
@@ -94,7 +93,7 @@ pub fn known(direction: Direction) -> DiskReplicaGroupStatus {
 pub fn knowing(direction: Direction, patch: Value) -> World {
     let mut world = World::new(spec_with(json!({"activeSite": direction.production().as_str()})), Default::default());
     world.status = known(direction);
-    world.edit(patch);
+    world.want(patch);
     world
 }
 

@@ -12,7 +12,7 @@ use test_support::driver::world::T0;
 /// A world that is about to start replication.
 fn starting() -> World {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
-    world.edit(json!({"replication": "Running"}));
+    world.want(json!({"replication": "Running"}));
     world
 }
 
@@ -129,7 +129,7 @@ fn crash_around_call_repeats_same_call() {
 #[test]
 fn skipped_call_keeps_token() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
-    world.edit(json!({"pairs": [pair("data"), pair("logs"), pair("temp")]}));
+    world.want(json!({"pairs": [pair("data"), pair("logs"), pair("temp")]}));
     let tokens = |passed: &Passed| passed.decision.steps.iter().map(|it| it.token.to_string()).collect::<Vec<_>>();
     let first = world.pass_with(Fate::LOST);
     assert_eq!(tokens(&first).len(), 2);
@@ -142,7 +142,7 @@ fn skipped_call_keeps_token() {
 #[test]
 fn each_call_and_region_has_own_token() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
-    world.edit(json!({"groupName": "other", "pairs": [pair("data"), pair("logs"), pair("temp")]}));
+    world.want(json!({"groupName": "other", "pairs": [pair("data"), pair("logs"), pair("temp")]}));
     let decision = world.decide();
     let mut tokens: Vec<_> =
         decision.steps.iter().flat_map(|it| [it.token.to_string(), it.elsewhere.to_string()]).collect();
@@ -157,9 +157,9 @@ fn each_call_and_region_has_own_token() {
 fn cancel_waits_for_failover_that_may_happen() {
     for fault in [Fate::late(100_000), Fate::REPLY_LOST, Fate::LOST] {
         let mut world = World::in_sync(json!({}));
-        world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+        world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
         assert_eq!(world.pass_with(fault.clone()).summary(), "Failover:FailingOver");
-        world.edit(json!({"activeSite": "Source"}));
+        world.want(json!({"activeSite": "Source", "failover": {"mode": "Cancel"}}));
         let found: Vec<_> = (0..40).map(|_| world.pass().summary()).collect();
         let cancelled = found.iter().any(|it| it == "Cancel:Cancelling");
         assert_eq!(cancelled, fault != Fate::LOST, "{fault:?}: {found:?}");

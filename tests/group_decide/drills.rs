@@ -49,7 +49,7 @@ fn request(world: &mut World, value: &str) {
 /// A world with a drill in progress.
 fn drilling(patch: Value) -> World {
     let mut world = World::in_sync(json!({"drill": {"schedule": "0 3 * * 0", "keepFor": "2h"}}));
-    world.edit(patch);
+    world.want(patch);
     request(&mut world, "now");
     assert_eq!(world.pass().summary(), "Drill ok");
     world
@@ -97,7 +97,7 @@ fn missed_drills_run_once() {
 #[test]
 fn new_schedule_starts_no_past_drill() {
     let mut world = World::in_sync(json!({}));
-    world.edit(json!({"drill": {"schedule": "* * * * *"}}));
+    world.want(json!({"drill": {"schedule": "* * * * *"}}));
     assert_eq!(world.pass().summary(), "ok");
     assert!(world.status.drills.clone().unwrap().last_schedule_time.is_some());
     world.advance(MINUTE);
@@ -154,7 +154,7 @@ fn drill_does_not_start_during_work_or_refusal() {
     ] {
         let mut world = sundays();
         world.freeze();
-        world.edit(patch.clone());
+        world.want(patch.clone());
         world.console(console.clone());
         request(&mut world, "now");
         let passed = world.pass();
@@ -213,7 +213,7 @@ fn lost_drill_is_not_repeated_after_failover_starts() {
     let mut world = sundays();
     request(&mut world, "now");
     world.pass_with(Fate::LOST);
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     assert_eq!(world.pass().summary(), "Stop:FailingOver");
     for _ in 0..40 {
         world.pass();
@@ -287,7 +287,7 @@ fn externally_cleared_drill_has_ended() {
 fn drill_removed_from_spec_is_cleared() {
     let mut world = drilling(json!({}));
     world.pass();
-    world.edit(json!({"drill": null}));
+    world.want(json!({"drill": null}));
     assert_eq!(world.pass().summary(), "Clear ok");
     world.converge(10);
     assert_eq!((drills(&world), current(&world)), (0, None));
@@ -296,7 +296,7 @@ fn drill_removed_from_spec_is_cleared() {
 #[test]
 fn drill_is_cleared_at_its_site_after_reversal() {
     let mut world = drilling(json!({}));
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     for _ in 0..40 {
         world.pass();
     }

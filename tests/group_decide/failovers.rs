@@ -20,12 +20,12 @@ fn planned_failover_needs_fresh_recovery_point_of_direction() {
     for (what, shown, mode, outdated, expected) in [
         ("unknown", Value::Null, "Planned", None, refused),
         ("none", json!(0), "Planned", None, refused),
-        ("none", json!(0), "Forced", None, "Failover:FailingOver"),
+        ("none", json!(0), "Forced", None, refused),
         ("too old", point(901), "Planned", None, refused),
         ("too old", point(901), "Forced", None, "Failover:FailingOver"),
         ("just fresh", point(900), "Planned", None, "Stop:FailingOver"),
         ("of before the last failover", point(60), "Planned", Some(point(60)), refused),
-        ("of before the last failover", point(60), "Forced", Some(point(60)), "Failover:FailingOver"),
+        ("of before the last failover", point(60), "Forced", Some(point(60)), refused),
         ("newer than the last failover", point(60), "Planned", Some(point(61)), "Stop:FailingOver"),
     ] {
         let patch = json!({"activeSite": "Destination", "failover": {"mode": mode}});
@@ -53,12 +53,12 @@ fn never_synchronized_pair_refuses_failover() {
 #[test]
 fn planned_failover_waits_for_refused_synchronization() {
     let mut world = World::in_sync(json!({}));
-    world.edit(there());
+    world.want(there());
     until(&mut world, "OneShot:FailingOver");
     // Attached disks refuse the synchronization for a while.
     world = World::in_sync(json!({}));
     world.attach("d-data-d", true);
-    world.edit(there());
+    world.want(there());
     for _ in 0..60 {
         let found = world.pass().summary();
         assert!(!found.starts_with("Failover:"), "it was never synchronized");
@@ -68,9 +68,26 @@ fn planned_failover_waits_for_refused_synchronization() {
 }
 
 #[test]
+fn long_last_synchronization_is_not_repeated() {
+    let mut world = World::in_sync(json!({}));
+    world.want(there());
+    until(&mut world, "Stop:FailingOver");
+    // Longer than the effect of a call takes to become visible.
+    world.disks(|disks, _| disks.rules.delay_ms = 3 * 120_000);
+    until(&mut world, "OneShot:FailingOver");
+    loop {
+        let found = world.pass().summary();
+        assert!(!found.starts_with("OneShot"), "a second synchronization");
+        if found == "Failover:FailingOver" {
+            break;
+        }
+    }
+}
+
+#[test]
 fn external_start_is_stopped_and_synchronized_again() {
     let mut world = World::in_sync(json!({}));
-    world.edit(there());
+    world.want(there());
     until(&mut world, "OneShot:FailingOver");
     world.console(json!({"status": "normal"}));
     assert_eq!(world.pass().summary(), "Stop:FailingOver");
@@ -81,20 +98,20 @@ fn external_start_is_stopped_and_synchronized_again() {
 fn forced_failover_works_without_production_region() {
     let mut world = World::in_sync(json!({}));
     world.lose(&[SOURCE]);
-    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
     assert_eq!(world.pass().summary(), "Failover:FailingOver");
     world.pass();
     assert_eq!(world.status.active_site, Some(Site::Destination));
     assert_eq!(
-        (world.status.operations[1].r#type, world.status.operations[1].phase),
+        (world.status.operations[0].r#type, world.status.operations[0].phase),
         (OperationType::Failover, Phase::Succeeded)
     );
     // A planned one becomes a forced one.
     let mut world = World::in_sync(json!({}));
-    world.edit(there());
+    world.want(there());
     world.pass();
     world.lose(&[SOURCE]);
-    world.edit(json!({"failover": {"mode": "Forced"}}));
+    world.want(json!({"failover": {"mode": "Forced"}}));
     assert_eq!(world.pass().summary(), "Failover:FailingOver");
 }
 
@@ -105,13 +122,14 @@ fn failover_records_data_loss_and_duration() {
     world.advance(300_000);
     let point = world.group().last_recover_point.unwrap() / 1000;
     let began = world.now() / 1000;
-    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
     world.pass();
-    until(&mut world, "Reverse:Reprotecting");
-    let failover = &world.status.operations[1];
+    until(&mut world, "!ReprotectWaits");
+    let failover = &world.status.failovers[0];
     assert_eq!(failover.recovery_point.unwrap().as_second(), point);
     assert_eq!(failover.recovery_point_age_seconds, Some(began - point));
     assert_eq!(failover.recovery_time_seconds, Some(10));
+    assert_eq!((failover.expected_loss_seconds, failover.loss_seconds), (Some(900), Some(began - point)));
     let steps: Vec<_> = failover.steps.iter().map(|it| (it.name, it.completed_at.is_some())).collect();
     assert_eq!(steps, [(StepName::Failover, true)]);
 }
@@ -120,7 +138,7 @@ fn failover_records_data_loss_and_duration() {
 fn status_keeps_last_ten_operations() {
     let mut world = World::in_sync_with(json!({}), DiskRules { one_shot_interval_ms: 0, ..DiskRules::default() });
     for round in 0..7 {
-        world.edit(json!({"activeSite": if round % 2 == 0 { "Destination" } else { "Source" }}));
+        world.want(json!({"activeSite": if round % 2 == 0 { "Destination" } else { "Source" }}));
         until(&mut world, "ok");
         world.advance(20_000);
         world.pass();
@@ -139,7 +157,7 @@ fn observe_mode_decides_no_step() {
             let other = json!({"activeSite": direction.standby().as_str(), "failover": {"mode": "Forced"}});
             for patch in [json!({}), other, json!({"replication": "Stopped"})] {
                 let mut world = knowing(direction, patch);
-                world.edit(json!({"managementPolicy": "Observe", "drill": {"schedule": "* * * * *"}}));
+                world.want(json!({"managementPolicy": "Observe", "drill": {"schedule": "* * * * *"}}));
                 let decision = world.decide_on(&seen(&status, direction));
                 assert!(decision.steps.is_empty(), "{status}");
                 let failed = ["invalid", "create_failed", "failover_failed", "reprotect_failed", "delete_failed"];
@@ -158,7 +176,7 @@ fn observe_mode_decides_no_step() {
 #[test]
 fn retained_group_restarts_after_planned_stop() {
     let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
-    world.edit(there());
+    world.want(there());
     assert_eq!(world.pass().summary(), "Stop:FailingOver");
     world.delete();
     let found: Vec<_> = (0..2).map(|_| world.pass().summary()).collect();
@@ -166,7 +184,7 @@ fn retained_group_restarts_after_planned_stop() {
     // A group that the spec stops, or that is failed over, stays as it is.
     for patch in [json!({"replication": "Stopped"}), json!({"activeSite": "Destination", "reprotect": "Manual"})] {
         let mut world = World::in_sync(json!({"deletionPolicy": "Retain"}));
-        world.edit(patch.clone());
+        world.want(patch.clone());
         until(&mut world, "ok");
         world.delete();
         assert_eq!(world.pass().summary(), "kept", "{patch}");
@@ -176,11 +194,11 @@ fn retained_group_restarts_after_planned_stop() {
 #[test]
 fn failed_over_group_is_reversed_before_deletion() {
     let mut world = World::in_sync(json!({"reprotect": "Manual"}));
-    world.edit(there());
+    world.want(there());
     until(&mut world, "ok");
     world.delete();
     assert_eq!(world.pass().summary(), "!DeletionBlocked");
-    world.edit(json!({"reprotect": "Automatic"}));
+    world.want(json!({"reprotect": "Automatic"}));
     let found: Vec<_> = (0..6).map(|_| world.pass().summary()).collect();
     assert_eq!(found[..3], ["Reverse:Deleting", "RemovePair:Deleting", "DeletePair+Delete:Deleting"]);
     assert!(world.released.is_some());
@@ -190,7 +208,7 @@ fn failed_over_group_is_reversed_before_deletion() {
 #[test]
 fn external_cancel_is_not_taken_for_lost_reversal() {
     let mut world = World::in_sync(json!({}));
-    world.edit(there());
+    world.want(there());
     for _ in 0..20 {
         let reverses = words::decision(&world.decide()).starts_with("Reverse");
         world.pass_with(if reverses { Fate::LOST } else { Fate::Normal });
@@ -210,34 +228,36 @@ fn external_cancel_is_not_taken_for_lost_reversal() {
 }
 
 #[test]
-fn forced_failover_skips_start_after_cancel() {
+fn failover_after_cancel_waits_for_synchronization() {
     let mut world = World::in_sync(json!({}));
-    world.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
+    world.want(json!({"activeSite": "Destination", "reprotect": "Manual"}));
     until(&mut world, "ok");
     // The application runs at the destination: its disks are attached, and replication to them cannot be started.
     world.attach("d-data-d", true);
-    world.edit(json!({"activeSite": "Source"}));
+    world.want(json!({"activeSite": "Source", "failover": {"mode": "Cancel"}}));
     until(&mut world, "Start:Cancelling");
-    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    for _ in 0..20 {
+        assert_eq!(world.pass().summary(), "Start:Cancelling", "the disks there are not as they were replicated");
+    }
+    world.attach("d-data-d", false);
     until(&mut world, "ok");
     assert_eq!(world.status.active_site, Some(Site::Destination));
     let kinds: Vec<_> = world.status.operations.iter().map(|it| (it.r#type, it.phase)).collect();
-    assert_eq!(
-        kinds[..2],
-        [(OperationType::Failover, Phase::Succeeded), (OperationType::Cancel, Phase::Cancelled)],
-        "{kinds:?}"
-    );
+    let ended = [(OperationType::Failover, Phase::Succeeded), (OperationType::Cancel, Phase::Succeeded)];
+    assert_eq!(kinds[..2], ended, "{kinds:?}");
 }
 
 #[test]
 fn next_failover_synchronizes_again_after_cancel() {
     let slow = DiskRules { delay_ms: 10_000, one_shot_interval_ms: 0, ..DiskRules::default() };
     let mut world = World::in_sync_with(json!({}), slow);
-    world.edit(there());
+    world.want(there());
     until(&mut world, "OneShot:FailingOver");
-    world.edit(json!({"activeSite": "Source"}));
+    world.want(json!({"activeSite": "Source"}));
     assert_eq!(world.pass().summary(), "wait:Updating");
-    world.edit(there());
+    world.advance(450_000);
+    world.want(there());
     let found: Vec<_> = (0..60).map(|_| world.pass().summary()).take_while(|it| !it.starts_with("Failover:")).collect();
     assert!(found.iter().any(|it| it.starts_with("OneShot:")), "it was synchronized for this failover too: {found:?}");
 }

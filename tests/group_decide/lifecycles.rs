@@ -3,7 +3,7 @@
 use disaster_recovery_operator::api::GROUP_ID_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Site};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, DiskRules};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, DiskRules, ViolationKind};
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub fn there() -> Value {
     json!({"activeSite": "Destination"})
 }
 
-fn message(world: &World) -> String {
+pub fn message(world: &World) -> String {
     match world.decide().verdict {
         Verdict::Refused { message, .. } => message,
         other => panic!("{other:?}"),
@@ -36,7 +36,7 @@ pub fn until(world: &mut World, decision: &str) {
 }
 
 /// A group that was created in the console, which replicates.
-fn console_group(world: &mut World) -> String {
+pub fn console_group(world: &mut World) -> String {
     let spec = world.object.spec.clone();
     let input = DiskGroupInput {
         source_zone: Some(spec.source.zone_id),
@@ -98,7 +98,7 @@ fn group_is_not_created_while_destination_is_active() {
     // Failed over, and gone since: with and without its ID in status, for either site in the spec.
     for known in [true, false] {
         let mut world = World::in_sync(json!({}));
-        world.edit(there());
+        world.want(there());
         until(&mut world, "ok");
         assert_eq!(world.status.active_site, Some(Site::Destination));
         world.drop_group();
@@ -107,7 +107,7 @@ fn group_is_not_created_while_destination_is_active() {
             world.object.metadata.annotations.as_mut().unwrap().clear();
         }
         for site in ["Destination", "Source"] {
-            world.edit(json!({"activeSite": site}));
+            world.want(json!({"activeSite": site}));
             for _ in 0..3 {
                 let found = world.pass().summary();
                 assert!(found == "!GroupNotFound" || found == "wait:Creating", "{known} {site}: {found}");
@@ -128,7 +128,7 @@ fn group_named_by_spec_is_never_created() {
     }
     // Another one was created before, and is gone.
     let mut world = World::in_sync(json!({}));
-    world.edit(json!({"replicaGroupId": "pg-unknown"}));
+    world.want(json!({"replicaGroupId": "pg-unknown"}));
     assert_eq!(world.pass().summary(), "!ImmutableField");
     world.drop_group();
     for _ in 0..4 {
@@ -158,7 +158,7 @@ fn group_of_another_object_is_never_changed() {
         let id = world.group_id();
         let mut other = world.beside(json!({"replicaGroupId": id}));
         other.object.metadata.name = Some("orders-dc".into());
-        other.edit(patch);
+        other.want(patch);
         for _ in 0..3 {
             assert_eq!(other.pass().summary(), "!OwnedByAnother");
         }
@@ -177,19 +177,21 @@ fn adopted_group_stays_and_its_site_is_drift() {
     world.console_reprotect(true);
     world.disks(|disks, now| disks.start_group(DESTINATION, &id, false, now)).unwrap();
     world.advance(20_000);
-    world.edit(json!({"replicaGroupId": id, "managementPolicy": "Observe"}));
+    // The console did that.
+    world.consented.push(ViolationKind::UnreplicatedWritesOverwritten);
+    world.edit(json!({"replicaGroupId": id, "managementPolicy": "Observe", "activeSite": "Source"}));
     assert_eq!(world.pass().summary(), "ok");
     assert_eq!(world.status.head.drift.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), ["activeSite"]);
-    world.edit(json!({"managementPolicy": "Manage"}));
+    world.want(json!({"managementPolicy": "Manage"}));
     for _ in 0..3 {
         assert_eq!(world.pass().summary(), "!Drifted");
     }
     assert_eq!((world.status.direction, world.status.active_site), (Some(Direction::Reverse), Some(Site::Destination)));
     // Once the spec accepts it, it is in sync; set back then, it is failed back.
-    world.edit(there());
+    world.want(there());
     assert_eq!(world.converge(5).summary(), "ok");
     assert_eq!(world.status.operations, vec![]);
-    world.edit(json!({"activeSite": "Source"}));
+    world.want(json!({"activeSite": "Source"}));
     assert_eq!(world.pass().summary(), "Stop:FailingOver");
     assert_eq!(world.status.operations[0].r#type, OperationType::Failback);
 }
@@ -198,7 +200,7 @@ fn adopted_group_stays_and_its_site_is_drift() {
 fn lost_status_is_restored_by_annotation_or_tag() {
     for annotated in [true, false] {
         let mut world = World::in_sync(json!({}));
-        world.edit(there());
+        world.want(there());
         until(&mut world, "ok");
         world.status = Default::default();
         if !annotated {
@@ -213,7 +215,7 @@ fn lost_status_is_restored_by_annotation_or_tag() {
 #[test]
 fn external_failover_stays_until_accepted_or_ended() {
     let failed_over = || {
-        let mut world = World::in_sync(json!({}));
+        let mut world = World::in_sync(json!({"activeSite": "Source"}));
         world.console_failover();
         for _ in 0..3 {
             assert_eq!(world.pass().summary(), "!Drifted");
@@ -225,9 +227,9 @@ fn external_failover_stays_until_accepted_or_ended() {
         world
     };
     let mut accepted = failed_over();
-    accepted.edit(json!({"activeSite": "Destination", "reprotect": "Manual"}));
+    accepted.want(json!({"activeSite": "Destination", "reprotect": "Manual"}));
     assert_eq!(accepted.converge(5).summary(), "ok");
-    accepted.edit(json!({"activeSite": "Source"}));
+    accepted.want(json!({"activeSite": "Source", "failover": {"mode": "Cancel"}}));
     assert_eq!(accepted.pass().summary(), "Cancel:Cancelling", "the spec asks for it");
     let mut ended = failed_over();
     ended.console_reprotect(false);
@@ -237,7 +239,7 @@ fn external_failover_stays_until_accepted_or_ended() {
 
 #[test]
 fn external_reversal_is_detected_by_zones() {
-    let mut world = World::in_sync(json!({}));
+    let mut world = World::in_sync(json!({"activeSite": "Source"}));
     world.console_failover();
     world.console_reprotect(true);
     assert_eq!(world.pass().summary(), "wait:Updating", "one list may be old");
@@ -250,7 +252,7 @@ fn external_reversal_is_detected_by_zones() {
 #[test]
 fn early_new_source_does_not_confuse_reversal() {
     let mut world = World::in_sync(json!({}));
-    world.edit(there());
+    world.want(there());
     until(&mut world, "Reverse:Reprotecting");
     let mut early = seen("reprotecting", Direction::Reverse);
     early.pairs.clear();

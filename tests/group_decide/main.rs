@@ -5,11 +5,14 @@
 
 mod by_status;
 mod calls;
+mod copies;
+mod crashes;
 mod drills;
 mod failovers;
 mod lifecycles;
 mod operations;
 mod pairs;
 mod properties;
+mod requests;
 mod status;
 mod trial;

@@ -18,7 +18,7 @@ const COLUMNS: [&str; 12] = [
     "synchronized",
     "opening",
     "forced",
-    "set back",
+    "withdrawn",
     "cancelling",
     "cancelled",
     "reversing",
@@ -47,8 +47,14 @@ fn during(direction: Direction, kind: &str, steps: &[&str], patch: Value) -> Wor
         operation["mode"] = json!("Planned");
         operation["recoveryPoint"] = json!("2025-02-28T06:27:00Z");
     }
-    world.status.operations = serde_json::from_value(json!([operation])).unwrap();
-    world.status.last_handled_active_site = serde_json::from_value(json!(target)).unwrap();
+    let before = json!({
+        "number": 2, "type": "Failover", "mode": "Planned", "generation": 2, "phase": "Succeeded", "targetSite": "Destination",
+        "startedAt": at, "requestedAt": at,
+    });
+    world.status.operations = serde_json::from_value(json!([operation, before])).unwrap();
+    if kind == "Reprotect" && direction == Direction::Forward {
+        world.status.failed_over_by = Some(2);
+    }
     world
 }
 
@@ -57,6 +63,7 @@ fn situation(column: &str) -> (World, Direction) {
     use Direction::{Forward, Reverse};
     let there = json!({"activeSite": "Destination"});
     let forced = json!({"activeSite": "Destination", "failover": {"mode": "Forced"}});
+    let cancel = json!({"activeSite": "Source", "failover": {"mode": "Cancel"}});
     let manual = json!({"activeSite": "Destination", "reprotect": "Manual"});
     let mut world = match column {
         "stopping" => during(Forward, "Failover", &["Stop!"], there),
@@ -64,8 +71,8 @@ fn situation(column: &str) -> (World, Direction) {
         "synchronized" => during(Forward, "Failover", &["Stop", "Synchronize"], there),
         "opening" => during(Forward, "Failover", &["Stop", "Synchronize", "Failover!"], there),
         "forced" => during(Forward, "Failover", &["Stop!"], forced),
-        "set back" => during(Forward, "Failover", &["Stop!"], json!({})),
-        "cancelling" => during(Forward, "Cancel", &["Reprotect!"], json!({})),
+        "withdrawn" => during(Forward, "Failover", &["Stop!"], json!({"activeSite": "Source"})),
+        "cancelling" => during(Forward, "Cancel", &["Reprotect!"], cancel),
         "cancelled" => during(Forward, "Cancel", &["Reprotect", "Start!"], json!({})),
         "reversing" | "refused" => during(Forward, "Reprotect", &["Reprotect!"], there),
         "now Manual" => during(Forward, "Reprotect", &["Reprotect!"], manual),

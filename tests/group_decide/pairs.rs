@@ -108,7 +108,11 @@ fn reversed_pair_is_not_added() {
 #[test]
 fn pairs_are_created_in_present_direction() {
     for direction in [Direction::Forward, Direction::Reverse] {
-        let decision = knowing(direction, both()).decide_on(&seen("stopped", direction));
+        let mut world = knowing(direction, both());
+        // Its disks hold the data at both sites.
+        let known = json!({"name": "logs", "synchronized": "Forward"});
+        world.status.pairs.push(serde_json::from_value(known).unwrap());
+        let decision = world.decide_on(&seen("stopped", direction));
         let text = format!("{:?}", decision.steps);
         let (from, to) = match direction {
             Direction::Forward => ("d-logs-s", "d-logs-d"),
@@ -132,7 +136,7 @@ fn broken_pairs_are_named_and_removed_when_dropped() {
 #[test]
 fn reused_pair_name_leaves_no_pair() {
     let mut world = World::in_sync(json!({"replication": "Stopped"}));
-    world.edit(json!({"pairs": [{"name": "data", "sourceDiskId": "d-3", "destinationDiskId": "d-4"}]}));
+    world.want(json!({"pairs": [{"name": "data", "sourceDiskId": "d-3", "destinationDiskId": "d-4"}]}));
     world.converge(50);
     let pairs = world.inspect().pairs;
     assert_eq!(pairs.iter().map(|it| it.source_disk_id.as_str()).collect::<Vec<_>>(), ["d-3"]);
@@ -176,16 +180,16 @@ fn fields_change_only_while_replication_is_stopped() {
         json!({"pairs": [pair("logs")]}),
     ] {
         let mut world = World::in_sync(json!({}));
-        world.edit(patch.clone());
+        world.want(patch.clone());
         for _ in 0..3 {
             assert_eq!(world.pass().summary(), "!ReplicationRunning", "{patch}");
         }
         assert_eq!(words::decision(&world.decide()), "!ReplicationRunning");
-        world.edit(json!({"replication": "Stopped"}));
+        world.want(json!({"replication": "Stopped"}));
         world.converge(50);
         let last = world.pass();
         assert_eq!((last.summary().as_str(), &last.decision.drift), ("ok", &vec![]), "{patch}");
-        world.edit(json!({"replication": "Running"}));
+        world.want(json!({"replication": "Running"}));
         world.converge(50);
     }
 }

@@ -62,8 +62,11 @@ fn edits() -> impl Strategy<Value = Event> {
         json!({"activeSite": "Destination"}),
         json!({"activeSite": "Source"}),
         json!({"activeSite": "Source"}),
-        json!({"failover": {"mode": "Forced"}}),
-        json!({"failover": {"mode": "Planned"}}),
+        json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}),
+        json!({"activeSite": "Source", "failover": {"mode": "Forced", "validFor": "2m"}}),
+        json!({"activeSite": "Source", "failover": {"mode": "Cancel"}}),
+        json!({"failover": {"overwrite": "Source"}}),
+        json!({"activeSite": "Destination", "failover": {"leaveBehind": ["logs"], "mode": "Forced"}}),
         json!({"reprotect": "Manual"}),
         json!({"reprotect": "Automatic"}),
         json!({"replication": "Stopped"}),
@@ -119,7 +122,7 @@ proptest! {
         rules in rules(), new in any::<bool>(), events in events(),
     ) {
         let mut trial = trial(&rules, new, &events)?;
-        trial.world.edit(json!({"drill": null}));
+        trial.world.want(json!({"drill": null}));
         let last = trial.settle()?;
         match &last.decision.verdict {
             Verdict::InSync => trial.matches_spec()?,
@@ -130,7 +133,8 @@ proptest! {
                     "ReplicationRunning" => true,
                     "FailoverRefused" => {
                         let lacking = last.decision.drift.iter().any(|it| it.field.starts_with("pairs["));
-                        spec.replication == Replication::Stopped || lacking
+                        let later = message.contains("half the objective has to pass");
+                        spec.replication == Replication::Stopped || lacking || later
                     }
                     "Drifted" => trial.meddled,
                     // A pair that broke, or was created before a reversal, and that a person has to delete.
@@ -138,7 +142,11 @@ proptest! {
                         message.contains("pairs cannot be added")
                             && ["invalid", "the other way"].iter().any(|it| message.contains(it))
                     }
-                    "GroupNotFound" => spec.active_site == Site::Destination,
+                    "GroupNotFound" => spec.active_site == Some(Site::Destination),
+                    // The user writes a newer request, if it is still wanted.
+                    "FailoverExpired" | "NotReversedYet" | "NothingToCancel" => true,
+                    // The message names the pairs, and the way out.
+                    "CopyRefused" => message.contains("never synchronized"),
                     _ => false,
                 };
                 prop_assert!(expected, "{reason}: {message}");
@@ -167,7 +175,7 @@ proptest! {
         rules in rules(), new in any::<bool>(), before in events(), during in vec(reconciles(), 0..12),
     ) {
         let mut trial = trial(&rules, new, &before)?;
-        trial.world.edit(json!({"deletionPolicy": "Delete"}));
+        trial.world.want(json!({"deletionPolicy": "Delete"}));
         trial.world.delete();
         for event in &during {
             if trial.world.released.is_none() {
@@ -180,7 +188,7 @@ proptest! {
                 last = Some(trial.settle()?);
             }
             // The remedy that the message names.
-            trial.world.edit(json!({"reprotect": "Automatic"}));
+            trial.world.want(json!({"reprotect": "Automatic"}));
         }
         prop_assert!(trial.world.released.is_some(), "{:?}", last.map(|it| it.decision.verdict));
         trial.world.advance(300_000);
@@ -193,7 +201,7 @@ proptest! {
         rules in rules(), before in events(), during in vec(reconciles(), 0..12),
     ) {
         let mut trial = trial(&rules, false, &before)?;
-        trial.world.edit(json!({"deletionPolicy": "Retain"}));
+        trial.world.want(json!({"deletionPolicy": "Retain"}));
         trial.world.delete();
         // A removal in progress continues.
         let pairs = |world: &World| -> Vec<String> {

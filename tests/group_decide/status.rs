@@ -70,10 +70,10 @@ fn every_main_situation_has_its_conditions() {
         check("failed", &console(json!({}), json!({"status": status})), failed);
     }
     let theirs = ["False/NotReady", "False/Drifted", "False/ReplicationStopped", "", "True/Drifted", ""];
-    check("failed over externally", &console(json!({}), json!({"status": "failovered"})), theirs);
+    check("failed over externally", &console(json!({"activeSite": "Source"}), json!({"status": "failovered"})), theirs);
 
     let mut world = World::in_sync_with(json!({}), slow());
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     world.pass();
     let going = ["False/FailingOver", "False/Progressing", "True/WithinObjective", "True/FailingOver", "", ""];
     check("failover started", &world, going);
@@ -82,11 +82,11 @@ fn every_main_situation_has_its_conditions() {
     check("being reversed", &world, turning);
 
     let mut world = World::in_sync(json!({"reprotect": "Manual"}));
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     world.converge(50);
     let over = ["True/FailedOver", "True/InSync", "False/ReplicationStopped", "", "", ""];
     check("failed over", &world, over);
-    world.edit(json!({"activeSite": "Source"}));
+    world.want(json!({"activeSite": "Source", "failover": {"mode": "Cancel"}}));
     world.pass();
     let back = ["False/Cancelling", "False/Progressing", "False/ReplicationStopped", "True/Cancelling", "", ""];
     check("being cancelled", &world, back);
@@ -94,14 +94,14 @@ fn every_main_situation_has_its_conditions() {
     let mut world = World::in_sync(json!({}));
     world.freeze();
     world.advance(1_000_000);
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     world.pass();
     let refused =
         ["False/NotReady", "False/FailoverRefused", "False/ObjectiveExceeded", "", "True/FailoverRefused", ""];
     check("failover refused", &world, refused);
 
     let mut world = World::in_sync(json!({}));
-    world.edit(json!({"groupName": "other"}));
+    world.want(json!({"groupName": "other"}));
     world.pass();
     let running =
         ["False/NotReady", "False/ReplicationRunning", "True/WithinObjective", "", "True/ReplicationRunning", ""];
@@ -114,7 +114,7 @@ fn every_main_situation_has_its_conditions() {
         (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
     ] {
         let mut world = World::in_sync(json!({}));
-        world.edit(json!({"replication": "Stopped"}));
+        world.want(json!({"replication": "Stopped"}));
         world.pass_with(Fate::refused(class));
         let reconciling = if stalled.is_empty() { "True/Updating" } else { "" };
         check("a call failed", &world, ["False/Updating", synced, "True/WithinObjective", reconciling, stalled, ""]);
@@ -130,14 +130,17 @@ fn every_main_situation_has_its_conditions() {
 fn attached_disks_are_named_with_their_site() {
     let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
     world.attach("d-data-s", true);
-    world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+    world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
     for _ in 0..4 {
         world.pass();
     }
+    assert_eq!(world.condition(condition_type::SYNCED), "False/ReprotectWaits");
+    world.consent();
+    world.pass();
     assert_eq!(world.condition(condition_type::SYNCED), "False/DisksAttached");
     assert_eq!(world.condition(condition_type::STALLED), "True/DisksAttached");
     let text = world.message(condition_type::SYNCED);
-    assert!(text.contains("turned round while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
+    assert!(text.contains("reversed while disks of the source") && text.contains("d-data-s, d-logs-s"), "{text}");
     assert!(!text.contains("d-data-d"), "{text}");
     world.attach("d-data-s", false);
     world.attach("d-data-d", false);
@@ -145,10 +148,10 @@ fn attached_disks_are_named_with_their_site() {
     assert_eq!(world.condition(condition_type::SYNCED), "True/InSync");
 
     // Replication is reversed now: its standby disks are those of the source.
-    world.edit(json!({"replication": "Stopped"}));
+    world.want(json!({"replication": "Stopped"}));
     world.converge(50);
     world.attach("d-logs-s", true);
-    world.edit(json!({"replication": "Running"}));
+    world.want(json!({"replication": "Running"}));
     world.pass();
     assert_eq!(world.condition(condition_type::SYNCED), "False/DisksAttached");
     let text = world.message(condition_type::SYNCED);
@@ -181,7 +184,7 @@ fn observed_group_waits_for_changes_and_stalls_otherwise() {
         for (replication, wanted) in [("Running", running), ("Stopped", stopped)] {
             let mut world = World::in_sync(json!({}));
             world.freeze();
-            world.edit(json!({"managementPolicy": "Observe", "replication": replication}));
+            world.edit(json!({"managementPolicy": "Observe", "replication": replication, "activeSite": "Source"}));
             world.console(json!({ "status": status }));
             world.pass();
             let found = [condition_type::READY, condition_type::RECONCILING, condition_type::STALLED]
@@ -194,7 +197,7 @@ fn observed_group_waits_for_changes_and_stalls_otherwise() {
 #[test]
 fn failover_stays_reported_during_outage() {
     let mut world = World::in_sync_with(json!({}), slow());
-    world.edit(json!({"activeSite": "Destination"}));
+    world.want(json!({"activeSite": "Destination"}));
     world.pass();
     let going = ["False/FailingOver", "True/FailingOver"];
     assert_eq!([condition_type::READY, condition_type::RECONCILING].map(|kind| world.condition(kind)), going);

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
-use disaster_recovery_operator::api::disk_replica_group::{DeletionPolicy, Direction, Pair, Phase, Reprotect, Site};
+use disaster_recovery_operator::api::disk_replica_group::{
+    DeletionPolicy, Direction, FailoverMode, Pair, Phase, Reprotect, Site,
+};
+use disaster_recovery_operator::cloud::ebs::{GroupView, ReplicationStatus};
 use disaster_recovery_operator::cloud::error::{Class, classify};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Action, Step, Verdict};
-use disaster_recovery_operator::controller::disk_replica_group::observe::Lookup;
 use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
 use proptest::prelude::*;
@@ -65,13 +67,18 @@ pub struct Trial {
     /// Direction and status of the group at the last fresh observation, and the time of that in ms.
     truth: Option<(Direction, String)>,
     observed_at: i64,
-    /// The group of the last fresh observation.
-    observed: Option<Lookup>,
-    /// The number of changes of the active site by the user.
+    /// Whether there was a fresh observation.
+    observed: bool,
+    /// The number of requests by the user.
     pub asked: usize,
     /// Whether a person ended a failure in a way that the spec does not ask for.
     pub meddled: bool,
     drills: usize,
+}
+
+/// Whether a failover of the group failed: the operator repeats it.
+fn failed_over(group: &GroupView) -> bool {
+    group.status == ReplicationStatus::FailoverFailed
 }
 
 fn name(status: ReplicaStatus) -> String {
@@ -80,8 +87,8 @@ fn name(status: ReplicaStatus) -> String {
 
 impl Trial {
     pub fn new(world: World) -> Trial {
-        let (calls, truth, observed) = Default::default();
-        Trial { world, calls, truth, observed_at: 0, observed, asked: 0, meddled: false, drills: 0 }
+        let (calls, truth) = Default::default();
+        Trial { world, calls, truth, observed_at: 0, observed: false, asked: 0, meddled: false, drills: 0 }
     }
 
     /// The direction and status of our group in the model.
@@ -99,13 +106,12 @@ impl Trial {
             Event::Pass { faults, crash, stale } => self.pass(faults, *crash, *stale).map(drop)?,
             Event::Wait(ms) => self.world.advance(*ms),
             Event::Edit(patch) => {
-                let before = self.world.object.spec.active_site;
-                self.world.edit(patch.clone());
-                self.asked += usize::from(before != self.world.object.spec.active_site);
+                self.world.want(patch.clone());
+                self.asked += usize::from(patch.get("failover").or(patch.get("activeSite")).is_some());
             }
             Event::Pairs(names) => {
                 let pairs: Vec<_> = names.iter().map(|it| pair(it)).collect();
-                self.world.edit(json!({ "pairs": pairs }));
+                self.world.want(json!({ "pairs": pairs }));
             }
             Event::Drill => {
                 self.drills += 1;
@@ -150,7 +156,7 @@ impl Trial {
     pub fn pass(&mut self, fates: &[Fate], crash: Crash, stale: bool) -> Result<Passed, TestCaseError> {
         let now = self.world.now();
         // No list is older than the time until the result of a call is visible.
-        let stale = stale && self.observed.is_some() && now - self.observed_at < 100_000;
+        let stale = stale && self.observed && now - self.observed_at < 100_000;
         let mut truth = self.truth();
         let fates = fates.iter().cloned().cycle().take(16).collect();
         let passed = if stale {
@@ -160,13 +166,13 @@ impl Trial {
             self.world.faulty_pass(fates, crash)
         };
         let passed = passed.map_err(|error| TestCaseError::fail(format!("nothing was observed: {error}")))?;
-        if !stale {
-            self.observed = Some(passed.seen.group.clone());
-        } else if self.observed.as_ref() == Some(&passed.seen.group) {
+        if stale {
             truth.clone_from(&self.truth);
+        } else {
+            self.observed = true;
         }
         for step in &passed.decision.steps {
-            self.step(step, &passed)?;
+            self.step(step, &passed, now)?;
         }
         self.tokens(&passed, crash, now)?;
         self.state(&passed, crash, truth)?;
@@ -174,7 +180,7 @@ impl Trial {
     }
 
     /// Invariants of every step.
-    fn step(&self, step: &Step, passed: &Passed) -> Result<(), TestCaseError> {
+    fn step(&self, step: &Step, passed: &Passed, decided_at: i64) -> Result<(), TestCaseError> {
         let spec = &self.world.object.spec;
         let (life, deleting) = (&passed.decision.details.lifecycle, self.world.deleting());
         // A lost call that is repeated with its token asks for its outcome.
@@ -194,25 +200,37 @@ impl Trial {
         };
         let delete = deleting && spec.deletion_policy == DeletionPolicy::Delete;
         match &step.action {
-            Action::FailoverGroup => {
-                prop_assert_eq!(
-                    spec.active_site,
-                    life.direction.standby(),
-                    "a failover to a site that the spec does not name"
-                );
+            // A call that may have been made is repeated.
+            Action::FailoverGroup if step.lost.is_some() || passed.seen.group.group().is_some_and(failed_over) => {
                 prop_assert!(self.asked > 0 && !deleting);
             }
-            Action::ReprotectGroup { reverse: true } if !asks => {
-                prop_assert!(spec.reprotect == Reprotect::Automatic && (delete || spec.active_site == life.active));
+            Action::FailoverGroup => {
+                let wanted = Some(life.direction.standby());
+                prop_assert_eq!(spec.active_site, wanted, "a failover to a site that the spec does not name");
+                prop_assert!(self.asked > 0 && !deleting);
+                let request = passed.decision.details.request.request.as_ref().unwrap();
+                let expires = request.expires_at.unwrap().as_millisecond();
+                prop_assert!(decided_at < expires, "a failover begins after its request expired");
+            }
+            Action::ReprotectGroup { reverse: true } if !asks && !delete => {
+                let failover = life.failover_in_effect();
+                let planned = failover.is_some_and(|it| it.mode == Some(FailoverMode::Planned));
+                let automatic = planned && spec.reprotect() == Reprotect::AfterPlanned;
+                let consent = spec.failover.as_ref().and_then(|it| it.overwrite) == Some(production);
+                prop_assert!(automatic || consent, "a reversal without consent");
             }
             Action::ReprotectGroup { reverse: false } => {
-                prop_assert!(spec.active_site == production && self.asked > 0 && !deleting);
+                let mode = spec.failover.as_ref().map(|it| it.mode);
+                prop_assert_eq!((spec.active_site, mode), (Some(production), Some(FailoverMode::Cancel)));
+                prop_assert!(!deleting);
             }
             Action::RemovePair { pair_id } | Action::DeletePair { pair_id } => {
                 prop_assert!(delete || !named(pair_id), "{pair_id} is named by the spec");
             }
             Action::DeleteGroup => prop_assert!(delete, "the group is retained"),
-            Action::CreateGroup(_) => prop_assert_eq!((spec.active_site, life.active), (Site::Source, Site::Source)),
+            Action::CreateGroup(_) => {
+                prop_assert_eq!((spec.active_site.unwrap_or_default(), life.active), (Site::Source, Site::Source));
+            }
             Action::CreatePair { new, .. } => {
                 prop_assert!(life.active == production, "a pair of a group that is failed over");
                 let wanted = spec.pairs.iter().map(|it| match production {
@@ -339,10 +357,14 @@ impl Trial {
                 let failed = matches!(self.outcome(it), Outcome::Unknown | Outcome::Refused);
                 it.action == Action::FailoverGroup && failed
             });
-            // A forced failover to a disk that was never synchronized: the user reads the cloud's refusal, and sets it back.
+            // A forced failover to a disk that was never synchronized: the user reads the cloud's refusal, and withdraws.
             if stuck {
                 let back = passed.decision.details.lifecycle.direction.production();
                 self.happen(&Event::Edit(json!({"activeSite": back.as_str()})))?;
+            }
+            // The remedy that the message names.
+            if let Verdict::Refused { reason: "ReprotectWaits", .. } = passed.decision.verdict {
+                self.world.consent();
             }
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
@@ -368,10 +390,10 @@ impl Trial {
     pub fn matches_spec(&self) -> Result<(), TestCaseError> {
         let (direction, status) = self.truth().unwrap();
         let spec = &self.world.object.spec;
-        prop_assert_eq!(spec.active_site, active(&status, direction), "{}", status);
+        prop_assert!(spec.active_site.is_none_or(|wanted| wanted == active(&status, direction)), "{}", status);
         let running = spec.replication == Default::default();
         match status.as_str() {
-            "failovered" => prop_assert_eq!(spec.reprotect, Reprotect::Manual),
+            "failovered" => prop_assert_eq!(spec.reprotect(), Reprotect::Manual),
             "normal" | "syncing" | "initial_syncing" => prop_assert!(running, "{}", status),
             "stopped" | "created" => prop_assert!(!running, "{}", status),
             other => prop_assert!(false, "{}", other),
@@ -390,17 +412,19 @@ impl Trial {
     }
 }
 
-/// Rules of clouds that differ in the duration of transitions, in which site counts as production after a reversal, and in
-/// what they name as the source then.
+/// Rules of clouds that differ in the duration of transitions, in which site counts as production after a reversal, in what they
+/// name as the source then, in the delay of recovery points, and in what a failover may open.
 pub fn rules() -> impl Strategy<Value = DiskRules> {
     let delays = proptest::sample::select(vec![0, 4_000, 40_000]);
-    (delays, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(delay_ms, slow, stays, site_names_fixed)| {
-        DiskRules {
-            site_names_fixed,
-            delay_ms,
-            initial_sync_ms: slow.then_some(150_000),
-            production: if stays { Production::Primary } else { Production::Source },
-            ..DiskRules::default()
-        }
+    let points = proptest::sample::select(vec![0, 7_000, 30_000]);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (delays, points, flags).prop_map(|(delay_ms, point_delay_ms, (slow, stays, site_names_fixed, early))| DiskRules {
+        site_names_fixed,
+        point_delay_ms,
+        failover_before_first_copy: early,
+        delay_ms,
+        initial_sync_ms: slow.then_some(150_000),
+        production: if stays { Production::Primary } else { Production::Source },
+        ..DiskRules::default()
     })
 }

@@ -57,7 +57,7 @@ fn failure(class: Class) -> (ConditionState, bool) {
 /// After a reconcile in which a call failed.
 fn failed(class: Class) -> World {
     let mut world = running();
-    world.edit(json!({"replication": "Stopped"}));
+    world.want(json!({"replication": "Stopped"}));
     world.pass_with(Fate::refused(class));
     world
 }
@@ -66,7 +66,7 @@ fn failed(class: Class) -> World {
 fn second(patch: Value) -> World {
     let first = running();
     let mut world = first.beside(json!({"replicaGroupId": first.group_id()}));
-    world.edit(patch);
+    world.want(patch);
     world.object.metadata.generation = Some(1);
     world
 }
@@ -80,7 +80,7 @@ fn drilling() -> World {
 }
 
 fn worlds() -> Vec<(&'static str, World)> {
-    let edited = |patch: Value| move |world: &mut World| world.edit(patch);
+    let edited = |patch: Value| move |world: &mut World| world.want(patch);
     let there = || json!({"activeSite": "Destination"});
     let endpoint = AccountError::Endpoint {
         account: "databases/production".into(),
@@ -99,7 +99,14 @@ fn worlds() -> Vec<(&'static str, World)> {
     let failing_over = || then(World::in_sync_with(json!({}), slow()), edited(there()));
     let failed_over = || {
         let mut world = World::in_sync(json!({"reprotect": "Manual"}));
-        world.edit(there());
+        world.want(there());
+        world.converge(50);
+        world
+    };
+    let back = |mode: &str| json!({"activeSite": "Source", "failover": {"mode": mode}});
+    let forced = |patch: Value| {
+        let mut world = World::in_sync(patch);
+        world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
         world.converge(50);
         world
     };
@@ -115,7 +122,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("recovery-point-too-old", then(aged(), |_| {})),
         ("stopped", then(World::in_sync(json!({"replication": "Stopped"})), |_| {})),
         ("stopped-by-somebody", console(json!({}), json!({"status": "stopped"}))),
-        ("failed-over-by-somebody", console(json!({}), json!({"status": "failovered"}))),
+        ("failed-over-by-somebody", console(json!({"activeSite": "Source"}), json!({"status": "failovered"}))),
         ("failed", console(json!({}), json!({"status": "invalid"}))),
         ("failover-failed", console(json!({}), json!({"status": "failover_failed"}))),
         ("failing-over", failing_over()),
@@ -125,16 +132,36 @@ fn worlds() -> Vec<(&'static str, World)> {
             world
         }),
         ("failed-over", failed_over()),
-        ("being-cancelled", then(failed_over(), edited(json!({"activeSite": "Source"})))),
+        ("being-cancelled", then(failed_over(), edited(back("Cancel")))),
         ("failover-refused", then(aged(), edited(there()))),
+        ("failover-expired", {
+            let mut world = aged();
+            world.want(json!({"activeSite": "Destination", "failover": {"validFor": "1m"}}));
+            world.pass();
+            world.advance(60_000);
+            then(world, |_| {})
+        }),
+        ("not-reversed-yet", then(failed_over(), edited(back("Planned")))),
+        (
+            "nothing-to-cancel",
+            then(running(), edited(json!({"activeSite": "Destination", "failover": {"mode": "Cancel"}}))),
+        ),
+        ("reprotect-waits", forced(json!({}))),
+        ("copy-refused", {
+            let mut world = forced(json!({}));
+            world.consent();
+            world.converge(50);
+            world.want(json!({"replication": "Stopped", "pairs": [pair("data"), pair("logs")]}));
+            world.converge(50);
+            world
+        }),
         ("change-needs-a-stop", then(running(), edited(json!({"groupName": "other"})))),
         ("renamed-by-somebody", console(json!({"groupName": "orders"}), json!({"groupName": "by hand"}))),
         ("disks-attached", {
-            let mut world = World::in_sync(json!({"pairs": [pair("data"), pair("logs")]}));
+            let mut world = forced(json!({"pairs": [pair("data"), pair("logs")]}));
             world.attach("d-data-s", true);
-            world.edit(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
-            (0..4).for_each(|_| drop(world.pass()));
-            world
+            world.consent();
+            then(world, |_| {})
         }),
         ("call-denied", failed(Class::Denied)),
         ("call-invalid", failed(Class::Invalid)),
@@ -173,7 +200,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("failover-while-the-cloud-is-unavailable", {
             let mut world = running();
-            world.edit(there());
+            world.want(there());
             blind(world, failure(Class::Unavailable))
         }),
         ("suspended", then(running(), edited(json!({"suspend": true})))),
@@ -225,7 +252,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("edited", {
             let mut world = running();
-            world.edit(there());
+            world.want(there());
             world
         }),
         ("crashed-while-it-was-made", {
@@ -236,13 +263,13 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("crashed-while-failing-over", {
             let mut world = running();
-            world.edit(there());
+            world.want(there());
             world.faulty_pass(vec![], Crash::AfterCalls(0)).unwrap();
             world
         }),
         ("edited-once-stalled", {
             let mut world = then(aged(), edited(there()));
-            world.edit(json!({"failover": {"mode": "Forced"}}));
+            world.want(json!({"failover": {"mode": "Forced"}}));
             world
         }),
     ]

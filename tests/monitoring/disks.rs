@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult};
+use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult, Site};
 use disaster_recovery_operator::api::{DRILL_ANNOTATION, RECONCILE_ANNOTATION};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, DiskRules, Disks, ReplicaStatus};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
@@ -51,10 +51,6 @@ fn thaw(world: &Groups) {
     world.cloud.with_disks(|disks, _| disks.freeze(false));
 }
 
-async fn go_to(world: &Groups, site: &str, mode: &str) {
-    world.patch("db", json!({ "spec": { "activeSite": site, "failover": { "mode": mode } } })).await;
-}
-
 /// Waits until the group is as its spec asks for, and a scrape shows it.
 async fn protected(world: &Groups, operator: &Operator) -> Scrape {
     let generation = world.get("db").await.expect("it is there").metadata.generation;
@@ -99,7 +95,7 @@ pub(crate) async fn failed_over() -> Story {
     let very_old = aged(&operator, 3000.0).await;
     story.go_on(3, &very_old);
     story.fires([exceeded.clone(), far.clone()]);
-    go_to(&world, "Destination", "Planned").await;
+    world.go_to("Destination", "Planned").await;
     world.condition("db", "Synced", "False", "FailoverRefused").await;
     let refused = says(&operator, "db", "Synced", "FailoverRefused").await;
     story.go_on(40, &refused);
@@ -109,27 +105,32 @@ pub(crate) async fn failed_over() -> Story {
     story.fires([]);
 
     world.cloud.with_disks(|disks, _| disks.attach("d-shanghai-logs", true));
-    go_to(&world, "Source", "Forced").await;
+    world.go_to("Source", "Forced").await;
+    world.condition("db", "Synced", "False", "ReprotectWaits").await;
+    let waits = says(&operator, "db", "Synced", "ReprotectWaits").await;
+    story.go_on(20, &waits);
+    story.fires(["DisasterRecoveryStalled", "DisasterRecoveryReplicationStopped"].map(|it| db(it, &world)));
+    world.overwrite(Site::Destination).await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
     let attached = says(&operator, "db", "Synced", "DisksAttached").await;
-    story.go_on(10, &attached);
-    story.fires([db("DisasterRecoveryFailoverWaiting", &world)]);
+    story.go_on(15, &attached);
+    story.fires(["DisasterRecoveryFailoverWaiting", "DisasterRecoveryReplicationStopped"].map(|it| db(it, &world)));
     world.cloud.with_disks(|disks, _| disks.attach("d-shanghai-logs", false));
     story.go_on(2, &protected(&world, &operator).await);
     story.fires([]);
 
     world.patch("db", json!({ "spec": { "reprotect": "Manual" } })).await;
-    go_to(&world, "Destination", "Forced").await;
+    world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     let failed_over = says(&operator, "db", "Ready", "FailedOver").await;
     story.go_on(65, &failed_over);
     story.fires([db("DisasterRecoveryNotReprotected", &world)]);
-    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    world.overwrite(Site::Source).await;
     story.go_on(2, &protected(&world, &operator).await);
     story.fires([]);
 
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 3_600_000);
-    go_to(&world, "Source", "Forced").await;
+    world.go_to("Source", "Forced").await;
     world.condition("db", "Ready", "False", "FailingOver").await;
     says(&operator, "db", "Ready", "FailingOver").await;
     let slow = says(&operator, "db", "Protected", "ReplicationStopped").await;
@@ -140,6 +141,7 @@ pub(crate) async fn failed_over() -> Story {
         let status = Some(ReplicaStatus::Failovered);
         disks.edit_group(id, DiskGroupEdit { status, ..DiskGroupEdit::default() }).expect("it is edited");
     });
+    world.overwrite(Site::Destination).await;
     let back = protected(&world, &operator).await;
     for metric in ["recovery_time_seconds", "recovery_point_age_seconds"] {
         assert_eq!(back.all(&format!("disaster_recovery_disk_group_last_failover_{metric}")).len(), 1, "{metric}");
@@ -160,13 +162,14 @@ pub(crate) async fn given_up() -> Story {
     let (code, message) = ("Forbidden.RAM".into(), "Not you.".into());
     let kind = FaultKind::Error { status: 403, code, message, pascal_case: true };
     world.cloud.add_fault(Fault::new(kind).of_action("FailoverDiskReplicaGroup"));
-    go_to(&world, "Destination", "Forced").await;
+    world.go_to("Destination", "Forced").await;
     world.condition("db", "Stalled", "True", "AccessDenied").await;
     let refused = says(&operator, "db", "Stalled", "AccessDenied").await;
     story.go_on(10, &refused);
     story.fires([db("DisasterRecoveryFailoverWaiting", &world)]);
     world.cloud.clear_faults();
     world.annotate("db", RECONCILE_ANNOTATION, "now").await;
+    world.overwrite(Site::Source).await;
     story.go_on(2, &protected(&world, &operator).await);
     story.fires([]);
 

@@ -120,7 +120,8 @@ async fn unreadable_group_is_reported_others_are_served() {
     let operator = world.operator().await;
     world.create_protected(spec()).await;
     let note = world.event("bad", "Unreadable").await;
-    assert!(note.contains("does nothing for it: invalid type: string \"all\", expected a sequence"), "{note}");
+    let lower = note.to_lowercase();
+    assert!(lower.contains("does nothing for it: invalid type") && lower.contains("\"all\""), "{note}");
     counted(&operator, GROUP, 1).await;
     operator.stop().await;
 
@@ -188,8 +189,8 @@ async fn users_name_their_unreadable_account() {
     let operator = world.operator().await;
     world.create("db", with_account(spec())).await;
     let status = world.condition("db", "Synced", "False", "CredentialsNotFound").await;
-    let expected = format!("AlibabaCloudAccount {}/main cannot be read: invalid type", world.namespace);
-    assert!(message(&status, "Synced").starts_with(&expected), "{status:#?}");
+    let expected = format!("alibabacloudaccount {}/main cannot be read: invalid type", world.namespace);
+    assert!(message(&status, "Synced").to_lowercase().starts_with(&expected), "{status:#?}");
     accounts.event("main", "Unreadable").await;
     counted(&operator, "AlibabaCloudAccount", 1).await;
     patch(&accounts, "main", json!({ "spec": { "credentials": { "secretRef": { "name": KEY } } } })).await;

@@ -7,7 +7,9 @@ use super::observe::Lookup;
 use super::status::drill_ignored;
 use super::{Ran, Scope};
 use crate::api::condition::condition_type;
-use crate::api::disk_replica_group::{DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase};
+use crate::api::disk_replica_group::{
+    DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase, RequestPhase,
+};
 use crate::api::event::{action, reason};
 use crate::controller::events::{Change, EventRecord};
 
@@ -26,6 +28,7 @@ pub fn events(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -
         let known = old.operations.iter().find(|it| it.number == operation.number);
         records.extend(operation_event(known, operation));
     }
+    records.extend(request_ended(old, new));
     records.extend(drill_waits(old, new));
     records.extend(drill_started(old, new));
     records.extend(drill_ended(old, new));
@@ -80,15 +83,28 @@ fn operation_event(before: Option<&Operation>, now: &Operation) -> Option<EventR
             let mode = now.mode.map(|mode| format!("{mode:?}, ")).unwrap_or_default();
             EventRecord::normal(started, action, format!("active site: {target} ({mode}operation {})", now.number))
         }
-        Phase::Succeeded => {
-            let took = now.recovery_time_seconds.map(|it| format!(" after {it} s")).unwrap_or_default();
-            let lost = now.recovery_point_age_seconds.map(|it| format!(", with data that was {it} s old"));
-            let note = format!("active site: {target}{took}{}", lost.unwrap_or_default());
-            EventRecord::normal(completed, action, note)
+        Phase::Succeeded if now.message.is_empty() => {
+            EventRecord::normal(completed, action, format!("active site: {target}"))
         }
+        Phase::Succeeded => EventRecord::normal(completed, action, now.message.clone()),
         Phase::Failed => EventRecord::warning(reason::OPERATION_FAILED, action, ended),
         Phase::Cancelled => EventRecord::normal(reason::OPERATION_CANCELLED, action, ended),
     })
+}
+
+/// The event of a request that never begins.
+fn request_ended(old: &DiskReplicaGroupStatus, new: &DiskReplicaGroupStatus) -> Option<EventRecord> {
+    let request = new.request.as_ref()?;
+    let known = old.request.as_ref().is_some_and(|it| it.phase == request.phase);
+    if known && old.last_requested_at == new.last_requested_at {
+        return None;
+    }
+    let reason = match request.phase {
+        RequestPhase::Expired => reason::FAILOVER_EXPIRED,
+        RequestPhase::Refused | RequestPhase::Invalid => reason::FAILOVER_REFUSED,
+        RequestPhase::Waiting | RequestPhase::Running | RequestPhase::Succeeded => return None,
+    };
+    Some(EventRecord::warning(reason, action::FAILOVER, request.message.clone()))
 }
 
 fn waiting_for(status: &DiskReplicaGroupStatus) -> Option<&String> {

@@ -1,15 +1,14 @@
 //! The lifecycle of a group, by status and observation: direction, active site, and the progress of its operation. Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::call::Call;
 use super::{Scope, resolve};
 use crate::api::DIRECTION_ANNOTATION;
 use crate::api::disk_replica_group::{
-    Direction, DiskReplicaGroupSpec, FailoverMode, Operation, OperationStep, OperationType, PendingCall, Phase,
-    Replication, Reprotect, Site, StepName,
+    Direction, FailoverMode, Operation, OperationStep, OperationType, PendingCall, Phase, Replication, Site, StepName,
 };
-use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
+use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 use crate::controller::conditions::seconds;
 
 /// Maximum number of operations in status.
@@ -17,6 +16,24 @@ const MAX_OPERATIONS: usize = 10;
 /// Maximum number of steps of an operation in status: an actor that works against the operator must not make the object too
 /// large.
 const MAX_STEPS: usize = 20;
+
+/// Maximum difference between the clocks of the operator and the cloud.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(10);
+
+/// The origin of an operation.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The mode of a failover or failback.
+    pub mode: Option<FailoverMode>,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// The time of the request.
+    pub requested_at: Option<Timestamp>,
+    /// The loss that is expected of a failover.
+    pub expected_loss_seconds: Option<i64>,
+    /// The pairs whose data a failover gives up.
+    pub pairs_left_behind: Vec<String>,
+}
 
 /// An effect that an observation seems to show and does not prove: the observation may be older than the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +55,18 @@ pub struct Lifecycle {
     pub reported_source_zone: Option<String>,
     /// The newest recovery point that is not valid: it is from before the last failover.
     pub outdated: Option<Timestamp>,
-    /// The last handled value of `spec.activeSite`.
-    pub handled: Site,
     /// The operations, the newest first.
     pub operations: Vec<Operation>,
+    /// The failovers and failbacks that ended, the newest first.
+    pub failovers: Vec<Operation>,
+    /// The number of the operation that made the standby site the active one.
+    pub failed_over_by: Option<i64>,
+    /// The time since which active site and direction are known as they are.
+    pub active_since: Option<Timestamp>,
+    /// Whether another actor reversed replication, and no synchronization was completed since then.
+    pub reversed_by_other: bool,
+    /// The difference between the annotation and the cloud, where there is no status: nobody knows which one is newer.
+    pub contradiction: Option<String>,
     /// The time since when the cloud reports another source than before.
     pub renamed_since: Option<Timestamp>,
     unproven: Option<Unproven>,
@@ -67,6 +92,11 @@ pub fn runs(status: &S) -> bool {
     matches!(status, S::InitialSyncing | S::Syncing | S::Normal)
 }
 
+/// The end of the time from which no recovery point is valid after a change of site or direction now.
+fn earliest_valid(now: Timestamp) -> Option<Timestamp> {
+    now.checked_sub(MAX_CLOCK_SKEW).ok().map(seconds)
+}
+
 /// The recovery point that the cloud reports. The API has 0 for none.
 pub fn reported_recovery_point(group: &GroupView) -> Option<Timestamp> {
     group.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok())
@@ -89,25 +119,70 @@ impl Lifecycle {
             active: old.active_site.unwrap_or(direction.production()),
             reported_source_zone: old.reported_source_zone.clone(),
             outdated: old.outdated_recovery_point,
-            handled: old.last_handled_active_site.unwrap_or(spec.active_site),
             operations: old.operations.clone(),
+            failovers: old.failovers.clone(),
+            failed_over_by: old.failed_over_by,
+            active_since: old.active_site_since,
+            reversed_by_other: old.reversed_by_other,
+            contradiction: None,
             renamed_since: None,
             unproven: None,
         };
         let Some(group) = group else { return lifecycle };
+        if old.direction.is_none() {
+            lifecycle.check_first_observation(scope, group, observed);
+        }
         lifecycle.follow_reversal(scope, group);
         if lifecycle.unproven().is_none() {
-            lifecycle.update_active_site(group);
+            lifecycle.update_active_site(scope, group);
             lifecycle.advance(scope, group);
             if lifecycle.valid_recovery_point(group).is_some() {
-                lifecycle.outdated = None;
+                lifecycle.reversed_by_other = false;
             }
         }
-        let settled = replicates(&group.status) && lifecycle.renamed_since.is_none();
+        let known = (old.direction, old.active_site) == (Some(lifecycle.direction), Some(lifecycle.active));
+        if !known || lifecycle.active_since.is_none() {
+            lifecycle.active_since = Some(seconds(scope.now));
+        }
+        let opened = group.status == S::Failovered && old.group_status.as_deref() != Some(S::Failovered.as_str());
+        let own = lifecycle.failed_over_by.is_some() && opened;
+        let settled = (replicates(&group.status) || own) && lifecycle.renamed_since.is_none();
         if settled || lifecycle.reported_source_zone.is_none() {
             lifecycle.reported_source_zone = group.source_zone_id.clone().or(lifecycle.reported_source_zone);
         }
         lifecycle
+    }
+
+    /// Without a status, an annotation that differs from the cloud is older or newer than the last reversal. In the reverse
+    /// direction, a recovery point may be from before the reversal.
+    fn check_first_observation(&mut self, scope: &Scope<'_>, group: &GroupView, observed: Option<Direction>) {
+        let annotated = annotated_direction(scope);
+        if let (Some(annotated), Some(observed)) = (annotated, observed)
+            && annotated != observed
+        {
+            self.contradiction = Some(format!(
+                "the annotation {DIRECTION_ANNOTATION} is {}, and the cloud reports {}",
+                annotated.as_str(),
+                observed.as_str()
+            ));
+        }
+        if self.direction == Direction::Reverse {
+            self.outdated = self.outdated.max(reported_recovery_point(group));
+            self.reversed_by_other = true;
+        }
+    }
+
+    /// Whether a pair completed a synchronization in the present direction.
+    pub fn is_synchronized(&self, pair: &PairView) -> bool {
+        let point = pair.last_recover_point.filter(|it| *it > 0).and_then(|it| Timestamp::from_second(it).ok());
+        let valid = point.is_some_and(|point| self.outdated.is_none_or(|outdated| point > outdated));
+        valid && !matches!(pair.status, S::Created | S::InitialSyncing)
+    }
+
+    /// The operation that made the standby site the active one, if this operator did it.
+    pub fn failover_in_effect(&self) -> Option<&Operation> {
+        let number = self.failed_over_by.filter(|_| self.active == self.direction.standby())?;
+        self.operations.iter().chain(&self.failovers).find(|it| it.number == number)
     }
 
     /// The running operation.
@@ -141,6 +216,10 @@ impl Lifecycle {
     /// Reverses the direction after a reversal of replication.
     fn follow_reversal(&mut self, scope: &Scope<'_>, group: &GroupView) {
         let (spec, old, now) = (&scope.object.spec, scope.status, scope.now);
+        if group.status == S::Failovered && self.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
+            self.check_source_while_failed_over(scope, group);
+            return;
+        }
         if !replicates(&group.status) {
             // The documentation does not say when the cloud reports the new source during a reversal. Its report at the end
             // counts.
@@ -157,8 +236,9 @@ impl Lifecycle {
             kind if renamed && kind != Some(OperationType::Reprotect) => {
                 let since = old.renamed_since.unwrap_or(seconds(now));
                 if now.duration_since(since).unsigned_abs() > scope.visibility_window {
-                    self.reverse(group);
-                    self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
+                    self.reverse(group, now);
+                    self.reversed_by_other = true;
+                    self.end(Phase::Cancelled, "another actor reversed replication", now);
                 } else {
                     (self.renamed_since, self.unproven) = (Some(since), Some(Unproven::Reversal));
                 }
@@ -170,8 +250,9 @@ impl Lifecycle {
         // Without a pending call the cloud refused the reversal: another actor ended the failover.
         let Some(pending) = call.pending(old) else {
             if renamed {
-                self.reverse(group);
-                self.end(Phase::Cancelled, "replication was turned round by somebody else", now);
+                self.reverse(group, now);
+                self.reversed_by_other = true;
+                self.end(Phase::Cancelled, "another actor reversed replication", now);
             }
             return;
         };
@@ -181,7 +262,7 @@ impl Lifecycle {
         let at_rest = matches!(group.status, S::Stopped | S::Created);
         match call {
             Call::Reverse if was_reprotecting || renamed || (answered && waited) => {
-                self.reverse(group);
+                self.reverse(group, now);
                 self.complete_step(StepName::Reprotect, now);
             }
             // A cancellation ends at rest. Running replication was read before the failover, or another actor started it.
@@ -190,19 +271,35 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the spec still wants the running reversal.
-    pub fn reverses(&self, spec: &DiskReplicaGroupSpec) -> bool {
-        let wanted = |it: &Operation| it.r#type == OperationType::Reprotect && it.target_site == spec.active_site;
-        self.running().is_some_and(wanted) && spec.reprotect == Reprotect::Automatic
+    /// A group that was failed over in the other direction while nobody observed it: the cloud reports another source than before.
+    fn check_source_while_failed_over(&mut self, scope: &Scope<'_>, group: &GroupView) {
+        let (zone, known) = (group.source_zone_id.as_ref(), scope.status.reported_source_zone.as_ref());
+        let changed = zone.is_some() && known.is_some() && zone != known;
+        let reported = resolve::direction(&scope.object.spec, group);
+        // The failover itself may have changed the report.
+        let own = self.running().is_some();
+        if changed && !own && reported.is_some_and(|reported| reported != self.direction) {
+            self.contradiction = Some(format!(
+                "status.direction is {}, and the cloud reports another source since the group was failed over",
+                self.direction.as_str()
+            ));
+        }
     }
 
-    fn reverse(&mut self, group: &GroupView) {
+    /// Whether a reversal runs.
+    pub fn reverses(&self) -> bool {
+        self.running().is_some_and(|it| it.r#type == OperationType::Reprotect)
+    }
+
+    fn reverse(&mut self, group: &GroupView, now: Timestamp) {
         self.direction = self.direction.reversed();
-        self.outdated = self.outdated.max(reported_recovery_point(group));
+        self.failed_over_by = None;
+        self.reversed_by_other = false;
+        self.outdated = self.outdated.max(reported_recovery_point(group)).max(earliest_valid(now));
     }
 
     /// Updates the site whose disks are in use.
-    fn update_active_site(&mut self, group: &GroupView) {
+    fn update_active_site(&mut self, scope: &Scope<'_>, group: &GroupView) {
         let before = self.active;
         self.active = match &group.status {
             S::Failovered | S::Reprotecting | S::ReprotectFailed => self.direction.standby(),
@@ -210,9 +307,20 @@ impl Lifecycle {
             status if replicates(status) => self.direction.production(),
             _ => before,
         };
+        // One read may be old.
+        let past_window = |at: Timestamp| scope.now.duration_since(at).unsigned_abs() > scope.visibility_window;
+        if self.active == self.direction.production()
+            && self.active == before
+            && self.active_since.is_some_and(past_window)
+        {
+            self.failed_over_by = None;
+        }
         if group.status == S::Failovered && self.outdated < reported_recovery_point(group) {
             // Writes at the other site from now on are in no recovery point.
             self.outdated = reported_recovery_point(group);
+        }
+        if group.status == S::Failovered && before != self.active {
+            self.outdated = self.outdated.max(earliest_valid(scope.now));
         }
     }
 
@@ -230,14 +338,24 @@ impl Lifecycle {
         let (old, now, status) = (scope.status, scope.now, &group.status);
         let Some(operation) = self.running() else { return };
         if self.active == operation.target_site {
-            let began = operation.started_at;
+            let (number, began) = (operation.number, operation.requested_at.unwrap_or(operation.started_at));
+            let lossless =
+                operation.mode == Some(FailoverMode::Planned) && self.step(StepName::Synchronize) == Some(true);
             self.complete_all_steps(now);
+            self.failed_over_by = Some(number);
             let newer =
                 reported_recovery_point(group).filter(|it| old.outdated_recovery_point.is_none_or(|old| *it > old));
             if let Some(operation) = self.running_mut() {
                 operation.recovery_point = operation.recovery_point.max(newer);
                 operation.recovery_time_seconds = Some(now.duration_since(began).as_secs().max(0));
-                end(operation, Phase::Succeeded, "", now);
+                // Without the last synchronization, the former site holds writes that this one does not have.
+                if !lossless {
+                    operation.mode = Some(FailoverMode::Forced);
+                }
+                let age = if lossless { Some(0) } else { operation.recovery_point_age_seconds };
+                operation.loss_seconds = age.filter(|_| operation.pairs_left_behind.is_empty());
+                let message = outcome(operation);
+                end(operation, Phase::Succeeded, &message, now);
             }
             return;
         }
@@ -252,19 +370,22 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the last synchronization of a stopped group has ended. A list may show the state before the synchronization. Its
-    /// end counts after the operator observed it in progress, after it brought a newer recovery point, or long enough after the
-    /// cloud accepted the call. A refused synchronization never ends.
+    /// Whether the last synchronization of a stopped group has ended: the cloud accepted the call, and shows a recovery point from
+    /// after it. Points may appear later than the status.
     fn synchronization_ended(&self, scope: &Scope<'_>, group: &GroupView) -> bool {
+        let operation = self.running();
+        let before = operation.and_then(|it| it.recovery_point);
+        let began = operation.and_then(|it| it.steps.iter().rev().find(|it| it.name == StepName::Synchronize));
+        let Some(began) = began else { return false };
+        // Without an accepted call, another actor may have started a synchronization, or the point is that of a cycle. The call
+        // itself is pending no longer than its effect takes to become visible.
         let pending = Call::Synchronize.pending(scope.status).filter(|it| !self.predates_operation(it));
-        let accepted = pending.and_then(|it| it.accepted_at);
-        let unanswered = pending.is_some_and(|it| it.accepted_at.is_none());
-        let was_in_progress = scope.status.group_status.as_deref() == Some(S::ManualSyncing.as_str());
-        let before = self.running().and_then(|it| it.recovery_point);
-        let newer = before.is_some() && self.valid_recovery_point(group) > before;
-        let waited = accepted.is_some_and(|at| scope.now.duration_since(at).unsigned_abs() > scope.visibility_window);
-        // While the answer to the call is lost, another actor may have started the synchronization in progress.
-        newer || waited || (was_in_progress && !unanswered)
+        let last = scope.status.last_single_synchronization_at;
+        if pending.is_none_or(|it| it.accepted_at.is_none()) && last.is_none_or(|at| at < began.started_at) {
+            return false;
+        }
+        let asked_for = began.started_at.saturating_sub(MAX_CLOCK_SKEW).unwrap_or(Timestamp::MIN);
+        self.valid_recovery_point(group).is_some_and(|point| Some(point) > before && point >= asked_for)
     }
 
     /// Continues a cancellation or a reversal.
@@ -280,7 +401,7 @@ impl Lifecycle {
             return;
         }
         if kind == OperationType::Reprotect && self.step(StepName::Reprotect) != Some(true) {
-            let message = "the failover was taken back by somebody else";
+            let message = "another actor cancelled the failover";
             if let Some(operation) = self.running_mut() {
                 end(operation, Phase::Cancelled, message, now);
             }
@@ -301,7 +422,8 @@ impl Lifecycle {
     }
 
     /// Begins an operation.
-    pub fn begin(&mut self, kind: OperationType, mode: Option<FailoverMode>, generation: i64, now: Timestamp) {
+    pub fn begin(&mut self, kind: OperationType, origin: Origin, now: Timestamp) {
+        let Origin { mode, generation, requested_at, expected_loss_seconds, pairs_left_behind } = origin;
         let target_site = match kind {
             OperationType::Failover | OperationType::Failback | OperationType::Reprotect => self.direction.standby(),
             OperationType::Cancel => self.direction.production(),
@@ -312,6 +434,7 @@ impl Lifecycle {
             r#type: kind,
             mode,
             generation,
+            requested_at,
             phase: Phase::Running,
             target_site,
             started_at: seconds(now),
@@ -319,11 +442,23 @@ impl Lifecycle {
             steps: vec![],
             recovery_point: None,
             recovery_point_age_seconds: None,
+            expected_loss_seconds,
+            pairs_left_behind,
+            loss_seconds: None,
             recovery_time_seconds: None,
             message: String::new(),
         };
         self.operations.insert(0, operation);
         self.operations.truncate(MAX_OPERATIONS);
+    }
+
+    /// The failovers and failbacks that ended, this decision included.
+    pub fn ended_failovers(&self) -> Vec<Operation> {
+        let is_failover = |it: &&Operation| matches!(it.r#type, OperationType::Failover | OperationType::Failback);
+        let ended = self.operations.iter().filter(is_failover).filter(|it| it.phase != Phase::Running);
+        let known = |number: i64| self.operations.iter().any(|it| it.number == number);
+        let older = self.failovers.iter().filter(|it| !known(it.number));
+        ended.chain(older).take(MAX_OPERATIONS).cloned().collect()
     }
 
     /// Begins a step of the running operation. A step in progress stays.
@@ -345,10 +480,18 @@ impl Lifecycle {
         }
     }
 
-    /// Makes the running failover forced: it no longer waits for a synchronization.
-    pub fn force(&mut self) {
-        if let Some(operation) = self.running_mut().filter(|it| it.mode.is_some()) {
+    /// Records that a newer request asks for the running failover.
+    pub fn renew(&mut self, requested_at: Timestamp) {
+        if let Some(operation) = self.running_mut() {
+            operation.requested_at = operation.requested_at.max(Some(requested_at));
+        }
+    }
+
+    /// Makes the running failover forced: it no longer waits for a synchronization, and loses writes.
+    pub fn force(&mut self, expected_loss_seconds: Option<i64>) {
+        if let Some(operation) = self.running_mut().filter(|it| it.mode == Some(FailoverMode::Planned)) {
             operation.mode = Some(FailoverMode::Forced);
+            operation.expected_loss_seconds = expected_loss_seconds.or(operation.expected_loss_seconds);
         }
     }
 
@@ -393,6 +536,19 @@ impl Lifecycle {
             step.completed_at = Some(seconds(now));
         }
     }
+}
+
+/// The outcome of a successful failover, in one sentence.
+fn outcome(operation: &Operation) -> String {
+    let (site, kind) = (operation.target_site.as_str(), operation.r#type);
+    let after = operation.recovery_time_seconds.unwrap_or_default();
+    let loss = match operation.loss_seconds {
+        Some(0) => "nothing was lost".to_owned(),
+        Some(loss) => format!("writes of at most {loss} s were lost"),
+        None if operation.pairs_left_behind.is_empty() => "the loss is unknown".to_owned(),
+        None => format!("the data of these pairs was given up: {}", operation.pairs_left_behind.join(", ")),
+    };
+    format!("{kind:?} succeeded: the disks of the {site} are in use {after} s after the request; {loss}")
 }
 
 fn end(operation: &mut Operation, phase: Phase, message: &str, now: Timestamp) {

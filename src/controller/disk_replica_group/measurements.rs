@@ -31,7 +31,7 @@ fn measures(scope: &Scope<'_>, group: &GroupView) -> GroupMeasures {
     let counts = |point: &Timestamp| status.outdated_recovery_point.is_none_or(|outdated| *point > outdated);
     let point =
         lifecycle::reported_recovery_point(group).filter(|point| status.recovery_point.is_some() && counts(point));
-    let failover = status.operations.iter().find(|it| it.recovery_time_seconds.is_some());
+    let failover = status.failovers.iter().find(|it| it.recovery_time_seconds.is_some());
     GroupMeasures {
         status: group.status.as_str().to_owned(),
         lag_seconds: point.map(|point| scope.now.duration_since(point).as_secs_f64().max(0.0)),
@@ -39,7 +39,7 @@ fn measures(scope: &Scope<'_>, group: &GroupView) -> GroupMeasures {
         objective_seconds: Duration::from(scope.object.spec.recovery_point_objective).as_secs_f64(),
         active_site: status.active_site.unwrap_or_default().as_str(),
         last_recovery_time_seconds: failover.and_then(|it| it.recovery_time_seconds).map(|it| it as f64),
-        last_data_loss_seconds: failover.and_then(|it| it.recovery_point_age_seconds).map(|it| it as f64),
+        last_data_loss_seconds: failover.and_then(|it| it.loss_seconds).map(|it| it as f64),
         drill: status.drills.as_ref().map(drill),
     }
 }

@@ -2,11 +2,13 @@
 
 pub mod act;
 pub mod call;
+pub mod capability;
 pub mod decide;
 pub mod events;
 pub mod lifecycle;
 mod measurements;
 pub mod observe;
+pub mod request;
 pub mod resolve;
 pub mod status;
 
@@ -18,7 +20,7 @@ use super::access::Access;
 use super::events::EventRecord;
 use super::resource::{self, Descriptor, Management, Object, RemoteState, Report, Resource};
 use super::steps;
-use crate::api::condition::{condition_type, protected};
+use crate::api::condition::{condition_type, failover_ready, protected};
 use crate::api::disk_replica_group::{DeletionPolicy, DiskReplicaGroup, DiskReplicaGroupStatus, ManagementPolicy};
 use crate::api::event::action;
 use crate::api::{DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
@@ -45,7 +47,10 @@ impl Resource for DiskReplicaGroup {
         noun: "group",
         deletion: action::DELETE_GROUP,
         id_annotation: GROUP_ID_ANNOTATION,
-        expiring: &[(condition_type::PROTECTED, protected::UNKNOWN)],
+        expiring: &[
+            (condition_type::PROTECTED, protected::UNKNOWN),
+            (condition_type::FAILOVER_READY, failover_ready::UNKNOWN),
+        ],
     };
 
     type Cloud = Cloud;
@@ -104,6 +109,10 @@ impl Resource for DiskReplicaGroup {
 
     fn events(before: &Scope<'_>, after: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Vec<EventRecord> {
         events::events(before, after, ran)
+    }
+
+    fn forget_expired(status: &mut DiskReplicaGroupStatus) {
+        status.failover_preview = None;
     }
 
     fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Option<Measurements> {

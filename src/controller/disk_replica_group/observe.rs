@@ -57,12 +57,12 @@ impl Binding {
         let creating = Call::CreateGroup.pending(status).is_some();
         let annotated = scope.annotation(GROUP_ID_ANNOTATION).map(str::to_owned);
         let named = annotated.or_else(|| spec.replica_group_id.clone()).filter(|_| !creating);
-        let wanted = status.active_site.is_some_and(|active| active != spec.active_site);
+        let wanted = spec.active_site.is_some_and(|wanted| status.active_site.is_some_and(|active| active != wanted));
         Self {
             bound: status.replica_group_id.clone().or(named),
             owner: ownership::owner_id(scope.cluster_id, scope.namespace(), scope.name(), MAX_OWNER_LENGTH),
             direction: status.direction.or(annotated_direction(scope)).unwrap_or_default(),
-            forced: spec.failover.mode == FailoverMode::Forced && wanted,
+            forced: spec.failover.as_ref().is_some_and(|it| it.mode == FailoverMode::Forced) && wanted,
         }
     }
 }

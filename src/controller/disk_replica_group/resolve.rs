@@ -86,7 +86,7 @@ pub fn unreplicated_pairs(
     status: &DiskReplicaGroupStatus,
     group: &GroupView,
     pairs: &[PairView],
-) -> Vec<String> {
+) -> Vec<(String, String)> {
     let why = |want: &Pair| {
         let Some(found) = pair(want, status, pairs).filter(|it| in_group(it, group)) else {
             return Some("not in the group".to_owned());
@@ -94,7 +94,7 @@ pub fn unreplicated_pairs(
         let message = found.status_message.clone().filter(|text| !text.is_empty());
         message.or_else(|| (found.status == ReplicationStatus::Invalid).then(|| found.status.as_str().to_owned()))
     };
-    spec.pairs.iter().filter_map(|want| why(want).map(|why| format!("{} ({why})", want.name))).collect()
+    spec.pairs.iter().filter_map(|want| Some((want.name.clone(), why(want)?))).collect()
 }
 
 /// Whether the cloud accepted the deletion of a pair. A pair that no list contains is gone then.

@@ -108,12 +108,13 @@ impl DiskGroups {
             ),
             (
                 "last_failover_recovery_time",
-                "How long the last failover or failback took until the disks could be used",
+                "How long the last failover or failback took from its request until the disks could be used",
                 &all.failover_time,
             ),
             (
                 "last_failover_recovery_point_age",
-                "How old the recovery point was that the last failover or failback opened: what was lost",
+                "At most how many seconds of writes the last failover or failback lost: 0 after a last \
+                    synchronization, else the age of the recovery point that it opened",
                 &all.failover_loss,
             ),
             (

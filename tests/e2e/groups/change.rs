@@ -71,19 +71,27 @@ async fn pairs_change_while_replication_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pair_is_added_while_destination_is_active() {
+async fn pair_without_data_is_not_added_in_reverse() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     world.protected().await;
+    world.cloud.clear_requests();
     let pairs = [pair("data"), pair("logs"), pair("index")];
     world.patch("db", json!({ "spec": { "replication": "Stopped", "pairs": pairs } })).await;
-    world.condition("db", "Synced", "True", "InSync").await;
+    world.until(ReplicaStatus::Stopped).await;
+    let status = world.condition("db", "Synced", "False", "CopyRefused").await;
+    assert!(message(&status, "Synced").contains("index"), "{status:#?}");
+    // The others replicate from Shanghai, where the disks are in use, to Hangzhou.
     world.patch("db", json!({ "spec": { "replication": "Running" } })).await;
+    world.until(ReplicaStatus::Normal).await;
+    let status = world.condition("db", "Synced", "False", "CopyRefused").await;
+    assert!(has(&status, "Stalled", "True", "CopyRefused"), "{status:#?}");
+    assert_eq!(world.changes(), ["StopDiskReplicaGroup", "StartDiskReplicaGroup"]);
+    world.patch("db", json!({ "spec": { "pairs": [pair("data"), pair("logs")] } })).await;
     let status = world.protected().await;
-    // From Shanghai, where the disks are in use, to Hangzhou.
-    world.assert_one(&status, Site::Destination, &["data", "logs", "index"]);
+    world.assert_one(&status, Site::Destination, &["data", "logs"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use disaster_recovery_operator::api::DRILL_ANNOTATION;
-use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DrillResult, OperationType, Phase, Site};
+use disaster_recovery_operator::api::disk_replica_group::{
+    Direction, DiskReplicaGroup, DrillResult, OperationType, Phase, RequestPhase, Site,
+};
 use disaster_recovery_operator::simulator::model::ebs::{DiskRules, ReplicaStatus};
 use serde_json::json;
 
@@ -20,7 +22,13 @@ enum Disks {
     Failover,
     Failback,
     Forced,
+    /// Replication is reversed after a forced failover.
+    Overwrite,
     Cancel,
+    /// A planned failover is withdrawn before the disks are opened.
+    Withdraw,
+    /// A planned failover expires before the disks are opened.
+    Expire,
     Drill,
     Delete,
     DeleteWhileCreating,
@@ -32,7 +40,6 @@ impl Disks {
     /// The spec that it begins with.
     fn first(self) -> serde_json::Value {
         match self {
-            D::Cancel => spec_with(json!({ "reprotect": "Manual" })),
             D::Drill => spec_with(json!({ "drill": { "schedule": "0 0 1 1 *", "keepFor": "1s" } })),
             _ => spec(),
         }
@@ -54,12 +61,10 @@ impl Disks {
                 ("StartDiskReplicaGroup/true", 1),
                 ("StopDiskReplicaGroup", 1),
             ],
-            D::Forced => &[
-                ("FailoverDiskReplicaGroup", 1),
-                ("ReprotectDiskReplicaGroup/true", 1),
-                ("StartDiskReplicaGroup/false", 1),
-            ],
+            D::Forced => &[("FailoverDiskReplicaGroup", 1)],
+            D::Overwrite => &[("ReprotectDiskReplicaGroup/true", 1), ("StartDiskReplicaGroup/false", 1)],
             D::Cancel => &[("ReprotectDiskReplicaGroup/false", 1), ("StartDiskReplicaGroup/false", 1)],
+            D::Withdraw | D::Expire => &[("StartDiskReplicaGroup/false", 1)],
             // To clear takes no token.
             D::Drill => &[("ClearReplicaGroupDrill", 0), ("StartReplicaGroupDrill", 1)],
             D::Delete => &[
@@ -76,15 +81,37 @@ impl Disks {
     /// The operations in the final status, the oldest first.
     fn operations(self) -> Vec<(OperationType, Site, Phase)> {
         use OperationType::{Cancel, Failback, Failover, Reprotect};
-        let there = [(Failover, Site::Destination), (Reprotect, Site::Destination)];
-        let back = [(Failback, Site::Source), (Reprotect, Site::Source)];
-        let all = match self {
+        use Phase::{Cancelled, Failed, Succeeded};
+        let there = (Failover, Site::Destination, Succeeded);
+        let reversed = (Reprotect, Site::Destination, Succeeded);
+        match self {
             D::Create | D::Drill | D::Delete | D::DeleteWhileCreating => vec![],
-            D::Failover | D::Forced => there.to_vec(),
-            D::Failback => [there, back].concat(),
-            D::Cancel => vec![(Failover, Site::Destination), (Cancel, Site::Source)],
-        };
-        all.into_iter().map(|it| (it.0, it.1, Phase::Succeeded)).collect()
+            D::Forced => vec![there],
+            D::Failover | D::Overwrite => vec![there, reversed],
+            D::Failback => {
+                vec![there, reversed, (Failback, Site::Source, Succeeded), (Reprotect, Site::Source, Succeeded)]
+            }
+            D::Cancel => vec![there, (Cancel, Site::Source, Succeeded)],
+            D::Withdraw => vec![(Failover, Site::Destination, Cancelled)],
+            D::Expire => vec![(Failover, Site::Destination, Failed)],
+        }
+    }
+
+    /// Where the request stands at the end.
+    fn request(self) -> Option<RequestPhase> {
+        match self {
+            D::Create | D::Drill | D::Delete | D::DeleteWhileCreating => None,
+            D::Expire => Some(RequestPhase::Expired),
+            _ => Some(RequestPhase::Succeeded),
+        }
+    }
+
+    /// The site that is active at the end.
+    fn site(self) -> Site {
+        match self {
+            D::Failover | D::Forced | D::Overwrite => Site::Destination,
+            _ => Site::Source,
+        }
     }
 }
 
@@ -107,21 +134,27 @@ impl Scenario for Disks {
         world.protected().await;
         match self {
             D::Failback => {
-                world.go_to("Destination", "Forced").await;
+                world.force(Site::Destination).await;
                 world.protected().await;
             }
-            D::Cancel => {
+            D::Overwrite | D::Cancel => {
                 world.go_to("Destination", "Forced").await;
-                world.condition("db", "Ready", "True", "FailedOver").await;
+                world.condition("db", "Synced", "False", "ReprotectWaits").await;
             }
+            D::Withdraw | D::Expire => drop(world.hold_up(json!({ "validFor": "1m" })).await),
             _ => {}
         }
         operator.stop().await;
         world.cloud.clear_requests();
+        world.cloud.clear_faults();
         match self {
-            D::Failover => world.go_to("Destination", "Planned").await,
-            D::Failback | D::Cancel => world.go_to("Source", "Planned").await,
+            D::Failover => world.plan("Destination").await,
+            D::Failback => world.plan("Source").await,
             D::Forced => world.go_to("Destination", "Forced").await,
+            D::Overwrite => world.overwrite(Site::Source).await,
+            D::Cancel => world.go_to("Source", "Cancel").await,
+            D::Withdraw => world.go_to("Source", "Planned").await,
+            D::Expire => world.advance(Duration::from_mins(1)),
             D::Drill => world.annotate("db", DRILL_ANNOTATION, "now").await,
             D::Delete => world.delete("db").await,
             D::Create | D::DeleteWhileCreating => {}
@@ -139,7 +172,16 @@ impl Scenario for Disks {
                 // What asked for it asks for no second one.
                 world.polls(3).await;
             }
-            D::Create | D::Failover | D::Failback | D::Forced | D::Cancel | D::DeleteWhileCreating => {
+            D::Failover | D::Failback => {
+                world.resume_points().await;
+                world.protected().await;
+            }
+            D::Forced => drop(world.condition("db", "Synced", "False", "ReprotectWaits").await),
+            D::Expire => {
+                world.condition("db", "Synced", "False", "FailoverExpired").await;
+                world.until(ReplicaStatus::Normal).await;
+            }
+            D::Create | D::Overwrite | D::Cancel | D::Withdraw | D::DeleteWhileCreating => {
                 world.protected().await;
             }
         }
@@ -176,9 +218,14 @@ impl Scenario for Disks {
         }
         let status = world.get("db").await.and_then(|it| it.status).expect("a status");
         assert_eq!(history(&status), self.operations(), "{status:#?}");
-        let site = if matches!(self, D::Failover | D::Forced) { Site::Destination } else { Site::Source };
-        world.assert_one(&status, site, &["data", "logs"]);
-        assert_eq!(world.group().status, ReplicaStatus::Normal);
+        assert_eq!(status.request.as_ref().map(|it| it.phase), self.request(), "{status:#?}");
+        if self == D::Forced {
+            assert_eq!((status.active_site, status.direction), (Some(self.site()), Some(Direction::Forward)));
+            assert_eq!((world.group().status, world.disks().pairs.len()), (ReplicaStatus::Failovered, 2));
+        } else {
+            world.assert_one(&status, self.site(), &["data", "logs"]);
+            assert_eq!(world.group().status, ReplicaStatus::Normal);
+        }
         assert!(world.disks().drills.is_empty(), "{:#?}", world.disks());
         if self == D::Drill {
             let last = status.drills.and_then(|it| it.last).expect("a drill");
@@ -206,6 +253,21 @@ async fn crash_during_failback_completes_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_during_forced_failover_completes_it_once() {
     everywhere(D::Forced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_during_consented_reversal_completes_it_once() {
+    everywhere(D::Overwrite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_during_withdrawal_restarts_replication_once() {
+    everywhere(D::Withdraw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_during_expiry_restarts_replication_once() {
+    everywhere(D::Expire).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

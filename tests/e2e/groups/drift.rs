@@ -1,7 +1,7 @@
 //! External changes of groups.
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus, ViolationKind};
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
@@ -52,12 +52,12 @@ async fn external_rename_is_corrected_once_replication_may_stop() {
 async fn external_failover_is_kept_until_spec_changes() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
-    world.create_protected(spec()).await;
+    world.create_protected(spec_with(json!({ "activeSite": "Source" }))).await;
     world.cloud.clear_requests();
     world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     // While the disks are being opened, the operator only reports the difference.
     let reported = |it: &DiskReplicaGroupStatus| {
-        has(it, "Synced", "False", "Drifted") && message(it, "Synced").contains("nothing is touched")
+        has(it, "Synced", "False", "Drifted") && message(it, "Synced").contains("nothing is changed")
     };
     let status = world.status("db", "the external change is reported", reported).await;
     assert!(status.head.drift.iter().any(|it| it.field == "activeSite"), "{status:#?}");
@@ -67,8 +67,27 @@ async fn external_failover_is_kept_until_spec_changes() {
     world.polls(3).await;
     assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Failovered), "nothing is touched");
     world.event("db", "DriftFound").await;
-    // It is accepted: the site in use is protected.
+    // It is accepted, and then the site in use is protected.
     world.go_to("Destination", "Planned").await;
+    world.condition("db", "Synced", "False", "ReprotectWaits").await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+    world.overwrite(Site::Source).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_failover_without_active_site_waits_for_consent() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.create_protected(spec()).await;
+    world.cloud.clear_requests();
+    world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
+    let status = world.condition("db", "Synced", "False", "ReprotectWaits").await;
+    assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!((world.changes(), world.group().status), (vec![], ReplicaStatus::Failovered), "nothing is touched");
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }
@@ -76,8 +95,10 @@ async fn external_failover_is_kept_until_spec_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn external_reversed_failover_is_kept_then_failed_back() {
     let world = Groups::quick().await;
+    // The console copies back over writes that Hangzhou alone holds.
+    world.expect_violation(ViolationKind::UnreplicatedWritesOverwritten, "d-hangzhou-");
     let _operator = world.operator().await;
-    world.create_protected(spec()).await;
+    world.create_protected(spec_with(json!({ "activeSite": "Source" }))).await;
     world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     world.until(ReplicaStatus::Failovered).await;
     world.condition("db", "Synced", "False", "Drifted").await;
@@ -108,7 +129,7 @@ async fn external_cancellation_is_not_mistaken_for_reprotect() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     world.attach("d-hangzhou-logs", true);
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
     world.cloud.clear_requests();
     world
@@ -162,7 +183,7 @@ async fn no_group_overwrites_active_destination_disks() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     world.protected().await;
     world.change_externally(|disks, id, _| disks.drop_group(id)).expect("it goes");
     world.cloud.clear_requests();

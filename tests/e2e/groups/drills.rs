@@ -110,7 +110,7 @@ async fn drills_run_at_the_site_of_copies() {
         let world = Groups::with(rules).await;
         let _operator = world.operator().await;
         world.create_protected(drilled("1s")).await;
-        world.go_to("Destination", "Forced").await;
+        world.force(Site::Destination).await;
         world.protected().await;
         world.annotate("db", DRILL_ANNOTATION, "1").await;
         let run = ended(&world).await;

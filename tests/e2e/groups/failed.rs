@@ -87,6 +87,9 @@ async fn failover_completes_after_failed_step() {
         world.create_protected(spec()).await;
         world.fail_next();
         world.go_to("Destination", mode).await;
+        if mode == "Forced" {
+            world.overwrite(Site::Source).await;
+        }
         let status = world.protected().await;
         world.assert_one(&status, Site::Destination, NAMES);
         let action = if mode == "Planned" { "StopDiskReplicaGroup" } else { "FailoverDiskReplicaGroup" };
@@ -101,7 +104,7 @@ async fn cancelled_failed_failover_needs_manual_action() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
-    let status = needs_a_person(&world, "set activeSite: Destination").await;
+    let status = needs_a_person(&world, "write activeSite: Destination").await;
     assert_eq!(status.active_site, Some(Site::Source));
     world.delete("db").await;
     let status = world.condition("db", "Synced", "False", "DeletionBlocked").await;
@@ -117,8 +120,8 @@ async fn external_failed_failover_is_completed() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     set(&world, ReplicaStatus::FailoverFailed);
-    needs_a_person(&world, "set activeSite: Destination").await;
-    world.go_to("Destination", "Forced").await;
+    needs_a_person(&world, "write activeSite: Destination").await;
+    world.force(Site::Destination).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }
@@ -131,7 +134,7 @@ async fn failed_reprotect_needs_manual_action() {
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.fail_next();
-    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    world.overwrite(Site::Source).await;
     let status = needs_a_person(&world, "reprotect_failed").await;
     assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
     // The vendor's support puts it back.
@@ -208,6 +211,7 @@ async fn unknown_status_is_reported_and_waited_for() {
     world.polls(3).await;
     assert_eq!(world.changes(), Vec::<String>::new());
     say(None);
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }

@@ -1,9 +1,11 @@
 //! Failovers, failbacks, and reprotects.
 
+use std::time::Duration;
+
 use disaster_recovery_operator::api::disk_replica_group::{
-    DiskReplicaGroupStatus, FailoverMode, Operation, OperationType, Phase, Site, StepName,
+    DiskReplicaGroupStatus, FailoverMode, Operation, OperationType, Phase, RequestPhase, Site, StepName,
 };
-use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production, ReplicaStatus};
+use disaster_recovery_operator::simulator::model::ebs::{DiskRules, Production};
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
@@ -29,24 +31,34 @@ fn assert_measured(operation: &Operation, mode: FailoverMode, wanted: &[StepName
     let age = operation.recovery_point_age_seconds.expect("an age");
     let took = operation.recovery_time_seconds.expect("a time");
     assert!((0..900).contains(&age) && (0..600).contains(&took), "{operation:#?}");
+    let (expected, lost) = if mode == FailoverMode::Planned { (0, 0) } else { (900, age) };
+    assert_eq!((operation.expected_loss_seconds, operation.loss_seconds), (Some(expected), Some(lost)));
+    assert!(operation.message.contains("succeeded") && operation.requested_at.is_some(), "{operation:#?}");
 }
 
-/// Two whole round trips.
+/// Two whole round trips, planned and forced.
 async fn round_trips(rules: DiskRules) {
+    use FailoverMode::{Forced, Planned};
     use OperationType::{Failback, Failover, Reprotect};
     let world = Groups::with(rules).await;
     let operator = world.operator().await;
     world.create_protected(spec()).await;
     let mut all = vec![];
-    for _ in 0..2 {
-        for (site, name, kind) in [(Site::Destination, "Destination", Failover), (Site::Source, "Source", Failback)] {
-            world.go_to(name, "Planned").await;
+    for modes in [[Planned, Forced], [Forced, Planned]] {
+        for (mode, (site, kind)) in modes.into_iter().zip([(Site::Destination, Failover), (Site::Source, Failback)]) {
+            if mode == Forced {
+                world.force(site).await;
+            } else {
+                world.advance(Duration::from_secs(450));
+                world.go_to(site.as_str(), "Planned").await;
+            }
             let status = world.protected().await;
             world.assert_one(&status, site, NAMES);
             all.extend([(kind, site, Phase::Succeeded), (Reprotect, site, Phase::Succeeded)]);
             assert_eq!(history(&status), all, "{status:#?}");
             let [reversed, moved] = &status.operations[..2] else { panic!("two operations: {status:#?}") };
-            assert_measured(moved, FailoverMode::Planned, &[StepName::Stop, StepName::Synchronize, StepName::Failover]);
+            let planned = [StepName::Stop, StepName::Synchronize, StepName::Failover];
+            assert_measured(moved, mode, if mode == Planned { &planned } else { &planned[2..] });
             assert_eq!(steps(reversed), [StepName::Reprotect, StepName::Start], "{reversed:#?}");
             assert!(reversed.steps.iter().all(|it| it.completed_at.is_some()) && reversed.completed_at.is_some());
             assert!(status.pending_calls.is_empty(), "{status:#?}");
@@ -68,7 +80,7 @@ async fn round_trips(rules: DiskRules) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn planned_failover_and_failback_work_twice() {
+async fn failovers_and_failbacks_work_twice() {
     round_trips(quick()).await;
 }
 
@@ -88,7 +100,7 @@ async fn reversed_group_is_deletable() {
         let world = Groups::with(DiskRules { production, ..quick() }).await;
         let _operator = world.operator().await;
         world.create_protected(spec()).await;
-        world.go_to("Destination", "Forced").await;
+        world.force(Site::Destination).await;
         world.protected().await;
         world.delete("db").await;
         world.gone("db").await;
@@ -102,7 +114,7 @@ async fn forced_failover_starts_immediately() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     world.cloud.clear_requests();
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
     assert_measured(&status.operations[1], FailoverMode::Forced, &[StepName::Failover]);
@@ -122,7 +134,7 @@ async fn forced_failover_works_without_the_production_region() {
     assert_measured(&status.operations[0], FailoverMode::Forced, &[StepName::Failover]);
     assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
     world.cloud.clear_faults();
-    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }
@@ -143,8 +155,34 @@ async fn planned_failover_that_cannot_stop_becomes_forced() {
     let moved = status.operations.iter().find(|it| it.r#type == OperationType::Failover).expect("the failover");
     assert_measured(moved, FailoverMode::Forced, &[StepName::Stop, StepName::Failover]);
     world.cloud.clear_faults();
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forced_failover_waits_for_consent_to_reverse() {
+    let world = Groups::quick().await;
+    let _operator = world.operator().await;
+    world.create_protected(spec()).await;
+    world.cloud.clear_requests();
+    // A consent in the request itself has no effect.
+    world.request("Destination", json!({ "mode": "Forced", "overwrite": "Source" })).await;
+    let status = world.condition("db", "Synced", "False", "ReprotectWaits").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("failover.overwrite: Source") && text.contains("mode: Cancel"), "{text}");
+    assert!(has(&status, "Stalled", "True", "ReprotectWaits"), "{status:#?}");
+    assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
+    assert_eq!(status.active_site, Some(Site::Destination), "{status:#?}");
+    world.polls(3).await;
+    assert_eq!(world.changes(), ["FailoverDiskReplicaGroup"]);
+    // Nor has the wrong site.
+    world.request("Destination", json!({ "overwrite": "Destination" })).await;
+    world.condition("db", "Synced", "False", "ReprotectWaits").await;
+    world.overwrite(Site::Source).await;
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Destination, NAMES);
+    assert_eq!(world.changes(), ["FailoverDiskReplicaGroup", "ReprotectDiskReplicaGroup", "StartDiskReplicaGroup"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +197,7 @@ async fn manual_reprotect_waits_for_the_request() {
     world.cloud.clear_requests();
     world.polls(3).await;
     assert_eq!(world.changes(), Vec::<String>::new());
-    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    world.patch("db", json!({ "spec": { "reprotect": "AfterPlanned" } })).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
     assert_eq!(world.changes(), ["ReprotectDiskReplicaGroup", "StartDiskReplicaGroup"]);
@@ -174,7 +212,7 @@ async fn failover_is_cancelled_before_reprotect() {
     world.go_to("Destination", "Forced").await;
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.cloud.clear_requests();
-    world.go_to("Source", "Planned").await;
+    world.go_to("Source", "Cancel").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, NAMES);
     let all = [(Failover, Site::Destination, Phase::Succeeded), (Cancel, Site::Source, Phase::Succeeded)];
@@ -192,13 +230,7 @@ async fn failover_is_cancelled_before_disks_open() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     // It stays stopped before the synchronization.
-    let limit = super::refusal("OperationDenied.ManualSyncLimit");
-    let one_shot = super::fault("StartDiskReplicaGroup", limit, None);
-    world.cloud.add_fault(one_shot);
-    world.go_to("Destination", "Planned").await;
-    world.until(ReplicaStatus::Stopped).await;
-    let refused = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("ManualSyncLimit");
-    world.status("db", "the cloud wants to wait", refused).await;
+    world.hold_up(json!({})).await;
     world.go_to("Source", "Planned").await;
     let cancelled = |it: &DiskReplicaGroupStatus| history(it).first().is_some_and(|it| it.2 == Phase::Cancelled);
     world.status("db", "it is given up", cancelled).await;
@@ -207,4 +239,5 @@ async fn failover_is_cancelled_before_disks_open() {
     world.assert_one(&status, Site::Source, NAMES);
     assert!(!world.changes().iter().any(|it| it == "FailoverDiskReplicaGroup"));
     world.event("db", "OperationCancelled").await;
+    assert_eq!(status.request.map(|it| it.phase), Some(RequestPhase::Succeeded));
 }

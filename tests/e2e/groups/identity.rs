@@ -1,7 +1,7 @@
 //! Whose group it is: adoption, other owners, and observing only.
 
 use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroupStatus, Site};
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, ReplicaStatus};
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
@@ -71,16 +71,15 @@ async fn adopted_group_stays_unchanged() {
 async fn failed_over_group_is_adopted_unchanged() {
     let world = Groups::quick().await;
     let id = foreign(&world, None).await;
-    world.until(disaster_recovery_operator::simulator::model::ebs::ReplicaStatus::Normal).await;
+    world.until(ReplicaStatus::Normal).await;
     world.change_externally(|disks, id, now| disks.failover_group(REGIONS[1], id, now)).expect("it is failed over");
     let _operator = world.operator().await;
     world.create("db", spec_with(json!({ "replicaGroupId": id }))).await;
-    // The spec's default is no order to fail back.
-    let status = world.condition("db", "Synced", "False", "Drifted").await;
+    let status = world.condition("db", "Synced", "False", "ReprotectWaits").await;
     assert_eq!((status.active_site, world.changes()), (Some(Site::Destination), vec![]), "{status:#?}");
-    world.go_to("Destination", "Planned").await;
     // Its description differs, which takes a stop once it runs the other way.
     world.patch("db", json!({ "spec": { "description": null } })).await;
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }
@@ -148,7 +147,7 @@ async fn observe_mode_reports_differences_and_changes_nothing() {
     let mut fields: Vec<_> = status.head.drift.iter().map(|it| it.field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["activeSite", "description"], "{status:#?}");
-    let same = json!({ "activeSite": "Source", "description": null });
+    let same = json!({ "activeSite": null, "description": null });
     world.patch("db", json!({ "spec": same })).await;
     let status = world.condition("db", "Synced", "True", "ObserveOnly").await;
     assert!(has(&status, "Ready", "True", "Available"), "{status:#?}");
@@ -169,7 +168,7 @@ async fn group_is_found_without_its_status() {
     let world = Groups::quick().await;
     let operator = world.operator().await;
     world.create_protected(spec()).await;
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     let before = world.protected().await;
     operator.stop().await;
     // A restored backup has the spec and the annotations; then not even those.

@@ -137,7 +137,8 @@ async fn suspend_stops_all_work_and_holds_deletion() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    world.patch("db", json!({ "spec": { "suspend": true, "activeSite": "Destination" } })).await;
+    let failover = world.new_request(json!({ "mode": "Forced" }));
+    world.patch("db", json!({ "spec": { "suspend": true, "activeSite": "Destination", "failover": failover } })).await;
     world.condition("db", "Synced", "Unknown", "Suspended").await;
     world.condition("db", "Protected", "Unknown", "Unknown").await;
     world.cloud.clear_requests();
@@ -172,11 +173,11 @@ async fn failed_over_group_is_deleted_after_reprotect() {
     world.condition("db", "Ready", "True", "FailedOver").await;
     world.delete("db").await;
     let status = world.condition("db", "Synced", "False", "DeletionBlocked").await;
-    assert!(message(&status, "Synced").contains("reprotect: Automatic"), "{status:#?}");
+    assert!(message(&status, "Synced").contains("reprotect: AfterPlanned"), "{status:#?}");
     assert_eq!(world.group().status, ReplicaStatus::Failovered);
     // The disks of the former site are in the way first.
     world.attach("d-hangzhou-data", true);
-    world.patch("db", json!({ "spec": { "reprotect": "Automatic" } })).await;
+    world.patch("db", json!({ "spec": { "reprotect": "AfterPlanned" } })).await;
     let named = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("detach d-hangzhou-data, d-hangzhou-logs");
     let status = world.status("db", "the disks that are in the way are named", named).await;
     assert!(has(&status, "Synced", "False", "DeletionBlocked"), "{status:#?}");

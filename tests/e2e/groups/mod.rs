@@ -9,6 +9,7 @@ mod failover;
 mod identity;
 mod life;
 mod refused;
+mod requests;
 mod trouble;
 
 use disaster_recovery_operator::api::disk_replica_group::{

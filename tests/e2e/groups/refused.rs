@@ -76,13 +76,12 @@ async fn reprotect_waits_for_a_valid_recovery_point() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     world.cloud.with_disks(|disks, _| disks.rules.delay_ms = 300);
-    // A failback right after the failover waits for the reprotect, or continues by itself.
-    world.go_to("Destination", "Forced").await;
-    world.status("db", "it is failed over", |it| it.active_site == Some(Site::Destination)).await;
+    world.force(Site::Destination).await;
     let reversed = |it: &DiskReplicaGroupStatus| {
         history(it).contains(&(OperationType::Reprotect, Site::Destination, Phase::Succeeded))
     };
     world.status("db", "it is reversed", reversed).await;
+    // A failback right after the reversal waits for the first synchronization.
     world.go_to("Source", "Planned").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, &["data", "logs"]);
@@ -93,13 +92,16 @@ async fn attached_former_disks_are_named_and_waited_for() {
     let world = Groups::quick().await;
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    for (site, name, former) in [(Site::Destination, "Destination", "hangzhou"), (Site::Source, "Source", "shanghai")] {
+    for (site, former) in [(Site::Destination, "hangzhou"), (Site::Source, "shanghai")] {
         let disk = format!("d-{former}-logs");
         world.attach(&disk, true);
-        world.go_to(name, "Forced").await;
+        world.force(site).await;
         let status = world.condition("db", "Synced", "False", "DisksAttached").await;
         let text = message(&status, "Synced");
-        assert!(text.contains(&format!("detach d-{former}-data, {disk}")) && text.contains("turned round"), "{text}");
+        assert!(
+            text.contains(&format!("detach d-{former}-data, {disk}")) && text.contains("cannot be reversed"),
+            "{text}"
+        );
         assert_eq!(status.active_site, Some(site), "{status:#?}");
         assert!(has(&status, "Stalled", "True", "DisksAttached"), "{status:#?}");
         assert!(has(&status, "Protected", "False", "ReplicationStopped"), "{status:#?}");
@@ -117,9 +119,9 @@ async fn failover_is_cancelled_while_disks_are_attached() {
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
     world.attach("d-hangzhou-logs", true);
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     world.condition("db", "Synced", "False", "DisksAttached").await;
-    world.go_to("Source", "Planned").await;
+    world.go_to("Source", "Cancel").await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, &["data", "logs"]);
     let kinds: Vec<_> = history(&status).into_iter().map(|it| (it.0, it.2)).collect();

@@ -38,7 +38,7 @@ async fn call_in_progress_is_retried_with_its_token() {
     }
     let _operator = world.operator().await;
     world.create_protected(spec()).await;
-    world.go_to("Destination", "Forced").await;
+    world.force(Site::Destination).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
     let of = |action: &str| {
@@ -66,6 +66,7 @@ async fn throttling_is_reported_and_waited_for() {
     world.go_to("Destination", "Forced").await;
     let throttled = |it: &DiskReplicaGroupStatus| has(it, "Synced", "Unknown", "Throttled");
     world.status("db", "the failover is throttled", throttled).await;
+    world.overwrite(Site::Source).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Destination, NAMES);
 }
@@ -85,7 +86,8 @@ async fn lost_answer_repeats_no_change() {
         }
         let operator = world.operator().await;
         world.create_protected(spec()).await;
-        world.go_to("Destination", "Planned").await;
+        world.plan("Destination").await;
+        world.resume_points().await;
         let status = world.protected().await;
         world.assert_one(&status, Site::Destination, NAMES);
         assert_eq!(status.operations.len(), 2, "{kind:?}: {status:#?}");

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use disaster_recovery_operator::cloud::client::{self, HttpService};
+use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::controller::access::Variables;
@@ -125,6 +126,11 @@ pub struct Operator {
 impl Operator {
     /// Starts an operator; its calls to the cloud and writes to Kubernetes go through `wire`.
     pub async fn start(cloud: HttpService, settings: Settings, wire: Tripwire) -> Self {
+        Self::start_at(Clock::system(), cloud, settings, wire).await
+    }
+
+    /// As [`Operator::start`], with a clock.
+    pub async fn start_at(clock: Clock, cloud: HttpService, settings: Settings, wire: Tripwire) -> Self {
         let kubeconfig = kube::config::Kubeconfig::read_from(installed()).expect("the kubeconfig reads");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("it is usable");
         let writes = Writes::default();
@@ -168,6 +174,7 @@ impl Operator {
         let budget = Arc::new(RateLimit::new(1000));
         metrics.budget(budget.clone());
         let cloud = client::Client::new(HttpService::new(cloud), budget, Duration::from_secs(2), listener);
+        let cloud = cloud.with_clock(clock);
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = controller::shutdown(async move { drop(stopped.await) });
         let context = Context::new(client, cloud, settings, metrics.clone()).await.expect("the operator starts");

@@ -2,10 +2,12 @@
 //! status allows (section "EBS async replication rules" of the cloud reference).
 
 use super::super::observe::Observed;
+use super::super::request::consents;
+use super::super::resolve;
 use super::pairs::{self, AtRest};
 use super::{Action, Decision, Draft, Verdict, Work};
 use crate::api::condition::synced;
-use crate::api::disk_replica_group::{Phase, Replication};
+use crate::api::disk_replica_group::Replication;
 use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
 /// Refuses to work with a group that only a person can repair.
@@ -17,13 +19,13 @@ pub(super) fn refuse_failed(draft: Draft<'_>, group: &GroupView, observed: &Obse
              made again then"
         ),
         S::FailoverFailed => format!(
-            "the failover of group {id} failed (failover_failed), and the API cannot take it back: set activeSite: {} to \
-             try it again, or see to the group in the console",
+            "the failover of group {id} failed (failover_failed), and the API cannot cancel it: write activeSite: {} and \
+             failover.mode: Forced with a new failover.requestedAt to try it again, or correct the group in the console",
             draft.lifecycle.direction.standby().as_str()
         ),
         S::ReprotectFailed => format!(
-            "replication of group {id} could not be turned round (reprotect_failed): the API takes no other call in this \
-             status; see to the group in the console"
+            "replication of group {id} could not be reversed (reprotect_failed): the API takes no other call in this \
+             status; correct the group in the console"
         ),
         S::DeleteFailed => format!(
             "somebody tried to delete group {id} (delete_failed): delete it in the console, it is made again then, or delete \
@@ -60,6 +62,10 @@ pub(super) fn decide_by_status(mut draft: Draft<'_>, group: &GroupView, observed
         S::Creating => draft.wait(Work::Creating, "the group to be made"),
         S::Created | S::Stopped => decide_at_rest(draft, group, observed),
         S::InitialSyncing | S::Syncing | S::Normal if !running => draft.act(Action::StopGroup, Work::Updating),
+        S::InitialSyncing | S::Syncing | S::Normal if pairs::blank_pairs(&draft, group, observed).is_some() => {
+            let text = pairs::blank_pairs(&draft, group, observed).unwrap_or_default();
+            draft.refuse(synced::COPY_REFUSED, text)
+        }
         S::InitialSyncing | S::Syncing | S::Normal if pairs::change_not_kept(&draft, group) => {
             pairs::refuse_change_not_kept(draft)
         }
@@ -69,7 +75,7 @@ pub(super) fn decide_by_status(mut draft: Draft<'_>, group: &GroupView, observed
         S::Stopping => draft.wait(Work::Updating, "replication to be stopped"),
         S::StopFailed => draft.act(Action::StopGroup, Work::Updating),
         S::Failovering => draft.wait(Work::FailingOver, "the failover to end"),
-        S::Reprotecting => draft.wait(Work::Reprotecting, "replication to be turned round"),
+        S::Reprotecting => draft.wait(Work::Reprotecting, "replication to be reversed"),
         S::Deleting => draft.wait(Work::Deleting, "somebody's deletion of the group to end"),
         S::Invalid if removes_leftovers(&mut draft, group, observed) => draft.finish(Verdict::Acting(Work::Updating)),
         S::Failovered
@@ -106,15 +112,34 @@ fn decide_at_rest(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) 
         AtRest::Waiting(on) => draft.wait(work, on),
         AtRest::Refused(text) => draft.refuse(synced::GROUP_FAILED, text),
         AtRest::InSync if draft.spec().replication == Replication::Running => {
-            draft.act(Action::StartGroup { one_shot: false }, work)
+            let empty = !observed.pairs.iter().any(|pair| resolve::in_group(pair, group));
+            let blank = pairs::blank_pairs(&draft, group, observed).filter(|_| empty);
+            match pairs::copy_refusal(&draft, group, observed).or(blank) {
+                Some(text) => draft.refuse(synced::COPY_REFUSED, text),
+                None if draft.lifecycle.reversed_by_other
+                    && !consents(&draft.scope, draft.lifecycle.active, draft.lifecycle.active_since) =>
+                {
+                    refuse_unrequested_copy(draft)
+                }
+                None => draft.act(Action::StartGroup { one_shot: false }, work),
+            }
+        }
+        AtRest::InSync if pairs::blank_pairs(&draft, group, observed).is_some() => {
+            let text = pairs::blank_pairs(&draft, group, observed).unwrap_or_default();
+            draft.refuse(synced::COPY_REFUSED, text)
         }
         AtRest::InSync if pairs::change_not_kept(&draft, group) => pairs::refuse_change_not_kept(draft),
         AtRest::InSync => draft.finish(Verdict::InSync),
     }
 }
 
-/// Ends the running operation at a safe point.
-pub(super) fn end_operation(draft: &mut Draft<'_>, phase: Phase, message: &str) {
-    let now = draft.now();
-    draft.lifecycle.end(phase, message, now);
+/// Refuses to start replication in a direction that this object did not ask for: it overwrites the former site.
+fn refuse_unrequested_copy(draft: Draft<'_>) -> Decision {
+    let (active, former) = (draft.lifecycle.active.as_str(), draft.lifecycle.active.other().as_str());
+    let text = format!(
+        "replication is not started: another actor reversed it, and the first synchronization overwrites the disks of the \
+         {former}. If these may be lost, write activeSite: {active} and failover.overwrite: {former} with a new \
+         failover.requestedAt, or start replication in the console"
+    );
+    draft.refuse(synced::REPROTECT_WAITS, text)
 }

@@ -7,6 +7,7 @@ use crate::cloud::ebs::{ClientToken, GroupChange, NewGroup, NewPair};
 use crate::cloud::sign::payload_hash;
 use crate::controller::disk_replica_group::call::Call;
 use crate::controller::disk_replica_group::lifecycle::Lifecycle;
+use crate::controller::disk_replica_group::request::RequestState;
 use crate::controller::resource;
 
 /// A call that changes the cloud.
@@ -124,6 +125,8 @@ pub struct Step {
 pub struct Details {
     /// The lifecycle of the group after this decision, including the steps that it begins.
     pub lifecycle: Lifecycle,
+    /// The state of the request after this decision.
+    pub request: RequestState,
     /// The drills after this decision.
     pub drills: Option<DrillsStatus>,
     /// Whether a drill changes soon, so that the next observation comes soon.

@@ -1,60 +1,89 @@
-//! Decides about failovers: begin, continue, cancel, reverse. There is one operation at a time. A later change of the spec
-//! waits for a safe point, or cancels the operation where the API can.
-
-use jiff::Timestamp;
+//! Begins and continues failovers. There is one operation at a time. A newer request waits for a safe point, or withdraws the
+//! operation before the disks are opened.
 
 use super::super::call::Call;
-use super::super::lifecycle::{self, Unproven};
+use super::super::capability::{Capability, Question, capability};
+use super::super::lifecycle::{self, Origin};
 use super::super::observe::Observed;
+use super::super::request::{OpenRequest, Request};
 use super::super::resolve;
-use super::by_status::{self, decide_by_status, end_operation, refuse_failed};
-use super::pairs;
-use super::{Action, Decision, Draft, Verdict, Work, work_of};
+use super::by_status::{self, decide_by_status, refuse_failed};
+use super::failed_over;
+use super::operation::{act_in_step, end_operation, resolve_unproven, wait_for_call};
+use super::site::{refuse_contradiction, refuse_external_failover, refuse_way_back, refused_for, site_refusal};
+use super::{Action, Decision, Draft, Work, work_of};
 use crate::api::condition::synced;
-use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, Reprotect, Site, StepName};
-use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
-use crate::controller::conditions::join_limited;
+use crate::api::disk_replica_group::{FailoverMode, OperationType, Phase, Replication, RequestPhase, Site, StepName};
+use crate::cloud::ebs::{GroupView, ReplicationStatus as S};
 
 /// Decides the steps for a group that this object owns.
 pub(super) fn decide_owned(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
     if let Some(unproven) = draft.lifecycle.unproven().cloned() {
         return resolve_unproven(draft, unproven);
     }
-    let wanted = draft.spec().active_site;
+    if let Some(difference) = draft.lifecycle.contradiction.clone() {
+        return refuse_contradiction(draft, group, &difference);
+    }
     let kind = draft.lifecycle.running().map(|it| it.r#type);
+    if !matches!(kind, Some(OperationType::Failover | OperationType::Failback)) {
+        expire_request(&mut draft);
+    }
     match (&group.status, kind) {
-        (S::Failovered, _) => decide_failed_over(draft, group),
+        (S::Failovered, _) => failed_over::decide_failed_over(draft, group, observed),
         (_, Some(OperationType::Failover | OperationType::Failback)) => continue_failover(draft, group, observed),
         (status, Some(kind @ (OperationType::Cancel | OperationType::Reprotect))) if lifecycle::replicates(status) => {
             restart_replication(draft, group, observed, kind)
         }
         // Work in progress ends before the operator begins other work.
-        (status, _) if is_transitional(status) => decide_by_status(draft, group, observed),
-        _ if draft.lifecycle.active == wanted => {
-            draft.lifecycle.handled = wanted;
+        (status, _) if is_transitional(status) => {
+            if matches!(status, S::Failovering | S::Reprotecting) {
+                refuse_way_back(&mut draft);
+            }
             decide_by_status(draft, group, observed)
         }
-        _ if draft.lifecycle.handled != wanted => begin_failover(draft, group, observed),
-        _ => refuse_external_failover(draft, group),
+        _ => decide_request(draft, group, observed),
     }
 }
 
-/// Waits for proof of an effect that a list seems to show. The operator repeats a call whose answer was lost with its token,
-/// and learns the result. The effect of an accepted call becomes visible in time.
-pub(super) fn resolve_unproven(draft: Draft<'_>, unproven: Unproven) -> Decision {
-    let work = draft.lifecycle.running().map_or(Work::Updating, |it| work_of(it.r#type));
-    let call = match unproven {
-        Unproven::Reversal => {
-            return draft.wait(work, "a second look, since the cloud names another source than before");
-        }
-        Unproven::Call(call) => call,
-    };
-    let unanswered = draft.pending(&call).is_some_and(|it| it.accepted_at.is_none());
-    let wanted = draft.lifecycle.reverses(draft.spec()) || !draft.in_flight(&call);
-    if call == Call::Reverse && unanswered && wanted {
-        return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
+/// Ends a request that did not begin in time, whatever it waited for.
+fn expire_request(draft: &mut Draft<'_>) {
+    let (now, active) = (draft.now(), draft.lifecycle.active);
+    let waits = draft.request_state.request.as_ref().is_some_and(|it| it.phase == RequestPhase::Waiting);
+    if waits && draft.request.open().is_some_and(|open| open.has_expired(now) && open.site != active) {
+        draft.request_state.set(RequestPhase::Expired, "it could not begin in time");
+        draft.request = Request::Ended(RequestPhase::Expired);
     }
-    wait_for_call(draft, call, work)
+}
+
+/// Decides about the request while no operation is in progress and no failover is in effect.
+fn decide_request(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    let request = draft.request;
+    let active = draft.lifecycle.active;
+    match request {
+        Request::Open(open) if open.mode() == FailoverMode::Cancel => {
+            let message = "nothing is cancelled: the group is not failed over, or replication is reversed already";
+            draft.request_state.set(RequestPhase::Refused, message);
+            settle(draft, group, observed)
+        }
+        Request::Open(open) if open.site == active => {
+            draft.request_state.set(RequestPhase::Succeeded, format!("the {} is the active site", active.as_str()));
+            settle(draft, group, observed)
+        }
+        Request::Open(open) => begin_failover(draft, group, observed, open),
+        Request::None | Request::Old | Request::Invalid | Request::Ended(_) => settle(draft, group, observed),
+    }
+}
+
+/// Decides the steps where no request asks for the other site. A site of the spec that is not the active one is explained.
+pub(super) fn settle(draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    match site_refusal(&draft) {
+        None => decide_by_status(draft, group, observed),
+        Some((synced::DRIFTED, _)) => refuse_external_failover(draft, group),
+        Some((reason, message)) => {
+            let decision = decide_by_status(draft, group, observed);
+            refused_for(decision, reason, message)
+        }
+    }
 }
 
 /// Whether a status ends without a call, or is not documented.
@@ -62,129 +91,125 @@ fn is_transitional(status: &S) -> bool {
     matches!(status, S::Creating | S::Failovering | S::Reprotecting | S::ReprotectFailed | S::Deleting | S::Other(_))
 }
 
-/// Refuses to act on an active site that another actor changed: the spec did not request it.
-fn refuse_external_failover(mut draft: Draft<'_>, group: &GroupView) -> Decision {
-    let (wanted, found) = (draft.spec().active_site.as_str(), draft.lifecycle.active.as_str());
-    draft.add_drift("activeSite", wanted, found);
-    let text = format!(
-        "the active site of group {} ({}) is the {}, and nobody asked for that here: nothing is touched; look which disks \
-         are in use, and set activeSite: {found} if it is these, or see to the group in the console",
-        group.replica_group_id,
-        group.status.as_str(),
-        found.to_lowercase(),
-    );
-    draft.refuse(synced::DRIFTED, text)
+/// What the failover of a request would do now.
+fn answer(draft: &Draft<'_>, group: &GroupView, observed: &Observed, question: Question<'_>) -> Capability {
+    capability(&draft.scope, &draft.lifecycle, group, observed, question)
 }
 
-/// The recovery point of a planned failover, or the reason why the operator does not begin it.
-fn check_recovery_point(draft: &Draft<'_>, group: &GroupView) -> Result<Timestamp, String> {
-    let runs = match draft.spec().replication {
-        Replication::Running => "",
-        Replication::Stopped => "set replication: Running for that, or ",
+/// Begins the failover that the spec requests, or says why it does not begin yet.
+fn begin_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, request: OpenRequest<'_>) -> Decision {
+    if matches!(&group.status, S::Invalid | S::CreateFailed | S::DeleteFailed) {
+        return refuse_failed(draft, group, observed);
+    }
+    let mode = request.mode();
+    let question = Question { mode, leave_behind: request.leave_behind(), synchronized: false };
+    let answer = answer(&draft, group, observed, question);
+    if let Some(why) = answer.refusal() {
+        let why = format!("{why}. The request waits until {}", request.expires_at);
+        draft.request_state.set(RequestPhase::Waiting, why.clone());
+        let decision = decide_by_status(draft, group, observed);
+        return refused_for(decision, synced::FAILOVER_REFUSED, format!("failover refused: {why}"));
+    }
+    let now = draft.now();
+    let origin = Origin {
+        mode: Some(mode),
+        generation: draft.generation(),
+        requested_at: Some(request.requested_at),
+        expected_loss_seconds: answer.expected_loss_seconds,
+        pairs_left_behind: answer.pairs_left_behind,
     };
-    let point = draft.lifecycle.valid_recovery_point(group).ok_or_else(|| {
-        let (from, to) = (draft.lifecycle.direction.production().as_str(), draft.lifecycle.direction.standby().as_str());
-        format!(
-            "the recovery point is unknown, since no synchronization from {from} to {to} was completed yet: a planned failover \
-             waits for one; {runs}set failover.mode: Forced to go without"
-        )
-    })?;
-    let objective = std::time::Duration::from(draft.spec().recovery_point_objective);
-    let age = draft.now().duration_since(point);
-    if age.is_positive() && age.unsigned_abs() > objective {
-        return Err(format!(
-            "the last recovery point ({point}) is older than the objective of {} min: a planned failover waits for a newer \
-             one; {runs}set failover.mode: Forced to lose what was written since",
-            objective.as_secs() / 60
-        ));
-    }
-    Ok(point)
-}
-
-/// Checks that every pair of the group was synchronized once. A pair that was added later has no data to open.
-fn check_pairs(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Result<(), String> {
-    let pairs: Vec<_> = observed.pairs.iter().filter(|it| resolve::in_group(it, group)).collect();
-    if pairs.is_empty() && group.pair_ids.is_empty() {
-        return Err("the group has no pairs that could be failed over".into());
-    }
-    let has_point = |it: &&&PairView| it.last_recover_point.is_some_and(|at| at > 0);
-    // The cloud may report no recovery points of pairs. They do not delay a forced failover: the cloud decides whether it is
-    // possible.
-    let planned = draft.spec().failover.mode == FailoverMode::Planned;
-    let points_count = planned || pairs.iter().any(|it| has_point(&it));
-    let never =
-        |it: &&&PairView| matches!(it.status, S::Created | S::InitialSyncing) || (points_count && !has_point(it));
-    let never: Vec<_> = pairs.iter().filter(never).map(|it| it.replica_pair_id.clone()).collect();
-    if never.is_empty() {
-        return Ok(());
-    }
-    let to = draft.lifecycle.direction.standby().as_str();
-    Err(format!(
-        "pairs were never synchronized to {to}, so that they could not be failed over: {}",
-        join_limited(&never)
-    ))
-}
-
-/// Refuses a failover for a reason that may pass. Replication continues as the spec says.
-fn refuse_failover(draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String) -> Decision {
-    let mut decision = decide_by_status(draft, group, observed);
-    match &decision.verdict {
-        Verdict::Refused { reason: synced::GROUP_FAILED, .. } => {}
-        _ => decision.verdict = Verdict::Refused { reason: synced::FAILOVER_REFUSED, message: why },
-    }
-    decision
-}
-
-/// Begins the failover that the spec requests.
-fn begin_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    let mode = draft.spec().failover.mode;
-    match &group.status {
-        S::Invalid | S::CreateFailed | S::DeleteFailed => return refuse_failed(draft, group, observed),
-        S::Created | S::InitialSyncing => {
-            let why = "the first synchronization has not ended: there is nothing that could be failed over to";
-            return refuse_failover(draft, group, observed, why.into());
-        }
-        _ => {}
-    }
-    let planned = mode == FailoverMode::Planned && group.status != S::FailoverFailed;
-    let unreplicated = resolve::unreplicated_pairs(draft.spec(), draft.status(), group, &observed.pairs);
-    let refusal = match planned {
-        false => None,
-        true if !unreplicated.is_empty() => Some(format!(
-            "pairs are not replicated: {}: a planned failover waits for them (pairs are added while replication is \
-             stopped); set failover.mode: Forced to leave them behind",
-            join_limited(&unreplicated)
-        )),
-        true => check_recovery_point(&draft, group).err(),
-    };
-    let refusal = refusal.or_else(|| check_pairs(&draft, group, observed).err());
-    if let Some(why) = refusal {
-        return refuse_failover(draft, group, observed, why);
-    }
-    let (generation, now) = (draft.generation(), draft.now());
     let kind = match draft.lifecycle.direction.standby() {
         Site::Destination => OperationType::Failover,
         Site::Source => OperationType::Failback,
     };
-    draft.lifecycle.begin(kind, Some(mode), generation, now);
-    draft.lifecycle.handled = draft.spec().active_site;
+    draft.lifecycle.begin(kind, origin, now);
     continue_failover(draft, group, observed)
 }
 
+/// Whether the call that opens the disks may have been made.
+fn may_be_opened(draft: &Draft<'_>, group: &GroupView) -> bool {
+    matches!(group.status, S::Failovering | S::FailoverFailed) || draft.in_flight(&Call::FailoverGroup)
+}
+
+/// Continues the running failover as the request now says.
 fn continue_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    let Some(operation) = draft.lifecycle.running() else { return decide_by_status(draft, group, observed) };
-    let (target, planned) = (operation.target_site, operation.mode == Some(FailoverMode::Planned));
-    let status = &group.status;
-    if draft.spec().active_site != target {
-        return withdraw_failover(draft, group, observed);
-    }
-    let planned = planned && draft.spec().failover.mode == FailoverMode::Planned;
-    if !planned {
-        draft.lifecycle.force();
-    }
-    let synchronized = draft.lifecycle.step(StepName::Synchronize) == Some(true);
-    match status {
+    let Some(target) = draft.lifecycle.running().map(|it| it.target_site) else {
+        return decide_by_status(draft, group, observed);
+    };
+    let (now, request, opened) = (draft.now(), draft.request, may_be_opened(&draft, group));
+    let leave_behind: &[String] = match request {
+        Request::Open(open) if open.site == target && open.mode() != FailoverMode::Cancel => {
+            if !opened && open.has_expired(now) {
+                let message = "the request expired before the disks were opened";
+                draft.request_state.set(RequestPhase::Expired, message);
+                end_operation(&mut draft, Phase::Failed, message);
+                return settle(draft, group, observed);
+            }
+            let forced = draft.lifecycle.running().is_some_and(|it| it.mode == Some(FailoverMode::Forced));
+            if !opened && forced && open.mode() == FailoverMode::Planned {
+                end_operation(&mut draft, Phase::Cancelled, "a newer request asks for a planned failover");
+                return begin_failover(draft, group, observed, open);
+            }
+            // The call that may have been made is awaited, and not repeated after the end of the request.
+            let opening = matches!(group.status, S::Failovering | S::FailoverFailed);
+            if open.has_expired(now) && !opening {
+                return wait_for_call(draft, Call::FailoverGroup, Work::FailingOver);
+            }
+            if open.mode() == FailoverMode::Forced {
+                let leave_behind = open.leave_behind();
+                let question = Question { mode: FailoverMode::Forced, leave_behind, synchronized: false };
+                let expected_loss_seconds = answer(&draft, group, observed, question).expected_loss_seconds;
+                draft.lifecycle.force(expected_loss_seconds);
+            }
+            draft.lifecycle.renew(open.requested_at);
+            draft.request_state.set(RequestPhase::Running, "");
+            open.leave_behind()
+        }
+        Request::Open(open) if !opened => {
+            let message = "a newer request withdrew it before the disks were opened";
+            end_operation(&mut draft, Phase::Cancelled, message);
+            let text =
+                format!("the failover to the {} was withdrawn: {} stays active", target.as_str(), open.site.as_str());
+            let phase = if open.site == target { RequestPhase::Refused } else { RequestPhase::Succeeded };
+            draft.request_state.set(phase, text);
+            return settle(draft, group, observed);
+        }
+        Request::Open(_) => {
+            refuse_way_back(&mut draft);
+            return end_unwanted_failover(draft, group, observed);
+        }
+        Request::None | Request::Old | Request::Invalid | Request::Ended(_) if !opened => {
+            end_operation(&mut draft, Phase::Cancelled, "no request asks for it any more");
+            return settle(draft, group, observed);
+        }
+        Request::None | Request::Old | Request::Invalid | Request::Ended(_) => {
+            return end_unwanted_failover(draft, group, observed);
+        }
+    };
+    continue_in_status(draft, group, observed, leave_behind)
+}
+
+/// Waits for the end of a failover that no request asks for any more. The call that may have been made is not repeated.
+fn end_unwanted_failover(draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
+    match &group.status {
         S::Failovering => draft.wait(Work::FailingOver, "the secondary disks to be opened"),
+        S::FailoverFailed => refuse_failed(draft, group, observed),
+        _ => wait_for_call(draft, Call::FailoverGroup, Work::FailingOver),
+    }
+}
+
+/// The next step of a failover in a status of the group.
+fn continue_in_status(
+    mut draft: Draft<'_>,
+    group: &GroupView,
+    observed: &Observed,
+    leave_behind: &[String],
+) -> Decision {
+    let planned = draft.lifecycle.running().is_some_and(|it| it.mode == Some(FailoverMode::Planned));
+    let synchronized = draft.lifecycle.step(StepName::Synchronize) == Some(true);
+    match &group.status {
+        S::Failovering => draft.wait(Work::FailingOver, "the secondary disks to be opened"),
+        S::FailoverFailed if planned && !synchronized => refuse_failed(draft, group, observed),
         S::FailoverFailed => open_disks(draft, group),
         S::InitialSyncing => draft.wait(Work::FailingOver, "the first synchronization to end"),
         S::Normal | S::Syncing | S::StopFailed if planned && !synchronized => {
@@ -199,22 +224,18 @@ fn continue_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observe
             }
             act_in_step(draft, StepName::Synchronize, Action::StartGroup { one_shot: true })
         }
-        S::Stopped if planned && draft.lifecycle.step(StepName::Failover).is_none() => {
-            match check_recovery_point(&draft, group) {
-                Ok(_) => open_disks(draft, group),
-                Err(why) => {
-                    end_operation(&mut draft, Phase::Failed, &why);
-                    // The spec still requests it.
-                    draft.lifecycle.handled = target.other();
-                    refuse_failover(draft, group, observed, why)
-                }
+        S::Stopped if planned && draft.pending(&Call::FailoverGroup).is_none() => {
+            let question = Question { mode: FailoverMode::Planned, leave_behind, synchronized: true };
+            match answer(&draft, group, observed, question).refusal() {
+                None => open_disks(draft, group),
+                Some(why) => fail_check(draft, group, observed, why),
             }
         }
         S::Normal | S::Syncing | S::StopFailed | S::ManualSyncing | S::Stopping | S::Stopped => {
-            open_disks(draft, group)
+            open_synchronized_disks(draft, group, observed, leave_behind)
         }
         S::Creating | S::Created | S::Reprotecting | S::Deleting | S::Failovered => {
-            let on = format!("the status {} to end", status.as_str());
+            let on = format!("the status {} to end", group.status.as_str());
             draft.wait(Work::FailingOver, on)
         }
         S::Other(name) => {
@@ -227,109 +248,52 @@ fn continue_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observe
     }
 }
 
-/// Makes a call in a step of the running operation.
-fn act_in_step(mut draft: Draft<'_>, name: StepName, action: Action) -> Decision {
-    let now = draft.now();
-    draft.lifecycle.begin_step(name, now);
-    let work = draft.lifecycle.running().map_or(Work::Updating, |it| work_of(it.r#type));
-    draft.act(action, work)
+/// Ends a failover whose disks may not be opened any more. The request waits until it can begin again, or expires.
+fn fail_check(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String) -> Decision {
+    end_operation(&mut draft, Phase::Failed, &why);
+    let message = format!("failover refused: {why}");
+    draft.request_state.set(RequestPhase::Waiting, why);
+    refused_for(decide_by_status(draft, group, observed), synced::FAILOVER_REFUSED, message)
+}
+
+/// Opens the disks of a forced failover, if they still hold what a failover may open. A call that may have been made is repeated.
+fn open_synchronized_disks(
+    draft: Draft<'_>,
+    group: &GroupView,
+    observed: &Observed,
+    leave_behind: &[String],
+) -> Decision {
+    let question = Question { mode: FailoverMode::Forced, leave_behind, synchronized: true };
+    let refusal = answer(&draft, group, observed, question).refusal();
+    match refusal.filter(|_| draft.pending(&Call::FailoverGroup).is_none()) {
+        None => open_disks(draft, group),
+        Some(why) => fail_check(draft, group, observed, why),
+    }
 }
 
 /// Opens the secondary disks.
 fn open_disks(mut draft: Draft<'_>, group: &GroupView) -> Decision {
-    if draft.lifecycle.step(StepName::Failover).is_none() {
-        let now = draft.now();
-        draft.lifecycle.record_recovery_point(group, now);
-    }
+    let now = draft.now();
+    draft.lifecycle.record_recovery_point(group, now);
     act_in_step(draft, StepName::Failover, Action::FailoverGroup)
-}
-
-/// Waits for the effect of a call that the cloud may have executed.
-fn wait_for_call(draft: Draft<'_>, call: Call, work: Work) -> Decision {
-    let mut decision = draft.wait(work, format!("{call} to show, which may have been called"));
-    decision.details.awaited.push(call);
-    decision
-}
-
-/// Withdraws a failover in progress: the spec requests the former site again.
-fn withdraw_failover(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    match &group.status {
-        S::Failovering => draft.wait(Work::FailingOver, "the failover to end, which is taken back then"),
-        S::FailoverFailed => refuse_failed(draft, group, observed),
-        _ if draft.in_flight(&Call::FailoverGroup) => wait_for_call(draft, Call::FailoverGroup, Work::FailingOver),
-        _ => {
-            end_operation(
-                &mut draft,
-                Phase::Cancelled,
-                "activeSite was set back before the secondary disks were opened",
-            );
-            draft.lifecycle.handled = draft.spec().active_site;
-            decide_by_status(draft, group, observed)
-        }
-    }
-}
-
-/// Decides the steps for a group whose secondary disks are in use.
-fn decide_failed_over(mut draft: Draft<'_>, group: &GroupView) -> Decision {
-    let wanted = draft.spec().active_site;
-    if draft.lifecycle.step(StepName::Reprotect) == Some(true) {
-        // The failover that the operation ended is in effect again: another actor failed over.
-        end_operation(&mut draft, Phase::Cancelled, "somebody else failed over meanwhile");
-    }
-    let kind = draft.lifecycle.running().map(|it| it.r#type);
-    let forward = wanted == draft.lifecycle.active;
-    match kind {
-        Some(OperationType::Cancel) if !forward => {
-            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false });
-        }
-        Some(OperationType::Reprotect) if forward && draft.spec().reprotect == Reprotect::Automatic => {
-            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
-        }
-        // The spec requests another operation: the operator does not repeat the call of this one.
-        Some(kind) => {
-            let call = if kind == OperationType::Reprotect { Call::Reverse } else { Call::Cancel };
-            if draft.in_flight(&call) {
-                return wait_for_call(draft, call, work_of(kind));
-            }
-            end_operation(&mut draft, Phase::Cancelled, "the spec asked for something else before it was begun");
-        }
-        None => {}
-    }
-    let (generation, now) = (draft.generation(), draft.now());
-    if forward {
-        draft.lifecycle.handled = wanted;
-        if draft.spec().reprotect == Reprotect::Automatic {
-            draft.lifecycle.begin(OperationType::Reprotect, None, generation, now);
-            return act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: true });
-        }
-        if pairs::has_drift(&draft) {
-            return pairs::refuse_while_running(draft);
-        }
-        return draft.finish(Verdict::InSync);
-    }
-    if draft.lifecycle.handled == wanted {
-        return refuse_external_failover(draft, group);
-    }
-    draft.lifecycle.handled = wanted;
-    draft.lifecycle.begin(OperationType::Cancel, None, generation, now);
-    act_in_step(draft, StepName::Reprotect, Action::ReprotectGroup { reverse: false })
 }
 
 /// Starts replication again after a reversal or a cancellation.
 fn restart_replication(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, kind: OperationType) -> Decision {
-    let wanted = draft.spec().active_site;
-    let reversed = draft.lifecycle.step(StepName::Reprotect) == Some(true);
-    let other_site_wanted = draft.lifecycle.active != wanted && draft.lifecycle.handled != wanted;
+    let active = draft.lifecycle.active;
+    if draft.request.open().is_some_and(|open| open.site == active) {
+        draft.request_state.set(RequestPhase::Succeeded, format!("the {} is the active site", active.as_str()));
+    }
     // The operator first adds the pairs of the spec to a group without pairs.
     let empty = !observed.pairs.iter().any(|it| resolve::in_group(it, group));
     match &group.status {
-        // A newer request does not wait for a start that may never happen.
-        S::Created | S::Stopped if reversed && other_site_wanted => {
-            end_operation(&mut draft, Phase::Cancelled, "the other site was asked for before replication was started");
-            begin_failover(draft, group, observed)
-        }
         S::Created | S::Stopped if draft.spec().replication == Replication::Running && !empty => {
-            act_in_step(draft, StepName::Start, Action::StartGroup { one_shot: false })
+            match super::pairs::copy_refusal(&draft, group, observed) {
+                // The pairs may be leftovers, which are removed first.
+                Some(_) if super::pairs::has_leftovers(&draft, observed) => decide_by_status(draft, group, observed),
+                Some(text) => draft.refuse(synced::COPY_REFUSED, text),
+                None => act_in_step(draft, StepName::Start, Action::StartGroup { one_shot: false }),
+            }
         }
         S::StopFailed => draft.act(Action::StopGroup, work_of(kind)),
         S::ManualSyncing | S::Stopping => {

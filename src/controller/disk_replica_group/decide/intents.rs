@@ -47,13 +47,20 @@ impl Details {
     /// Writes the lifecycle and the drills into a status.
     pub fn write_to(&self, new: &mut DiskReplicaGroupStatus) {
         let lifecycle = &self.lifecycle;
-        new.direction = Some(lifecycle.direction);
-        new.active_site = Some(lifecycle.active);
-        new.reported_source_zone = lifecycle.reported_source_zone.clone();
+        // An uncertain direction does not become evidence of the next reconcile.
+        let certain = lifecycle.contradiction.is_none();
+        new.direction = certain.then_some(lifecycle.direction);
+        new.active_site = certain.then_some(lifecycle.active);
+        new.reported_source_zone = lifecycle.reported_source_zone.clone().filter(|_| certain);
         new.renamed_since = lifecycle.renamed_since;
         new.outdated_recovery_point = lifecycle.outdated;
-        new.last_handled_active_site = Some(lifecycle.handled);
         new.operations = lifecycle.operations.clone();
+        new.failovers = lifecycle.ended_failovers();
+        new.failed_over_by = lifecycle.failed_over_by;
+        new.active_site_since = lifecycle.active_since.filter(|_| certain);
+        new.reversed_by_other = lifecycle.reversed_by_other;
+        new.last_requested_at = self.request.last_requested_at;
+        new.request = self.request.request.clone();
         new.drills = self.drills.clone();
     }
 }

@@ -1,14 +1,18 @@
 //! Decides the steps of a reconcile: a total, synchronous function of the object, the observation and the time.
 //!
-//! `by_status` decides by the group's status, `failover` continues failovers, `pairs` compares fields and pairs, `drills`
-//! decides about drills, `teardown` about the deletion. `intents` prepares the status that is written before the calls.
+//! `by_status` decides by the group's status, `failover` begins and continues failovers, `failed_over` decides while the secondary
+//! disks are in use, `site` explains a site that is not active, `operation` makes the calls of an operation, `pairs` compares fields
+//! and pairs, `drills` decides about drills, `teardown` about the deletion. `intents` prepares the status that is written before the calls.
 
 mod by_status;
 mod decision;
 mod drills;
+mod failed_over;
 mod failover;
 mod intents;
+mod operation;
 mod pairs;
+mod site;
 mod teardown;
 
 use jiff::Timestamp;
@@ -20,10 +24,11 @@ use super::Scope;
 use super::call::Call;
 use super::lifecycle::{Lifecycle, Unproven};
 use super::observe::{Lookup, Observed};
+use super::request::{Request, RequestState};
 use super::resolve;
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, OperationType, PendingCall, Phase, Replication, Site,
+    DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, OperationType, PendingCall, Phase, Replication, Site, StepName,
 };
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
 pub use crate::controller::verdict::{Verdict, Work};
@@ -37,6 +42,8 @@ struct Draft<'a> {
     owner: &'a str,
     group_id: String,
     lifecycle: Lifecycle,
+    request: Request<'a>,
+    request_state: RequestState,
     actions: Vec<Action>,
     drift: Vec<Drift>,
     missing: bool,
@@ -45,11 +52,14 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(scope: &Scope<'a>, observed: &'a Observed) -> Self {
         let group = observed.group.group();
+        let request = Request::of(scope);
         Self {
             scope: *scope,
             owner: &observed.binding.owner,
             group_id: group.map(|it| it.replica_group_id.clone()).unwrap_or_default(),
             lifecycle: Lifecycle::new(scope, group),
+            request,
+            request_state: RequestState::of(scope, &request),
             actions: vec![],
             drift: vec![],
             missing: false,
@@ -163,6 +173,7 @@ impl<'a> Draft<'a> {
         };
         let details = Details {
             lifecycle: self.lifecycle,
+            request: self.request_state,
             drills: self.scope.status.drills.clone(),
             drill_busy: false,
             drill_overdue: None,
@@ -273,6 +284,11 @@ fn outlives_window(
         || match call {
             // A person has to resolve a failed reversal.
             Call::Reverse | Call::Cancel => matches!(group, Some(S::Reprotecting | S::Other(_))),
+            // Its repeat learns the answer, however long the synchronization takes.
+            Call::Synchronize => {
+                matches!(group, Some(S::ManualSyncing | S::Other(_)))
+                    && decision.details.lifecycle.step(StepName::Synchronize) == Some(false)
+            }
             // The operator does not repeat a change that the cloud does not keep.
             Call::ModifyGroup(_) => {
                 let fields = ["groupName", "description", "enableRtc"];
@@ -328,15 +344,15 @@ fn decide_group(scope: &Scope<'_>, observed: &Observed) -> Decision {
 
 /// Reports the differences of a group in observe mode.
 fn observing(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    if draft.lifecycle.active != draft.spec().active_site {
-        let (wanted, found) = (draft.spec().active_site.as_str(), draft.lifecycle.active.as_str());
-        draft.add_drift("activeSite", wanted, found);
+    let active = draft.lifecycle.active;
+    if let Some(wanted) = draft.spec().active_site.filter(|wanted| *wanted != active) {
+        draft.add_drift("activeSite", wanted.as_str(), active.as_str());
     }
     if matches!(group.status, S::Invalid | S::CreateFailed | S::FailoverFailed | S::ReprotectFailed | S::DeleteFailed) {
         return by_status::refuse_failed(draft, group, observed);
     }
     let running = super::lifecycle::runs(&group.status)
-        || (group.status == S::Failovered && draft.lifecycle.active == draft.spec().active_site);
+        || (group.status == S::Failovered && draft.spec().active_site.is_none_or(|wanted| wanted == active));
     if (draft.spec().replication == Replication::Running) != running && group.status != S::ManualSyncing {
         draft.add_drift("replication", format!("{:?}", draft.spec().replication), group.status.as_str());
     }
@@ -377,10 +393,10 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         }
         draft.lifecycle.end(Phase::Failed, "the group is gone", draft.now());
     }
-    if draft.lifecycle.active == Site::Destination || spec.active_site == Site::Destination {
-        let text = "there is no group, and the destination is the active site: to make one would overwrite the disks in use \
-                    with those of the source. Make a new object whose source is the site in use; or, if the source is in \
-                    use, one with activeSite: Source";
+    if draft.lifecycle.active == Site::Destination || spec.active_site == Some(Site::Destination) {
+        let text = "there is no group, and the destination is the active site: a new one would overwrite the disks in use with \
+                    those of the source. Create a new object whose source is the site in use; or, if the source is in use, \
+                    one without activeSite";
         return draft.refuse(synced::GROUP_NOT_FOUND, text);
     }
     if bound.is_some() {
@@ -388,8 +404,8 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         draft.lifecycle.direction = Default::default();
         draft.lifecycle.reported_source_zone = None;
         draft.lifecycle.outdated = None;
+        draft.lifecycle.failed_over_by = None;
     }
-    draft.lifecycle.handled = spec.active_site;
     let new = NewGroup {
         source_zone_id: spec.source.zone_id.clone(),
         destination_zone_id: spec.destination.zone_id.clone(),

@@ -1,5 +1,6 @@
 //! Decides the changes of a group's fields and pairs.
 
+use super::super::capability::holds_data;
 use super::super::observe::Observed;
 use super::super::resolve;
 use super::{Action, Decision, Draft};
@@ -83,7 +84,7 @@ pub(super) fn refuse_while_running(draft: Draft<'_>) -> Decision {
     let fields: Vec<_> = draft.drift.iter().map(|it| it.field.clone()).collect();
     let fields = fields.join(", ");
     let text = match draft.lifecycle.active == draft.lifecycle.direction.standby() {
-        true => format!("{fields} cannot be changed while the group is failed over: set reprotect: Automatic first"),
+        true => format!("{fields} cannot be changed while the group is failed over, before replication is reversed"),
         false => format!(
             "{fields} can be changed only while replication is stopped: set replication: Stopped, and Running again once \
              Synced is True"
@@ -119,6 +120,7 @@ pub(super) fn change_at_rest(draft: &mut Draft<'_>, group: &GroupView, observed:
     }
     for want in &spec.pairs {
         match resolve::pair(want, status, &observed.pairs) {
+            None if !holds_data(&draft.scope, &want.name, None, draft.lifecycle.direction) => {}
             None => {
                 let new = new_pair(draft, want);
                 draft.actions.push(Action::CreatePair { pair: want.name.clone(), new });
@@ -132,6 +134,8 @@ pub(super) fn change_at_rest(draft: &mut Draft<'_>, group: &GroupView, observed:
                 _ if replicates_opposite(draft, want, pair) => {
                     broken.push(format!("{}, which is replicated the other way", describe(want, pair)));
                 }
+                S::Created | S::Stopped
+                    if !holds_data(&draft.scope, &want.name, Some(pair), draft.lifecycle.direction) => {}
                 S::Created | S::Stopped => {
                     draft.actions.push(Action::AddPair { pair_id: pair.replica_pair_id.clone() });
                 }
@@ -156,6 +160,51 @@ pub(super) fn change_at_rest(draft: &mut Draft<'_>, group: &GroupView, observed:
         return AtRest::Waiting(format!("pairs to be ready: {}", waits.join(", ")));
     }
     AtRest::InSync
+}
+
+/// Whether there are pairs of this object that the spec no longer names.
+pub(super) fn has_leftovers(draft: &Draft<'_>, observed: &Observed) -> bool {
+    !resolve::leftovers(draft.spec(), draft.status(), draft.owner, &observed.pairs).is_empty()
+}
+
+/// The reason why replication does not start: pairs of the group would copy disks without data over those that hold it. They were
+/// never synchronized in the first direction.
+pub(super) fn copy_refusal(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Option<String> {
+    let members = observed.pairs.iter().filter(|pair| resolve::in_group(pair, group));
+    let name = |pair: &PairView| {
+        let known = draft.status().pairs.iter().find(|it| it.replica_pair_id.as_ref() == Some(&pair.replica_pair_id));
+        known.map_or_else(|| pair.replica_pair_id.clone(), |it| it.name.clone())
+    };
+    let direction = draft.lifecycle.direction;
+    let blank = members.filter(|pair| !holds_data(&draft.scope, &name(pair), Some(pair), direction));
+    let blank: Vec<_> = blank.map(|pair| format!("{} ({})", name(pair), pair.replica_pair_id)).collect();
+    (!blank.is_empty()).then(|| {
+        format!(
+            "replication is not started: it would copy disks that were never synchronized over those of the {} that hold the \
+             data: {}. Remove these pairs from the spec",
+            direction.standby().as_str().to_lowercase(),
+            blank.join(", ")
+        )
+    })
+}
+
+/// The pairs of the spec that are not in the group and would be created from a disk without data, and the remedy.
+pub(super) fn blank_pairs(draft: &Draft<'_>, group: &GroupView, observed: &Observed) -> Option<String> {
+    let direction = draft.lifecycle.direction;
+    let blank = draft.spec().pairs.iter().filter(|want| {
+        let pair = resolve::pair(want, draft.status(), &observed.pairs);
+        let member = pair.is_some_and(|pair| resolve::in_group(pair, group));
+        !member && !holds_data(&draft.scope, &want.name, pair, direction)
+    });
+    let blank: Vec<_> = blank.map(|want| want.name.clone()).collect();
+    (!blank.is_empty()).then(|| {
+        let (from, to) = (direction.production().as_str(), direction.standby().as_str());
+        format!(
+            "pairs are not added: their disks at the {from} were never synchronized, and would be copied over those of the {to}, \
+             which alone hold the data: {}. Fail back before you add them, or remove them from the spec",
+            blank.join(", ")
+        )
+    })
 }
 
 /// Removes the pairs that the spec no longer names from the group, and deletes them. Returns the pairs that cannot be deleted

@@ -1,11 +1,11 @@
 //! Decides the deletion of the object: clear drills, then delete the group and its pairs or release them.
 
 use super::super::call::{Call, pending_calls};
-use super::super::lifecycle;
+use super::super::lifecycle::{self, Origin};
 use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
 use super::pairs::is_deletable;
-use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failover, keep_pending_calls};
+use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, keep_pending_calls, operation};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
     DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
@@ -33,7 +33,7 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
         Lookup::Found(group) => match scope.object.spec.deletion_policy {
             DeletionPolicy::Retain => retain(draft, group),
             DeletionPolicy::Delete => match draft.lifecycle.unproven().cloned() {
-                Some(unproven) => failover::resolve_unproven(draft, unproven),
+                Some(unproven) => operation::resolve_unproven(draft, unproven),
                 None => delete(draft, group, observed),
             },
         },
@@ -77,14 +77,15 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
         S::Failovered if pairs_in(group, observed).is_empty() && group.pair_ids.is_empty() => {
             draft.act(Action::DeleteGroup, Work::Deleting)
         }
-        S::Failovered if draft.spec().reprotect == Reprotect::Automatic => {
+        // A reversal copies nothing before replication is started, which a deletion never does.
+        S::Failovered if draft.spec().reprotect() == Reprotect::AfterPlanned => {
             if draft.in_flight(&Call::Cancel) {
                 return draft.wait(Work::Deleting, format!("{} to show, which may have been called", Call::Cancel));
             }
             let (generation, now) = (draft.generation(), draft.now());
             if draft.lifecycle.running().is_none_or(|it| it.r#type != OperationType::Reprotect) {
                 draft.lifecycle.end(Phase::Cancelled, "the object is being deleted", now);
-                draft.lifecycle.begin(OperationType::Reprotect, None, generation, now);
+                draft.lifecycle.begin(OperationType::Reprotect, Origin { generation, ..Origin::default() }, now);
             }
             draft.lifecycle.begin_step(StepName::Reprotect, now);
             draft.act(Action::ReprotectGroup { reverse: true }, Work::Deleting)
@@ -92,7 +93,7 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
         S::Failovered => {
             let why = format!(
                 "group {id} is failed over, and the API deletes its pairs only after replication was turned round: set \
-                 reprotect: Automatic"
+                 reprotect: AfterPlanned"
             );
             refuse_deletion(draft, &why)
         }

@@ -1,45 +1,101 @@
 //! The conditions of a group: whether it is as the spec says, and whether a failover now would work.
 
+use super::super::capability::{Capability, previews};
 use super::super::decide::{Decision, Verdict, Work};
 use super::super::observe::Observed;
 use super::super::{Scope, lifecycle, resolve};
-use crate::api::condition::{protected, ready, synced};
-use crate::api::disk_replica_group::{DiskReplicaGroupStatus, Replication, Site};
+use crate::api::condition::{failover_ready, protected, ready, synced};
+use crate::api::disk_replica_group::{DiskReplicaGroupStatus, FailoverPreviews, Replication, Site};
 use crate::cloud::ebs::ReplicationStatus as S;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
 use crate::controller::conditions::{ConditionState, join_limited};
 
-/// `Protected`: whether a failover now would lose no more than the objective.
+/// The cause why nothing is known about a failover of the group.
+fn uncertain(scope: &Scope<'_>, observed: &Observed, decision: &Decision) -> Option<&'static str> {
+    if scope.deleting() {
+        return Some("the object is being deleted");
+    }
+    observed.group.group()?;
+    if let Verdict::Refused { reason: synced::OWNED_BY_ANOTHER | synced::IMMUTABLE_FIELD, .. } = &decision.verdict {
+        return Some("the group is another one than the spec means");
+    }
+    let lifecycle = &decision.details.lifecycle;
+    let certain = lifecycle.unproven().is_none() && lifecycle.contradiction.is_none();
+    (!certain).then_some("the direction of replication is not certain")
+}
+
+/// The failovers to the other site as they would be now, where that is certain.
+pub(super) fn previews_now(
+    scope: &Scope<'_>,
+    observed: &Observed,
+    decision: &Decision,
+) -> Option<(FailoverPreviews, [Capability; 2])> {
+    let group = observed.group.group().filter(|_| uncertain(scope, observed, decision).is_none())?;
+    Some(previews(scope, &decision.details.lifecycle, group, observed))
+}
+
+/// `FailoverReady`: whether a planned failover would begin now, and what a forced one would lose.
+pub(super) fn failover_readiness(
+    scope: &Scope<'_>,
+    observed: &Observed,
+    decision: &Decision,
+    answers: Option<&[Capability; 2]>,
+) -> ConditionState {
+    if observed.group.group().is_none() && !scope.deleting() {
+        return ConditionState::no(failover_ready::REFUSED, "there is no group");
+    }
+    let Some([planned, forced]) = answers else {
+        let why = uncertain(scope, observed, decision).unwrap_or("there is no group");
+        return ConditionState::unknown(failover_ready::UNKNOWN, why);
+    };
+    let to = decision.details.lifecycle.active.other().as_str();
+    let by_force = match (forced.refusal(), forced.expected_loss_seconds) {
+        (Some(_), _) if forced.refusals == planned.refusals => "a forced one would be refused too".to_owned(),
+        (Some(why), _) => format!("a forced one would be refused too: {why}"),
+        (None, Some(loss)) => format!("a forced one would lose writes of at most {loss} s"),
+        (None, None) => "the loss of a forced one is unknown".to_owned(),
+    };
+    if scope.observe_only() {
+        return ConditionState::no(
+            failover_ready::REFUSED,
+            "managementPolicy is Observe: the operator begins no failover",
+        );
+    }
+    match planned.refusal() {
+        None => {
+            let text = format!("a planned failover to the {to} would begin now and lose nothing; {by_force}");
+            ConditionState::yes(failover_ready::POSSIBLE, text)
+        }
+        Some(why) => {
+            let text = format!("a planned failover to the {to} would be refused: {why}; {by_force}");
+            ConditionState::no(failover_ready::REFUSED, text)
+        }
+    }
+}
+
+/// `Protected`: whether a forced failover is possible now, loses no more than the objective and leaves no pair behind.
 pub(super) fn protection(
     scope: &Scope<'_>,
     new: &DiskReplicaGroupStatus,
     observed: &Observed,
     decision: &Decision,
+    answers: Option<&[Capability; 2]>,
 ) -> ConditionState {
     let stopped = |text: &str| ConditionState::no(protected::REPLICATION_STOPPED, text);
-    if scope.deleting() {
-        return ConditionState::unknown(protected::UNKNOWN, "the object is being deleted");
+    if let Some(why) = uncertain(scope, observed, decision) {
+        return ConditionState::unknown(protected::UNKNOWN, why);
     }
     let Some(group) = observed.group.group() else { return stopped("there is no group") };
-    if let Verdict::Refused { reason: synced::OWNED_BY_ANOTHER | synced::IMMUTABLE_FIELD, .. } = &decision.verdict {
-        return ConditionState::unknown(protected::UNKNOWN, "the group is another one than the spec means");
-    }
-    if decision.details.lifecycle.unproven().is_some() {
-        return ConditionState::unknown(
-            protected::UNKNOWN,
-            "which way the group replicates is not certain at this moment",
-        );
-    }
     if matches!(group.status, S::Failovered | S::Reprotecting | S::ReprotectFailed) {
-        return stopped("the group is failed over, and replication is not turned round yet");
+        return stopped("the group is failed over, and replication is not reversed yet");
     }
     if !lifecycle::runs(&group.status) {
         return stopped(&format!("disks are not replicated: the group is {}", group.status.as_str()));
     }
     let unreplicated = resolve::unreplicated_pairs(&scope.object.spec, scope.status, group, &observed.pairs);
     if !unreplicated.is_empty() {
-        return stopped(&format!("pairs are not replicated: {}", join_limited(&unreplicated)));
+        return stopped(&format!("pairs are not replicated: {}", join_limited(&described(&unreplicated))));
     }
     let Some(point) = decision.details.lifecycle.valid_recovery_point(group) else {
         let text = format!(
@@ -48,6 +104,9 @@ pub(super) fn protection(
         );
         return ConditionState::no(protected::NEVER_SYNCED, text);
     };
+    if let Some(why) = answers.and_then(|[_, forced]| forced.refusal()) {
+        return ConditionState::no(protected::NEVER_SYNCED, why);
+    }
     let objective = std::time::Duration::from(scope.object.spec.recovery_point_objective);
     let minutes = objective.as_secs() / 60;
     let age = scope.now.duration_since(point);
@@ -57,6 +116,11 @@ pub(super) fn protection(
         return ConditionState::no(protected::OBJECTIVE_EXCEEDED, text);
     }
     ConditionState::yes(protected::WITHIN_OBJECTIVE, format!("the last recovery point is within {minutes} min"))
+}
+
+/// Pairs with their causes, in words.
+fn described(pairs: &[(String, String)]) -> Vec<String> {
+    pairs.iter().map(|(name, why)| format!("{name} ({why})")).collect()
 }
 
 fn site_name(site: Site) -> &'static str {
@@ -86,23 +150,20 @@ pub(super) fn readiness(
     if let Some(work) = transitional_work(&group.status).filter(|_| scope.observe_only()) {
         return ConditionState::no(work.reason(), format!("the group is {}", group.status.as_str()));
     }
-    if decision.details.lifecycle.active != spec.active_site {
-        let text = format!(
-            "the {} is the active site, not the {}",
-            site_name(decision.details.lifecycle.active),
-            site_name(spec.active_site)
-        );
+    let active = decision.details.lifecycle.active;
+    if let Some(wanted) = spec.active_site.filter(|wanted| *wanted != active) {
+        let text = format!("the {} is the active site, not the {}", site_name(active), site_name(wanted));
         return ConditionState::no(ready::NOT_READY, text);
     }
     let unreplicated = resolve::unreplicated_pairs(&scope.object.spec, scope.status, group, &observed.pairs);
     if !unreplicated.is_empty() {
         return ConditionState::no(
             ready::NOT_READY,
-            format!("pairs are not replicated: {}", join_limited(&unreplicated)),
+            format!("pairs are not replicated: {}", join_limited(&described(&unreplicated))),
         );
     }
     if group.status == S::Failovered {
-        let text = "failed over, as the spec says; replication is not turned round";
+        let text = "the standby site is active; replication is not reversed";
         return ConditionState::yes(ready::FAILED_OVER, text);
     }
     if !lifecycle::runs(&group.status) {
@@ -171,7 +232,7 @@ pub(super) fn attached_disks(
         && failed_over
         && !explained.iter().any(|code| error.code.contains(code))
     {
-        (direction.production(), "replication cannot be turned round")
+        (direction.production(), "replication cannot be reversed")
     } else {
         return None;
     };

@@ -3,9 +3,12 @@
 use super::super::act::Effect;
 use super::super::call::Call;
 use super::super::decide::{Action, Decision};
+use super::super::lifecycle::Lifecycle;
 use super::super::observe::Observed;
 use super::super::{Acted, Ran, Scope, resolve};
-use crate::api::disk_replica_group::{DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillResult, PairStatus};
+use crate::api::disk_replica_group::{
+    Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, DrillResult, PairStatus,
+};
 use crate::cloud::ebs::{DrillStatus, PairView};
 use crate::cloud::error::{Class, Error};
 use crate::controller::conditions::seconds;
@@ -28,7 +31,7 @@ fn certainly_refused(error: &Error) -> bool {
 pub(super) fn facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, ran: &Ran<'_>) {
     let Ran { observed, decision, acted } = *ran;
     decision.details.write_to(new);
-    new.pairs = pair_statuses(&scope.object.spec, new, observed, acted);
+    new.pairs = pair_statuses(&scope.object.spec, new, observed, &decision.details.lifecycle, acted);
     group_facts(scope, new, observed, decision);
     let missing_since = new.missing_since.unwrap_or(seconds(scope.now));
     new.missing_since = decision.details.missing.then_some(missing_since);
@@ -52,7 +55,12 @@ fn group_facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, observed: &O
         .iter()
         .filter(|want| resolve::pair(want, new, &observed.pairs).is_some_and(|pair| resolve::in_group(pair, group)));
     new.pairs_in_group = Some(format!("{}/{}", within.count(), spec.pairs.len()));
-    let point = decision.details.lifecycle.valid_recovery_point(group);
+    let lifecycle = &decision.details.lifecycle;
+    let point = lifecycle.valid_recovery_point(group);
+    let mut members = observed.pairs.iter().filter(|pair| resolve::in_group(pair, group));
+    if point.is_some() && members.all(|pair| lifecycle.is_synchronized(pair)) {
+        new.outdated_recovery_point = None;
+    }
     new.recovery_point = match (new.recovery_point, point) {
         (Some(old), Some(point)) if (0..RECOVERY_POINT_STEP_SECONDS).contains(&point.duration_since(old).as_secs()) => {
             Some(old)
@@ -116,6 +124,9 @@ fn update_pending_calls(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, dec
         };
         match outcome {
             Outcome::Done(_) => {
+                if call == Call::Synchronize && it.accepted_at.is_none() {
+                    new.last_single_synchronization_at = Some(seconds(scope.now));
+                }
                 it.accepted_at = Some(seconds(scope.now));
                 true
             }
@@ -132,12 +143,31 @@ fn update_pending_calls(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, dec
     });
 }
 
+/// The newest direction in which a pair completed a synchronization. While a failover is in effect, that of the direction before
+/// it counts, also for a group that was taken over.
+fn synchronized(
+    old: &DiskReplicaGroupStatus,
+    name: &str,
+    view: Option<&PairView>,
+    lifecycle: &Lifecycle,
+) -> Option<Direction> {
+    // A list may lack it.
+    let Some(view) = view else { return old.pairs.iter().find(|it| it.name == name)?.synchronized };
+    let known = old.pairs.iter().find(|it| it.replica_pair_id.as_ref() == Some(&view.replica_pair_id));
+    let known = known.and_then(|it| it.synchronized);
+    match lifecycle.is_synchronized(view) {
+        true => Some(lifecycle.direction),
+        false => known,
+    }
+}
+
 /// The pairs of the spec, and the pairs removed from it that are not gone. A pair that no list contains keeps its ID until the
 /// cloud accepts its deletion: a list may be late.
 fn pair_statuses(
     spec: &DiskReplicaGroupSpec,
     old: &DiskReplicaGroupStatus,
     observed: &Observed,
+    lifecycle: &Lifecycle,
     acted: &[Acted],
 ) -> Vec<PairStatus> {
     let deleted = |id: &str| {
@@ -152,6 +182,7 @@ fn pair_statuses(
         replica_pair_id: view.map(|it| it.replica_pair_id.clone()).or(id),
         pair_status: view.map(|it| it.status.as_str().to_owned()),
         status_message: view.and_then(|it| it.status_message.clone()).filter(|it| !it.is_empty()),
+        synchronized: synchronized(old, name, view, lifecycle),
     };
     let mut all: Vec<PairStatus> = vec![];
     for want in &spec.pairs {

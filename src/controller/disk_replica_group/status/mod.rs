@@ -6,12 +6,14 @@ mod facts;
 
 use std::time::Duration;
 
-use self::conditions::{attached_disks, protection, readiness};
+use jiff::Timestamp;
+
+use self::conditions::{attached_disks, failover_readiness, previews_now, protection, readiness};
 use super::act::Effect;
-use super::decide::{Action, Verdict};
+use super::decide::{Action, Decision, Verdict};
 use super::{Ran, Scope, lifecycle, resolve};
 use crate::api::condition::{condition_type, drill, synced};
-use crate::api::disk_replica_group::DiskReplicaGroup;
+use crate::api::disk_replica_group::{DiskReplicaGroup, RequestPhase};
 use crate::api::{DIRECTION_ANNOTATION, DRILL_ANNOTATION, GROUP_ID_ANNOTATION};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
@@ -28,8 +30,12 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DiskReplicaGroup> {
     if decision.details.drill_handled || drill_ignored(scope) {
         new.last_handled_drill_at = scope.annotation(DRILL_ANNOTATION).map(Into::into);
     }
-    let protected = protection(scope, &new, observed, decision);
+    let (previews, answers) = previews_now(scope, observed, decision).unzip();
+    new.failover_preview = previews;
+    let protected = protection(scope, &new, observed, decision, answers.as_ref());
     scope.set(&mut new.head, condition_type::PROTECTED, protected);
+    let failover_ready = failover_readiness(scope, observed, decision, answers.as_ref());
+    scope.set(&mut new.head, condition_type::FAILOVER_READY, failover_ready);
     let ready = readiness(scope, &new, observed, decision);
     match not_cleared(ran) {
         Some(text) => {
@@ -111,6 +117,10 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
         (None, _) if !acted.is_empty() || decision.details.drill_busy => Requeue::Soon,
         // A person waits for the first synchronization.
         (None, Verdict::InSync) if first_synchronization(ran) => Requeue::Soon,
+        (None, Verdict::Refused { .. }) if waiting_until(decision).is_some() => {
+            let left = waiting_until(decision).map(|at| at.duration_since(scope.now)).unwrap_or_default();
+            Requeue::PollWithin(Duration::try_from(left).unwrap_or_default().min(WAITING_INTERVAL))
+        }
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => {
             match decision.details.drill_at {
                 Some(at) => Requeue::PollWithin(Duration::try_from(at.duration_since(scope.now)).unwrap_or_default()),
@@ -118,6 +128,15 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
             }
         }
     }
+}
+
+/// Maximum time between two observations while a request waits: it may begin soon, and must not begin after its end.
+const WAITING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The end of a request that waits.
+fn waiting_until(decision: &Decision) -> Option<Timestamp> {
+    let request = decision.details.request.request.as_ref()?;
+    request.expires_at.filter(|_| request.phase == RequestPhase::Waiting)
 }
 
 /// Whether the group replicates and has no recovery point yet.

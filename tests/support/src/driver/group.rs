@@ -3,15 +3,19 @@
 use disaster_recovery_operator::api::disk_replica_group::{DiskReplicaGroup, DiskReplicaGroupSpec};
 use disaster_recovery_operator::controller::disk_replica_group::decide::{Decision, Verdict};
 use disaster_recovery_operator::controller::disk_replica_group::observe::Observed;
-use disaster_recovery_operator::simulator::model::ebs::{DiskGroup, DiskGroupEdit, DiskInspection, DiskRules, Disks};
+use disaster_recovery_operator::simulator::model::ebs::{
+    DiskGroup, DiskGroupEdit, DiskInspection, DiskRules, Disks, ViolationKind,
+};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::faults::Fate;
 use super::store::merge;
 pub use super::tripwire::Crash;
 use super::words;
-use super::world::{self, CLUSTER};
+use super::world::{self, CLUSTER, T0};
 
 /// One group's object and one cloud.
 pub type World = world::World<DiskReplicaGroup>;
@@ -54,6 +58,7 @@ impl World {
         meta.namespace = Some("databases".into());
         meta.uid = Some("0f8fad5b-d9cb-469f-a165-70867728950e".into());
         meta.generation = Some(1);
+        meta.creation_timestamp = Some(Time(Timestamp::from_millisecond(T0 - 1_000).unwrap()));
         meta.annotations = Some(Default::default());
         assert!(OWNER.starts_with(CLUSTER));
         World::of(object, Config { disk_rules: rules, ..Config::default() })
@@ -79,6 +84,46 @@ impl World {
         let disks = self.disks(|disks, _| disks.clone());
         other.disks(|other, _| *other = disks);
         other
+    }
+
+    /// Requests what the patch says of `activeSite` and `failover`, now and for a day. Fields of the former request are gone.
+    pub fn request(&mut self, patch: Value) {
+        let mut patch = patch;
+        if patch.get("activeSite").is_none() {
+            let active = self.object.spec.active_site.or(self.status.active_site).unwrap_or_default();
+            patch["activeSite"] = json!(active);
+        }
+        let last = self.object.spec.failover.as_ref().and_then(|it| it.requested_at);
+        let now = self.timestamp().max(last.map_or(Timestamp::MIN, |it| it + SignedDuration::from_millis(1)));
+        let mut failover = json!({
+            "requestedAt": now, "mode": "Planned", "validFor": "24h", "leaveBehind": null, "overwrite": null,
+        });
+        let wanted = patch["failover"].take();
+        if wanted.is_object() {
+            merge(&mut failover, wanted);
+        }
+        if failover.get("overwrite").is_some_and(|site| !site.is_null()) {
+            self.consented.push(ViolationKind::UnreplicatedWritesOverwritten);
+        }
+        if failover.get("leaveBehind").is_some_and(|pairs| !pairs.is_null()) {
+            self.consented.extend([ViolationKind::BlankOpened, ViolationKind::StaleOpened]);
+        }
+        patch["failover"] = failover;
+        self.edit(patch);
+    }
+
+    /// Changes the spec by a JSON merge patch. A change of `activeSite` or `failover` is a request.
+    pub fn want(&mut self, patch: Value) {
+        match patch.get("activeSite").is_some() || patch.get("failover").is_some() {
+            true => self.request(patch),
+            false => self.edit(patch),
+        }
+    }
+
+    /// Consents to a reversal over the disks of the former site.
+    pub fn consent(&mut self) {
+        let active = self.status.active_site.unwrap();
+        self.request(json!({"activeSite": active, "failover": {"overwrite": active.other()}}));
     }
 
     /// The disks of the cloud, and the time in ms.

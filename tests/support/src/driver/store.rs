@@ -145,17 +145,20 @@ impl State {
 
 /// Merges a JSON merge patch: null removes a field, lists are replaced.
 pub fn merge(value: &mut Value, patch: Value) {
-    match (value, patch) {
-        (Value::Object(fields), Value::Object(patch)) => {
-            for (name, part) in patch {
-                if part.is_null() {
-                    fields.remove(&name);
-                } else {
-                    merge(fields.entry(name).or_insert(Value::Null), part);
-                }
-            }
+    let Value::Object(patch) = patch else {
+        *value = patch;
+        return;
+    };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    let fields = value.as_object_mut().expect("an object");
+    for (name, part) in patch {
+        if part.is_null() {
+            fields.remove(&name);
+        } else {
+            merge(fields.entry(name).or_insert(Value::Null), part);
         }
-        (value, patch) => *value = patch,
     }
 }
 

@@ -15,6 +15,7 @@ use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
 use disaster_recovery_operator::controller::verdict::Verdict;
 use disaster_recovery_operator::controller::{Context, PollLimit, Settings, reconcile};
+use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{self, Config, Fault, FaultKind, RequestRecord, Simulator};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use jiff::Timestamp;
@@ -88,6 +89,10 @@ pub struct World<K: Resource> {
     pub status: K::Status,
     /// Set once the object is gone: what was left in the cloud.
     pub released: Option<Option<String>>,
+    /// Whether the last reconcile crashed.
+    crashed: bool,
+    /// The violations of user data that the test consents to.
+    pub consented: Vec<ViolationKind>,
     pub window: Duration,
     /// What passes between two reconciles, in ms.
     pub pace: i64,
@@ -136,11 +141,18 @@ where
             object,
             status: K::Status::default(),
             released: None,
+            consented: vec![],
+            crashed: false,
             window,
             pace: 5_000,
             observed_at: T0,
             fresh: true,
         }
+    }
+
+    /// Whether the last reconcile was cut off.
+    pub fn crashed(&self) -> bool {
+        self.crashed
     }
 
     /// The time, in ms.
@@ -302,10 +314,12 @@ where
         });
         self.wire.set_fates(vec![]);
         self.tripwire.arm(Crash::Never, false);
+        let crashed = outcome.is_none();
         match outcome {
             Some(outcome) => drop(outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"))),
             None => self.restart(),
         }
+        self.crashed = crashed;
         let events = self.store.take_events();
         match self.stored::<K>(&path) {
             Some(mut object) => {
@@ -318,6 +332,7 @@ where
             }
         }
         self.assert_agreement();
+        self.assert_consent();
         let reached = |request: &RequestRecord| request.changing && request.executed;
         let calls = self.simulator.requests().into_iter().filter(reached).collect();
         (calls, events)
@@ -342,6 +357,13 @@ where
     pub fn message(&self, condition_type: &str) -> String {
         let found = conditions::find(&self.status.as_ref().conditions, condition_type);
         found.map(|it| it.message.clone()).unwrap_or_default()
+    }
+
+    /// No call opened or overwrote a disk wrongly, except as the test consents to.
+    fn assert_consent(&self) {
+        let violations = self.simulator.with_disks(|disks, _| disks.violations().to_vec());
+        let unexpected: Vec<_> = violations.iter().filter(|it| !self.consented.contains(&it.kind)).collect();
+        assert!(unexpected.is_empty(), "{unexpected:#?}");
     }
 
     /// `Ready` is never True while kstatus reports work or a stall.

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup, DiskReplicaGroupStatus, Site};
-use disaster_recovery_operator::simulator::Config;
+use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::simulator::model::ebs::{
-    DiskGroup, DiskGroupEdit, DiskInspection, DiskPairView, DiskRules, Disks, ReplicaStatus,
+    DiskGroup, DiskGroupEdit, DiskInspection, DiskPairView, DiskRules, Disks, ReplicaStatus, ViolationKind,
 };
+use disaster_recovery_operator::simulator::{Config, Fault, FaultKind, RequestRecord};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{DEADLINE, Stage, has};
+use super::{DEADLINE, Stage, has, message};
 use crate::eventually;
 
 /// The stage of groups.
@@ -33,12 +35,36 @@ impl Groups {
     pub async fn with(disk_rules: DiskRules) -> Self {
         let calls = 100_000;
         let mut world = Self::on(Config { disk_rules, ebs_rate_limit_per_second: calls, ..Config::default() }).await;
+        let cloud = world.cloud.clone();
+        world.clock = Clock::new(move || Timestamp::from_millisecond(cloud.now_ms()).expect("a time"));
         // Quick enough to observe every step in the cloud.
         world.settings.transition_interval = Duration::from_millis(30);
         world.settings.retry_interval = Duration::from_millis(50);
         world.settings.poll_interval = Duration::from_millis(200);
         world.settings.visibility_window = Duration::from_secs(1);
         world
+    }
+
+    /// Lets time pass, for the cloud and for its operators.
+    pub fn advance(&self, by: Duration) {
+        let ahead = self.cloud.now_ms() - Timestamp::now().as_millisecond();
+        let by = i64::try_from(by.as_millis()).expect("a time");
+        self.cloud.set_clock_offset_ms(ahead.max(0) + by);
+    }
+
+    /// A request of now, as a merge patch that leaves nothing of the former one.
+    pub fn new_request(&self, fields: Value) -> Value {
+        // Finer than the cloud's clock: each request is newer than the one before.
+        let now = Timestamp::now();
+        let ahead = (self.cloud.now_ms() - now.as_millisecond()).max(0);
+        let mut failover = json!({
+            "requestedAt": now + SignedDuration::from_millis(ahead), "mode": "Planned", "validFor": "1h",
+            "leaveBehind": null, "overwrite": null,
+        });
+        for (name, value) in fields.as_object().expect("fields") {
+            failover[name] = value.clone();
+        }
+        failover
     }
 
     /// Everything in the cloud.
@@ -76,9 +102,74 @@ impl Groups {
         self.cloud.with_disks(|disks, _| disks.attach(disk, attached));
     }
 
-    /// Asks for a site.
+    /// Requests a site now.
     pub async fn go_to(&self, site: &str, mode: &str) {
-        self.patch("db", json!({ "spec": { "activeSite": site, "failover": { "mode": mode } } })).await;
+        self.request(site, json!({ "mode": mode })).await;
+    }
+
+    /// Requests a site by these fields of `failover`, now.
+    pub async fn request(&self, site: &str, failover: Value) {
+        self.patch("db", json!({ "spec": { "activeSite": site, "failover": self.new_request(failover) } })).await;
+    }
+
+    /// Requests a planned failover whose last synchronization is in a later second than the recovery point before it: the cloud
+    /// shows points in seconds. [`Groups::resume_points`] has to follow.
+    pub async fn plan(&self, site: &str) {
+        self.cloud.with_disks(|disks, _| disks.freeze(true));
+        let later = || {
+            self.change_externally(|disks, id, now| {
+                let point = disks.group(id).and_then(|it| it.last_recover_point).expect("a recovery point");
+                now / 1000 > point / 1000
+            })
+        };
+        eventually(DEADLINE, "the second of the recovery point is over", async || later().then_some(())).await;
+        self.go_to(site, "Planned").await;
+    }
+
+    /// Waits until replication stops for the planned failover, and lets the cloud write recovery points again.
+    pub async fn resume_points(&self) {
+        let opens = |it: &RequestRecord| it.action == "FailoverDiskReplicaGroup" && it.status == 200;
+        let stops = || self.group().status != ReplicaStatus::Normal || self.cloud.requests().iter().any(opens);
+        eventually(DEADLINE, "replication stops", async || stops().then_some(())).await;
+        self.cloud.with_disks(|disks, _| disks.freeze(false));
+    }
+
+    /// Requests a planned failover that the cloud holds up: replication is stopped, and the last synchronization is refused
+    /// until the faults are cleared.
+    pub async fn hold_up(&self, failover: Value) -> DiskReplicaGroupStatus {
+        let (code, text) = ("OperationDenied.ManualSyncLimit".into(), "Not now.".into());
+        let refusal = FaultKind::Error { status: 403, code, message: text, pascal_case: true };
+        self.cloud.add_fault(Fault::new(refusal).of_action("StartDiskReplicaGroup"));
+        self.request("Destination", failover).await;
+        self.until(ReplicaStatus::Stopped).await;
+        let refused = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("ManualSyncLimit");
+        self.status("db", "the last synchronization is refused", refused).await
+    }
+
+    /// Waits until a site is the active one, before replication is reversed.
+    pub async fn failed_over(&self, site: Site) -> DiskReplicaGroupStatus {
+        self.status("db", format!("the {} is active by a failover", site.as_str()), move |it| {
+            it.active_site == Some(site) && it.group_status.as_deref() == Some("failovered")
+        })
+        .await
+    }
+
+    /// Consents to a reversal over the disks of the former site, once the other one is active. The writes that the former site
+    /// alone holds are lost.
+    pub async fn overwrite(&self, former: Site) {
+        self.failed_over(former.other()).await;
+        let disks = match former {
+            Site::Source => "d-hangzhou-",
+            Site::Destination => "d-shanghai-",
+        };
+        self.expect_violation(ViolationKind::UnreplicatedWritesOverwritten, disks);
+        self.request(former.other().as_str(), json!({ "overwrite": former })).await;
+    }
+
+    /// Fails over by force, and consents to the reversal over the disks of the former site.
+    pub async fn force(&self, site: Site) {
+        self.go_to(site.as_str(), "Forced").await;
+        self.overwrite(site.other()).await;
     }
 
     /// Waits until the object is as its spec asks for, and protected.

@@ -5,16 +5,20 @@ pub mod groups;
 pub mod plans;
 pub mod record;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use disaster_recovery_operator::api::account::AlibabaCloudAccountStatus;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupStatus;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
 use disaster_recovery_operator::cloud::client::{HttpService, from_service};
+use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::controller::Settings;
 use disaster_recovery_operator::controller::resource::Object;
+use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{Config, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -89,7 +93,40 @@ pub struct Stage<K> {
     pub cloud: Simulator,
     /// The settings of operators.
     pub settings: Settings,
+    /// The clock of operators.
+    clock: Clock,
+    violations: Violations,
     kind: PhantomData<fn() -> K>,
+}
+
+/// The violations that a test consents to. At its end there is no other one in its cloud.
+#[derive(Clone)]
+struct Violations {
+    cloud: Simulator,
+    /// Kinds, and the beginning of the names of their disks.
+    expected: Arc<Mutex<BTreeSet<(ViolationKind, &'static str)>>>,
+}
+
+impl Violations {
+    fn of(cloud: &Simulator) -> Self {
+        Self { cloud: cloud.clone(), expected: Arc::default() }
+    }
+
+    fn expect(&self, kind: ViolationKind, disks: &'static str) {
+        self.expected.lock().expect("the kinds").insert((kind, disks));
+    }
+}
+
+impl Drop for Violations {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let expected = self.expected.lock().map(|it| it.clone()).unwrap_or_default();
+        let mut found = self.cloud.with_disks(|disks, _| disks.violations().to_vec());
+        found.retain(|it| !expected.iter().any(|(kind, disks)| it.kind == *kind && it.disk.starts_with(disks)));
+        assert!(found.is_empty(), "calls that open or overwrite a disk wrongly: {found:#?}");
+    }
 }
 
 impl<K: Tested> Stage<K> {
@@ -113,7 +150,8 @@ impl<K: Tested> Stage<K> {
         let object = Namespace { metadata, ..Namespace::default() };
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
         let settings = operator::settings(&namespace);
-        let world = Self { client, namespace, cloud, settings, kind: PhantomData };
+        let (clock, violations) = (Clock::system(), Violations::of(&cloud));
+        let world = Self { client, namespace, cloud, settings, clock, violations, kind: PhantomData };
         world
             .secret("cloud", &[("accessKeyId", "simulator-key-id"), ("accessKeySecret", "simulator-key-secret")])
             .await;
@@ -123,7 +161,8 @@ impl<K: Tested> Stage<K> {
 
     /// Another namespace beside this one with the same cloud. Operators of this stage watch both from now on.
     pub async fn beside(&mut self) -> Self {
-        let other = Self::within(self.client.clone(), self.cloud.clone()).await;
+        let mut other = Self::within(self.client.clone(), self.cloud.clone()).await;
+        (other.clock, other.violations) = (self.clock.clone(), self.violations.clone());
         self.settings.namespaces.push(other.namespace.clone());
         other
     }
@@ -131,7 +170,14 @@ impl<K: Tested> Stage<K> {
     /// The same namespace and cloud for objects of another kind.
     pub fn of<J: Tested>(&self) -> Stage<J> {
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
-        Stage { client, namespace, cloud: self.cloud.clone(), settings: self.settings.clone(), kind: PhantomData }
+        let (cloud, settings, violations) = (self.cloud.clone(), self.settings.clone(), self.violations.clone());
+        Stage { client, namespace, cloud, settings, clock: self.clock.clone(), violations, kind: PhantomData }
+    }
+
+    /// Consents to a kind of violations of disks whose names begin like this. They count as errors at the end of the test
+    /// otherwise.
+    pub fn expect_violation(&self, kind: ViolationKind, disks: &'static str) {
+        self.violations.expect(kind, disks);
     }
 
     /// Watches an object from now on.
@@ -151,7 +197,7 @@ impl<K: Tested> Stage<K> {
 
     /// Starts an operator that is stopped dead by `wire`.
     pub async fn operator_until(&self, wire: Tripwire) -> Operator {
-        Operator::start(self.wire(), self.settings.clone(), wire).await
+        Operator::start_at(self.clock.clone(), self.wire(), self.settings.clone(), wire).await
     }
 
     /// The objects.
@@ -227,7 +273,7 @@ impl<K: Tested> Stage<K> {
         wanted: impl Fn(Option<i64>, &K::Status) -> bool,
     ) -> impl Future<Output = K::Status> {
         let (objects, name) = (self.api(), name.to_owned());
-        let last = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let last = Arc::new(Mutex::new(String::new()));
         let shown = last.clone();
         let waiting = eventually(DEADLINE, what, async move || {
             let object = objects.get_opt(&name).await.expect("kube-apiserver answers")?;
@@ -300,7 +346,7 @@ impl<K: Tested> Stage<K> {
 
     /// The actions that changed the cloud, in their order. A call that was repeated with its token is one.
     pub fn changes(&self) -> Vec<String> {
-        let mut tokens = std::collections::BTreeSet::new();
+        let mut tokens = BTreeSet::new();
         let mut first = |query: &[(String, String)]| {
             let token = query.iter().find(|(name, _)| name == "ClientToken");
             token.is_none_or(|(_, token)| tokens.insert(token.clone()))
@@ -310,7 +356,7 @@ impl<K: Tested> Stage<K> {
     }
 }
 
-struct Shown(std::sync::Arc<std::sync::Mutex<String>>);
+struct Shown(Arc<Mutex<String>>);
 
 impl Shown {
     fn done(self) {
