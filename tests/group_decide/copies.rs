@@ -339,7 +339,7 @@ fn unobserved_failover_in_reverse_is_drift() {
     let mut world = World::in_sync(json!({"reprotect": "Manual"}));
     world.want(there());
     until(&mut world, "ok");
-    // While nobody observes the group: reversed, copied back, failed over to the source.
+    // While no reconcile observes the group: reversed, copied back, failed over to the source.
     let id = world.group_id();
     world.console_reprotect(true);
     world.disks(|disks, now| disks.start_group(DESTINATION, &id, false, now)).unwrap();

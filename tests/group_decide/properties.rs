@@ -187,8 +187,11 @@ proptest! {
             if trial.world.released.is_none() {
                 last = Some(trial.settle()?);
             }
-            // The remedy that the message names.
+            // The remedies that the message names.
             trial.world.want(json!({"reprotect": "Automatic"}));
+            if trial.world.released.is_none() && trial.world.status.active_site.is_some() {
+                trial.world.consent();
+            }
         }
         prop_assert!(trial.world.released.is_some(), "{:?}", last.map(|it| it.decision.verdict));
         trial.world.advance(300_000);

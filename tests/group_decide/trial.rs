@@ -212,7 +212,7 @@ impl Trial {
                 let expires = request.expires_at.unwrap().as_millisecond();
                 prop_assert!(decided_at < expires, "a failover begins after its request expired");
             }
-            Action::ReprotectGroup { reverse: true } if !asks && !delete => {
+            Action::ReprotectGroup { reverse: true } if !asks => {
                 let failover = life.failover_in_effect();
                 let planned = failover.is_some_and(|it| it.mode == Some(FailoverMode::Planned));
                 let automatic = planned && spec.reprotect() == Reprotect::AfterPlanned;

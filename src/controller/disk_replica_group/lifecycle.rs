@@ -65,7 +65,7 @@ pub struct Lifecycle {
     pub active_since: Option<Timestamp>,
     /// Whether another actor reversed replication, and no synchronization was completed since then.
     pub reversed_by_other: bool,
-    /// The difference between the annotation and the cloud, where there is no status: nobody knows which one is newer.
+    /// The difference between the annotation and the cloud, where there is no status: which one is newer is unknown.
     pub contradiction: Option<String>,
     /// The time since when the cloud reports another source than before.
     pub renamed_since: Option<Timestamp>,
@@ -271,7 +271,7 @@ impl Lifecycle {
         }
     }
 
-    /// A group that was failed over in the other direction while nobody observed it: the cloud reports another source than before.
+    /// Notices a failover in the other direction that no reconcile observed: the cloud reports another source than before.
     fn check_source_while_failed_over(&mut self, scope: &Scope<'_>, group: &GroupView) {
         let (zone, known) = (group.source_zone_id.as_ref(), scope.status.reported_source_zone.as_ref());
         let changed = zone.is_some() && known.is_some() && zone != known;

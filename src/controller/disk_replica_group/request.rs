@@ -98,7 +98,7 @@ fn requested_at(scope: &Scope<'_>) -> Option<Timestamp> {
 }
 
 /// The newest request that the operator took; at first, the creation of the object. Where the status is lost, or another actor wrote a
-/// time in the future, the request of the spec counts as taken: nobody knows whether it was carried out.
+/// time in the future, the request of the spec counts as taken: whether it was carried out is unknown.
 pub fn last_requested_at(scope: &Scope<'_>) -> Option<Timestamp> {
     let created = scope.object.metadata.creation_timestamp.as_ref().map(|created| created.0);
     let credible = |at: &Timestamp| at.duration_since(scope.now) <= MAX_AHEAD;

@@ -110,6 +110,10 @@ async fn cancelled_failed_failover_needs_manual_action() {
     let status = world.condition("db", "Synced", "False", "DeletionBlocked").await;
     assert!(message(&status, "Synced").contains("failover_failed"), "{status:#?}");
     set(&world, ReplicaStatus::Failovered);
+    // The former site may hold the only copy of the last writes.
+    let waits = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("failover.overwrite: Source");
+    world.status("db", "the consent that the deletion needs is named", waits).await;
+    world.request("Destination", json!({ "overwrite": "Source" })).await;
     world.gone("db").await;
     world.assert_nothing();
 }

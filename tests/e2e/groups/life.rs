@@ -177,7 +177,7 @@ async fn failed_over_group_is_deleted_after_reprotect() {
     assert_eq!(world.group().status, ReplicaStatus::Failovered);
     // The disks of the former site are in the way first.
     world.attach("d-hangzhou-data", true);
-    world.patch("db", json!({ "spec": { "reprotect": "AfterPlanned" } })).await;
+    world.overwrite(Site::Source).await;
     let named = |it: &DiskReplicaGroupStatus| message(it, "Synced").contains("detach d-hangzhou-data, d-hangzhou-logs");
     let status = world.status("db", "the disks that are in the way are named", named).await;
     assert!(has(&status, "Synced", "False", "DeletionBlocked"), "{status:#?}");

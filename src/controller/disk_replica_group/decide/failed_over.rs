@@ -29,11 +29,10 @@ pub(super) fn decide_failed_over(mut draft: Draft<'_>, group: &GroupView, observ
         }
         Request::Open(open) if open.site == active => {
             let outcome = draft.lifecycle.failover_in_effect().map(|it| it.message.clone());
-            let since = draft.lifecycle.failover_in_effect().and_then(|it| it.requested_at);
-            let consented = request::consents(&draft.scope, active, since.max(draft.lifecycle.active_since));
-            let consent = format!("the disks of the {} may be overwritten", active.other().as_str());
-            let message = outcome.unwrap_or_else(|| format!("the {} is the active site", active.as_str()));
-            let message = if consented { consent } else { message };
+            let message = match consents(&draft) {
+                true => format!("the disks of the {} may be overwritten", active.other().as_str()),
+                false => outcome.unwrap_or_else(|| format!("the {} is the active site", active.as_str())),
+            };
             draft.request_state.set(RequestPhase::Succeeded, message);
         }
         Request::Open(open) if open.mode() == FailoverMode::Cancel => {
@@ -67,6 +66,20 @@ pub(super) fn decide_failed_over(mut draft: Draft<'_>, group: &GroupView, observ
     }
 }
 
+/// Whether the spec consents to a reversal over the former site: by a request from after the failover was asked for and observed.
+fn consents(draft: &Draft<'_>) -> bool {
+    let asked_at = draft.lifecycle.failover_in_effect().and_then(|it| it.requested_at);
+    request::consents(&draft.scope, draft.lifecycle.active, asked_at.max(draft.lifecycle.active_since))
+}
+
+/// Whether replication may be reversed: the failover was planned, so that the former site holds nothing of its own, or the spec
+/// consents.
+pub(super) fn may_reverse(draft: &Draft<'_>) -> bool {
+    let failover = draft.lifecycle.failover_in_effect();
+    let planned = failover.is_some_and(|it| it.mode == Some(FailoverMode::Planned));
+    (planned && draft.spec().reprotect() == Reprotect::AfterPlanned) || consents(draft)
+}
+
 /// Cancels the failover, as the request asks.
 fn cancel(mut draft: Draft<'_>) -> Decision {
     let (now, request) = (draft.now(), draft.request);
@@ -93,12 +106,7 @@ fn cancel(mut draft: Draft<'_>) -> Decision {
 
 /// Reverses replication, if the failover was planned or the spec consents, and no disk without data would be copied.
 fn reprotect(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decision {
-    let active = draft.lifecycle.active;
-    let failover = draft.lifecycle.failover_in_effect();
-    let planned = failover.is_some_and(|it| it.mode == Some(FailoverMode::Planned));
-    let asked_at = failover.and_then(|it| it.requested_at).max(draft.lifecycle.active_since);
-    let automatic = planned && draft.spec().reprotect() == Reprotect::AfterPlanned;
-    let may_reverse = automatic || request::consents(&draft.scope, active, asked_at);
+    let may_reverse = may_reverse(&draft);
     let reversing = draft.lifecycle.reverses();
     if draft.in_flight(&Call::Cancel) {
         return wait_for_call(draft, Call::Cancel, work_of(OperationType::Cancel));

@@ -5,10 +5,10 @@ use super::super::lifecycle::{self, Origin};
 use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
 use super::pairs::is_deletable;
-use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, keep_pending_calls, operation};
+use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failed_over, keep_pending_calls, operation};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, Reprotect, StepName,
+    DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 
@@ -77,8 +77,7 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
         S::Failovered if pairs_in(group, observed).is_empty() && group.pair_ids.is_empty() => {
             draft.act(Action::DeleteGroup, Work::Deleting)
         }
-        // A reversal copies nothing before replication is started, which a deletion never does.
-        S::Failovered if draft.spec().reprotect() == Reprotect::AfterPlanned => {
+        S::Failovered if failed_over::may_reverse(&draft) => {
             if draft.in_flight(&Call::Cancel) {
                 return draft.wait(Work::Deleting, format!("{} to show, which may have been called", Call::Cancel));
             }
@@ -92,8 +91,9 @@ fn delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> Decis
         }
         S::Failovered => {
             let why = format!(
-                "group {id} is failed over, and the API deletes its pairs only after replication was turned round: set \
-                 reprotect: AfterPlanned"
+                "group {id} is failed over, and the API deletes its pairs only after replication is reversed: after a planned \
+                 failover set reprotect: AfterPlanned; else write failover.overwrite: {} with a new failover.requestedAt",
+                draft.lifecycle.active.other().as_str()
             );
             refuse_deletion(draft, &why)
         }
