@@ -52,7 +52,9 @@ pub(crate) fn objects(plane: &ControlPlane, namespace: &str) -> Vec<Value> {
 /// The objects become Ready, as a plan and a group in the cloud.
 pub(crate) fn becomes_ready(plane: &ControlPlane, namespace: &str) {
     let wait = ["wait", "--for=condition=Ready", "aca,drp,drg", "--all", "-n", namespace, "--timeout=60s"];
-    plane.kubectl(&wait).checked().expect("they become Ready");
+    if let Err(error) = plane.kubectl(&wait).checked() {
+        panic!("they do not become Ready: {error}\n{:#?}", objects(plane, namespace));
+    }
     let ids = objects(plane, namespace);
     let ids = ids
         .iter()
