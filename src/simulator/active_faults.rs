@@ -209,7 +209,10 @@ mod tests {
             (FaultKind::Lost, true, true),
             (FaultKind::Frozen { at_ms: None }, true, false),
             (FaultKind::ShiftedPages { by: 1 }, true, false),
+            (FaultKind::UnknownStatus { ids: Vec::new(), status: "MIGRATING".to_owned() }, true, false),
+            (FaultKind::WithoutTimestamps { ids: Vec::new() }, true, false),
             (FaultKind::NoEffect, false, true),
+            (FaultKind::Twice, false, true),
             (FaultKind::ExecutedLate { ms: 1 }, false, true),
         ] {
             let mut faults = Faults::default();

@@ -190,9 +190,15 @@ impl Operation {
         parameters.required("RegionId")?;
         let token = parameters.text("ClientToken").filter(|_| self.is_changing() && self != O::ClearDrill);
         let request = format!("{:?}", parameters.0);
-        disks.once((region, self.action(), token.as_deref()), request, |disks| {
+        let mut reply = disks.once((region, self.action(), token.as_deref()), request, |disks| {
             self.call(&parameters, disks, (region, lists), now)
-        })
+        })?;
+        match self {
+            O::DescribeGroups => lists.replace_status(&mut reply["ReplicaGroups"], ("ReplicaGroupId", "Status")),
+            O::DescribePairs => lists.replace_status(&mut reply["ReplicaPairs"], ("ReplicaPairId", "Status")),
+            _ => {}
+        }
+        Ok(reply)
     }
 
     fn call(

@@ -113,6 +113,10 @@ pub enum FaultKind {
     },
     /// The simulator accepts the request with a normal answer, and its effect never comes. Changing requests only.
     NoEffect,
+    /// The simulator executes the request twice at once, as when an intermediary sends it a second time, and gives the
+    /// first answer. A create call without a client token then creates two resources. Rate limit, nonce and record count
+    /// one request. Changing requests only.
+    Twice,
     /// A page of HTML, as from a proxy; the simulator does not execute the request.
     Html {
         /// The HTTP status.
@@ -149,6 +153,20 @@ pub enum FaultKind {
         /// The number of entries that no page shows, for each page after the first.
         by: u32,
     },
+    /// Reads show this status for these resources, whatever their status is.
+    UnknownStatus {
+        /// IDs of plans, items, groups or pairs; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+        /// The status, such as `MIGRATING`.
+        status: String,
+    },
+    /// Reads show these checkpoints without `consumeTimestamp` in `progressData`, on both sides; `lastSyncTime` stays.
+    WithoutTimestamps {
+        /// IDs of checkpoints; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+    },
 }
 
 impl FaultKind {
@@ -168,6 +186,7 @@ impl FaultKind {
             FaultKind::Lost => "Lost",
             FaultKind::ExecutedLate { .. } => "ExecutedLate",
             FaultKind::NoEffect => "NoEffect",
+            FaultKind::Twice => "Twice",
             FaultKind::Html { .. } => "Html",
             FaultKind::Garbage => "Garbage",
             FaultKind::SuccessFalse { .. } => "SuccessFalse",
@@ -175,17 +194,21 @@ impl FaultKind {
             FaultKind::Frozen { .. } => "Frozen",
             FaultKind::Gap { .. } => "Gap",
             FaultKind::ShiftedPages { .. } => "ShiftedPages",
+            FaultKind::UnknownStatus { .. } => "UnknownStatus",
+            FaultKind::WithoutTimestamps { .. } => "WithoutTimestamps",
         }
     }
 
     /// Whether it can affect a request that changes the cloud, or one that reads.
     pub(super) fn affects(&self, changing: bool) -> bool {
         match self {
-            FaultKind::ExecutedLate { .. } | FaultKind::NoEffect => changing,
+            FaultKind::ExecutedLate { .. } | FaultKind::NoEffect | FaultKind::Twice => changing,
             FaultKind::Stale { .. }
             | FaultKind::Frozen { .. }
             | FaultKind::Gap { .. }
-            | FaultKind::ShiftedPages { .. } => !changing,
+            | FaultKind::ShiftedPages { .. }
+            | FaultKind::UnknownStatus { .. }
+            | FaultKind::WithoutTimestamps { .. } => !changing,
             FaultKind::Error { .. }
             | FaultKind::ErrorAfter { .. }
             | FaultKind::Throttle { .. }
@@ -204,10 +227,13 @@ impl FaultKind {
             FaultKind::ErrorAfter { .. }
             | FaultKind::Slow { .. }
             | FaultKind::ReplyLost
+            | FaultKind::Twice
             | FaultKind::Stale { .. }
             | FaultKind::Frozen { .. }
             | FaultKind::Gap { .. }
-            | FaultKind::ShiftedPages { .. } => true,
+            | FaultKind::ShiftedPages { .. }
+            | FaultKind::UnknownStatus { .. }
+            | FaultKind::WithoutTimestamps { .. } => true,
             FaultKind::Error { .. }
             | FaultKind::Throttle { .. }
             | FaultKind::Lost
@@ -233,6 +259,18 @@ mod tests {
         assert_eq!(fault.kind, FaultKind::Throttle { retry_after_ms: Some(250) });
         let gap: Fault = serde_json::from_str(r#"{"for_ms":9000,"kind":{"type":"Gap","ids":["7"]}}"#).unwrap();
         assert_eq!(gap, Fault::new(FaultKind::Gap { ids: vec!["7".to_owned()], counted: false }).lasting_ms(9_000));
+        for (text, kind) in [
+            (r#"{"type":"Twice"}"#, FaultKind::Twice),
+            (
+                r#"{"type":"UnknownStatus","status":"MIGRATING"}"#,
+                FaultKind::UnknownStatus { ids: Vec::new(), status: "MIGRATING".to_owned() },
+            ),
+            (r#"{"type":"WithoutTimestamps"}"#, FaultKind::WithoutTimestamps { ids: Vec::new() }),
+            (r#"{"type":"WithoutTimestamps","ids":["7"]}"#, FaultKind::WithoutTimestamps { ids: vec!["7".to_owned()] }),
+        ] {
+            assert_eq!(serde_json::from_str::<FaultKind>(text).unwrap(), kind, "{text}");
+        }
+        assert!(serde_json::from_str::<FaultKind>(r#"{"type":"UnknownStatus"}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"kind":{"type":"Nonsense"}}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"acton":"X","kind":{"type":"Lost"}}"#).is_err());
     }

@@ -239,10 +239,13 @@ impl Answer {
             FaultKind::Lost | FaultKind::ExecutedLate { .. } => Answer::lost(),
             // Only the execution differs.
             FaultKind::NoEffect
+            | FaultKind::Twice
             | FaultKind::Stale { .. }
             | FaultKind::Frozen { .. }
             | FaultKind::Gap { .. }
-            | FaultKind::ShiftedPages { .. } => done(),
+            | FaultKind::ShiftedPages { .. }
+            | FaultKind::UnknownStatus { .. }
+            | FaultKind::WithoutTimestamps { .. } => done(),
             FaultKind::Html { status } => {
                 let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
                 Answer { body, content_type: HTML, ..Answer::json(*status, "", &Value::Null) }

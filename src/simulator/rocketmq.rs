@@ -112,6 +112,18 @@ impl Operation {
         now: i64,
     ) -> Result<Value, Failure> {
         self.check_hidden(lists)?;
+        let mut data = self.call(incoming, model, (region, lists), now)?;
+        self.replace_fields(&mut data, lists);
+        Ok(data)
+    }
+
+    fn call(
+        &self,
+        incoming: &Incoming,
+        model: &mut Model,
+        (region, lists): (&str, &ListFault),
+        now: i64,
+    ) -> Result<Value, Failure> {
         match self {
             Operation::CreatePlan => Ok(json!(model.create_plan(region, body(incoming)?, now)?)),
             Operation::ListPlans => {
@@ -171,6 +183,19 @@ impl Operation {
             return Err(Failure::item_not_found());
         }
         Ok(())
+    }
+
+    /// Replaces the fields that a fault changes in the `data` of a read.
+    fn replace_fields(&self, data: &mut Value, lists: &ListFault) {
+        let (plan, item) = (("planId", "planStatus"), ("itemId", "itemStatus"));
+        match self {
+            Operation::GetPlan(..) => lists.replace_status(data, plan),
+            Operation::ListPlans => lists.replace_status(&mut data["list"], plan),
+            Operation::GetItem(..) => lists.replace_status(data, item),
+            Operation::ListItems(..) => lists.replace_status(&mut data["list"], item),
+            Operation::ListCheckpoints(..) => lists.remove_timestamps(&mut data["list"]),
+            _ => {}
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use disaster_recovery_operator::simulator::{Clock, Config, Simulator};
 use serde_json::{Value, json};
-use test_support::requests::{Endpoint, Key, Pairs, admin, answer, exchange, signed};
+use test_support::requests::{Endpoint, Key, Pairs, admin, answer, exchange, signed, signed_json};
 
 const EBS: Endpoint<'_> = ("POST", "ebs.cn-hangzhou.aliyuncs.com", "2021-07-30");
 const ROCKETMQ: Endpoint<'_> = ("GET", "rocketmq.cn-hangzhou.aliyuncs.com", "2022-08-01");
@@ -73,6 +73,15 @@ impl Stage {
     async fn rocketmq(&self, action: &str, path: &str, query: Pairs<'_>) -> (u16, Value) {
         let request = signed(&self.simulator, &Key::usual(), ROCKETMQ, (action, path), (query, &[]));
         answer(&self.simulator, request).await
+    }
+
+    /// Calls a changing action of RocketMQ with this body, and returns the `data` of its answer.
+    async fn change(&self, action: &str, path: &str, body: Value) -> Value {
+        let endpoint = ("POST", ROCKETMQ.1, ROCKETMQ.2);
+        let request = signed_json(&self.simulator, &Key::usual(), endpoint, (action, path), &body);
+        let (status, body) = answer(&self.simulator, request).await;
+        assert_eq!(status, 200, "{body}");
+        body["data"].clone()
     }
 
     /// The IDs of a page of plans, and the total.
@@ -213,4 +222,146 @@ async fn accepted_change_can_stay_without_effect() {
     let (_, again) = stage.ebs("CreateDiskReplicaGroup", &GROUP).await.unwrap();
     assert_eq!(again["ReplicaGroupId"], first["ReplicaGroupId"]);
     assert_eq!(stage.groups(SOURCE).await, 0);
+}
+
+#[tokio::test]
+async fn create_executed_twice_leaves_two_plans_and_items() {
+    let stage = Stage::new();
+    stage.fault(json!({"kind": {"type": "Twice"}})).await;
+    let instance = |id: &str, role: &str| {
+        let kind = "ALIYUN_ROCKETMQ";
+        json!({"instanceType": kind, "instanceId": id, "regionId": "cn-hangzhou", "instanceRole": role})
+    };
+    let instances = [instance("rmq-a", "ACTIVE"), instance("rmq-b", "PASSIVE")];
+    let plan = json!({"planName": "orders", "planType": "ACTIVE_PASSIVE", "instances": instances});
+    let first = stage.change("CreateDisasterRecoveryPlan", "/disaster_recovery", plan).await.as_i64().unwrap();
+    let record = stage.simulator.requests().remove(0);
+    assert_eq!((record.fault.as_deref(), record.executed), (Some("Twice"), true));
+    assert_eq!(stage.plans("1").await, (vec![first, first + 1], 2));
+    let read = stage.simulator.requests().remove(1);
+    assert_eq!((read.fault, stage.simulator.requests().len()), (None, 2));
+
+    let path = format!("/disaster_recovery/{first}/items");
+    let topics = ["rmq-a", "rmq-b"].map(|id| json!({"instanceId": id, "topicName": "t"}));
+    let item = stage.change("AddDisasterRecoveryItem", &path, json!({"topics": topics})).await.as_i64().unwrap();
+    let items = &stage.simulator.plans()[0].items;
+    assert_eq!(items.iter().map(|item| item.item_id).collect::<Vec<_>>(), [item, item + 1]);
+}
+
+#[tokio::test]
+async fn create_executed_twice_with_token_leaves_one() {
+    let stage = Stage::new();
+    stage.fault(json!({"kind": {"type": "Twice"}})).await;
+    assert_eq!(stage.ebs("CreateDiskReplicaGroup", &GROUP).await.unwrap().0, 200);
+    assert_eq!(stage.groups(SOURCE).await, 1);
+    assert_eq!(stage.ebs("CreateDiskReplicaGroup", &GROUP[..4]).await.unwrap().0, 200);
+    assert_eq!(stage.groups(SOURCE).await, 3);
+}
+
+#[tokio::test]
+async fn change_executed_twice_has_first_answer() {
+    let stage = Stage::new();
+    let plan = stage.plan().await;
+    let item = stage.simulator.plans()[0].items[0].item_id;
+    let path = format!("/disaster_recovery/{plan}/items/{item}/stop");
+    stage.simulator.set_rate_limit(1);
+    stage.fault(json!({"kind": {"type": "Twice"}})).await;
+    // The second execution fails, because the item does not run any more.
+    assert_eq!(stage.change("StopDisasterRecoveryItem", &path, json!({})).await, true);
+}
+
+#[tokio::test]
+async fn unknown_status_shows_for_selected_resources() {
+    let stage = Stage::new();
+    let plan = stage.plan().await;
+    let item = stage.simulator.plans()[0].items[0].item_id;
+    let (_, group) = stage.ebs("CreateDiskReplicaGroup", &GROUP).await.unwrap();
+    let disks = [("DiskId", "d-1"), ("DestinationDiskId", "d-2"), ("ClientToken", "t")];
+    let (_, pair) = stage.ebs("CreateDiskReplicaPair", &[&GROUP[..4], &disks].concat()).await.unwrap();
+    let ids = [
+        plan.to_string(),
+        item.to_string(),
+        group["ReplicaGroupId"].as_str().unwrap().to_owned(),
+        pair["ReplicaPairId"].as_str().unwrap().to_owned(),
+    ];
+    let plan_path = format!("/disaster_recovery/{plan}");
+    let items_path = format!("{plan_path}/items");
+    let item_path = format!("{items_path}/{item}");
+    // The statuses that Get and List show for plan, item, group and pair.
+    let shown = async || {
+        let mut statuses = Vec::new();
+        for (name, get, list) in [
+            (
+                "planStatus",
+                ("GetDisasterRecoveryPlan", &*plan_path),
+                ("ListDisasterRecoveryPlans", "/disaster_recovery"),
+            ),
+            ("itemStatus", ("GetDisasterRecoveryItem", &*item_path), ("ListDisasterRecoveryItems", &*items_path)),
+        ] {
+            let (_, single) = stage.rocketmq(get.0, get.1, &[]).await;
+            let (_, page) = stage.rocketmq(list.0, list.1, &[]).await;
+            assert_eq!(single["data"][name], page["data"]["list"][0][name]);
+            statuses.push(single["data"][name].as_str().unwrap().to_owned());
+        }
+        for (action, list) in
+            [("DescribeDiskReplicaGroups", "ReplicaGroups"), ("DescribeDiskReplicaPairs", "ReplicaPairs")]
+        {
+            let (_, page) = stage.ebs(action, &[SOURCE]).await.unwrap();
+            statuses.push(page[list][0]["Status"].as_str().unwrap().to_owned());
+        }
+        statuses
+    };
+    let own = shown().await;
+    assert_eq!(own, ["RUNNING", "RUNNING", "created", "created"]);
+    for (index, id) in ids.iter().enumerate() {
+        stage.fault(json!({"kind": {"type": "UnknownStatus", "ids": [id], "status": "MIGRATING"}})).await;
+        let mut expected = own.clone();
+        expected[index] = "MIGRATING".to_owned();
+        assert_eq!(shown().await, expected, "{id}");
+        stage.clear().await;
+    }
+    stage.fault(json!({"kind": {"type": "UnknownStatus", "status": "MIGRATING"}})).await;
+    assert_eq!(shown().await, ["MIGRATING"; 4]);
+    stage.clear().await;
+    assert_eq!(shown().await, own);
+}
+
+#[tokio::test]
+async fn checkpoint_without_timestamps_keeps_last_sync_time() {
+    let stage = Stage::new();
+    let plan = stage.plan().await;
+    let item = stage.simulator.plans()[0].items[0].clone();
+    let path = format!("/disaster_recovery/{plan}/items/{}/checkpoints", item.item_id);
+    for checkpoint in &item.checkpoints {
+        stage
+            .change("SyncDisasterRecoveryCheckpoint", &format!("{path}/{}", checkpoint.checkpoint_id), json!({}))
+            .await;
+    }
+    let list = async || {
+        let query = [("instanceId", "rmq-foreign-a")];
+        let (status, body) = stage.rocketmq("ListDisasterRecoveryCheckpoints", &path, &query).await;
+        assert_eq!(status, 200, "{body}");
+        body["data"]["list"].as_array().unwrap().clone()
+    };
+    let complete = list().await;
+    assert_eq!(complete.len(), 2);
+    let without = |checkpoint: &Value| {
+        let mut checkpoint = checkpoint.clone();
+        assert!(checkpoint["lastSyncTime"].is_i64(), "{checkpoint}");
+        for side in ["sourceProgress", "targetProgress"] {
+            assert!(checkpoint[side]["progressData"]["consumeTimestamp"].is_i64(), "{checkpoint}");
+            checkpoint[side]["progressData"] = json!({});
+        }
+        checkpoint
+    };
+    let id = complete[1]["checkpointId"].to_string();
+    for (ids, expected) in [
+        (json!([id]), vec![complete[0].clone(), without(&complete[1])]),
+        (json!([]), complete.iter().map(without).collect()),
+    ] {
+        stage.fault(json!({"kind": {"type": "WithoutTimestamps", "ids": ids}})).await;
+        assert_eq!(list().await, expected);
+        stage.clear().await;
+    }
+    assert_eq!(list().await, complete);
 }

@@ -1,20 +1,29 @@
-//! Faults of reads: entries that are missing, and pages that do not fit together.
+//! Faults of reads: entries that are missing, pages that do not fit together, and entries with other fields.
 
 use std::collections::BTreeSet;
+use std::slice;
+
+use serde_json::{Value, json};
 
 /// The fault of a read; the default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFault {
-    hidden: Hidden,
+    hidden: Selection,
     /// Whether the total of a list counts the hidden entries.
     counted: bool,
     /// The number of entries that no page shows, for each page after the first.
     shift: usize,
+    /// The entries whose status is replaced.
+    with_status: Selection,
+    /// The status that replaces theirs.
+    status: String,
+    /// The checkpoints whose progress has no timestamps.
+    without_timestamps: Selection,
 }
 
-/// The entries that a read does not show.
+/// The entries that a fault affects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Hidden {
+enum Selection {
     #[default]
     None,
     /// Those with these IDs.
@@ -22,11 +31,25 @@ enum Hidden {
     All,
 }
 
+impl Selection {
+    /// The entries with these IDs, or all entries if there are none.
+    fn of(ids: &[String]) -> Selection {
+        if ids.is_empty() { Selection::All } else { Selection::Some(ids.iter().cloned().collect()) }
+    }
+
+    fn contains(&self, id: &str) -> bool {
+        match self {
+            Selection::None => false,
+            Selection::Some(ids) => ids.contains(id),
+            Selection::All => true,
+        }
+    }
+}
+
 impl ListFault {
     /// Entries with these IDs are missing, or all entries if there are none. `counted`: the total counts them.
     pub fn gap(ids: &[String], counted: bool) -> ListFault {
-        let hidden = if ids.is_empty() { Hidden::All } else { Hidden::Some(ids.iter().cloned().collect()) };
-        ListFault { hidden, counted, ..ListFault::default() }
+        ListFault { hidden: Selection::of(ids), counted, ..ListFault::default() }
     }
 
     /// Each page after the first begins so many entries later than the page before it ended.
@@ -34,18 +57,48 @@ impl ListFault {
         ListFault { shift: usize::try_from(by).unwrap_or(usize::MAX), ..ListFault::default() }
     }
 
+    /// Entries with these IDs have this status, or all entries if there are none.
+    pub fn unknown_status(ids: &[String], status: &str) -> ListFault {
+        ListFault { with_status: Selection::of(ids), status: status.to_owned(), ..ListFault::default() }
+    }
+
+    /// Checkpoints with these IDs have no timestamps of progress, or all checkpoints if there are none.
+    pub fn without_timestamps(ids: &[String]) -> ListFault {
+        ListFault { without_timestamps: Selection::of(ids), ..ListFault::default() }
+    }
+
     /// Whether the read shows nothing of this resource.
     pub(in super::super) fn hides(&self, id: &str) -> bool {
-        match &self.hidden {
-            Hidden::None => false,
-            Hidden::Some(ids) => ids.contains(id),
-            Hidden::All => true,
-        }
+        self.hidden.contains(id)
     }
 
     /// Whether the read shows no entry at all.
     pub(in super::super) fn hides_everything(&self) -> bool {
-        self.hidden == Hidden::All
+        self.hidden == Selection::All
+    }
+
+    /// Replaces the status of the affected entries in an answer: one entry or a list of them. `id` and `status` are the
+    /// names of their fields.
+    pub(in super::super) fn replace_status(&self, shown: &mut Value, (id, status): (&str, &str)) {
+        for entry in entries(shown) {
+            if self.with_status.contains(&id_text(&entry[id])) {
+                entry[status] = json!(self.status);
+            }
+        }
+    }
+
+    /// Removes the timestamps of progress from the affected checkpoints of a list.
+    pub(in super::super) fn remove_timestamps(&self, shown: &mut Value) {
+        for checkpoint in entries(shown) {
+            if !self.without_timestamps.contains(&id_text(&checkpoint["checkpointId"])) {
+                continue;
+            }
+            for side in ["/sourceProgress/progressData", "/targetProgress/progressData"] {
+                if let Some(Value::Object(progress)) = checkpoint.pointer_mut(side) {
+                    progress.remove("consumeTimestamp");
+                }
+            }
+        }
     }
 
     /// The entries that a list shows, and its total.
@@ -60,4 +113,17 @@ impl ListFault {
     pub(super) fn skipped(&self, page: usize) -> usize {
         self.shift.saturating_mul(page)
     }
+}
+
+/// The entries of a list, or the single entry.
+fn entries(shown: &mut Value) -> &mut [Value] {
+    match shown {
+        Value::Array(list) => list,
+        entry => slice::from_mut(entry),
+    }
+}
+
+/// The text of an ID, which is a number in RocketMQ.
+fn id_text(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }

@@ -56,12 +56,35 @@ pub fn date(simulator: &Simulator, ahead_s: i64) -> String {
 pub fn signed(
     simulator: &Simulator,
     key: &Key,
-    (method, host, version): Endpoint<'_>,
-    (action, path): (&str, &str),
+    endpoint: Endpoint<'_>,
+    call: (&str, &str),
     (query, form): (Pairs<'_>, Pairs<'_>),
 ) -> Request<Body> {
+    let form = ("application/x-www-form-urlencoded", sign::canonical_query(&owned(form)));
+    signed_with_body(simulator, key, endpoint, call, (query, form))
+}
+
+/// A signed request to a product with a body of JSON.
+pub fn signed_json(
+    simulator: &Simulator,
+    key: &Key,
+    endpoint: Endpoint<'_>,
+    call: (&str, &str),
+    body: &Value,
+) -> Request<Body> {
+    let body = ("application/json; charset=utf-8", body.to_string());
+    signed_with_body(simulator, key, endpoint, call, (&[], body))
+}
+
+fn signed_with_body(
+    simulator: &Simulator,
+    key: &Key,
+    (method, host, version): Endpoint<'_>,
+    (action, path): (&str, &str),
+    (query, (content_type, body)): (Pairs<'_>, (&str, String)),
+) -> Request<Body> {
     static NONCE: AtomicU32 = AtomicU32::new(0);
-    let (query, body) = (owned(query), sign::canonical_query(&owned(form)).into_bytes());
+    let (query, body) = (owned(query), body.into_bytes());
     let (hash, date) = (sign::payload_hash(&body), date(simulator, 0));
     let nonce = format!("nonce-{}", NONCE.fetch_add(1, Ordering::Relaxed));
     let mut headers = vec![
@@ -73,7 +96,7 @@ pub fn signed(
         ("x-acs-version", version),
     ];
     if !body.is_empty() {
-        headers.push(("content-type", "application/x-www-form-urlencoded"));
+        headers.push(("content-type", content_type));
     }
     if let Some(token) = &key.token {
         headers.push(("x-acs-security-token", token));
