@@ -13,6 +13,7 @@ use disaster_recovery_operator::cloud::fence::Fence;
 use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::cloud::{client, ebs, endpoint};
 use disaster_recovery_operator::controller::access::Variables;
+use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
@@ -68,9 +69,9 @@ struct Run {
     /// times as long.
     #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
     retry_interval: Duration,
-    /// How long a plan, an item or a group may take to become visible in the cloud after the call that made it. A call whose answer was
-    /// lost is made again only when nothing shows within it; one whose answer named what it made, only after ten times as
-    /// long.
+    /// The time within which a created plan, item or group becomes visible in the cloud. One that is not found counts as deleted
+    /// only when every read of that time agrees. A call whose answer was lost is repeated only after that time; a call whose
+    /// answer named what it created, only after ten times as long.
     #[arg(long, env = "DR_OPERATOR_CREATE_VISIBILITY_WINDOW", default_value = "30s", value_parser = duration)]
     create_visibility_window: Duration,
     /// One endpoint for every region in place of https://rocketmq.REGION.aliyuncs.com. Plain http is accepted for loopback
@@ -190,6 +191,7 @@ impl Run {
             transition_interval: self.transition_interval,
             retry_interval: self.retry_interval,
             visibility_window: self.create_visibility_window,
+            content_hash_rounds: CONTENT_HASH_ROUNDS,
             rocketmq_endpoint,
             ebs_endpoint,
             sts_endpoint,

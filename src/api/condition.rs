@@ -56,8 +56,10 @@ pub mod synced {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The spec changes a field that the API cannot change.
     pub const IMMUTABLE_FIELD: &str = "ImmutableField";
-    /// The API refuses to change the plan while items run that this object does not name.
-    pub const ITEMS_RUNNING: &str = "ItemsRunning";
+    /// The API refuses a change while items run, and `spec.updatePolicy` does not let the operator stop them.
+    pub const UPDATE_WAITS: &str = "UpdateWaits";
+    /// Two plans carry this object's mark, or two items map one pair of topics.
+    pub const TWIN: &str = "Twin";
     /// The API changes the group only while replication is stopped, and the spec wants it to run.
     pub const REPLICATION_RUNNING: &str = "ReplicationRunning";
     /// The operator refuses a planned failover: the recovery point is unknown or too old, or pairs are not replicated.

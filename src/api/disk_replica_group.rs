@@ -214,6 +214,8 @@ const REQUEST_RULE: &str = "(has(self.spec.activeSite) == has(oldSelf.spec.activ
     doc = "A replication pair-consistent group of disks of Elastic Block Storage: replication between two sites, failover, reverse replication (reprotect), failback and drills.",
     validation = Rule::new(REQUEST_RULE)
         .message("activeSite and failover change only by a newer request: write failover.requestedAt with the present time in UTC, later than the one before and than status.lastRequestedAt; or write both fields as they were"),
+    validation = Rule::new("!has(self.spec.replicaGroupId) || (has(oldSelf.spec.replicaGroupId) && self.spec.replicaGroupId == oldSelf.spec.replicaGroupId) || !has(self.status) || !has(self.status.replicaGroupId) || self.spec.replicaGroupId == self.status.replicaGroupId")
+        .message("replicaGroupId can be removed, or be the ID of the group that the object manages, which is in status.replicaGroupId: write that ID, or make a new object to manage another group"),
     validation = Rule::new("has(self.spec.groupName) || self.metadata.name.matches('^[a-z].{1,127}$')")
         .message("the group takes its name from metadata.name, which has not 2 to 128 characters or begins with a digit: set spec.groupName"),
     printcolumn(name = "Active Site", type_ = "string", json_path = ".status.activeSite", description = "The site whose disks are in use: Source or Destination."),
@@ -231,8 +233,6 @@ const REQUEST_RULE: &str = "(has(self.spec.activeSite) == has(oldSelf.spec.activ
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.replicaGroupId) == has(oldSelf.replicaGroupId) ? (!has(self.replicaGroupId) || self.replicaGroupId == oldSelf.replicaGroupId) : has(self.replicaGroupId)")
-        .message("replicaGroupId may be set later but never changed or removed: make a new object to manage another group"),
     validation = Rule::new("!has(self.failover) || !has(self.failover.requestedAt) || has(self.activeSite)")
         .message("failover is a request without activeSite: write the site whose disks are to be in use"),
     validation = Rule::new("self.source.zoneId != self.destination.zoneId")
@@ -244,7 +244,7 @@ pub struct DiskReplicaGroupSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LocalReference")]
     pub account_ref: Option<LocalReference>,
-    /// The ID of an existing group to take over. May be set later but never changed.
+    /// The ID of an existing group to take over. Once the object manages a group, only the ID of that group is allowed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$"))]
     pub replica_group_id: Option<String>,

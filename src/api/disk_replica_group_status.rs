@@ -442,8 +442,13 @@ pub struct DiskReplicaGroupStatus {
     /// Counts the calls that changed something: client tokens derive from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_sequence: Option<i64>,
-    /// When the bound group was first not found (UTC). It is believed gone only once it was missing for the operator's
-    /// --create-visibility-window.
+    /// The IDs of the groups that carry this object's tag, where there is more than one. While there are any, the operator changes
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub twins: Vec<String>,
+    /// The time since which the bound group is not found (UTC). It counts as gone when reads over the whole visibility window
+    /// agree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub missing_since: Option<Timestamp>,

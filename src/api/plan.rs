@@ -96,6 +96,27 @@ pub enum ItemPolicy {
     Prune,
 }
 
+/// What happens when the API refuses a change because items run.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpdatePolicy {
+    /// The change waits, and replication continues.
+    #[default]
+    Wait,
+    /// Items are stopped for the change and started again after it.
+    PauseItems,
+}
+
+/// Whether a topic mapping has consumers, so that it has consumer progress.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consumers {
+    /// Without any checkpoint, it is unknown whether its consumers can continue at the destination.
+    #[default]
+    Expected,
+    /// No checkpoint is needed. Checkpoints that exist still count.
+    #[serde(rename = "None")]
+    NotExpected,
+}
+
 /// A Secret in the namespace of the object.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 pub struct SecretReference {
@@ -236,6 +257,10 @@ pub struct TopicMapping {
     /// Running or Stopped.
     #[serde(default)]
     pub state: MappingState,
+    /// Expected, or None for topics that no consumer group reads. With Expected, Protected and OffsetsCovered are Unknown while
+    /// the mapping runs without a checkpoint of a consumer group that counts; an ACTIVE_ACTIVE plan needs one from each instance.
+    #[serde(default)]
+    pub consumers: Consumers,
 }
 
 /// What a plan should be.
@@ -253,6 +278,8 @@ pub struct TopicMapping {
     doc = "A Global Replicator plan of ApsaraMQ for RocketMQ: replication of topics and consumer progress between two instances, and whether a failover now would work.",
     validation = Rule::new("has(self.spec.planName) || self.metadata.name.size() <= 128")
         .message("the plan takes its name from metadata.name, which is longer than 128 characters: set spec.planName"),
+    validation = Rule::new("!has(self.spec.planId) || (has(oldSelf.spec.planId) && self.spec.planId == oldSelf.spec.planId) || !has(self.status) || !has(self.status.planId) || self.spec.planId == self.status.planId")
+        .message("planId can be removed, or be the ID of the plan that the object manages, which is in status.planId: write that ID, or make a new object to manage another plan"),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.planType", description = "Which way the plan replicates."),
     printcolumn(name = "Plan ID", type_ = "string", json_path = ".status.planId", description = "The plan's ID in the cloud."),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.planStatus", description = "The plan's status in the cloud."),
@@ -266,8 +293,6 @@ pub struct TopicMapping {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.planId) == has(oldSelf.planId) ? (!has(self.planId) || self.planId == oldSelf.planId) : has(self.planId)")
-        .message("planId may be set later but never changed or removed: make a new object to manage another plan"),
     validation = Rule::new("self.planType != 'ACTIVE_PASSIVE' || (self.instances.exists_one(i, has(i.instanceRole) && i.instanceRole == 'ACTIVE') && self.instances.exists_one(i, has(i.instanceRole) && i.instanceRole == 'PASSIVE'))")
         .message("an ACTIVE_PASSIVE plan has exactly one instance with instanceRole: ACTIVE and one with instanceRole: PASSIVE"),
     validation = Rule::new("!has(self.autoSyncCheckpoint) || !self.autoSyncCheckpoint || (has(self.syncCheckpointEnabled) && self.syncCheckpointEnabled)")
@@ -288,7 +313,8 @@ pub struct DisasterRecoveryPlanSpec {
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("regionId is immutable, since a plan stays at the endpoint that made it: make a new object for another region"))]
     pub region_id: String,
-    /// The ID of an existing plan to take over. May be set later (that resolves a name conflict) but never changed.
+    /// The ID of an existing plan to take over. The operator marks the plan first, and manages it once it carries the mark. Once
+    /// status.planId has an ID, only that ID is allowed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 19), regex(pattern = r"^[1-9][0-9]*$"))]
     #[x_kube(validation = Rule::new("self.size() < 19 || self <= '9223372036854775807'")
@@ -329,6 +355,18 @@ pub struct DisasterRecoveryPlanSpec {
     #[x_kube(validation = Rule::new("[self.map(m, m.topics.size() != 2 ? m.name : m.topics[0].instance < m.topics[1].instance ? m.topics[0].topicName + ' ' + m.topics[1].topicName : m.topics[1].topicName + ' ' + m.topics[0].topicName)].all(pairs, pairs.all(p, pairs.exists_one(q, q == p)))")
         .message("two topic mappings map the same pair of topics: remove one of them"))]
     pub topic_mappings: Vec<TopicMapping>,
+    /// Consumer groups that do not count for Protected and OffsetsCovered, such as those of retired applications: names, or
+    /// prefixes that end with an asterisk, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 255), regex(pattern = r"^[^\s*]*\*?$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ignored_consumer_groups: Vec<String>,
+    /// What happens when the API refuses a change because items run: Wait or PauseItems. Wait leaves replication running, and
+    /// Synced is False with the reason UpdateWaits until the change is made. PauseItems stops items for the change, for ten
+    /// minutes at most, and starts them again. It stops none for a planName or planDesc that another actor changed. With
+    /// itemPolicy Keep it stops none for a change of the plan while an item runs that topicMappings does not name.
+    #[serde(default)]
+    pub update_policy: UpdatePolicy,
     /// What happens to items of the plan that topicMappings does not name: Keep or Prune.
     #[serde(default)]
     pub item_policy: ItemPolicy,

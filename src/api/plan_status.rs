@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::drift::Drift;
@@ -103,21 +104,33 @@ pub struct ItemCreationStatus {
     pub item_id: Option<String>,
 }
 
-/// What became of a change of the plan that is still wanted.
+/// A change of the plan, or of an item's topics, that the cloud does not show although the operator called the API for it.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct UpdateAttempts {
-    /// The change: generation of the spec, versions of the Secrets, and what differs.
+pub struct PendingUpdate {
+    /// The changed part: plan, or topicMappings[…] with the name of a mapping.
+    pub field: String,
+    /// The change: the generation of the spec, the versions of the Secrets, and the fields that differ.
     pub change: String,
-    /// How often the API accepted it and did not keep it, or refused it although no item ran.
-    pub times: i32,
-    /// Why it is not tried again for an hour.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    /// When it was given up (UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub refused_at: Option<Timestamp>,
+    /// What the API did: Refused, RefusedWhileRunning, or Sent if it accepted the change or did not answer.
+    pub outcome: UpdateOutcome,
+    /// The time of the call (UTC).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+    /// The API's refusal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// What the API did with a change.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// It refused the change because items run.
+    RefusedWhileRunning,
+    /// It refused the change, or it accepted the change twice without effect. The operator repeats the change after an hour.
+    Refused,
+    /// It accepted the change, or did not answer. The operator repeats the change after the visibility window.
+    Sent,
 }
 
 /// The Secret that was last sent for an instance.
@@ -130,6 +143,9 @@ pub struct SentCredentials {
     pub secret_name: String,
     /// The Secret's resourceVersion when its content was sent.
     pub resource_version: String,
+    /// A salted, slow hash of the content that was sent. It recognizes a Secret whose metadata alone changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content_hash: String,
     /// Whether the cloud showed the password as it was sent: then another one there is a difference.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub echoed: bool,
@@ -151,7 +167,7 @@ pub struct DisasterRecoveryPlanStatus {
     /// Running mappings of all mappings, such as 2/3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
-    /// The topic mappings of the spec.
+    /// The topic mappings of the spec, and former ones whose items are not found, without proof that they are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub topic_mappings: Vec<TopicMappingStatus>,
@@ -161,6 +177,15 @@ pub struct DisasterRecoveryPlanStatus {
     /// A CreateDisasterRecoveryPlan call that may have happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<CreationStatus>,
+    /// The time of the last CreateDisasterRecoveryPlan call (UTC) that had no answer and was followed by another call. The plan
+    /// of the first call may still appear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub unanswered_creation: Option<Timestamp>,
+    /// The IDs of other plans that carry this object's mark. While there are any, the operator only starts paused items again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub twins: Vec<String>,
     /// The Secrets that were last sent, to notice a rotation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["instance".into()]))]
@@ -169,19 +194,25 @@ pub struct DisasterRecoveryPlanStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topics".into()]))]
     pub item_creations: Vec<ItemCreationStatus>,
-    /// The IDs of the items that ran when the API refused a change of the plan or of themselves for that: they are stopped
-    /// for it and started again after it.
+    /// The IDs of the items that the operator stopped, or is about to stop, for a change. It starts them again whether the
+    /// change succeeds or not, and keeps each ID until the item runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub paused_items: Vec<String>,
-    /// When the first of them was listed (UTC). A pause ends after ten minutes, whatever becomes of the change.
+    /// The time of the first stop (UTC). A pause ends after ten minutes, also without the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub paused_since: Option<Timestamp>,
-    /// A change of the plan or of items that did not come about yet: items are not stopped for it again and again.
+    /// A hash of the planName and planDesc that the plan last had as the spec says. It distinguishes a change of the spec from
+    /// another actor's change of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub update_attempts: Option<UpdateAttempts>,
-    /// When the bound plan was first not found (UTC). It is made again only when a second look agrees.
+    pub synced_texts: Option<String>,
+    /// Changes that the operator sent and that the cloud does not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
+    pub pending_updates: Vec<PendingUpdate>,
+    /// The time since which the plan is not found (UTC). It counts as gone when all reads over the whole visibility window
+    /// agree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub missing_since: Option<Timestamp>,

@@ -11,6 +11,7 @@ pub mod ebs;
 pub mod endpoint;
 pub mod error;
 pub mod fence;
+pub mod list;
 pub mod operation;
 pub mod rate_limit;
 pub mod rocketmq;

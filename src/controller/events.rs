@@ -62,7 +62,8 @@ impl<'a> Change<'a> {
 
     /// The events that every kind has.
     pub fn events(&self, verdict: &Verdict) -> Vec<EventRecord> {
-        let all = [self.drift_found(), self.correction(), self.blocked(), self.refused(verdict), self.objective()];
+        let all =
+            [self.drift_found(), self.correction(), self.blocked(verdict), self.refused(verdict), self.objective()];
         all.into_iter().flatten().collect()
     }
 
@@ -87,8 +88,11 @@ impl<'a> Change<'a> {
     }
 
     /// A refusal by the cloud that a person has to resolve.
-    fn blocked(&self) -> Option<EventRecord> {
-        let reasons = [synced::ITEMS_RUNNING, synced::DISKS_ATTACHED];
+    fn blocked(&self, verdict: &Verdict) -> Option<EventRecord> {
+        if verdict.refuses() {
+            return None;
+        }
+        let reasons = [synced::UPDATE_WAITS, synced::DISKS_ATTACHED];
         let entered = reasons.into_iter().find(|reason| self.entered(condition_type::SYNCED, reason))?;
         Some(EventRecord::warning(entered, action::OBSERVE, self.message(condition_type::SYNCED)))
     }

@@ -1,5 +1,6 @@
 //! The controllers: their shared context and settings, and the time of the next reconcile of an object.
 
+pub mod absence;
 pub mod access;
 pub mod account;
 pub mod conditions;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub retry_interval: Duration,
     /// Maximum time from a call until its result is visible in lists.
     pub visibility_window: Duration,
+    /// Rounds of the hash of a Secret's content in status.
+    pub content_hash_rounds: u32,
     /// One endpoint of RocketMQ for every region; the public ones, where absent.
     pub rocketmq_endpoint: Option<String>,
     /// One endpoint of EBS for every region; the public ones, where absent.
@@ -111,9 +114,20 @@ pub struct Context {
     /// The clock of reconciles, which is that of the cloud client.
     pub clock: Clock,
     memory: Mutex<HashMap<String, Memory>>,
-    /// By Secret: a hash of its content under a key of this process, and the first version with that content.
-    secret_contents: Mutex<HashMap<String, (u64, String)>>,
+    /// By Secret: a hash of its content under a key of this process, and what is known of the content.
+    secret_contents: Mutex<HashMap<String, (u64, KnownContent)>>,
     hasher: RandomState,
+}
+
+/// What this process knows of a Secret's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownContent {
+    /// The first resourceVersion with the content.
+    pub version: String,
+    /// Slow hashes of the content, each with its own salt. The first one is this process's.
+    pub hashes: Vec<String>,
+    /// Slow hashes of other content.
+    pub others: Vec<String>,
 }
 
 /// The reason why a reconcile ended early.
@@ -167,6 +181,11 @@ impl Context {
         with(memory.entry(key.to_owned()).or_default())
     }
 
+    /// What this process remembers of an object.
+    pub fn memory(&self, kind: &str, namespace: &str, name: &str) -> Memory {
+        self.remember(&key(kind, namespace, name), |memory| memory.clone())
+    }
+
     /// Drops the memory and the metrics of an object.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
@@ -176,16 +195,25 @@ impl Context {
         }
     }
 
-    /// The version at which this process first read the present content of a Secret; `version` if the content is new. The
-    /// operator keeps only a keyed hash of the content, in memory.
-    pub fn content_version(&self, secret: String, content: impl Hash, version: &str) -> String {
+    /// What this process knows of the present content of a Secret. The operator keeps only keyed and slow hashes, in memory.
+    pub fn known_content(&self, secret: &str, content: impl Hash, version: &str) -> KnownContent {
         let hash = self.hasher.hash_one(content);
         let mut contents = self.secret_contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = contents.entry(secret).or_insert_with(|| (hash, version.to_owned()));
-        if known.0 != hash {
-            *known = (hash, version.to_owned());
+        match contents.get(secret) {
+            Some((same, known)) if *same == hash => known.clone(),
+            Some(_) | None => {
+                let known = KnownContent { version: version.to_owned(), ..KnownContent::default() };
+                contents.insert(secret.to_owned(), (hash, known.clone()));
+                known
+            }
         }
-        known.1.clone()
+    }
+
+    /// Remembers more of the present content of a Secret.
+    pub fn remember_content(&self, secret: &str, content: impl Hash, known: &KnownContent) {
+        let hash = self.hasher.hash_one(content);
+        let mut contents = self.secret_contents.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.insert(secret.to_owned(), (hash, known.clone()));
     }
 
     /// Counts the reconcile, and turns its result into the controller's next action.

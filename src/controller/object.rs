@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::absence::Absences;
 use super::events::EventRecord;
 use super::resource::{Object, Resource, Scope};
-use super::{Context, Error, FIELD_MANAGER};
+use super::{Context, Error, FIELD_MANAGER, Requeue, requeue};
 
 /// Maximum time for one request to the Kubernetes API.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,6 +28,7 @@ pub(super) struct ObjectHandle<'a, K: Object> {
     pub(super) object: Arc<K>,
     nonce: String,
     empty: K::Status,
+    absences: Absences,
 }
 
 impl<'a, K: Object> ObjectHandle<'a, K> {
@@ -35,6 +38,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             object: with_status(object),
             nonce: uuid::Uuid::new_v4().simple().to_string(),
             empty: K::Status::default(),
+            absences: Absences::default(),
         }
     }
 
@@ -89,13 +93,14 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
     }
 
-    /// Writes annotations, which survive a backup without status.
+    /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
+    /// cost the ID of a new plan or group. Another object of the same name does not get it.
     pub(super) async fn annotate(&mut self, all: &[(&'static str, String)]) -> Result<(), Error> {
         if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
             return Ok(());
         }
         let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
-        let metadata = json!({ "annotations": annotations, "resourceVersion": self.version() });
+        let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
         self.patch_metadata("write the cloud's ID", metadata).await
     }
 
@@ -146,16 +151,20 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             cluster_id: &self.ctx.cluster_id,
             nonce: &self.nonce,
             visibility_window: self.ctx.settings.visibility_window,
+            absences: &self.absences,
             poll_interval: self.poll_interval(),
             evidence_recent: self.evidence_recent(),
             now: self.ctx.clock.now(),
         }
     }
 
-    /// Whether the cloud matched this spec before and no work is requested: the reconcile only polls the cloud.
+    /// Whether the cloud matched this spec before, no work is requested and no part of the cloud side is missing: the reconcile only
+    /// polls the cloud.
     pub(super) fn settled(&self) -> bool {
         let scope = self.scope(&self.object);
-        !scope.deleting() && scope.synced_before() && !scope.object.management().work_requested
+        let proving =
+            self.ctx.remember(&self.key(), |memory| memory.absences.any_unproven(scope.visibility_window, scope.now));
+        !scope.deleting() && scope.synced_before() && !scope.object.management().work_requested && !proving
     }
 
     /// Whether the object may have created or taken over a cloud side.
@@ -167,6 +176,35 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     /// The interval between observations.
     pub(super) fn poll_interval(&self) -> Duration {
         self.object.management().poll_interval.unwrap_or(self.ctx.settings.poll_interval)
+    }
+
+    /// Recalls which parts of the cloud side earlier observations with these credentials did not show.
+    pub(super) fn recall(&mut self, identity: &str) {
+        let same = self.scope(&self.object).head().identity.as_deref() == Some(identity);
+        self.absences = self.ctx.remember(&self.key(), |memory| {
+            if !same {
+                memory.absences = Absences::default();
+            }
+            memory.absences.clone()
+        });
+    }
+
+    /// Remembers which parts of the cloud side an observation that began at `started` does not show.
+    pub(super) fn observed_without(&mut self, absent: Vec<String>, started: Timestamp) {
+        let (window, now) = (self.ctx.settings.visibility_window, self.ctx.clock.now());
+        self.absences = self.ctx.remember(&self.key(), |memory| {
+            memory.absences.observe(absent, window, started, now);
+            memory.absences.clone()
+        });
+    }
+
+    /// When to observe again: in time for the proof that a part of the cloud side is gone, where one is not complete.
+    pub(super) fn proving(&self, requeue: Requeue) -> Requeue {
+        let settings = &self.ctx.settings;
+        match self.absences.any_unproven(settings.visibility_window, self.ctx.clock.now()) {
+            true => requeue::while_proving(requeue, settings),
+            false => requeue,
+        }
     }
 
     /// Remembers the time of a complete observation.

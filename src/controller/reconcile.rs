@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -84,7 +85,8 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
         return Ok(Requeue::AwaitChange);
     }
     if deleting && management.observe_only {
-        let left = K::remote(&handle.scope(&object), None).must_clear;
+        let remote = K::remote(&handle.scope(&object), None);
+        let left = remote.must_clear || remote.owes_restart;
         return release(handle, if left { unattended::<K>() } else { Release::Gone }).await;
     }
     if !management.observe_only && !deleting && !handle.has_finalizer() {
@@ -96,8 +98,9 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     };
     let priority = if handle.settled() { Priority::Poll } else { Priority::Edit };
     let cloud = handle.object.cloud(&access, priority);
+    let started = handle.ctx.clock.now();
     match observe(handle, &cloud).await {
-        Ok(observed) => decide_and_act(handle, &access, &cloud, observed).await,
+        Ok(observed) => decide_and_act(handle, &access, &cloud, observed, started).await,
         Err(error) => unobserved(handle, Unobserved::Cloud(error)).await,
     }
 }
@@ -120,14 +123,17 @@ async fn decide_and_act<K: Resource>(
     access: &Access,
     cloud: &K::Cloud,
     observed: K::Observed,
+    started: Timestamp,
 ) -> Result<Requeue, Error> {
     let identity = access.identity(K::DESCRIPTOR.product);
+    handle.recall(&identity);
     let object = handle.object.clone();
     let remote = K::remote(&handle.scope(&object), Some(&observed));
     if let Some(changed) = account_changed(&handle.scope(&object), &remote, &identity) {
         return unobserved(handle, changed).await;
     }
     handle.ctx.remember(&handle.key(), |memory| memory.logged_failure = None);
+    handle.observed_without(remote.absent.clone(), started);
     if remote.complete {
         handle.observed_now();
     }
@@ -143,9 +149,8 @@ async fn decide_and_act<K: Resource>(
     let acted = act(cloud, &decision.steps).await;
     let ran = Ran { observed: &observed, decision: &decision, acted: &acted };
     let (status, requeue, annotations) = conclude(handle, &ran, identity);
-    if !handle.deleting() {
-        handle.annotate(&annotations).await?;
-    }
+    let requeue = handle.proving(requeue);
+    handle.annotate(&annotations).await?;
     write(handle, status.clone()).await?;
     publish(handle, &object, &status, &ran).await;
     handle.measure(Some(&observed));
@@ -188,7 +193,11 @@ fn kept<K: Resource>(why: &str) -> Release {
 
 /// The release of an object in observe mode with work in progress in the cloud.
 fn unattended<K: Resource>() -> Release {
-    Release::Kept(format!("the {} was left with what was under way in it, unlooked at", K::DESCRIPTOR.noun))
+    Release::Kept(format!(
+        "the {} stays with unfinished work, because managementPolicy is Observe: check for stopped items or clones of a drill in \
+         the console",
+        K::DESCRIPTOR.noun
+    ))
 }
 
 /// Whether the credentials changed since the last observation and do not find its cloud side. The cloud side may exist in

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Settings;
+use super::absence::Absences;
 use crate::cloud::error::Class;
 
 /// The memory of an object between the reconciles of this process. No part of it must survive a crash.
@@ -21,6 +22,8 @@ pub struct Memory {
     pub caught_up: Option<Timestamp>,
     /// The last logged reason of `Synced`, until the next observation.
     pub logged_failure: Option<&'static str>,
+    /// The parts of the cloud side that the observations do not show.
+    pub absences: Absences,
 }
 
 /// The time of the next reconcile of an object.
@@ -67,6 +70,19 @@ pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Sett
     }
 }
 
+/// The next reconcile while it is not proven that a part of the cloud side is gone: the proof needs dense observations. Pure.
+pub fn while_proving(requeue: Requeue, settings: &Settings) -> Requeue {
+    let interval = Absences::interval(settings.visibility_window);
+    match requeue {
+        Requeue::Poll => Requeue::PollWithin(interval),
+        Requeue::PollWithin(max) => Requeue::PollWithin(interval.min(max)),
+        Requeue::Soon => Requeue::PollWithin(interval.min(settings.transition_interval)),
+        Requeue::Retry(Class::Throttled { .. }) | Requeue::AwaitChange => requeue,
+        // A failing read or step must not keep the proof from being found.
+        Requeue::Retry(_) => Requeue::PollWithin(interval),
+    }
+}
+
 fn doubled(base: Duration, times: u32, max: Duration) -> Duration {
     base.saturating_mul(1 << times.min(16)).min(max)
 }
@@ -99,6 +115,7 @@ mod tests {
             transition_interval: Duration::from_secs(3),
             retry_interval: Duration::from_secs(5),
             visibility_window: Duration::from_secs(120),
+            content_hash_rounds: 1,
             rocketmq_endpoint: None,
             ebs_endpoint: None,
             sts_endpoint: None,
@@ -123,6 +140,20 @@ mod tests {
         assert_eq!([1, 2, 20].map(|n| seconds(Requeue::Retry(Class::Denied), n, 0)), [30, 60, 120]);
         let throttled = Requeue::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
         assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);
+    }
+
+    #[test]
+    fn proof_of_absence_has_dense_observations() {
+        let within = |seconds| Requeue::PollWithin(Duration::from_secs(seconds));
+        for (requeue, expected) in [
+            (Requeue::Poll, within(30)),
+            (Requeue::Soon, within(3)),
+            (Requeue::Retry(Class::Denied), within(30)),
+            (Requeue::Retry(Class::Throttled { after: None }), Requeue::Retry(Class::Throttled { after: None })),
+            (Requeue::AwaitChange, Requeue::AwaitChange),
+        ] {
+            assert_eq!(while_proving(requeue, &settings()), expected, "{requeue:?}");
+        }
     }
 
     #[test]

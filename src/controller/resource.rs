@@ -10,6 +10,7 @@ use kube::core::object::HasStatus;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::absence::{Absence, Absences};
 use super::access::Access;
 use super::conditions::ConditionState;
 use super::events::EventRecord;
@@ -142,6 +143,8 @@ pub struct RemoteState {
     pub not_found: Option<String>,
     /// The observation is complete: it contains every part that status reports.
     pub complete: bool,
+    /// The parts of the cloud side that the object has or may have, and that the observation does not show.
+    pub absent: Vec<String>,
 }
 
 /// One object during one reconcile, and its circumstances that are known without a call.
@@ -157,6 +160,8 @@ pub struct Scope<'a, K: Object> {
     pub nonce: &'a str,
     /// Maximum time from a call until its result is visible in lists.
     pub visibility_window: Duration,
+    /// The parts of the cloud side that the observations of this process do not show.
+    pub absences: &'a Absences,
     /// The interval between observations.
     pub poll_interval: Duration,
     /// Whether the last complete observation is younger than three poll intervals. Before the first one, the time of this
@@ -203,6 +208,13 @@ impl<K: Object> Scope<'_, K> {
     /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.object.meta().annotations.as_ref()?.get(name).map(String::as_str)
+    }
+}
+
+impl<K: Object> Scope<'_, K> {
+    /// What is known of a part of the cloud side that the observation does not show.
+    pub fn absence(&self, part: &str) -> Absence {
+        self.absences.of(part, self.visibility_window, self.now)
     }
 }
 

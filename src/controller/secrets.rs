@@ -8,12 +8,20 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use pbkdf2::pbkdf2_hmac_array;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 
 use crate::cloud::credentials::oidc::{AUDIENCE, TokenSource};
 use crate::cloud::credentials::{CredentialsError, Issued, Provider, provider, secret};
 
 /// Maximum time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rounds of the hash of a Secret's content, as OWASP recommends for PBKDF2 with HMAC-SHA256. Each process computes it once for
+/// each content.
+pub const CONTENT_HASH_ROUNDS: u32 = 600_000;
+/// Length of its salt, in bytes.
+const SALT_LENGTH: usize = 16;
 /// Lifetime of a token, in seconds. It is used at once.
 const TOKEN_LIFETIME_SECONDS: i64 = 600;
 
@@ -28,6 +36,34 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Secret
         Ok(Err(_)) | Err(_) => {
             Err(CredentialsError::SecretUnreadable(full_name, "the Kubernetes API did not answer".into()))
         }
+    }
+}
+
+/// The content of a Secret: user name and password.
+pub type Content = [Option<SecretString>; 2];
+
+fn slow_hash(content: &Content, salt: &[u8], rounds: u32) -> [u8; 32] {
+    // The lengths keep two contents apart whose texts are the same when they are joined.
+    let mut bytes = Vec::new();
+    for text in content.iter().map(|text| text.as_ref().map_or("", ExposeSecret::expose_secret)) {
+        bytes.extend((text.len() as u64).to_be_bytes());
+        bytes.extend(text.as_bytes());
+    }
+    pbkdf2_hmac_array::<Sha256, 32>(&bytes, salt, rounds)
+}
+
+/// A hash of a Secret's content for status, which people read who may not read the Secret: salted, and slow to compute.
+pub fn content_hash(content: &Content, rounds: u32) -> String {
+    let salt: [u8; SALT_LENGTH] = rand::random();
+    format!("{}{}", hex::encode(salt), hex::encode(slow_hash(content, &salt, rounds)))
+}
+
+/// Whether a hash of [`content_hash`] is of this content.
+pub fn has_content(hash: &str, content: &Content, rounds: u32) -> bool {
+    let Ok(decoded) = hex::decode(hash) else { return false };
+    match decoded.split_first_chunk::<SALT_LENGTH>() {
+        Some((salt, hash)) => slow_hash(content, salt, rounds) == hash,
+        None => false,
     }
 }
 
@@ -79,4 +115,32 @@ pub fn service_account_token(client: Client, namespace: String, name: String) ->
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(username: &str, password: Option<&str>) -> Content {
+        [Some(username.into()), password.map(Into::into)]
+    }
+
+    #[test]
+    fn content_hash_recognizes_its_content_only() {
+        let ours = content("replicator", Some("hunter22"));
+        let hash = content_hash(&ours, 2);
+        assert!(has_content(&hash, &ours, 2));
+        for other in [
+            content("replicator", Some("hunter23")),
+            content("replicatorh", Some("unter22")),
+            content("replicator", None),
+        ] {
+            assert!(!has_content(&hash, &other, 2));
+        }
+        assert!(!hash.contains("hunter22"));
+        assert_ne!(hash, content_hash(&ours, 2), "it is salted");
+        for broken in ["", "00", "hunter22"] {
+            assert!(!has_content(broken, &ours, 2));
+        }
+    }
 }

@@ -308,7 +308,7 @@ impl Metrics {
                 self.remove_group(old);
             }
             for (labels, lag) in new.iter().zip(&lags) {
-                self.never_synced.get_or_create(labels).set(i64::from(lag.lag_ms.is_none()));
+                self.never_synced.get_or_create(labels).set(i64::from(lag.last_sync_ms.is_none()));
                 if let Some(ms) = lag.lag_ms {
                     self.lag.get_or_create(labels).set(seconds(ms));
                 } else {

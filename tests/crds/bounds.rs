@@ -91,8 +91,8 @@ fn plan() -> Value {
             "regionId": "cn-hangzhou", "planId": "1300000016", "planName": "orders", "planDesc": "Orders",
             "planType": "ACTIVE_PASSIVE", "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
             "instances": [instance("hangzhou", "ACTIVE"), second],
-            "topicMappings": [{ "name": "orders", "topics": [topic("hangzhou"), topic("shanghai")], "state": "Running" }],
-            "itemPolicy": "Keep", "recoveryPointObjective": "5m", "deletionPolicy": "Delete",
+            "topicMappings": [{ "name": "orders", "topics": [topic("hangzhou"), topic("shanghai")], "state": "Running", "consumers": "Expected" }],
+            "ignoredConsumerGroups": ["GID_RETIRED"], "updatePolicy": "Wait", "itemPolicy": "Keep", "recoveryPointObjective": "5m", "deletionPolicy": "Delete",
             "managementPolicy": "Manage", "suspend": false, "pollInterval": "1m", "accountRef": { "name": "production" },
         },
     })

@@ -27,6 +27,7 @@ struct Row {
     set: BTreeMap<String, Value>,
     #[serde(default)]
     remove: Vec<String>,
+    status: Option<Value>,
     update: Option<Changes>,
     expected: String,
 }
@@ -45,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// The object.
     pub(crate) object: Value,
+    /// The status that is written after the object has been created.
+    pub(crate) status: Option<Value>,
     /// The object after an update.
     pub(crate) updated: Option<Value>,
     /// Part of the message that refuses the object, or its update where there is one.
@@ -75,7 +78,7 @@ pub(crate) fn case(kind: &Kind, name: &str) -> Case {
 
 impl Row {
     fn case(self, kind: &Kind, bases: &BTreeMap<String, Value>) -> Case {
-        let Self { case: name, base, set, remove, update, expected } = self;
+        let Self { case: name, base, set, remove, status, update, expected } = self;
         let base = bases.get(&base).unwrap_or_else(|| panic!("{name}: there is no base {base}"));
         let mut object = json!({
             "apiVersion": "disasterrecovery.dev/v1alpha1", "kind": kind.name, "metadata": { "name": name }, "spec": base,
@@ -87,7 +90,9 @@ impl Row {
             assert_ne!(object, updated, "{name}: the update changes nothing");
             updated
         });
-        Case { name, object, updated, refusal: Some(expected).filter(|expected| expected != "accepted") }
+        let refusal = Some(expected).filter(|expected| expected != "accepted");
+        assert!(updated.is_some() || status.is_none() || refusal.is_none(), "{name}: a status write is never refused");
+        Case { name, object, status, updated, refusal }
     }
 }
 

@@ -15,10 +15,33 @@ fn all(refused: bool, updated: bool) -> Vec<(&'static str, Case)> {
     all.filter(|(_, case)| case.refusal.is_some() == refused && case.updated.is_some() == updated).collect()
 }
 
-/// The manifest of a case for kubectl: the object, and the object after the update.
-fn manifest(case: &Case) -> String {
-    let updated = case.updated.iter().map(|updated| format!("\n{updated}"));
-    std::iter::once(case.object.to_string()).chain(updated).collect()
+/// Creates the object of a case, writes its status and updates the object. The answer to the update.
+fn update(namespace: &str, case: &Case) -> Result<Output, String> {
+    let updated = case.updated.as_ref().expect("a case with an update").to_string();
+    let apply = |manifest: &str| control_plane().kubectl_stdin(&["apply", "-n", namespace, "-f", "-"], manifest);
+    if case.status.is_none() {
+        let answer = apply(&format!("{}\n{updated}", case.object));
+        let created = answer.stdout.lines().filter(|line| line.ends_with(" created")).count();
+        return if created == 1 { Ok(answer) } else { Err(format!("not created: {}", answer.stderr.trim_end())) };
+    }
+    apply(&case.object.to_string()).checked().map_err(|error| format!("not created: {error:#}"))?;
+    write_status(namespace, case)?;
+    let answer = apply(&updated);
+    write_status(namespace, case)?;
+    Ok(answer)
+}
+
+/// Writes the status of a case, and after it another one: rules that compare with a status hold for status writes too.
+fn write_status(namespace: &str, case: &Case) -> Result<(), String> {
+    let kind = case.object["kind"].as_str().expect("a kind");
+    let name = case.object["metadata"]["name"].as_str().expect("a name");
+    for status in [case.status.as_ref().expect("a case with a status"), &json!({ "observedGeneration": 7 })] {
+        let patch = json!({ "status": status }).to_string();
+        let write = ["patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", "-p", &patch];
+        let written = control_plane().kubectl(&write).checked();
+        written.map_err(|error| format!("the status is refused: {error:#}"))?;
+    }
+    Ok(())
 }
 
 /// Whether the answer of kubectl refuses a case with its message.
@@ -43,23 +66,15 @@ fn invalid_objects_are_refused_with_the_expected_message() {
         assert!(count >= 40, "only {count} manifests of {}", kind.name);
     }
     let apply = ["apply", "-n", &namespace, "-f", "-"];
-    for_all(&refused, |case| refuses(&control_plane.kubectl_stdin(&apply, &manifest(case)), case));
+    for_all(&refused, |case| refuses(&control_plane.kubectl_stdin(&apply, &case.object.to_string()), case));
     let left = kubectl_json(&["get", "drp,drg,aca", "-n", &namespace, "-o", "json"]);
     assert_eq!(left["items"], json!([]), "nothing of them is kept");
 }
 
 #[test]
 fn invalid_updates_are_refused_with_the_expected_message() {
-    let control_plane = control_plane();
-    let namespace = control_plane.namespace("refused-updates");
-    let apply = ["apply", "-n", &namespace, "-f", "-"];
-    for_all(&all(true, true), |case| {
-        let answer = control_plane.kubectl_stdin(&apply, &manifest(case));
-        if answer.stdout.lines().filter(|line| line.ends_with(" created")).count() != 1 {
-            return Err(format!("the object before the update is refused: {}", answer.stderr.trim_end()));
-        }
-        refuses(&answer, case)
-    });
+    let namespace = control_plane().namespace("refused-updates");
+    for_all(&all(true, true), |case| refuses(&update(&namespace, case)?, case));
 }
 
 #[test]
@@ -69,16 +84,14 @@ fn unusual_valid_objects_are_accepted_and_parsed() {
     // Not apply, which would leave out nulls.
     let create = ["create", "-n", &namespace, "-o", "json", "-f", "-"];
     for_all(&all(false, false), |case| {
-        let created = control_plane.kubectl_stdin(&create, &manifest(case)).checked();
-        understood(&created.map_err(|error| format!("{error:#}"))?)
+        let created = control_plane.kubectl_stdin(&create, &case.object.to_string()).checked();
+        understood(&created.map_err(|error| format!("{error:#}"))?)?;
+        if case.status.is_some() { write_status(&namespace, case) } else { Ok(()) }
     });
     let updates = control_plane.namespace("accepted-updates");
-    let apply = ["apply", "-n", &updates, "-f", "-"];
     for_all(&all(false, true), |case| {
-        let answer = control_plane.kubectl_stdin(&apply, &manifest(case)).checked();
-        let answer = answer.map_err(|error| format!("{error:#}"))?;
-        let results: Vec<_> = answer.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-        if results == ["created", "configured"] { Ok(()) } else { Err(answer) }
+        let answer = update(&updates, case)?.checked().map_err(|error| format!("{error:#}"))?;
+        if answer.trim_end().ends_with(" configured") { Ok(()) } else { Err(answer) }
     });
 }
 
@@ -132,8 +145,22 @@ fn every_rule_has_a_case_that_it_refuses() {
 /// The object as the API server keeps it.
 fn created(namespace: &str, case: &Case) -> Value {
     let create = ["create", "-n", namespace, "-o", "json", "-f", "-"];
-    let created = control_plane().kubectl_stdin(&create, &manifest(case)).checked().expect("an accepted object");
+    let created =
+        control_plane().kubectl_stdin(&create, &case.object.to_string()).checked().expect("an accepted object");
     serde_json::from_str(&created).expect("JSON from kubectl")
+}
+
+#[test]
+fn minimal_plan_gets_the_careful_defaults() {
+    let namespace = control_plane().namespace("plan-defaults");
+    let spec = created(&namespace, &case(&PLANS, "account-named-later"))["spec"].take();
+    let fields = ["updatePolicy", "itemPolicy", "recoveryPointObjective", "deletionPolicy", "managementPolicy"];
+    assert_eq!(fields.map(|field| &spec[field]), ["Wait", "Keep", "5m", "Delete", "Manage"]);
+    assert_eq!(spec["ignoredConsumerGroups"], json!(null));
+    let mapping = created(&namespace, &case(&PLANS, "one-topic-to-two"))["spec"]["topicMappings"][0].take();
+    assert_eq!((&mapping["state"], &mapping["consumers"]), (&json!("Running"), &json!("Expected")));
+    let set = created(&namespace, &case(&PLANS, "pause-items-and-no-consumers"))["spec"].take();
+    assert_eq!((&set["updatePolicy"], &set["topicMappings"][0]["consumers"]), (&json!("PauseItems"), &json!("None")));
 }
 
 #[test]

@@ -202,7 +202,14 @@ fn drift(stage: &Stage) -> anyhow::Result<()> {
 
     say("");
     stage.http.patch(&format!("{cloud}/{id}"), &json!({"planDesc": "do not touch"}))?;
-    say("(the API refuses to change a plan while its items run, so that they are stopped for it and started again)");
+    say("(the API refuses to change a plan while its items run: the change waits, and replication continues)");
+    await_condition(stage, 20, "Synced", "UpdateWaits", |_| true)?;
+    say("Somebody stops the items: the description is restored, and they run again");
+    for item in items {
+        stage
+            .http
+            .patch(&format!("{cloud}/{id}/items/{}", item["itemId"]), &json!({"itemStatus": "MANUAL_STOPPED"}))?;
+    }
     let ours =
         |plan: &Value| plan["planDesc"].as_str().is_some_and(|it| it.starts_with("Orders, Hangzhou to Shanghai [drp "));
     in_the_cloud(stage, "the description is as it was, and every item runs", |plan| ours(plan) && all_run(plan))?;

@@ -26,6 +26,7 @@ enum Plans {
 fn spec() -> Value {
     let mut spec = one_way(&["orders", "billing", "returns"]);
     spec["itemPolicy"] = json!("Prune");
+    spec["updatePolicy"] = json!("PauseItems");
     spec
 }
 

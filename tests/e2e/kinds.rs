@@ -10,7 +10,9 @@ use test_support::stage::plans::{World, external};
 async fn whole_life(what: &str, config: Config) {
     let world = World::on(config).await;
     let operator = world.operator().await;
-    world.create("orders", external(&["orders", "billing"])).await;
+    let mut spec = external(&["orders", "billing"]);
+    spec["updatePolicy"] = json!("PauseItems");
+    world.create("orders", spec).await;
     world.ready("orders").await;
     world.assert_one_plan("orders", 2);
     world.condition("orders", "Protected", "True", "WithinObjective").await;

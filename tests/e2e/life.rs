@@ -88,10 +88,33 @@ async fn mapping_stops_starts_and_stays_when_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn change_waits_while_items_run() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.create("orders", one_way(&["orders"])).await;
+    world.ready("orders").await;
+    world.cloud.clear_requests();
+    world.patch("orders", json!({ "spec": { "planDesc": "new" } })).await;
+    let status = world.condition("orders", "Synced", "False", "UpdateWaits").await;
+    let text = message(&status, "Synced");
+    assert!(text.contains("replication continues") && text.contains("set updatePolicy: PauseItems"), "{text}");
+    assert!(has(&status, "Stalled", "True", "UpdateWaits") && has(&status, "Ready", "False", "NotReady"), "{status:?}");
+    assert_eq!(status.items.as_deref(), Some("1/1"));
+    assert_eq!(world.changes(), ["UpdateDisasterRecoveryPlan"], "the API is asked once in five minutes");
+    world.patch("orders", json!({ "spec": { "updatePolicy": "PauseItems" } })).await;
+    world.ready("orders").await;
+    assert!(world.cloud.plans()[0].plan_desc.as_deref().is_some_and(|it| it.starts_with("new [drp ")));
+    let status = world.get("orders").await.and_then(|it| it.status).expect("a status");
+    assert!(status.pending_updates.is_empty() && status.paused_items.is_empty(), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn running_plan_is_paused_for_a_change() {
     let world = World::with(Rules { delay_ms: 150, ..Rules::default() }).await;
     let _operator = world.operator().await;
-    world.create("orders", one_way(&["orders", "billing"])).await;
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["updatePolicy"] = json!("PauseItems");
+    world.create("orders", spec).await;
     world.ready("orders").await;
     let mut spec = one_way(&["orders", "billing"]);
     spec["topicMappings"][1]["state"] = json!("Stopped");
@@ -111,7 +134,9 @@ async fn running_plan_is_paused_for_a_change() {
 async fn running_item_is_stopped_for_a_change() {
     let world = World::with(Rules { delay_ms: 100, ..Rules::default() }).await;
     let _operator = world.operator().await;
-    world.create("orders", one_way(&["orders", "billing"])).await;
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["updatePolicy"] = json!("PauseItems");
+    world.create("orders", spec).await;
     world.ready("orders").await;
     let code = "DisasterRecoveryItemStatus.Error".into();
     let kind = FaultKind::Error { status: 400, code, message: "it runs".into(), pascal_case: false };
@@ -144,6 +169,7 @@ async fn retain_removes_the_owner_mark_only() {
     let operator = world.operator().await;
     let mut spec = one_way(&["orders", "billing"]);
     spec["deletionPolicy"] = json!("Retain");
+    spec["updatePolicy"] = json!("PauseItems");
     spec["topicMappings"][1]["state"] = json!("Stopped");
     world.create("orders", spec).await;
     world.ready("orders").await;
@@ -159,6 +185,23 @@ async fn retain_removes_the_owner_mark_only() {
     };
     assert_eq!(statuses(&after), statuses(&before), "what ran runs, what was stopped is stopped");
     assert_eq!((after[0].plan_id, &after[0].instances), (before[0].plan_id, &before[0].instances));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retain_leaves_a_mark_that_cannot_go() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let mut spec = one_way(&["orders"]);
+    spec["deletionPolicy"] = json!("Retain");
+    world.create("orders", spec).await;
+    world.ready("orders").await;
+    world.cloud.clear_requests();
+    world.delete("orders").await;
+    world.gone("orders").await;
+    world.assert_one_plan("orders", 1);
+    assert_eq!(world.changes(), ["UpdateDisasterRecoveryPlan"], "no item is stopped");
+    let note = world.event("orders", "Retained").await;
+    assert!(note.contains("was kept with its owner mark"), "{note}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

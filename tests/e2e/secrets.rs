@@ -2,6 +2,9 @@
 
 use disaster_recovery_operator::simulator::model::PasswordEcho;
 use disaster_recovery_operator::simulator::model::Rules;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 
 use test_support::eventually;
 use test_support::stage::plans::{World, external};
@@ -12,7 +15,9 @@ async fn rotated_password_is_sent_and_never_leaked() {
     for password_echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
         let world = World::with(Rules { password_echo, ..Rules::default() }).await;
         let operator = world.operator().await;
-        world.create("orders", external(&["orders"])).await;
+        let mut spec = external(&["orders"]);
+        spec["updatePolicy"] = json!("PauseItems");
+        world.create("orders", spec).await;
         world.ready("orders").await;
         let sent = || world.cloud.plans()[0].instances[1].password.clone();
         assert_eq!(sent().as_deref(), Some(PASSWORD));
@@ -34,6 +39,30 @@ async fn rotated_password_is_sent_and_never_leaked() {
             assert!(!shown.contains(secret), "{password_echo:?}: {secret} is shown");
         }
         operator.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relabelled_secret_is_not_sent_after_restart() {
+    for password_echo in [PasswordEcho::Masked, PasswordEcho::Clear, PasswordEcho::Omitted] {
+        let world = World::with(Rules { password_echo, ..Rules::default() }).await;
+        let operator = world.operator().await;
+        let mut spec = external(&["orders"]);
+        spec["updatePolicy"] = json!("PauseItems");
+        world.create("orders", spec).await;
+        let sent = world.ready("orders").await.sent_credentials;
+        assert_eq!(sent.len(), 1);
+        operator.stop().await;
+        world.cloud.clear_requests();
+        let secrets: Api<Secret> = Api::namespaced(world.client.clone(), &world.namespace);
+        let label = json!({ "metadata": { "labels": { "team": "orders" } } });
+        let changed = secrets.patch("idc-acl", &PatchParams::default(), &Patch::Merge(label)).await.expect("a label");
+        assert_ne!(changed.metadata.resource_version.as_ref(), Some(&sent[0].resource_version));
+        let _operator = world.operator().await;
+        let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
+        eventually(DEADLINE, "three polls", async || (gets() >= 3).then_some(())).await;
+        world.ready("orders").await;
+        assert_eq!(world.changes(), Vec::<String>::new(), "{password_echo:?}");
     }
 }
 

@@ -70,14 +70,17 @@ async fn group_lifecycle_leaves_nothing() {
     let id = ebs.create_group(&group, &token("group", 1)).await.expect("a group");
     assert_eq!(ebs.create_group(&group, &token("group", 1)).await.expect("a repeat"), id, "the token makes it one");
     ebs.add_pair(&id, &pair_id, &token("add", 1)).await.expect("the pair is added");
-    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::InGroup(&id)).await.expect("a list").len(), 1);
+    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::InGroup(&id)).await.expect("a list").entries().len(), 1);
 
     ebs.start_group(&id, false, &token("start", 1)).await.expect("it starts");
     assert_eq!(status(&ebs, &id).await, "normal");
     let drill = ebs.start_drill(&id, &token("drill", 1)).await.expect("a drill");
-    assert_eq!(ebs.drills(&id).await.expect("a list").first().map(|it| it.drill_id.clone()), Some(drill.clone()));
+    assert_eq!(
+        ebs.drills(&id).await.expect("a list").entries().first().map(|it| it.drill_id.clone()),
+        Some(drill.clone())
+    );
     ebs.clear_drill(&id, &drill).await.expect("it is cleared");
-    assert_eq!(ebs.drills(&id).await.expect("a list").len(), 0);
+    assert_eq!(ebs.drills(&id).await.expect("a list").entries().len(), 0);
 
     ebs.failover_group(&id, &token("failover", 1)).await.expect("it fails over");
     assert_eq!(status(&ebs, &id).await, "failovered");
@@ -127,7 +130,7 @@ async fn repeated_token_after_lost_answer_creates_one_group() {
     simulator.add_fault(Fault::new(FaultKind::ReplyLost).of_action("CreateDiskReplicaGroup").times(1));
     let id = ebs.create_group(&group(), &token("group", 1)).await.expect("the second answer arrives");
     let all = ebs.groups(SiteRole::Production, &[&id]).await.expect("a list");
-    assert_eq!(all.len(), 1);
+    assert_eq!(all.entries().len(), 1);
     let calls = simulator.requests().into_iter().filter(|it| it.action == "CreateDiskReplicaGroup").count();
     assert_eq!(calls, 2);
 }

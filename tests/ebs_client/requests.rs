@@ -14,6 +14,8 @@ use disaster_recovery_operator::cloud::ebs::{
     SiteRole, Tag,
 };
 use disaster_recovery_operator::cloud::error::{Class, Error};
+use disaster_recovery_operator::cloud::list::List;
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::cloud::{endpoint, sign};
 use http::{HeaderMap, Method, Request, Response};
@@ -238,13 +240,13 @@ async fn lists_are_read_by_token_to_the_end() {
     };
     let (ebs, service) =
         ebs([page(&["pg-1", "pg-2"], json!("n1")), page(&[], json!("n2")), page(&["pg-3"], json!(""))]);
-    let groups = ebs.groups(SiteRole::Standby, &[]).await.unwrap();
+    let List::Complete(groups) = ebs.groups(SiteRole::Standby, &[]).await.unwrap() else { panic!("incomplete") };
     let ids: Vec<_> = groups.iter().map(|group| group.replica_group_id.as_str()).collect();
     assert_eq!(ids, ["pg-1", "pg-2", "pg-3"]);
     assert_eq!((&groups[0].status, groups[0].last_recover_point), (&ReplicationStatus::Normal, Some(1637835114)));
     let seen = service.seen();
     let tokens: Vec<_> = seen.iter().map(|seen| (seen.param("NextToken"), seen.param("MaxResults"))).collect();
-    assert_eq!(tokens, [(None, Some("100")), (Some("n1"), Some("100")), (Some("n2"), Some("100"))]);
+    assert_eq!(tokens, [(None, Some("500")), (Some("n1"), Some("500")), (Some("n2"), Some("500"))]);
     assert_eq!(seen[0].route().2, "cn-beijing");
 }
 
@@ -255,7 +257,9 @@ async fn lists_without_tokens_are_read_by_number() {
         (200, json!({"ReplicaPairs": pairs, "TotalCount": 3, "PageNumber": 1, "PageSize": 2}))
     };
     let (ebs, service) = ebs([page(&["a", "b"]), page(&["a", "b"]), page(&["c"])]);
-    let pairs = ebs.pairs(SiteRole::Production, Pairs::Ungrouped).await.unwrap();
+    let List::Complete(pairs) = ebs.pairs(SiteRole::Production, Pairs::Ungrouped).await.unwrap() else {
+        panic!("incomplete")
+    };
     assert_eq!(pairs.len(), 3);
     assert_eq!(pairs[0].status, ReplicationStatus::InitialSyncing);
     let seen = service.seen();
@@ -265,11 +269,23 @@ async fn lists_without_tokens_are_read_by_number() {
 }
 
 #[tokio::test]
-async fn list_that_changes_between_pages_is_refused() {
+async fn changing_list_is_read_a_few_times() {
     let page = |next: &str| (200, json!({"ReplicaGroups": [group("pg-1")], "NextToken": next}));
-    let (ebs, _) = ebs([page("n1"), page("")]);
-    let error = ebs.groups(SiteRole::Production, &[]).await.unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "BrokenAnswer"));
+    let changed = [page("n1"), page("")];
+    let (ebs, service) = ebs([changed.clone(), changed.clone(), changed].concat());
+    let list = ebs.groups(SiteRole::Production, &[]).await.unwrap();
+    assert_eq!((list.is_complete(), list.entries().len(), service.seen().len()), (false, 1, 6));
+    let error = list.complete(ApiOperation::DescribeDiskReplicaGroups).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "Incomplete"));
+}
+
+#[tokio::test]
+async fn incomplete_list_does_not_prove_absence() {
+    // The total counts a group that no page shows.
+    let page = (200, json!({"ReplicaGroups": [], "TotalCount": 1, "PageNumber": 1, "PageSize": 100}));
+    let (ebs, _) = ebs(vec![page; 6]);
+    let error = ebs.group(SiteRole::Production, "pg-1").await.unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "Incomplete"));
 }
 
 #[tokio::test]
@@ -278,7 +294,7 @@ async fn item_absent_from_lists_does_not_exist() {
     let (ebs, service) = ebs([empty("ReplicaGroups"), empty("ReplicaPairs")]);
     assert_eq!(ebs.group(SiteRole::Production, "pg-1").await.unwrap_err().class, Class::NotFound);
     assert_eq!(ebs.pair(SiteRole::Production, "pair-1").await.unwrap_err().class, Class::NotFound);
-    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::Ids(&[])).await, Ok(vec![]));
+    assert_eq!(ebs.pairs(SiteRole::Production, Pairs::Ids(&[])).await, Ok(List::Complete(vec![])));
     assert_eq!(service.seen()[0].param("GroupIds"), Some("pg-1"));
 }
 
@@ -292,7 +308,7 @@ async fn drills_include_the_result_of_their_disks() {
         ],
     });
     let (ebs, _) = ebs([(200, json!({"Drills": [drill], "TotalCount": 1}))]);
-    let drills = ebs.drills("pg-1").await.unwrap();
+    let drills = ebs.drills("pg-1").await.unwrap().into_entries();
     assert_eq!((&drills[0].status, drills[0].recover_point), (&DrillStatus::Executed, Some(1637835114)));
     let disks: Vec<_> = drills[0].pairs_info.iter().map(|pair| pair.drill_disk_status.clone()).collect();
     assert_eq!(disks, [DrillDiskStatus::Created, DrillDiskStatus::Other("QuotaExceed".into())]);

@@ -74,8 +74,16 @@ pub fn seen(status: &str, direction: Direction) -> Observed {
         "DestinationDiskId": disks.1, "Tags": [{"TagKey": OWNER_TAG, "TagValue": OWNER}],
     }))
     .unwrap();
-    let binding = Binding { bound: Some("pg-1".into()), owner: OWNER.into(), direction, forced: false };
-    Observed { binding, group: Lookup::Found(Box::new(group)), pairs: vec![pair], drills: None }
+    let binding = Binding { bound: Some("pg-1".into()), owner: OWNER.into(), direction, twins: vec![], forced: false };
+    Observed {
+        binding,
+        group: Lookup::Found(Box::new(group)),
+        twins: vec![],
+        unseen_twins: vec![],
+        pairs: vec![pair],
+        pairs_complete: true,
+        drills: None,
+    }
 }
 
 /// The status of the object of such a group after it was in sync.

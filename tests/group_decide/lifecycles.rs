@@ -3,6 +3,7 @@
 use disaster_recovery_operator::api::GROUP_ID_ANNOTATION;
 use disaster_recovery_operator::api::disk_replica_group::{Direction, OperationType, Site};
 use disaster_recovery_operator::controller::disk_replica_group::decide::Verdict;
+use disaster_recovery_operator::controller::disk_replica_group::resolve::OWNER_TAG;
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskPairInput, DiskRules, ViolationKind};
 use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -69,10 +70,15 @@ fn missing_group_is_recreated_after_visibility_window() {
     world.drop_group();
     let first = world.pass();
     assert_eq!(first.summary(), "wait:Creating");
-    assert!(first.events.iter().any(|it| it.reason == "GroupGone"));
-    assert_eq!(world.pass().summary(), "wait:Creating", "one list may be late, and so may the next");
-    world.advance(world.window_ms() + 1_000);
-    assert_eq!(world.pass().summary(), "Create:Creating");
+    assert!(!first.events.iter().any(|it| it.reason == "GroupGone"), "it may exist");
+    let mut gone = 0;
+    let created = (1..60).find(|_| {
+        let passed = world.pass();
+        gone += passed.events.iter().filter(|it| it.reason == "GroupGone").count();
+        passed.summary() != "wait:Creating"
+    });
+    assert_eq!(gone, 1);
+    assert_eq!(created, Some(24), "every list of the window must agree");
     assert_ne!(world.group_id(), id);
     assert_eq!(world.annotation(GROUP_ID_ANNOTATION), Some(&world.group_id()));
 }
@@ -84,10 +90,118 @@ fn list_gap_does_not_recreate_group() {
     let kind = FaultKind::Error { status: 404, code, message, pascal_case: true };
     world.simulator.add_fault(Fault::new(kind).of_action("DescribeDiskReplicaGroups"));
     assert_eq!(world.pass().summary(), "wait:Creating");
+    for condition in ["Ready", "Protected", "FailoverReady"] {
+        assert!(world.condition(condition).starts_with("Unknown/"), "{condition}: {}", world.message(condition));
+    }
+    assert!(world.message("Synced").contains(&world.group_id()), "{}", world.message("Synced"));
     world.simulator.clear_faults();
     assert!(world.status.missing_since.is_some());
     assert_eq!(world.pass().summary(), "ok");
     assert_eq!(world.status.missing_since, None);
+}
+
+#[test]
+fn gap_in_pair_list_creates_no_pair() {
+    for (patch, rest) in [(json!({}), "ok"), (json!({"replication": "Stopped"}), "ok")] {
+        let mut world = World::in_sync(json!({}));
+        world.want(patch.clone());
+        until(&mut world, rest);
+        let before = world.inspect().pairs.len();
+        let ids = world.status.pairs.iter().filter_map(|it| it.replica_pair_id.clone()).collect();
+        let gap = Fault::new(FaultKind::Gap { ids, counted: false }).of_action("DescribeDiskReplicaPairs");
+        world.simulator.add_fault(gap);
+        for _ in 0..10 {
+            let passed = world.pass();
+            assert!(passed.summary().starts_with("wait:") && passed.calls.is_empty(), "{patch} {}", passed.summary());
+        }
+        world.simulator.clear_faults();
+        until(&mut world, rest);
+        assert_eq!(world.inspect().pairs.len(), before, "{patch}");
+    }
+}
+
+/// A group with this object's tag.
+fn tagged_group(world: &mut World) -> String {
+    let spec = world.object.spec.clone();
+    let input = DiskGroupInput {
+        source_zone: Some(spec.source.zone_id),
+        destination_region: Some(spec.destination.region_id),
+        destination_zone: Some(spec.destination.zone_id),
+        tags: [(OWNER_TAG.to_owned(), OWNER.to_owned())].into(),
+        ..DiskGroupInput::default()
+    };
+    world.disks(|disks, now| disks.create_group(SOURCE, input, now)).unwrap()
+}
+
+#[test]
+fn forced_failover_waits_for_gap_only() {
+    for counted in [false, true] {
+        let mut world = World::in_sync(json!({}));
+        let ids = world.status.pairs.iter().filter_map(|it| it.replica_pair_id.clone()).collect();
+        let gap = Fault::new(FaultKind::Gap { ids, counted }).of_action("DescribeDiskReplicaPairs");
+        world.simulator.add_fault(gap);
+        world.pass();
+        let condition = world.condition("Protected");
+        assert!(condition.starts_with("Unknown/"), "{counted}: {condition} {}", world.message("Protected"));
+        // What no list shows is not opened.
+        world.want(json!({"activeSite": "Destination", "failover": {"mode": "Forced"}}));
+        let calls = |world: &mut World| world.pass().calls.iter().any(|it| it.action == "FailoverDiskReplicaGroup");
+        assert!(!(0..3).any(|_| calls(&mut world)), "{counted}");
+        world.simulator.clear_faults();
+        assert!((0..3).any(|_| calls(&mut world)), "{counted}: {}", world.message("Synced"));
+    }
+}
+
+#[test]
+fn gap_during_deletion_does_not_release_group() {
+    for policy in ["Delete", "Retain"] {
+        let mut world = World::in_sync(json!({"deletionPolicy": policy}));
+        world.delete();
+        let ids = vec![world.group_id()];
+        let gap = Fault::new(FaultKind::Gap { ids, counted: false }).of_action("DescribeDiskReplicaGroups");
+        world.simulator.add_fault(gap.lasting_ms(20_000));
+        for _ in 0..3 {
+            world.pass();
+            assert!(world.released.is_none(), "{policy}");
+        }
+    }
+}
+
+#[test]
+fn two_groups_with_one_owner_are_reported() {
+    let mut world = World::new(spec_with(json!({})), DiskRules::default());
+    let ids = [tagged_group(&mut world), tagged_group(&mut world)];
+    world.advance(60_000);
+    for deleting in [false, true] {
+        if deleting {
+            world.delete();
+        }
+        for _ in 0..3 {
+            let passed = world.pass();
+            assert_eq!((passed.summary().as_str(), passed.calls.len()), ("!Twin", 0));
+        }
+        let message = world.message("Synced");
+        assert!(ids.iter().all(|id| message.contains(id)), "{message}");
+    }
+    assert_eq!(world.status.replica_group_id, None);
+    // A list without one of them neither binds nor deletes the other.
+    for id in &ids {
+        let gap = Fault::new(FaultKind::Gap { ids: vec![id.clone()], counted: false });
+        world.simulator.add_fault(gap.of_action("DescribeDiskReplicaGroups"));
+        for _ in 0..10 {
+            let passed = world.pass();
+            assert_eq!((passed.summary().as_str(), passed.calls.len()), ("!Twin", 0));
+        }
+        world.simulator.clear_faults();
+    }
+    assert_eq!(world.status.replica_group_id, None);
+    world.disks(|disks, _| disks.drop_group(&ids[1])).unwrap();
+    for _ in 0..60 {
+        if world.released.is_none() {
+            world.pass();
+        }
+    }
+    assert!(world.released.is_some() && world.inspect().groups.is_empty());
 }
 
 #[test]
@@ -108,10 +222,9 @@ fn group_is_not_created_while_destination_is_active() {
         }
         for site in ["Destination", "Source"] {
             world.want(json!({"activeSite": site}));
-            for _ in 0..3 {
+            for _ in 0..30 {
                 let found = world.pass().summary();
                 assert!(found == "!GroupNotFound" || found == "wait:Creating", "{known} {site}: {found}");
-                world.advance(world.window_ms());
             }
         }
         assert!(world.inspect().groups.is_empty());
@@ -131,6 +244,7 @@ fn group_named_by_spec_is_never_created() {
     world.want(json!({"replicaGroupId": "pg-unknown"}));
     assert_eq!(world.pass().summary(), "!ImmutableField");
     world.drop_group();
+    until(&mut world, "!GroupNotFound");
     for _ in 0..4 {
         assert_eq!(world.pass().summary(), "!GroupNotFound");
     }

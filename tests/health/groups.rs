@@ -10,13 +10,14 @@ use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
-use disaster_recovery_operator::simulator::model::ebs::{DiskRules, DrillEdit, DrillStatus};
+use disaster_recovery_operator::simulator::model::ebs::{DiskGroupInput, DiskRules, DrillEdit, DrillStatus};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::states::{deleted, json_of, object, unseen};
 use test_support::driver::faults::Fate;
-use test_support::driver::group::{Crash, DESTINATION, SOURCE, World, pair, spec_with};
+use test_support::driver::group::{Crash, DESTINATION, OWNER, SOURCE, World, pair, spec_with};
 
 const KIND: &str = "DiskReplicaGroup";
 
@@ -167,6 +168,29 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("call-invalid", failed(Class::Invalid)),
         ("call-throttled", failed(Class::Throttled { after: None })),
         ("answer-lost", failed(Class::Ambiguous)),
+        ("group-missing", {
+            let world = running();
+            let ids = vec![world.group_id()];
+            world.simulator.add_fault(Fault::new(FaultKind::Gap { ids, counted: false }));
+            then(world, |_| {})
+        }),
+        ("twin", {
+            let mut world = World::new(spec_with(json!({})), DiskRules::default());
+            for _ in 0..2 {
+                let input = DiskGroupInput {
+                    name: Some("orders-db".into()),
+                    rpo: Some(900),
+                    source_zone: Some("cn-hangzhou-h".into()),
+                    destination_region: Some(DESTINATION.into()),
+                    destination_zone: Some("cn-shanghai-b".into()),
+                    tags: [("disasterrecovery.dev/owner".to_owned(), OWNER.to_owned())].into(),
+                    ..DiskGroupInput::default()
+                };
+                world.disks(|disks, now| disks.create_group(SOURCE, input, now)).unwrap();
+            }
+            world.advance(60_000);
+            then(world, |_| {})
+        }),
         (
             "group-not-found",
             then(World::new(spec_with(json!({"replicaGroupId": "pg-unknown"})), DiskRules::default()), |_| {}),

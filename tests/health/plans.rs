@@ -8,10 +8,11 @@ use disaster_recovery_operator::controller::access::AccountError;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::conditions::ConditionState;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::states::{deleted, json_of, object, unseen};
-use test_support::driver::plan::{Crash, Fate, THEIRS, World, base_spec, external, mapping, spec_with};
+use test_support::driver::plan::{Crash, Fate, MARK, THEIRS, World, base_spec, external, mapping, spec_with};
 
 const KIND: &str = "DisasterRecoveryPlan";
 
@@ -129,11 +130,64 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("renamed-by-somebody", then(renamed, console(id, json!({"planName": "renamed"})))),
         ("unpaid", then(running(), |world| item(world, ItemStatus::OverdueStopped))),
         ("items-of-others-run", {
-            let mut world = fresh(json!({}));
+            let mut world = fresh(json!({"updatePolicy": "PauseItems"}));
             let (id, _) = world.console_plan(None, &[mapping("orders", "orders", ""), mapping("x", "foreign", "")]);
             world.edit(json!({"planId": id.to_string()}));
             world.converge(10);
             world
+        }),
+        // The API refuses the first attempt; the second pass waits.
+        (
+            "edited-while-items-run",
+            then(then(running(), edited(json!({"planDesc": "Other", "updatePolicy": "Wait"}))), |_| {}),
+        ),
+        ("renamed-while-items-run", {
+            let world = running();
+            let id = world.plan_id();
+            then(then(world, console(id, json!({"planName": "renamed"}))), |_| {})
+        }),
+        ("without-checkpoints", {
+            let mappings = json!([mapping("orders", "orders", "Running"), mapping("idle", "idle", "Running")]);
+            let world = steady(json!({"topicMappings": mappings}), Rules::default());
+            let plan = world.our_plan().expect("a plan");
+            let idle = plan.items.values().find(|it| format!("{:?}", it.topics).contains("idle")).expect("its item");
+            let ids = idle.checkpoints.iter().map(|it| it.checkpoint_id.to_string()).collect();
+            world.simulator.add_fault(
+                Fault::new(FaultKind::Gap { ids, counted: false }).of_action("ListDisasterRecoveryCheckpoints"),
+            );
+            then(world, |_| {})
+        }),
+        ("plan-missing", {
+            let world = running();
+            let ids = vec![world.plan_id().to_string()];
+            world.simulator.add_fault(Fault::new(FaultKind::Gap { ids, counted: false }));
+            then(world, |_| {})
+        }),
+        ("item-missing", {
+            let mut world = running();
+            let plan = world.plan_id();
+            let ids = world.items(plan).keys().map(ToString::to_string).collect();
+            let gap = Fault::new(FaultKind::Gap { ids, counted: false });
+            world.simulator.add_fault(gap.of_action("ListDisasterRecoveryItems"));
+            then(world, |_| {})
+        }),
+        ("plan-status-unknown", {
+            let world = running();
+            let kind = FaultKind::UnknownStatus { ids: vec![world.plan_id().to_string()], status: "MIGRATING".into() };
+            world.simulator.add_fault(Fault::new(kind).of_action("GetDisasterRecoveryPlan"));
+            then(world, |_| {})
+        }),
+        ("item-status-unknown", {
+            let world = running();
+            let kind = FaultKind::UnknownStatus { ids: vec![], status: "MIGRATING".into() };
+            world.simulator.add_fault(Fault::new(kind).of_action("ListDisasterRecoveryItems"));
+            then(world, |_| {})
+        }),
+        ("twin", {
+            let mut world = running();
+            world.status.unanswered_creation = Some(world.timestamp());
+            world.console_plan(Some(&format!("Orders {MARK}")), &[]);
+            then(world, |_| {})
         }),
         ("invalid", {
             let mut world = fresh(json!({}));

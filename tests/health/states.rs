@@ -34,7 +34,7 @@ pub(crate) fn json_of(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("JSON")
 }
 
-/// Replaces what is random: the ID of a request, and the nonce of a creation.
+/// Replaces what is random: the ID of a request, the nonce of a creation, and the salted hash of a Secret.
 fn replace_random(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -47,8 +47,10 @@ fn replace_random(value: &mut Value) {
         Value::Array(all) => all.iter_mut().for_each(replace_random),
         Value::Object(fields) => {
             fields.values_mut().for_each(replace_random);
-            if let Some(nonce) = fields.get_mut("nonce") {
-                *nonce = json!("00");
+            for random in ["nonce", "contentHash"] {
+                if let Some(value) = fields.get_mut(random) {
+                    *value = json!("00");
+                }
             }
         }
         _ => {}

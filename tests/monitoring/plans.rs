@@ -247,7 +247,9 @@ pub(crate) async fn slow() -> Story {
 /// Another actor renames the plan again and again.
 pub(crate) async fn drift() -> Story {
     const CORRECTED: &str = "disaster_recovery_drift_corrections_total";
-    let (world, mut story) = (World::on(config()).await, Story::new("drift comes back"));
+    let mut config = config();
+    config.rules.update_while_running = true;
+    let (world, mut story) = (World::on(config).await, Story::new("drift comes back"));
     let operator = leader(&world).await;
     world.create("orders", one_way(&["orders"])).await;
     let fresh = protected(&world, &operator).await;

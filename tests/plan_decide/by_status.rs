@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use disaster_recovery_operator::cloud::list::List;
 use disaster_recovery_operator::cloud::rocketmq::ItemView;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
 use disaster_recovery_operator::controller::plan::observe::Observed;
+use disaster_recovery_operator::controller::plan::search::Search;
 use serde_json::json;
 
 use test_support::driver::plan::*;
@@ -75,7 +77,8 @@ fn decision(status: &str, wanted: &str) -> String {
             ],
         }));
         let (checkpoints, credentials) = (observed.checkpoints, observed.credentials);
-        observed = world.scope(|scope| Observed::new(scope, observed.binding, observed.plan, vec![item]));
+        let search = Search { plan: observed.plan, missing: None, twins: vec![], unseen_twins: vec![], complete: true };
+        observed = world.scope(|scope| Observed::new(scope, observed.binding, search, List::Complete(vec![item])));
         (observed.checkpoints, observed.credentials) = (checkpoints, credentials);
     }
     let decision = world.decide_on(&observed);

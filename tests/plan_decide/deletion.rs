@@ -1,7 +1,8 @@
 //! Deletion: what the operator deletes, what it keeps, and what it never touches.
 
 use disaster_recovery_operator::api::plan::CreationStatus;
-use disaster_recovery_operator::controller::plan::decide::Verdict;
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use jiff::Timestamp;
 use serde_json::json;
@@ -212,6 +213,30 @@ fn retain_without_annotation_leaves_items_running() {
     world.converge(60);
     world.advance(60_000);
     assert_eq!(world.items(plan_id), before, "{:?}", world.released);
+}
+
+#[test]
+fn refused_removal_of_the_mark_releases_the_object() {
+    for class in [Class::Invalid, Class::Denied, Class::Conflict, Class::Unavailable, Class::Ambiguous] {
+        for policy in ["Wait", "PauseItems"] {
+            let spec = json!({"deletionPolicy": "Retain", "updatePolicy": policy});
+            let mut world = World::in_sync(spec_with(spec), Rules::default());
+            let (plan_id, before) = (world.plan_id(), world.items(world.plan_id()));
+            world.delete();
+            for _ in 0..250 {
+                if world.released.is_none() {
+                    let mut refuse = |step: &Step| match step {
+                        Step::UpdatePlan { .. } => Fate::refused(class),
+                        _ => Fate::Normal,
+                    };
+                    world.faulty_steps(&mut refuse, Crash::Never);
+                }
+            }
+            let left = world.released.clone().unwrap_or_else(|| panic!("{class:?} {policy}: the object stays"));
+            assert!(left.unwrap().contains("kept with its owner mark"), "{class:?} {policy}");
+            assert_eq!(world.items(plan_id), before, "{class:?} {policy}");
+        }
+    }
 }
 
 #[test]

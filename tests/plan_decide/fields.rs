@@ -2,6 +2,7 @@
 
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
+use disaster_recovery_operator::simulator::model::ItemStatus;
 use serde_json::{Value, json};
 
 use super::pauses::updates_while_running;
@@ -80,7 +81,7 @@ fn every_immutable_field_is_refused_by_name() {
     let mut kind = json!({"instances": [hangzhou(), aliyun("idc", "rmq-b", "PASSIVE")]});
     kind["instances"][1]["regionId"] = json!("cn-shanghai");
     let table: Vec<(Value, &str)> = vec![
-        (json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}), "planType"),
+        (json!({"planType": "ACTIVE_ACTIVE"}), "planType"),
         (first("instanceId", json!("rmq-other")), "instances[hangzhou]"),
         (first("regionId", json!("cn-beijing")), "instances[hangzhou].regionId"),
         (roles.clone(), "instances[hangzhou].instanceRole"),
@@ -113,6 +114,44 @@ fn every_immutable_field_is_refused_by_name() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn immutable_difference_leaves_all_else_managed() {
+    let mut world = World::in_sync(spec_with(json!({})), updates_while_running());
+    let id = world.plan_id();
+    let mut second = external();
+    second["regionId"] = json!("cn-beijing");
+    second["messageProperty"] = json!({"propertyKey": "site", "propertyValue": "idc"});
+    let both = [mapping("orders", "orders", "Stopped"), mapping("added", "added", "Running")];
+    let instances = [hangzhou(), second];
+    world.edit(json!({
+        "planType": "ACTIVE_ACTIVE", "planDesc": "Other", "instances": instances, "topicMappings": both,
+    }));
+    assert_eq!(world.converge(20).refusal(), Some(synced::IMMUTABLE_FIELD));
+    let plan = world.our_plan().unwrap();
+    assert_eq!(plan.plan_desc.as_deref(), Some(format!("Other {MARK}").as_str()));
+    assert_eq!(plan.instances[1].message_property.as_ref().unwrap().property_value, "idc");
+    assert_eq!(plan.instances[1].region_id.as_deref(), Some("cn-shanghai"), "the request has the cloud's region");
+    let statuses: Vec<_> = world.items(id).into_values().collect();
+    assert_eq!(statuses, [ItemStatus::ManualStopped, ItemStatus::Running]);
+    assert!(world.condition("Protected").starts_with("False/"), "{}", world.message("Protected"));
+}
+
+#[test]
+fn plan_between_other_instances_keeps_all_items() {
+    for policy in ["Keep", "Prune"] {
+        let mut world = World::in_sync(spec_with(json!({"itemPolicy": policy})), updates_while_running());
+        let before = world.items(world.plan_id());
+        let mut second = external();
+        second["endpointUrl"] = json!("10.0.0.9:9876");
+        world.edit(json!({"instances": [hangzhou(), second]}));
+        for _ in 0..40 {
+            assert_eq!(world.pass().refusal(), Some(synced::IMMUTABLE_FIELD));
+        }
+        assert_eq!(world.items(world.plan_id()), before);
+        assert_eq!(world.condition("Protected"), "Unknown/Unknown");
+    }
 }
 
 /// The correction of drift by one reconcile, and the next one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use disaster_recovery_operator::api::plan::{DisasterRecoveryPlan, ItemPolicy, MappingState};
+use disaster_recovery_operator::api::plan::{DisasterRecoveryPlan, ItemPolicy, MappingState, UpdatePolicy};
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
 use disaster_recovery_operator::simulator::model::{Item, ItemStatus};
 use proptest::prelude::*;
@@ -111,20 +111,19 @@ impl Trial {
         Ok(())
     }
 
-    /// Checks the only cause of a blocked update: an item runs that no mapping has.
-    fn block_is_justified(&mut self) -> Result<(), TestCaseError> {
+    /// Checks the causes of an update that waits: the cloud refuses it while items run, and no item may be stopped for it.
+    fn wait_is_justified(&mut self) -> Result<(), TestCaseError> {
+        prop_assert!(!self.world.model().rules.update_while_running, "the cloud refuses no update");
         let plan = self.own_plan();
-        let unnamed = |item: &&Item| {
-            !self
-                .world
-                .object
-                .spec
-                .topic_mappings
-                .iter()
-                .any(|it| same_pair(item.topics.iter(), it, &plan, &self.world))
+        let spec = &self.world.object.spec;
+        let runs = |item: &&Item| item.status == ItemStatus::Running;
+        let named =
+            |item: &Item| spec.topic_mappings.iter().any(|it| same_pair(item.topics.iter(), it, &plan, &self.world));
+        let (running, foreign) = match spec.update_policy {
+            UpdatePolicy::Wait => (plan.items.values().any(|it| runs(&it)), false),
+            UpdatePolicy::PauseItems => (false, plan.items.values().filter(runs).any(|it| !named(it))),
         };
-        let runs = plan.items.values().filter(unnamed).any(|it| it.status == ItemStatus::Running);
-        prop_assert!(runs, "no foreign item runs");
+        prop_assert!(running || foreign || self.world.condition("Ready").starts_with("True/"), "nothing is in the way");
         Ok(())
     }
 
@@ -139,14 +138,14 @@ impl Trial {
         Ok(())
     }
 
-    /// Checks the cloud after the last reconcile: it matches the spec, or a foreign item blocks the update.
+    /// Checks the cloud after the last reconcile: it matches the spec, or an update waits.
     pub(crate) fn at_rest(&mut self, last: &Passed<DisasterRecoveryPlan>) -> Result<(), TestCaseError> {
         match &last.decision.verdict {
+            _ if last.update_waits() => self.wait_is_justified(),
             Verdict::InSync => {
                 prop_assert_eq!(&last.decision.drift, &vec![]);
                 self.matches_spec()
             }
-            _ if last.blocked() => self.block_is_justified(),
             other => Err(TestCaseError::fail(format!("{other:?}"))),
         }
     }

@@ -1,5 +1,6 @@
 //! Topic mappings and their items: one item for each mapping, and steps that do not wait for each other.
 
+use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::plan::decide::Verdict;
 use disaster_recovery_operator::simulator::model::Rules;
@@ -89,7 +90,8 @@ fn newer_duplicate_item_follows_item_policy() {
         let plan_id = world.plan_id();
         let ours = world.status.topic_mappings[0].item_id.clone().unwrap();
         world.console_item(plan_id, &mapping("x", "orders", ""));
-        assert_eq!(world.converge(10).decision.verdict, Verdict::InSync);
+        let refusal = world.converge(10).refusal();
+        assert_eq!(refusal, (policy == "Keep").then_some(synced::TWIN), "{policy}");
         assert_eq!(world.items(plan_id).len(), left, "{policy}");
         assert!(world.items(plan_id).contains_key(&ours.parse().unwrap()), "{policy}");
         assert_eq!(world.status.topic_mappings[0].item_id.as_deref(), Some(ours.as_str()));

@@ -3,6 +3,7 @@
 use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::plan::decide::{Step, Verdict};
+use disaster_recovery_operator::simulator::FaultKind;
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use serde_json::json;
 
@@ -41,17 +42,176 @@ fn refused_update_pauses_and_resumes_items() {
 }
 
 #[test]
+fn update_waits_while_items_run() {
+    let spec = spec_with(json!({"updatePolicy": "Wait"}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let (plan_id, first) = (world.plan_id(), *world.items(world.plan_id()).keys().next().unwrap());
+    world.edit(json!({"planDesc": "Other"}));
+    let mut calls = vec![];
+    for _ in 0..70 {
+        calls.extend(world.pass().calls.into_iter().map(|it| it.action));
+        assert_eq!(world.items(plan_id)[&first], ItemStatus::Running);
+    }
+    assert_eq!(calls, ["UpdateDisasterRecoveryPlan"; 2], "at once, and after five minutes");
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::UPDATE_WAITS));
+    assert_eq!(
+        (world.condition("Ready"), world.condition("Stalled")),
+        ("False/NotReady".into(), "True/UpdateWaits".into())
+    );
+    assert!(world.message("Synced").contains("updatePolicy: PauseItems"), "{}", world.message("Synced"));
+    // Somebody stops the item: the change is made, and the item starts again.
+    world.model().set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now()).unwrap();
+    assert_eq!(world.converge(20).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plan(plan_id).unwrap().plan_desc, Some(format!("Other {MARK}")));
+    assert_eq!(world.items(plan_id)[&first], ItemStatus::Running);
+}
+
+#[test]
+fn topics_wait_while_their_item_runs() {
+    let both = |topic: &str| json!([mapping("a", topic, "Running"), mapping("b", "b", "Running")]);
+    let spec = spec_with(json!({"updatePolicy": "Wait", "topicMappings": both("a")}));
+    let mut world = World::in_sync(spec, Rules::default());
+    let plan_id = world.plan_id();
+    world.edit(json!({"planDesc": "Orders", "topicMappings": both("other")}));
+    for _ in 0..20 {
+        world.faulty_steps(&mut |_| Fate::refused(Class::Conflict), Crash::Never);
+        assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running; 2]);
+    }
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::UPDATE_WAITS));
+    assert!(world.message("Synced").contains("topic mapping a "), "{}", world.message("Synced"));
+}
+
+#[test]
+fn rewritten_description_stops_no_item() {
+    for policy in ["Wait", "PauseItems"] {
+        let mut world = World::in_sync(spec_with(json!({"updatePolicy": policy})), Rules::default());
+        let (plan_id, first) = (world.plan_id(), *world.items(world.plan_id()).keys().next().unwrap());
+        let mut calls = 0;
+        for n in 0..60 {
+            let text = format!("rewritten {n}");
+            world.model().edit_plan(plan_id, &json!({"planDesc": text}), world.now()).unwrap();
+            // An edit of something else makes it no change of the description.
+            if n == 30 {
+                world.edit(json!({"pollInterval": "2m"}));
+            }
+            let passed = world.pass();
+            calls += passed.calls.len();
+            assert_eq!(world.items(plan_id)[&first], ItemStatus::Running, "{policy}");
+            assert!(
+                n == 0 || n >= 30 || world.condition("Ready") == "True/Available",
+                "{policy} {n}: {}",
+                world.message("Ready")
+            );
+        }
+        assert!(calls <= 3, "{policy}: {calls} calls in five minutes");
+        assert_eq!(world.condition("Synced"), format!("False/{}", synced::UPDATE_WAITS));
+        world.model().set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now()).unwrap();
+        world.converge(20);
+        assert!(
+            world.plan(plan_id).unwrap().plan_desc.unwrap().ends_with(MARK),
+            "{policy}: restored when no item runs"
+        );
+    }
+}
+
+#[test]
+fn paused_items_are_listed_before_stops() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    world.edit(json!({"planDesc": "Other"}));
+    world.pass();
+    let passed = world.faulty_steps(&mut |_| Fate::Normal, Crash::BeforeActing);
+    assert_eq!((passed.names(), world.status.paused_items.len()), (vec!["StopItem"], 1));
+}
+
+#[test]
+fn ignored_update_stops_items_once() {
+    // The API takes the change while items are stopped, and never keeps it.
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let (plan_id, first) = (world.plan_id(), *world.items(world.plan_id()).keys().next().unwrap());
+    world.edit(json!({"planDesc": "Other"}));
+    let (mut stops, mut stopped) = (0, 0);
+    for _ in 0..200 {
+        let running = world.items(plan_id)[&first] == ItemStatus::Running;
+        let mut fault = |step: &Step| match step {
+            Step::UpdatePlan { .. } if !running => Fate::Fault(FaultKind::NoEffect),
+            _ => Fate::Normal,
+        };
+        let passed = world.faulty_steps(&mut fault, Crash::Never);
+        stops += passed.names().iter().filter(|name| **name == "StopItem").count();
+        stopped += usize::from(!running);
+    }
+    assert!(stops == 1 && stopped < 5, "{stops} stops, {stopped} reconciles with the item stopped");
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::INVALID_SPEC));
+}
+
+#[test]
+fn refused_take_over_starts_items_again() {
+    for class in [Class::Invalid, Class::Denied, Class::Conflict] {
+        let mut world = World::new(spec_with(json!({})), Rules::default());
+        let (plan_id, items) =
+            world.console_plan(Some("by hand"), &[mapping("orders", "orders", ""), mapping("x", "x", "")]);
+        world.edit(json!({"planId": plan_id.to_string(), "itemPolicy": "Prune"}));
+        let mut refuse = |step: &Step| match step {
+            Step::UpdatePlan { .. } => Fate::refused(class),
+            _ => Fate::Normal,
+        };
+        for _ in 0..60 {
+            world.faulty_steps(&mut refuse, Crash::Never);
+        }
+        let statuses: Vec<_> = items.iter().map(|id| world.items(plan_id)[id]).collect();
+        assert_eq!(statuses, [ItemStatus::Running; 2], "{class:?}: {:?}", world.status.pending_updates);
+        assert!(world.status.paused_items.is_empty(), "{class:?}");
+    }
+}
+
+#[test]
+fn throttled_update_ends_the_pause() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let plan_id = world.plan_id();
+    world.edit(json!({"planDesc": "Other"}));
+    world.pass();
+    let mut throttle = |step: &Step| match step {
+        Step::UpdatePlan { .. } => Fate::refused(Class::Throttled { after: None }),
+        _ => Fate::Normal,
+    };
+    for n in 0..200 {
+        world.faulty_steps(&mut throttle, Crash::Never);
+        // Another edit makes it another change.
+        if n == 60 {
+            world.edit(json!({"planDesc": "Third"}));
+        }
+    }
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running]);
+}
+
+#[test]
+fn observe_during_pause_keeps_paused_items() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules { delay_ms: 7_000, ..Rules::default() });
+    let plan_id = world.plan_id();
+    world.edit(json!({"planDesc": "Other"}));
+    world.pass();
+    world.pass();
+    assert_eq!(world.status.paused_items.len(), 1);
+    world.edit(json!({"managementPolicy": "Observe"}));
+    world.advance(60_000);
+    world.pass();
+    assert_eq!(world.status.paused_items.len(), 1);
+    world.edit(json!({"managementPolicy": "Manage"}));
+    world.converge(40);
+    assert_eq!(world.items(plan_id).into_values().collect::<Vec<_>>(), [ItemStatus::Running]);
+}
+
+#[test]
 fn running_foreign_item_prevents_pause() {
     let mut world = World::new(spec_with(json!({})), Rules::default());
     let both = [mapping("orders", "orders", ""), mapping("x", "foreign", "")];
     let (plan_id, items) = world.console_plan(None, &both);
     world.edit(json!({"planId": plan_id.to_string()}));
     let last = world.converge(10);
-    assert!(last.decision.details.blocked_by.is_some());
-    assert_eq!(world.condition("Synced"), format!("False/{}", synced::ITEMS_RUNNING));
-    for _ in 0..5 {
-        assert_eq!(world.pass().names(), ["UpdatePlan"], "the operator retries: a later state may allow it");
-    }
+    assert!(last.update_waits());
+    assert_eq!(world.condition("Synced"), format!("False/{}", synced::UPDATE_WAITS));
+    let tried = (0..70).filter(|_| world.pass().names() == ["UpdatePlan"]).count();
+    assert_eq!(tried, 1, "the operator retries every five minutes: a later state may allow it");
     assert_eq!(
         world.items(plan_id).into_iter().collect::<Vec<_>>(),
         items.iter().map(|id| (*id, ItemStatus::Running)).collect::<Vec<_>>()
@@ -65,6 +225,7 @@ fn refusal_during_pause_resumes_items() {
     let (plan_id, items) = world.console_plan(None, &[mapping("orders", "orders", "")]);
     world.edit(json!({"planId": plan_id.to_string()}));
     world.pass();
+    world.pass();
     assert!(!world.status.paused_items.is_empty());
     world.console_item(plan_id, &mapping("x", "foreign", ""));
     for _ in 0..30 {
@@ -77,9 +238,12 @@ fn refusal_during_pause_resumes_items() {
 fn blocked_plan_update_does_not_block_items() {
     let spec = spec_with(json!({"topicMappings": [mapping("a", "a", "Running"), mapping("b", "b", "Running")]}));
     let mut world = World::new(spec, Rules::default());
-    let (plan_id, items) = world.console_plan(None, &[mapping("a", "a", ""), mapping("x", "foreign", "")]);
-    world.model().set_item_status(plan_id, items[0], ItemStatus::ManualStopped, world.now()).unwrap();
-    world.edit(json!({"planId": plan_id.to_string()}));
+    world.converge(20);
+    let (plan_id, first) = (world.plan_id(), *world.items(world.plan_id()).keys().next().unwrap());
+    world.console_item(plan_id, &mapping("x", "foreign", ""));
+    world.advance(10_000);
+    world.model().set_item_status(plan_id, first, ItemStatus::ManualStopped, world.now()).unwrap();
+    world.edit(json!({"planDesc": "Other"}));
     world.converge(20);
     let statuses: Vec<_> = world.items(plan_id).into_values().collect();
     assert_eq!(statuses, [ItemStatus::Running; 3], "{:?}", world.pass().decision);
@@ -94,7 +258,7 @@ fn refused_update_is_retried_beside_foreign_item() {
     world.advance(10_000);
     world.edit(json!({"planDesc": "Other"}));
     world.faulty_steps(&mut |_| Fate::refused(Class::Conflict), Crash::Never);
-    for _ in 0..20 {
+    for _ in 0..70 {
         world.pass();
     }
     assert_eq!(world.pass().decision.verdict, Verdict::InSync);
@@ -150,6 +314,7 @@ fn update_refused_for_good_leaves_items_running() {
         let mut world = World::in_sync(spec_with(json!({})), Rules::default());
         let plan_id = world.plan_id();
         world.set_password(Some("mistyped-1"));
+        world.pass();
         world.pass();
         assert!(!world.status.paused_items.is_empty());
         let mut refuse = |step: &Step| match step {

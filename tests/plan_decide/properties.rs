@@ -19,7 +19,7 @@ use test_support::driver::plan::*;
 
 const CASES: u32 = 24;
 
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|it| it.parse().ok());
     // The same cases every time, unless more are asked for: a red build says that the code changed, not the dice.
     let rng_seed = if asked.is_some() { RngSeed::Random } else { RngSeed::Fixed(20_220_801) };
@@ -32,7 +32,7 @@ fn specs() -> impl Strategy<Value = DisasterRecoveryPlanSpec> {
     let topics = subsequence((0..8).collect::<Vec<u32>>(), 1..=6);
     let states = vec(any::<bool>(), 8);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let sync = (proptest::option::of(any::<bool>()), any::<bool>());
+    let sync = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     (topics, states, flags, sync).prop_map(|(topics, states, (external, active, prune, described, property), sync)| {
         let second = if external { "idc" } else { "shanghai" };
         let mappings: Vec<Value> = topics
@@ -47,7 +47,7 @@ fn specs() -> impl Strategy<Value = DisasterRecoveryPlanSpec> {
             first["messageProperty"] = json!({"propertyKey": "site", "propertyValue": "hz"});
         }
         let other = if external { self::external() } else { aliyun("shanghai", "rmq-b", "PASSIVE") };
-        let (enabled, auto) = sync;
+        let (enabled, auto, pauses) = sync;
         spec_with(json!({
             "planDesc": described.then_some("Orders"),
             "planType": if active { "ACTIVE_ACTIVE" } else { "ACTIVE_PASSIVE" },
@@ -56,6 +56,7 @@ fn specs() -> impl Strategy<Value = DisasterRecoveryPlanSpec> {
             "instances": [first, other],
             "topicMappings": mappings,
             "itemPolicy": if prune { "Prune" } else { "Keep" },
+            "updatePolicy": if pauses { "PauseItems" } else { "Wait" },
         }))
     })
 }
@@ -137,10 +138,9 @@ proptest! {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
         trial.at_rest(&last)?;
-        prop_assert!(!last.blocked() || !trial.world.model().rules.update_while_running, "the cloud refuses no update");
         let before = trial.world.status.clone();
         let again = trial.reconcile(&mut |_| Fate::Normal, Crash::Never)?;
-        prop_assert!(again.names().is_empty() || again.blocked(), "{:?}", again.decision);
+        prop_assert!(again.names().is_empty(), "{:?}", again.decision);
         // Lag moves with the clock, all else stays.
         let steady = |mut it: DisasterRecoveryPlanStatus| {
             it.checkpoints = None;
@@ -155,7 +155,9 @@ proptest! {
     #[test]
     fn every_running_mapping_runs_at_rest(spec in specs(), rules in rules(), start in starts()) {
         let mut trial = Trial::new(spec, rules, &start);
-        trial.settle()?;
+        let last = trial.settle()?;
+        // A plan that does not carry the mark yet is not managed.
+        prop_assume!(!last.update_waits());
         trial.running_mappings_run()?;
     }
 
@@ -215,7 +217,7 @@ proptest! {
     ) {
         let mut trial = Trial::new(spec, rules, &start);
         let last = trial.settle()?;
-        prop_assume!(last.decision.verdict == Verdict::InSync);
+        prop_assume!(last.decision.verdict == Verdict::InSync && !last.update_waits());
         trial.world.object.spec.deletion_policy = DeletionPolicy::Retain;
         let plan_id = trial.world.plan_id();
         let before = trial.world.items(plan_id);

@@ -257,7 +257,7 @@ impl Trial {
             let passed = self.reconcile(&mut |_| Fate::Normal, Crash::Never)?;
             let rest =
                 matches!(passed.decision.verdict, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. });
-            quiet = if (rest && passed.decision.steps.is_empty()) || passed.blocked() { quiet + 1 } else { 0 };
+            quiet = if rest && passed.decision.steps.is_empty() { quiet + 1 } else { 0 };
             if (quiet > 8 && n > 60) || self.world.released.is_some() {
                 return Ok(passed);
             }

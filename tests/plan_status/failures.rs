@@ -127,7 +127,7 @@ fn every_failed_step_has_its_reason() {
 #[test]
 fn refusal_stalls_and_publishes_one_event() {
     let mut world = steady(json!({}), Rules::default());
-    world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}));
+    world.edit(json!({"planType": "ACTIVE_ACTIVE"}));
     let first = world.pass();
     let refused = ["False/NotReady", "False/ImmutableField"];
     assert_eq!(&all_conditions(&world)[..2], refused);

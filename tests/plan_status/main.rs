@@ -5,6 +5,7 @@
 
 mod deletion;
 mod events;
+mod evidence;
 mod failures;
 mod observe_mode;
 mod protection;

@@ -105,13 +105,13 @@ fn stopped_item_ends_protection_without_checkpoints() {
 
 #[test]
 fn unsynchronized_group_on_last_page_is_not_protected() {
-    // Three pages of checkpoints.
-    let groups: Vec<_> = (0..250).map(|number| format!("GID_{number:03}")).collect();
+    // Two pages of checkpoints.
+    let groups: Vec<_> = (0..1_100).map(|number| format!("GID_{number:04}")).collect();
     let mut world = World::new(spec_with(json!({})), Rules { consumer_groups: groups, ..Rules::default() });
-    world.model().set_group_online("GID_249", false);
+    world.model().set_group_online("GID_1099", false);
     world.converge(20);
     world.advance(30_000);
     world.pass();
     assert_eq!(world.condition(condition_type::PROTECTED), "False/NeverSynced");
-    assert!(world.message(condition_type::OFFSETS_COVERED).contains("GID_249"));
+    assert!(world.message(condition_type::OFFSETS_COVERED).contains("GID_1099"));
 }

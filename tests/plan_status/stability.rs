@@ -64,7 +64,7 @@ fn second_reconcile_leaves_status_unchanged() {
             let (plan, item) = first_item(world);
             world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
         }),
-        ("immutable", |world| world.edit(json!({"planType": "ACTIVE_ACTIVE", "autoSyncCheckpoint": false}))),
+        ("immutable", |world| world.edit(json!({"planType": "ACTIVE_ACTIVE"}))),
         ("unreadable", |world| world.fail_checkpoints(Some(Class::Unavailable))),
         ("secret", |world| world.set_password(None)),
         ("observe", |world| world.edit(json!({"managementPolicy": "Observe"}))),

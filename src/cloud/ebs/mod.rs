@@ -18,16 +18,19 @@ pub use self::shapes::*;
 pub use self::token::{ClientToken, NoClientToken};
 use super::client::{Call, Client, Style, Target};
 use super::error::{Class, Error};
+use super::list::{List, MAX_READS, Pages, incomplete};
 use super::operation::ApiOperation;
-use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
+use super::wire::{broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the rate limit.
 pub const PRODUCT: &str = "ebs";
 /// The version of the API.
 pub const VERSION: &str = "2021-07-30";
 
-/// Entries per page; the API takes up to 500 with a token and up to 100 with page numbers (OpenAPI metadata).
-const PAGE_SIZE: usize = 100;
+/// Maximum entries per page with a token (OpenAPI metadata).
+const PAGE_SIZE: usize = 500;
+/// Maximum entries per page with page numbers (OpenAPI metadata).
+const NUMBERED_PAGE_SIZE: usize = 100;
 /// Maximum IDs in one call (OpenAPI metadata).
 const MAX_IDS: usize = 100;
 /// Maximum pages of a list; more are a fault of the service.
@@ -158,9 +161,8 @@ impl Ebs {
         )
     }
 
-    /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all groups of the region if `group_ids` is empty, all
-    /// pages.
-    pub async fn groups(&self, site: SiteRole, group_ids: &[&str]) -> Result<Vec<GroupView>, Error> {
+    /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all groups of the region if `group_ids` is empty.
+    pub async fn groups(&self, site: SiteRole, group_ids: &[&str]) -> Result<List<GroupView>, Error> {
         let id = |group: &GroupView| group.replica_group_id.clone();
         self.by_ids(site, ApiOperation::DescribeDiskReplicaGroups, "GroupIds", group_ids, id).await
     }
@@ -168,8 +170,8 @@ impl Ebs {
     /// `DescribeDiskReplicaGroups` of one group. A group that does not exist is [`Class::NotFound`].
     pub async fn group(&self, site: SiteRole, group_id: &str) -> Result<GroupView, Error> {
         let groups = self.groups(site, &[group_id]).await?;
-        let found = groups.into_iter().find(|group| group.replica_group_id == group_id);
-        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaGroups, "group", group_id))
+        let is_it = |group: &GroupView| group.replica_group_id == group_id;
+        one(ApiOperation::DescribeDiskReplicaGroups, groups, is_it, || format!("group {group_id}"))
     }
 
     /// `ModifyDiskReplicaGroup` at the production site; the group must be created or stopped.
@@ -258,25 +260,25 @@ impl Ebs {
         )
     }
 
-    /// `DescribeDiskReplicaPairs`, all pages.
-    pub async fn pairs(&self, site: SiteRole, pairs: Pairs<'_>) -> Result<Vec<PairView>, Error> {
+    /// `DescribeDiskReplicaPairs`.
+    pub async fn pairs(&self, site: SiteRole, pairs: Pairs<'_>) -> Result<List<PairView>, Error> {
         let operation = ApiOperation::DescribeDiskReplicaPairs;
         let id = |pair: &PairView| pair.replica_pair_id.clone();
         let filter = match pairs {
-            Pairs::Ids([]) => return Ok(vec![]),
+            Pairs::Ids([]) => return Ok(List::Complete(vec![])),
             Pairs::Ids(ids) => return self.by_ids(site, operation, "PairIds", ids, id).await,
             Pairs::All => None,
             Pairs::InGroup(group_id) => Some(("ReplicaGroupId", group_id)),
             Pairs::Ungrouped => Some(("ReplicaGroupId", "-")),
         };
-        self.all_pages(site, operation, filter, id).await
+        self.list(site, operation, filter, id).await
     }
 
     /// `DescribeDiskReplicaPairs` of one pair. A pair that does not exist is [`Class::NotFound`].
     pub async fn pair(&self, site: SiteRole, pair_id: &str) -> Result<PairView, Error> {
         let pairs = self.pairs(site, Pairs::Ids(&[pair_id])).await?;
-        let found = pairs.into_iter().find(|pair| pair.replica_pair_id == pair_id);
-        found.ok_or_else(|| missing(ApiOperation::DescribeDiskReplicaPairs, "pair", pair_id))
+        let is_it = |pair: &PairView| pair.replica_pair_id == pair_id;
+        one(ApiOperation::DescribeDiskReplicaPairs, pairs, is_it, || format!("pair {pair_id}"))
     }
 
     /// `DeleteDiskReplicaPair` at the production site.
@@ -293,11 +295,10 @@ impl Ebs {
         new_id(operation, "DrillId", &self.send(SiteRole::Standby, operation, query, true).await?)
     }
 
-    /// `DescribeReplicaGroupDrills` at the standby site, where drills run: all drills of a group, all pages.
-    pub async fn drills(&self, group_id: &str) -> Result<Vec<DrillView>, Error> {
+    /// `DescribeReplicaGroupDrills` at the standby site, where drills run: all drills of a group.
+    pub async fn drills(&self, group_id: &str) -> Result<List<DrillView>, Error> {
         let id = |drill: &DrillView| drill.drill_id.clone();
-        self.all_pages(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), id)
-            .await
+        self.list(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), id).await
     }
 
     /// `ClearReplicaGroupDrill` at the standby site. It takes no token, so a lost answer is [`Class::Ambiguous`]. A
@@ -314,60 +315,72 @@ impl Ebs {
         operation: ApiOperation,
         key: &'static str,
         ids: &[&str],
-        id: impl Fn(&T) -> String + Copy,
-    ) -> Result<Vec<T>, Error> {
+        id: fn(&T) -> String,
+    ) -> Result<List<T>, Error> {
         if ids.is_empty() {
-            return self.all_pages(site, operation, None, id).await;
+            return self.list(site, operation, None, id).await;
         }
-        let mut all = Vec::new();
+        let mut all = List::Complete(vec![]);
         for ids in ids.chunks(MAX_IDS) {
-            all.extend(self.all_pages(site, operation, Some((key, &ids.join(","))), id).await?);
+            all = all.and(self.list(site, operation, Some((key, &ids.join(","))), id).await?);
         }
         Ok(all)
     }
 
-    /// Reads all pages, by token, or by number if the service gives no token although the list continues. A list that
-    /// changed meanwhile is [`Class::Unavailable`], as for RocketMQ.
+    /// Reads a list, optionally filtered.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        site: SiteRole,
+        operation: ApiOperation,
+        filter: Option<(&'static str, &str)>,
+        id: fn(&T) -> String,
+    ) -> Result<List<T>, Error> {
+        let mut list = self.all_pages(site, operation, filter, id).await?;
+        for _ in 1..MAX_READS {
+            if list.is_complete() {
+                break;
+            }
+            list = self.all_pages(site, operation, filter, id).await?;
+        }
+        Ok(list)
+    }
+
+    /// Reads all pages once, by token, or by number if the service gives no token although the list continues.
     async fn all_pages<T: DeserializeOwned>(
         &self,
         site: SiteRole,
         operation: ApiOperation,
         filter: Option<(&'static str, &str)>,
-        id: impl Fn(&T) -> String,
-    ) -> Result<Vec<T>, Error> {
+        id: fn(&T) -> String,
+    ) -> Result<List<T>, Error> {
         let query = || filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
-        let mut pages = Pages::new(operation, Duplicates::Refuse);
+        let mut pages = Pages::new(operation);
         let mut token: Option<String> = None;
         for number in 1..=MAX_PAGES {
             let query = query().with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
             let (page, entries) = self.page(site, operation, query).await?;
-            pages.add(entries, &id)?;
             let next = page.next_token.filter(|next| !next.is_empty());
-            if next.is_none() {
-                let (total, numbered) = (page.total_count, page.page_number.is_some());
-                // With tokens the total means nothing. Without any, the total says whether the list is complete.
-                let all = number > 1 || if total.is_some() { pages.is_complete(total, false)? } else { !numbered };
-                if all {
-                    return Ok(pages.all);
-                }
-                break;
+            // With tokens the total means nothing. Without any, it says whether the list is complete.
+            let total = page.total_count.filter(|_| number == 1 && next.is_none());
+            let continues = pages.add(entries, total, id)?;
+            match next {
+                None if number == 1 && total.is_some() && continues => break,
+                None if number == 1 && total.is_some() => return Ok(pages.counted()),
+                None if number == 1 && page.page_number.is_some() => break,
+                None => return Ok(pages.by_token()),
+                next if next == token => return Err(broken(operation, "the token of the page before")),
+                next => token = next,
             }
-            if next == token {
-                return Err(broken(operation, "the token of the page before"));
-            }
-            token = next;
         }
         if token.is_some() {
             return Err(broken(operation, "more pages than can be"));
         }
-        let mut pages = Pages::new(operation, Duplicates::Refuse);
+        let mut pages = Pages::new(operation);
         for number in 1..=MAX_PAGES {
-            let query = query().with("PageNumber", number).with("PageSize", PAGE_SIZE);
+            let query = query().with("PageNumber", number).with("PageSize", NUMBERED_PAGE_SIZE);
             let (page, entries) = self.page(site, operation, query).await?;
-            let empty = entries.is_empty();
-            pages.add(entries, &id)?;
-            if pages.is_complete(page.total_count, empty)? {
-                return Ok(pages.all);
+            if !pages.add(entries, page.total_count, id)? {
+                return Ok(pages.counted());
             }
         }
         Err(broken(operation, "more pages than can be"))
@@ -389,9 +402,23 @@ impl Ebs {
     }
 }
 
-fn missing(operation: ApiOperation, what: &str, id: &str) -> Error {
-    let message = format!("there is no {what} {id} in this region");
-    Error { class: Class::NotFound, operation, code: "NoSuchResource".into(), message, request_id: None }
+/// The entry that was asked for. Only a complete list proves that it does not exist.
+fn one<T>(
+    operation: ApiOperation,
+    list: List<T>,
+    is_it: impl Fn(&T) -> bool,
+    what: impl Fn() -> String,
+) -> Result<T, Error> {
+    let complete = list.is_complete();
+    let entries = list.into_entries();
+    let shown = entries.len();
+    entries.into_iter().find(is_it).ok_or_else(|| match complete {
+        false => incomplete(operation, shown),
+        true => {
+            let message = format!("there is no {} in this region", what());
+            Error { class: Class::NotFound, operation, code: "NoSuchResource".into(), message, request_id: None }
+        }
+    })
 }
 
 /// The ID of the created resource. Without an ID the outcome is ambiguous, since the call has happened.

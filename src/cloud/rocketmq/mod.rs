@@ -14,18 +14,19 @@ use serde_json::{Value, json};
 pub use self::shapes::*;
 use super::client::{Body, Call, Client, Style, Target};
 use super::error::{Class, Error};
+use super::list::{List, MAX_READS, Pages};
 use super::operation::ApiOperation;
-use super::wire::{Duplicates, Pages, broken, maybe_number, parse, referenced};
+use super::wire::{broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the rate limit.
 pub const PRODUCT: &str = "rocketmq";
 /// The version of the API.
 pub const VERSION: &str = "2022-08-01";
 
-/// Plans and items per page; the API takes 10 to 10,000 (OpenAPI metadata).
+/// Entries per page; the API takes 10 to 10,000 plans or items (OpenAPI metadata). Few lists have more than one page then.
 const PAGE_SIZE: u64 = 1000;
-/// Checkpoints per page; no bound is published, the console uses far fewer.
-const CHECKPOINT_PAGE_SIZE: u64 = 100;
+/// Checkpoints per page where the API refuses [`PAGE_SIZE`]: no bound is published.
+const SMALL_PAGE_SIZE: u64 = 100;
 /// Maximum pages of a list; more are a fault of the service.
 const MAX_PAGES: u64 = 100_000;
 
@@ -103,20 +104,12 @@ impl RocketMq {
         if plan.plan_id == plan_id { Ok(plan) } else { Err(broken(operation, "another plan than was asked for")) }
     }
 
-    /// `ListDisasterRecoveryPlans`: all plans of the region, all pages.
+    /// `ListDisasterRecoveryPlans`: all plans of the region.
     ///
     /// The call has no filter: the matching is not documented, and the list must not lack a plan.
-    pub async fn list_plans(&self) -> Result<Vec<PlanView>, Error> {
-        let id = |plan: &PlanView| plan.plan_id;
-        self.all_pages(
-            ApiOperation::ListDisasterRecoveryPlans,
-            "/disaster_recovery".into(),
-            &[],
-            PAGE_SIZE,
-            Duplicates::Refuse,
-            id,
-        )
-        .await
+    pub async fn list_plans(&self) -> Result<List<PlanView>, Error> {
+        let operation = ApiOperation::ListDisasterRecoveryPlans;
+        self.list(operation, "/disaster_recovery", &[], PAGE_SIZE, |plan: &PlanView| plan.plan_id).await
     }
 
     /// `DeleteDisasterRecoveryPlan`.
@@ -147,11 +140,11 @@ impl RocketMq {
         found(operation, self.call(operation, Method::GET, item_path(plan_id, item_id), vec![], None).await?)
     }
 
-    /// `ListDisasterRecoveryItems`: all items of the plan, all pages.
-    pub async fn list_items(&self, plan_id: i64) -> Result<Vec<ItemView>, Error> {
+    /// `ListDisasterRecoveryItems`: all items of the plan.
+    pub async fn list_items(&self, plan_id: i64) -> Result<List<ItemView>, Error> {
         let path = format!("/disaster_recovery/{plan_id}/items");
-        let id = |item: &ItemView| item.item_id;
-        self.all_pages(ApiOperation::ListDisasterRecoveryItems, path, &[], PAGE_SIZE, Duplicates::Refuse, id).await
+        let operation = ApiOperation::ListDisasterRecoveryItems;
+        self.list(operation, &path, &[], PAGE_SIZE, |item: &ItemView| item.item_id).await
     }
 
     /// `StartDisasterRecoveryItem`.
@@ -172,26 +165,21 @@ impl RocketMq {
         self.change(ApiOperation::DeleteDisasterRecoveryItem, Method::DELETE, path, None).await
     }
 
-    /// `ListDisasterRecoveryCheckpoints`: all checkpoints of the item whose source is `source_instance_id`, all pages.
+    /// `ListDisasterRecoveryCheckpoints`: all checkpoints of the item whose source is `source_instance_id`.
     pub async fn list_checkpoints(
         &self,
         plan_id: i64,
         item_id: i64,
         source_instance_id: &str,
-    ) -> Result<Vec<Checkpoint>, Error> {
+    ) -> Result<List<Checkpoint>, Error> {
         let path = format!("{}/checkpoints", item_path(plan_id, item_id));
         let query = [("instanceId", source_instance_id.to_owned())];
+        let operation = ApiOperation::ListDisasterRecoveryCheckpoints;
         let id = |checkpoint: &Checkpoint| checkpoint.checkpoint_id;
-        // Checkpoints may be sorted by times that change while the client reads the pages.
-        self.all_pages(
-            ApiOperation::ListDisasterRecoveryCheckpoints,
-            path,
-            &query,
-            CHECKPOINT_PAGE_SIZE,
-            Duplicates::Skip,
-            id,
-        )
-        .await
+        match self.list(operation, &path, &query, PAGE_SIZE, id).await {
+            Err(Error { class: Class::Invalid, .. }) => self.list(operation, &path, &query, SMALL_PAGE_SIZE, id).await,
+            other => other,
+        }
     }
 
     /// `SyncDisasterRecoveryCheckpoint`: synchronizes one checkpoint once, even for a consumer group that is offline at
@@ -201,33 +189,48 @@ impl RocketMq {
         self.change(ApiOperation::SyncDisasterRecoveryCheckpoint, Method::POST, path, None).await
     }
 
-    /// Reads all pages. A list that changed meanwhile is [`Class::Unavailable`]: an entry may be missing, and the
-    /// operator would create a missing plan a second time.
+    /// Reads a list.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        operation: ApiOperation,
+        path: &str,
+        query: &[(&'static str, String)],
+        page_size: u64,
+        id: fn(&T) -> i64,
+    ) -> Result<List<T>, Error> {
+        let mut list = self.all_pages(operation, path, query, page_size, id).await?;
+        for _ in 1..MAX_READS {
+            if list.is_complete() {
+                break;
+            }
+            list = self.all_pages(operation, path, query, page_size, id).await?;
+        }
+        Ok(list)
+    }
+
+    /// Reads all pages of a list once.
     async fn all_pages<T: DeserializeOwned>(
         &self,
         operation: ApiOperation,
-        path: String,
+        path: &str,
         query: &[(&'static str, String)],
         page_size: u64,
-        duplicates: Duplicates,
-        id: impl Fn(&T) -> i64,
-    ) -> Result<Vec<T>, Error> {
-        let mut pages = Pages::new(operation, duplicates);
+        id: fn(&T) -> i64,
+    ) -> Result<List<T>, Error> {
+        let mut pages = Pages::new(operation);
         for number in 1..=MAX_PAGES {
             let mut query = query.to_vec();
             query.push(("pageNumber", number.to_string()));
             query.push(("pageSize", page_size.to_string()));
-            let data = self.call(operation, Method::GET, path.clone(), query, None).await?;
+            let data = self.call(operation, Method::GET, path.to_owned(), query, None).await?;
             let page: Page<T> = parse(operation, data)?;
             let entries = match (page.list, page.total_count) {
                 (Some(entries), _) => entries,
                 (None, Some(0)) => vec![],
                 (None, _) => return Err(broken(operation, "a page without list")),
             };
-            let empty = entries.is_empty();
-            pages.add(entries, &id)?;
-            if pages.is_complete(page.total_count, empty)? {
-                return Ok(pages.all);
+            if !pages.add(entries, page.total_count, id)? {
+                return Ok(pages.counted());
             }
         }
         Err(broken(operation, "more pages than can be"))

@@ -210,6 +210,11 @@ pub fn unsynchronized_pairs(
     for pair in others.filter(|pair| !lifecycle.is_synchronized(pair)) {
         found.push((pair.replica_pair_id.clone(), "not synchronized yet".to_owned()));
     }
+    // An incomplete list may lack members.
+    let listed = |id: &String| observed.pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    for id in group.pair_ids.iter().filter(|id| !observed.pairs_complete && !listed(id)) {
+        found.push((id.clone(), "not shown by the list of pairs".to_owned()));
+    }
     if found.is_empty() && wanted.is_empty() && group.pair_ids.is_empty() {
         found.push(("none".to_owned(), "the group has no pairs".to_owned()));
     }

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::decide::{Action, drill_requested};
 use super::observe::Lookup;
 use super::status::drill_ignored;
-use super::{Ran, Scope};
+use super::{Ran, Scope, resolve};
 use crate::api::condition::condition_type;
 use crate::api::disk_replica_group::{
     DiskReplicaGroupStatus, DrillResult, DrillRun, Operation, OperationType, Phase, RequestPhase,
@@ -17,7 +17,7 @@ use crate::controller::events::{Change, EventRecord};
 pub fn events(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Vec<EventRecord> {
     let old = before.status;
     let mut records = Vec::new();
-    records.extend(gone(before, new, ran));
+    records.extend(gone(before, ran));
     for it in ran.acted {
         if let (Action::CreateGroup(_), Some(Effect::Created(id))) = (&it.step.action, it.effect()) {
             records.push(EventRecord::normal(reason::CREATED, action::CREATE_GROUP, format!("created group {id}")));
@@ -44,11 +44,12 @@ pub fn events(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -
     records
 }
 
-fn gone(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Option<EventRecord> {
-    let absent = matches!(ran.observed.group, Lookup::Absent(_));
-    let first = before.status.missing_since.is_none() && new.missing_since.is_some();
-    let id = before.status.replica_group_id.as_ref().filter(|_| absent && first)?;
-    let note = format!("group {id} was not found any more");
+fn gone(before: &Scope<'_>, ran: &Ran<'_>) -> Option<EventRecord> {
+    let Lookup::Absent(Some(id)) = &ran.observed.group else { return None };
+    let part = resolve::group_part(id);
+    let proven = before.absences.newly_proven(&part, before.visibility_window, before.now);
+    before.status.replica_group_id.as_ref().filter(|known| *known == id && proven && !before.deleting())?;
+    let note = format!("group {id} was deleted by another actor");
     Some(EventRecord::warning(reason::GROUP_GONE, action::OBSERVE, note))
 }
 
@@ -56,7 +57,7 @@ fn gone(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Opti
 fn bound(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -> Option<EventRecord> {
     let new_binding = before.status.replica_group_id.is_none() && !before.observe_only();
     ran.observed.group.group().filter(|_| new_binding)?;
-    let id = new.replica_group_id.as_deref().unwrap_or_default();
+    let id = new.replica_group_id.as_deref()?;
     Some(match Call::CreateGroup.pending(before.status) {
         Some(_) => {
             let note = format!("group {id} was created by a call whose answer was lost");

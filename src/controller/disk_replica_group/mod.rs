@@ -95,6 +95,7 @@ impl Resource for DiskReplicaGroup {
             owes_restart: decide::owes_restart(status),
             must_clear: status.drills.as_ref().is_some_and(|it| it.current.is_some()),
             not_found: observed.and_then(|observed| not_found(scope, observed)),
+            absent: observed.map(|observed| absent(scope, observed)).unwrap_or_default(),
             complete: observed.is_some(),
         }
     }
@@ -129,12 +130,38 @@ fn not_found(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     if scope.deleting() && observed.pairs.is_empty() && !status.pairs.is_empty() {
         return Some("the pairs of the group".into());
     }
-    // The last observation reported it as gone, or the operator requested its deletion.
-    if (status.missing_since.is_some() || Call::DeleteGroup.pending(status).is_some()) && !creating {
+    // Earlier observations proved that it is gone, or the operator requested its deletion.
+    let gone = observed.binding.bound.as_deref().is_some_and(|id| scope.absence(&resolve::group_part(id)).is_proven());
+    if (gone || Call::DeleteGroup.pending(status).is_some()) && !creating {
         return None;
     }
     match status.replica_group_id.as_deref().or(scope.annotation(GROUP_ID_ANNOTATION)) {
         Some(id) if !creating => Some(format!("group {id}")),
         _ => creating.then(|| "the group whose creation was begun".into()),
     }
+}
+
+/// The group and pairs that the object has, and that the observation does not show.
+fn absent(scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Lookup::Absent(Some(id)) = &observed.group {
+        parts.push(resolve::group_part(id));
+    }
+    parts.extend(observed.unseen_twins.iter().map(|id| resolve::group_part(id)));
+    for call in call::pending_calls(scope.status) {
+        let invisible = match &call {
+            Call::CreateGroup => observed.group.group().is_none(),
+            Call::CreatePair(name) => observed.pairs_complete && decide::pair_invisible(scope, observed, name),
+            _ => false,
+        };
+        if invisible {
+            parts.push(resolve::created_part(&call));
+        }
+    }
+    for id in scope.status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref()) {
+        if observed.pairs_complete && !observed.pairs.iter().any(|pair| pair.replica_pair_id == id) {
+            parts.push(resolve::pair_part(id));
+        }
+    }
+    parts
 }

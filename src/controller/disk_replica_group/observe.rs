@@ -4,6 +4,8 @@ use crate::api::GROUP_ID_ANNOTATION;
 use crate::api::disk_replica_group::{Direction, DrillRun, FailoverMode, Pair};
 use crate::cloud::ebs::{DrillView, Ebs, GroupView, PairView, Pairs, ReplicationStatus, SiteRole};
 use crate::cloud::error::{Class, Error};
+use crate::cloud::list::List;
+use crate::cloud::operation::ApiOperation;
 
 use super::call::{Call, creates_pair};
 use super::lifecycle::annotated_direction;
@@ -45,6 +47,8 @@ pub struct Binding {
     pub owner: String,
     /// The direction of replication, as far as is known.
     pub direction: Direction,
+    /// The IDs of the groups with our mark, where earlier observations found more than one.
+    pub twins: Vec<String>,
     /// Whether a forced failover is requested. The production region may be lost then, so the standby region is read first.
     pub forced: bool,
 }
@@ -62,6 +66,7 @@ impl Binding {
             bound: status.replica_group_id.clone().or(named),
             owner: ownership::owner_id(scope.cluster_id, scope.namespace(), scope.name(), MAX_OWNER_LENGTH),
             direction: status.direction.or(annotated_direction(scope)).unwrap_or_default(),
+            twins: status.twins.clone(),
             forced: spec.failover.as_ref().is_some_and(|it| it.mode == FailoverMode::Forced) && wanted,
         }
     }
@@ -86,40 +91,66 @@ impl Lookup {
     }
 }
 
+/// The result of the search for the group in one region, and its circumstances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// The group.
+    pub group: Lookup,
+    /// The IDs of other groups with our mark, as far as the list was read.
+    pub twins: Vec<String>,
+    /// The IDs of such groups of earlier observations that the list does not show.
+    pub unseen_twins: Vec<String>,
+}
+
 /// The observation of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The identification of the group.
     pub binding: Binding,
     pub group: Lookup,
+    /// As [`Search::twins`].
+    pub twins: Vec<String>,
+    /// As [`Search::unseen_twins`].
+    pub unseen_twins: Vec<String>,
     /// The pairs in the group, and pairs in no group that this object may mean.
     pub pairs: Vec<PairView>,
+    /// Whether a pair that `pairs` lacks does not exist, as far as one read proves it.
+    pub pairs_complete: bool,
     /// The group's drills, or the error of their read; `None` where the decision does not need them.
     pub drills: Option<Result<Vec<DrillView>, Error>>,
+}
+
+impl Observed {
+    /// The other groups with our mark: those of the list, and those of earlier observations that are not known to be gone.
+    pub fn all_twins(&self, scope: &Scope<'_>) -> Vec<String> {
+        let unseen = self.unseen_twins.iter().filter(|id| !scope.absence(&resolve::group_part(id)).is_proven());
+        self.twins.iter().chain(unseen).cloned().collect()
+    }
 }
 
 /// Observes the group with its pairs.
 pub async fn observe(scope: &Scope<'_>, cloud: &Cloud) -> Result<Observed, Error> {
     let binding = Binding::new(scope);
-    let (group, site) = find_group(cloud, &binding).await?;
+    let (Search { group, twins, unseen_twins }, site) = find_group(cloud, &binding).await?;
     let pairs = pairs(cloud, (&group, site), binding.direction, scope).await?;
-    Ok(Observed { binding, group, pairs, drills: None })
+    let (pairs_complete, pairs) = (pairs.is_complete(), pairs.into_entries());
+    Ok(Observed { binding, group, twins, unseen_twins, pairs, pairs_complete, drills: None })
 }
 
 /// Finds the group: the bound one by its ID, else the one with our mark among all.
 ///
 /// The production site is read first. Where it does not answer, the standby site is read: a failover must be possible while a
 /// region is lost.
-pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Lookup, SiteRole), Error> {
+pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Search, SiteRole), Error> {
     let ebs = cloud.in_direction(binding.direction);
     if binding.forced
         && other_region(ebs)
-        && let Ok(lookup @ Lookup::Found(_)) = at_site(ebs, binding, SiteRole::Standby).await
+        && let Ok(search @ Search { group: Lookup::Found(_), .. }) = at_site(ebs, binding, SiteRole::Standby).await
     {
-        return Ok((lookup, SiteRole::Standby));
+        return Ok((search, SiteRole::Standby));
     }
     let first = at_site(ebs, binding, SiteRole::Production).await;
-    let unsure = match &first {
+    let unsure = match first.as_ref().map(|search| &search.group) {
         Ok(Lookup::Found(_)) => false,
         // A lost region may give any answer.
         Err(_) => true,
@@ -127,13 +158,13 @@ pub async fn find_group(cloud: &Cloud, binding: &Binding) -> Result<(Lookup, Sit
         Ok(Lookup::Absent(bound)) => bound.is_some(),
     };
     if !unsure || binding.forced || !other_region(ebs) {
-        return first.map(|lookup| (lookup, SiteRole::Production));
+        return first.map(|search| (search, SiteRole::Production));
     }
     match (first, at_site(ebs, binding, SiteRole::Standby).await) {
-        (_, Ok(lookup @ Lookup::Found(_))) => Ok((lookup, SiteRole::Standby)),
+        (_, Ok(search @ Search { group: Lookup::Found(_), .. })) => Ok((search, SiteRole::Standby)),
         // The group is absent only when both sites agree.
-        (Ok(Lookup::Absent(_)), Err(error)) => Err(error),
-        (first, _) => first.map(|lookup| (lookup, SiteRole::Production)),
+        (Ok(Search { group: Lookup::Absent(_), .. }), Err(error)) => Err(error),
+        (first, _) => first.map(|search| (search, SiteRole::Production)),
     }
 }
 
@@ -141,22 +172,26 @@ fn other_region(ebs: &Ebs) -> bool {
     ebs.region(SiteRole::Production) != ebs.region(SiteRole::Standby)
 }
 
-async fn at_site(ebs: &Ebs, binding: &Binding, site: SiteRole) -> Result<Lookup, Error> {
-    let mut groups = match &binding.bound {
-        Some(id) => match ebs.group(site, id).await {
-            Ok(group) => vec![group],
-            Err(Error { class: Class::NotFound, .. }) => vec![],
+async fn at_site(ebs: &Ebs, binding: &Binding, site: SiteRole) -> Result<Search, Error> {
+    let absent = || Lookup::Absent(binding.bound.clone());
+    if let Some(id) = &binding.bound {
+        let group = match ebs.group(site, id).await {
+            Ok(group) if group.status != ReplicationStatus::Deleted => Lookup::Found(Box::new(group)),
+            Ok(_) | Err(Error { class: Class::NotFound, .. }) => absent(),
             Err(error) => return Err(error),
-        },
-        None => ebs.groups(site, &[]).await?,
+        };
+        return Ok(Search { group, twins: vec![], unseen_twins: vec![] });
+    }
+    let groups = ebs.groups(site, &[]).await?.complete(ApiOperation::DescribeDiskReplicaGroups)?;
+    let shown = |id: &String| groups.iter().any(|group| group.replica_group_id == *id);
+    let unseen_twins = binding.twins.iter().filter(|id| !shown(id)).cloned().collect();
+    let ours = |group: &GroupView| {
+        group.status != ReplicationStatus::Deleted && resolve::owner(&group.tags) == Some(&binding.owner)
     };
-    groups.retain(|group| group.status != ReplicationStatus::Deleted);
-    groups.sort_by(|a, b| a.replica_group_id.cmp(&b.replica_group_id));
-    let found = match &binding.bound {
-        Some(_) => groups.pop(),
-        None => groups.into_iter().find(|group| resolve::owner(&group.tags) == Some(&binding.owner)),
-    };
-    Ok(found.map_or_else(|| Lookup::Absent(binding.bound.clone()), |group| Lookup::Found(Box::new(group))))
+    let mut groups: Vec<_> = groups.into_iter().filter(ours).collect();
+    groups.sort_by(|a, b| b.replica_group_id.cmp(&a.replica_group_id));
+    let group = groups.pop().map_or_else(absent, |group| Lookup::Found(Box::new(group)));
+    Ok(Search { group, twins: groups.into_iter().map(|it| it.replica_group_id).collect(), unseen_twins })
 }
 
 /// Reads the drills of a group in the region where drills begin. Where the current drill is not among them, the other region is
@@ -168,10 +203,11 @@ pub async fn drills(
     current: Option<&DrillRun>,
 ) -> Result<Vec<DrillView>, Error> {
     let ebs = cloud.in_direction(direction);
-    let mut found = ebs.drills(group_id).await?;
+    let operation = ApiOperation::DescribeReplicaGroupDrills;
+    let mut found = ebs.drills(group_id).await?.complete(operation)?;
     let contains = |run: &DrillRun| found.iter().any(|it| Some(&it.drill_id) == run.drill_id.as_ref());
     if other_region(ebs) && current.is_some_and(|run| !contains(run)) {
-        found.extend(cloud.in_direction(direction.reversed()).drills(group_id).await?);
+        found.extend(cloud.in_direction(direction.reversed()).drills(group_id).await?.complete(operation)?);
         found.sort_by(|a, b| a.drill_id.cmp(&b.drill_id));
         found.dedup_by(|a, b| a.drill_id == b.drill_id);
     }
@@ -184,25 +220,28 @@ pub async fn pairs(
     (group, site): (&Lookup, SiteRole),
     direction: Direction,
     scope: &Scope<'_>,
-) -> Result<Vec<PairView>, Error> {
+) -> Result<List<PairView>, Error> {
     let ebs = cloud.in_direction(direction);
-    let mut pairs = match group.group() {
+    let (mut pairs, mut complete) = match group.group() {
         Some(group) => {
-            let mut pairs = ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?;
+            let list = ebs.pairs(site, Pairs::InGroup(&group.replica_group_id)).await?;
+            let (complete, mut pairs) = (list.is_complete(), list.into_entries());
             // The list is filtered by this group. A pair may not name its group.
             pairs.iter_mut().for_each(|pair| pair.replica_group_id = Some(group.replica_group_id.clone()));
-            pairs
+            (pairs, complete)
         }
-        None => vec![],
+        None => (vec![], true),
     };
     // The pair of a call whose answer was lost is in no group.
     if scope.deleting() || creates_pair(scope.status) || !all_found(scope, &pairs) {
-        pairs.extend(ebs.pairs(site, Pairs::Ungrouped).await?);
+        let list = ebs.pairs(site, Pairs::Ungrouped).await?;
+        complete &= list.is_complete();
+        pairs.extend(list.into_entries());
     }
     pairs.retain(|pair| pair.status != ReplicationStatus::Deleted);
     pairs.sort_by(|a, b| a.replica_pair_id.cmp(&b.replica_pair_id));
     pairs.dedup_by(|a, b| a.replica_pair_id == b.replica_pair_id);
-    Ok(pairs)
+    Ok(if complete { List::Complete(pairs) } else { List::Incomplete(pairs) })
 }
 
 /// Whether every pair of spec and status is among these pairs.

@@ -7,6 +7,21 @@ use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus, SiteView, Tag};
 /// The tag that names the owner of a group and of its pairs.
 pub const OWNER_TAG: &str = "disasterrecovery.dev/owner";
 
+/// The name of a group among the parts of the cloud side.
+pub fn group_part(group_id: &str) -> String {
+    format!("group {group_id}")
+}
+
+/// The name of the group or pair that a call without answer may have created.
+pub fn created_part(call: &Call) -> String {
+    format!("the result of {call}")
+}
+
+/// The name of a pair among the parts of the cloud side.
+pub fn pair_part(pair_id: &str) -> String {
+    format!("pair {pair_id}")
+}
+
 /// The owner that the tags name.
 pub fn owner(tags: &[Tag]) -> Option<&String> {
     tags.iter().find(|tag| tag.key == OWNER_TAG).map(|tag| &tag.value)

@@ -2,7 +2,7 @@
 
 use super::act::Effect;
 use super::decide::sync_requested;
-use super::observe::Lookup;
+use super::status::missing_is_proven;
 use super::{Acted, Ran, Scope};
 use crate::api::event::{action, reason};
 use crate::api::plan::DisasterRecoveryPlanStatus;
@@ -11,7 +11,7 @@ use crate::controller::events::EventRecord;
 /// The events of a reconcile.
 pub fn events(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Vec<EventRecord> {
     let mut records = Vec::new();
-    records.extend(gone(before, new, ran));
+    records.extend(gone(before, ran));
     records.extend(ran.acted.iter().filter_map(Acted::effect).filter_map(effect));
     records.extend(bound(before, new, ran));
     if before.observe_only() && sync_requested(before) {
@@ -19,19 +19,19 @@ pub fn events(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_
         records.push(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note));
     }
     if !new.paused_items.is_empty() && before.status.paused_items.is_empty() {
-        let note = "the API refuses the change while items run: stopping them, they are started again after it";
+        let note =
+            "the operator stops items for a change that the API refuses while they run, and starts them again after it";
         records.push(EventRecord::normal(reason::ITEMS_PAUSED, action::STOP_ITEM, note));
     }
     records
 }
 
-fn gone(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<EventRecord> {
-    let old = before.status;
-    let missing = matches!(&ran.observed.plan, Lookup::Absent { missing: Some(_), .. });
-    let first = old.creation.is_none() && new.creation.is_none() && old.missing_since.is_none();
-    let id = old.plan_id.as_ref().filter(|_| missing && first)?;
-    let note = format!("plan {id} was deleted by somebody else");
-    Some(EventRecord::warning(reason::PLAN_GONE, action::OBSERVE, note))
+fn gone(before: &Scope<'_>, ran: &Ran<'_>) -> Option<EventRecord> {
+    let id =
+        before.status.plan_id.as_ref().filter(|id| ran.observed.missing.is_some_and(|it| it.to_string() == **id))?;
+    let note = format!("another actor deleted plan {id}: no read of the visibility window found it");
+    let gone = before.status.creation.is_none() && missing_is_proven(before, ran.observed);
+    gone.then(|| EventRecord::warning(reason::PLAN_GONE, action::OBSERVE, note))
 }
 
 fn effect(effect: &Effect) -> Option<EventRecord> {

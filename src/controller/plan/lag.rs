@@ -4,51 +4,64 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::plan::{CheckpointSummary, LaggingGroup, PlanCheckpoints};
+use crate::api::plan::{CheckpointSummary, DisasterRecoveryPlanSpec, LaggingGroup, PlanCheckpoints};
+use crate::cloud::list::List;
 use crate::cloud::rocketmq::{Checkpoint, ItemView, Progress};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// Maximum number of lagging groups in status.
 const MAX_LAGGING_GROUPS: usize = 10;
 
-/// The lags of all checkpoints of all mappings.
+/// The lags of all checkpoints of all mappings, but for those of consumer groups that the spec ignores.
 pub fn lags<'a>(
+    spec: &DisasterRecoveryPlanSpec,
     mapped_items: impl Iterator<Item = (&'a str, &'a ItemView)>,
-    checkpoints: &BTreeMap<i64, Vec<Checkpoint>>,
+    checkpoints: &BTreeMap<i64, List<Checkpoint>>,
 ) -> Vec<ConsumerGroupLag> {
     let mut all = Vec::new();
     for (mapping, item) in mapped_items {
-        for checkpoint in checkpoints.get(&item.item_id).into_iter().flatten() {
-            all.push(lag(mapping, checkpoint));
-        }
+        let list = checkpoints.get(&item.item_id).map(List::entries).unwrap_or_default();
+        all.extend(list.iter().map(|checkpoint| lag(mapping, checkpoint)));
     }
+    all.retain(|lag| !spec.ignored_consumer_groups.iter().any(|pattern| matches(pattern, &lag.group)));
     // Messages must not change with the order of the list.
     all.sort_by_cached_key(|it| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone()));
     all
 }
 
+/// Whether a consumer group has this name, or this prefix before an asterisk.
+fn matches(pattern: &str, group: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => group.starts_with(prefix),
+        None => group == pattern,
+    }
+}
+
+/// The lag is known only where a synchronization and both timestamps are.
 fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
     let last_sync_ms = checkpoint.last_sync_time.filter(|ms| *ms > 0);
-    let (source, target) = (
-        consume_timestamp(checkpoint.source_progress.as_ref()),
-        consume_timestamp(checkpoint.target_progress.as_ref()),
-    );
-    // A group without progress on the source has nothing to lose. One without progress on the destination was never
-    // synchronized.
-    let lag_ms = match (last_sync_ms, source, target) {
-        (Some(_), Some(source), Some(target)) => Some((source - target).max(0)),
-        (Some(_), None, _) if checkpoint.source_progress.is_some() => Some(0),
-        (None, _, _) | (Some(_), None, _) | (Some(_), Some(_), None) => None,
-    };
+    let source = consume_timestamp(checkpoint.source_progress.as_ref());
+    let target = consume_timestamp(checkpoint.target_progress.as_ref());
+    let known = last_sync_ms.and(source).zip(target);
     let side = checkpoint.source_progress.clone().unwrap_or_default();
     ConsumerGroupLag {
         mapping: mapping.to_owned(),
         source_instance: side.instance_id.unwrap_or_default(),
         group: side.consumer_group_id.unwrap_or_default(),
         topic: side.topic_name.unwrap_or_default(),
-        lag_ms,
+        lag_ms: known.map(|(source, target)| (source - target).max(0)),
         last_sync_ms,
     }
+}
+
+/// Whether a checkpoint was never synchronized.
+pub fn never_synced(lag: &ConsumerGroupLag) -> bool {
+    lag.last_sync_ms.is_none()
+}
+
+/// Whether a checkpoint was synchronized and lacks a timestamp, so that its lag is not known.
+pub fn is_unknown(lag: &ConsumerGroupLag) -> bool {
+    !never_synced(lag) && lag.lag_ms.is_none()
 }
 
 /// The consume timestamp of one side, in ms; the API reports 0 for none.
@@ -83,13 +96,9 @@ pub fn summary<'a>(
     let mut max_ms = None;
     for lag in lags {
         sum.total += 1;
-        match lag.lag_ms {
-            None => sum.never_synced += 1,
-            Some(ms) => {
-                sum.behind += i64::from(ms > objective_ms);
-                max_ms = max_ms.max(Some(ms));
-            }
-        }
+        sum.never_synced += i64::from(never_synced(lag));
+        sum.behind += i64::from(lag.lag_ms.is_some_and(|ms| ms > objective_ms));
+        max_ms = max_ms.max(lag.lag_ms);
     }
     sum.max_lag_seconds = max_ms.map(|ms| rounded_seconds(ms, objective_ms, before.and_then(|it| it.max_lag_seconds)));
     sum
@@ -203,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_target_progress_means_never_synced() {
+    fn lag_needs_synchronization_and_both_timestamps() {
         let side = |ms: Option<i64>| {
             let data = crate::cloud::rocketmq::ProgressData { consume_timestamp: ms };
             Some(Progress { progress_data: Some(data), ..Progress::default() })
@@ -215,12 +224,26 @@ mod tests {
             (Some(9), side(Some(5_000)), side(Some(0)), None),
             (Some(9), side(Some(5_000)), side(Some(4_000)), Some(1_000)),
             (Some(9), side(Some(4_000)), side(Some(5_000)), Some(0)),
-            (Some(9), side(None), None, Some(0)),
+            (Some(9), side(None), None, None),
             (Some(9), None, None, None),
         ];
         for (last_sync_time, source_progress, target_progress, lag_ms) in table {
             let checkpoint = Checkpoint { checkpoint_id: 1, last_sync_time, source_progress, target_progress };
             assert_eq!(lag("m", &checkpoint).lag_ms, lag_ms, "{checkpoint:?}");
+        }
+    }
+
+    #[test]
+    fn pattern_matches_name_or_prefix() {
+        for (pattern, group, expected) in [
+            ("GID_OLD", "GID_OLD", true),
+            ("GID_OLD", "GID_OLDER", false),
+            ("GID_OLD*", "GID_OLDER", true),
+            ("GID_OLD*", "GID_OLD", true),
+            ("*", "GID_OLD", true),
+            ("gid_old", "GID_OLD", false),
+        ] {
+            assert_eq!(matches(pattern, group), expected, "{pattern} {group}");
         }
     }
 

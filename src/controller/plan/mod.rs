@@ -1,15 +1,20 @@
 //! The kind `DisasterRecoveryPlan`.
 
 pub mod act;
+pub mod binding;
+pub mod credentials;
 pub mod decide;
 pub mod events;
 pub mod lag;
 pub mod observe;
 pub mod resolve;
+pub mod search;
 pub mod status;
 
+use self::binding::Binding;
 use self::decide::{Decision, Details, Step};
-use self::observe::{Binding, Lookup, Observed};
+use self::observe::Observed;
+use self::search::Lookup;
 use super::Context;
 use super::access::Access;
 use super::events::EventRecord;
@@ -82,6 +87,7 @@ impl Resource for DisasterRecoveryPlan {
             must_clear: false,
             not_found: observed.and_then(|observed| not_found(scope, observed)),
             complete: observed.is_some_and(|observed| observed.checkpoints.is_ok()),
+            absent: observed.map(|observed| observed.absent(scope)).unwrap_or_default(),
         }
     }
 
@@ -103,7 +109,7 @@ impl Resource for DisasterRecoveryPlan {
         let observed = observed.filter(|observed| status::plan_of(scope, observed).is_some());
         let lags = match observed {
             Some(observed @ Observed { plan: Lookup::Found(_), checkpoints: Ok(checkpoints), .. }) => {
-                lag::lags(observed.mapped_items(), checkpoints)
+                lag::lags(&scope.object.spec, observed.mapped_items(), checkpoints)
             }
             Some(Observed { plan: Lookup::Found(_), .. }) if scope.evidence_recent => return None,
             Some(_) | None => vec![],
@@ -112,20 +118,20 @@ impl Resource for DisasterRecoveryPlan {
     }
 
     fn forget_refusals(status: &mut DisasterRecoveryPlanStatus) {
-        status.update_attempts = None;
+        status.pending_updates.clear();
     }
 }
 
 /// The plan that this object created or took over, or may have created, and that was not found.
 fn not_found(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
-    let Binding { bound, creating, .. } = observed.binding;
-    // The last observation already reported it as gone.
-    let known = scope.status.missing_since.is_some() && !creating;
+    let Binding { creating, .. } = observed.binding;
+    // An earlier observation proved that it is gone.
+    let known = scope.status.missing_since.is_some() && scope.status.plan_id.is_none() && !creating;
     if observed.found().is_some() || known {
         return None;
     }
-    match bound {
-        Some(id) => Some(format!("plan {id}")),
+    match observed.missing.filter(|id| observed.binding.knows(*id)) {
+        Some(id) => Some(resolve::plan_part(id)),
         None => creating.then(|| "the plan whose creation was begun".into()),
     }
 }

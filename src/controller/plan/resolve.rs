@@ -15,6 +15,26 @@ pub fn owner(plan: &PlanView, mark: &str) -> Owner {
     ownership::owner(plan.plan_desc.as_deref().unwrap_or_default(), mark)
 }
 
+/// The name of a plan among the parts of the cloud side.
+pub fn plan_part(plan_id: i64) -> String {
+    format!("plan {plan_id}")
+}
+
+/// The name of an item among the parts of the cloud side.
+pub fn item_part(item_id: i64) -> String {
+    format!("item {item_id}")
+}
+
+/// The name of the plan that a Create without an answer may have made.
+pub fn created_plan_part(plan_name: &str) -> String {
+    format!("plan {plan_name:?}")
+}
+
+/// The name of the item of a pair of topics that an Add without an answer may have made.
+pub fn added_item_part(pair: &str) -> String {
+    format!("item of {pair}")
+}
+
 /// The API's name of an instance type.
 pub fn instance_type(kind: InstanceType) -> &'static str {
     match kind {
@@ -86,6 +106,15 @@ fn same_endpoint(want: &Instance, found: &rocketmq::Instance) -> bool {
     network && found.endpoint_url.is_some() && found.endpoint_url == want.endpoint_url
 }
 
+/// Whether an instance of the plan may be the one of the spec. A value that the cloud does not show does not count as different.
+pub fn may_be_same(want: &Instance, found: &rocketmq::Instance) -> bool {
+    let same = |want: &Option<String>, found: &Option<String>| {
+        let shown = found.as_ref().filter(|text| !text.is_empty());
+        want.is_none() || shown.is_none() || want.as_ref() == shown
+    };
+    want.instance_id.is_some() || (same(&want.endpoint_url, &found.endpoint_url) && same(&want.vpc_id, &found.vpc_id))
+}
+
 /// Whether an instance of the spec is a source of checkpoints: the active one, or both in a plan that replicates both ways.
 pub fn is_source(spec: &DisasterRecoveryPlanSpec, want: &Instance) -> bool {
     match spec.plan_type {
@@ -107,9 +136,13 @@ fn item_topic(spec: &DisasterRecoveryPlanSpec, topic: &MappedTopic, found: Optio
     let MappedTopic { instance, topic_name, delivery_order_type, consumer_group_id } = topic;
     let want = spec.instances.iter().find(|want| want.name == *instance);
     let found_id = found.and_then(|found| found.instance_id.clone());
+    // The API cannot change these fields of an instance: those of the plan count.
+    let shown = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let (region, kind) =
+        (found.map(|it| &it.region_id).and_then(shown), found.map(|it| &it.instance_type).and_then(shown));
     ItemTopic {
-        region_id: want.map(|want| want.region_id.clone()),
-        instance_type: want.map(|want| instance_type(want.instance_type).to_owned()),
+        region_id: region.or_else(|| want.map(|want| want.region_id.clone())),
+        instance_type: kind.or_else(|| want.map(|want| instance_type(want.instance_type).to_owned())),
         instance_id: found_id.or_else(|| want.and_then(|want| want.instance_id.clone())),
         topic_name: Some(topic_name.clone()),
         consumer_group_id: consumer_group_id.clone(),

@@ -110,7 +110,7 @@ async fn the_former_credentials_find_everything_again() {
     // A restart makes no difference, nor does an edit.
     operator.stop().await;
     let _operator = clouds.operator().await;
-    world.patch("orders", json!({ "spec": { "planDesc": "another" } })).await;
+    world.patch("orders", json!({ "spec": { "planDesc": "another", "updatePolicy": "PauseItems" } })).await;
     clouds.both_changed().await;
     accounts.patch("main", json!({ "spec": { "credentials": { "secretRef": { "name": "cloud" } } } })).await;
     assert_eq!(world.ready("orders").await.plan_id, plan);

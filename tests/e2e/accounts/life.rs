@@ -32,7 +32,8 @@ async fn account_is_deleted_after_its_last_user() {
     accounts.event("main", "AccountInUse").await;
     // Its users continue, also with temporary keys.
     world.revoke(ROLE);
-    world.patch("orders", json!({ "spec": { "planDesc": "changed while the account is going" } })).await;
+    let changed = json!({ "planDesc": "changed while the account is going", "updatePolicy": "PauseItems" });
+    world.patch("orders", json!({ "spec": changed })).await;
     world.ready("orders").await;
     world.groups().patch("db", json!({ "spec": { "pollInterval": "1s" } })).await;
     world.groups().ready("db").await;

@@ -1,10 +1,14 @@
 //! External changes of groups.
 
+use std::time::Duration;
+
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroupStatus, Site};
 use disaster_recovery_operator::simulator::model::ebs::{DiskGroupEdit, ReplicaStatus, ViolationKind};
+use disaster_recovery_operator::simulator::{Fault, FaultKind};
 use serde_json::json;
 
 use super::{Groups, REGIONS, spec, spec_with};
+use test_support::operator::Operator;
 use test_support::stage::{has, message};
 
 const NAMES: &[&str] = &["data", "logs"];
@@ -161,6 +165,66 @@ async fn externally_deleted_group_is_recreated() {
     world.status("db", "another group", other).await;
     let status = world.protected().await;
     world.assert_one(&status, Site::Source, NAMES);
+}
+
+/// A protected group of an operator with a visibility window that does not end within the test.
+async fn patient() -> (Groups, Operator) {
+    let mut world = Groups::quick().await;
+    world.settings.visibility_window = Duration::from_secs(30);
+    let operator = world.operator().await;
+    world.create_protected(spec()).await;
+    world.cloud.clear_requests();
+    (world, operator)
+}
+
+/// Reads do not show this group for a time. Waits until `Synced` names it as missing.
+async fn hide(world: &Groups, id: &str) -> DiskReplicaGroupStatus {
+    let gap = FaultKind::Gap { ids: vec![id.into()], counted: false };
+    world.cloud.add_fault(Fault::new(gap).lasting_ms(3_000));
+    let text = format!("{id} is not found since ");
+    let says = move |it: &DiskReplicaGroupStatus| message(it, "Synced").contains(&text);
+    world.status("db", "the group is missing", says).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn group_missing_for_a_time_is_not_recreated() {
+    let (world, _operator) = patient().await;
+    let id = world.group().id;
+    let status = hide(&world, &id).await;
+    assert!(has(&status, "Synced", "False", "Progressing"), "{status:#?}");
+    assert_eq!(status.replica_group_id, Some(id));
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+    assert_eq!(world.changes(), Vec::<String>::new());
+    assert!(world.events("db").await.iter().all(|it| it.0 != "GroupGone"), "it was not known to be gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pair_missing_for_a_time_is_not_recreated() {
+    let (world, _operator) = patient().await;
+    let pair = world.disks().pairs[1].replica_pair_id.clone();
+    let gap = FaultKind::Gap { ids: vec![pair.clone()], counted: false };
+    world.cloud.add_fault(Fault::new(gap).lasting_ms(3_000));
+    let missing = |it: &DiskReplicaGroupStatus| it.pairs_in_group.as_deref() == Some("1/2");
+    let hidden = world.status("db", "a pair is missing", missing).await;
+    assert!(!has(&hidden, "Protected", "True", "WithinObjective"), "{hidden:#?}");
+    let status = world.protected().await;
+    world.assert_one(&status, Site::Source, NAMES);
+    assert_eq!(world.changes(), Vec::<String>::new());
+    assert!(has(&hidden, "Synced", "False", "Progressing"), "{hidden:#?}");
+    assert!(message(&hidden, "Synced").contains(&format!("({pair}) is not found since ")), "{hidden:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_waits_while_the_group_is_missing() {
+    let (world, _operator) = patient().await;
+    hide(&world, &world.group().id).await;
+    world.delete("db").await;
+    let deleting = |it: &DiskReplicaGroupStatus| has(it, "Ready", "False", "Deleting");
+    let status = world.status("db", "the deletion is seen", deleting).await;
+    assert!(message(&status, "Synced").contains(" is not found since "), "{status:#?}");
+    world.gone("db").await;
+    world.assert_nothing();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,7 @@ pub fn settings(namespace: &str) -> Settings {
         transition_interval: Duration::from_millis(100),
         retry_interval: Duration::from_millis(100),
         visibility_window: Duration::from_secs(2),
+        content_hash_rounds: 1,
         rocketmq_endpoint: None,
         ebs_endpoint: None,
         sts_endpoint: None,

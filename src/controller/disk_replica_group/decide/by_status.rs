@@ -70,7 +70,10 @@ pub(super) fn decide_by_status(mut draft: Draft<'_>, group: &GroupView, observed
             pairs::refuse_change_not_kept(draft)
         }
         S::InitialSyncing | S::Syncing | S::Normal if pairs::has_drift(&draft) => pairs::refuse_while_running(draft),
-        S::InitialSyncing | S::Syncing | S::Normal => draft.finish(Verdict::InSync),
+        S::InitialSyncing | S::Syncing | S::Normal => match pairs::missing_pairs(&draft) {
+            Some(on) => draft.wait(Work::Updating, on),
+            None => draft.finish(Verdict::InSync),
+        },
         S::ManualSyncing => draft.wait(Work::Updating, "a single synchronization to end"),
         S::Stopping => draft.wait(Work::Updating, "replication to be stopped"),
         S::StopFailed => draft.act(Action::StopGroup, Work::Updating),

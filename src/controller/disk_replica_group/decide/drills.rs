@@ -335,8 +335,8 @@ fn group_for_retry<'a>(
 }
 
 fn group_gone(scope: &Scope<'_>, observed: &Observed, keep_for: Option<Duration>) -> bool {
-    let missing = scope.status.missing_since;
-    let long = missing.is_some_and(|at| scope.now.duration_since(at).unsigned_abs() > scope.visibility_window);
+    let bound = observed.binding.bound.as_deref();
+    let long = bound.is_some_and(|id| scope.absence(&super::resolve::group_part(id)).is_proven());
     observed.group.group().is_none() && (long || (keep_for.is_none() && scope.status.replica_group_id.is_none()))
 }
 

@@ -250,6 +250,10 @@ fn continue_in_status(
 
 /// Ends a failover whose disks may not be opened any more. The request waits until it can begin again, or expires.
 fn fail_check(mut draft: Draft<'_>, group: &GroupView, observed: &Observed, why: String) -> Decision {
+    // A list may have a gap.
+    if let Some(on) = super::pairs::missing_pairs(&draft) {
+        return draft.wait(Work::FailingOver, on);
+    }
     end_operation(&mut draft, Phase::Failed, &why);
     let message = format!("failover refused: {why}");
     draft.request_state.set(RequestPhase::Waiting, why);

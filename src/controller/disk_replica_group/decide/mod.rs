@@ -31,6 +31,7 @@ use crate::api::disk_replica_group::{
     DiskReplicaGroupSpec, DiskReplicaGroupStatus, Drift, OperationType, PendingCall, Phase, Replication, Site, StepName,
 };
 use crate::cloud::ebs::{ClientToken, GroupView, NewGroup, ReplicationStatus as S, Tag};
+use crate::controller::absence::Absence;
 pub use crate::controller::verdict::{Verdict, Work};
 
 /// The factor by which the visibility window of an accepted call is longer than that of a call without an answer.
@@ -47,6 +48,10 @@ struct Draft<'a> {
     actions: Vec<Action>,
     drift: Vec<Drift>,
     missing: bool,
+    listed: Vec<&'a str>,
+    /// Whether the lists of pairs are complete, or show every pair of spec and status all the same.
+    all_shown: bool,
+    pairs_complete: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -63,7 +68,15 @@ impl<'a> Draft<'a> {
             actions: vec![],
             drift: vec![],
             missing: false,
+            all_shown: observed.pairs_complete || all_shown(scope, observed),
+            pairs_complete: observed.pairs_complete,
+            listed: observed.pairs.iter().map(|pair| pair.replica_pair_id.as_str()).collect(),
         }
+    }
+
+    /// Whether a list shows a pair.
+    fn is_listed(&self, pair_id: &str) -> bool {
+        self.listed.contains(&pair_id)
     }
 
     fn spec(&self) -> &'a DiskReplicaGroupSpec {
@@ -108,9 +121,9 @@ impl<'a> Draft<'a> {
         self.scope.now.duration_since(at).unsigned_abs() > self.scope.visibility_window
     }
 
-    /// Whether the group has been missing for longer than the visibility window, and is gone: one list may be late.
-    fn is_gone(&self, since: Option<Timestamp>) -> bool {
-        since.is_some_and(|at| self.is_past_window(at))
+    /// What is known of a group that is not found.
+    fn missing_group(&self, id: &str) -> Absence {
+        self.scope.absence(&resolve::group_part(id))
     }
 
     /// Whether the cloud accepted a call, and its effect did not become visible in time.
@@ -184,6 +197,14 @@ impl<'a> Draft<'a> {
         };
         Decision { verdict, steps, drift: self.drift, intents: None, details }
     }
+}
+
+/// Whether the lists show every pair of spec and status.
+fn all_shown(scope: &Scope<'_>, observed: &Observed) -> bool {
+    let listed = |id: &String| observed.pairs.iter().any(|pair| pair.replica_pair_id == *id);
+    let wanted =
+        scope.object.spec.pairs.iter().all(|want| resolve::pair(want, scope.status, &observed.pairs).is_some());
+    wanted && scope.status.pairs.iter().filter_map(|it| it.replica_pair_id.as_ref()).all(listed)
 }
 
 /// The client tokens of a call, for its region and for the other one.
@@ -263,7 +284,7 @@ fn effect_invisible(scope: &Scope<'_>, observed: &Observed, decision: &Decision,
 }
 
 /// Whether no list contains the pair that a call may have created for a pair of the spec.
-fn pair_invisible(scope: &Scope<'_>, observed: &Observed, name: &str) -> bool {
+pub fn pair_invisible(scope: &Scope<'_>, observed: &Observed, name: &str) -> bool {
     let known = scope.status.pairs.iter().find(|it| it.name == name).and_then(|it| it.replica_pair_id.as_ref());
     let want = scope.object.spec.pairs.iter().find(|it| it.name == name);
     let meant = want.is_some_and(|it| resolve::pair(it, &Default::default(), &observed.pairs).is_some());
@@ -308,7 +329,7 @@ fn decide_group(scope: &Scope<'_>, observed: &Observed) -> Decision {
     let mut draft = Draft::new(scope, observed);
     let group = match &observed.group {
         Lookup::Found(group) => group,
-        Lookup::Absent(bound) => return absent(draft, bound.as_deref()),
+        Lookup::Absent(bound) => return absent(draft, bound.as_deref(), observed),
     };
     if let Some(owner) = resolve::owner(&group.tags).filter(|it| it.as_str() != draft.owner) {
         let text = format!(
@@ -321,7 +342,8 @@ fn decide_group(scope: &Scope<'_>, observed: &Observed) -> Decision {
     }
     if let Some(named) = draft.spec().replica_group_id.as_deref().filter(|it| *it != group.replica_group_id) {
         let text = format!(
-            "the object manages group {} and is to take over {named}: make a new object for {named}",
+            "spec.replicaGroupId is {named}, but the object manages group {}: set replicaGroupId to that ID, remove it, or make a \
+             new object for {named}",
             group.replica_group_id
         );
         return draft.refuse(synced::IMMUTABLE_FIELD, text);
@@ -333,6 +355,17 @@ fn decide_group(scope: &Scope<'_>, observed: &Observed) -> Decision {
             group.replica_group_id
         );
         return draft.refuse(synced::IMMUTABLE_FIELD, text);
+    }
+    let twins = observed.all_twins(scope);
+    if !twins.is_empty() && !scope.observe_only() {
+        let text = format!(
+            "nothing is changed: groups {} and {} carry the tag {} of this object. Delete the group that you do not need in the \
+             console, or remove the tag from it",
+            group.replica_group_id,
+            twins.join(", "),
+            resolve::OWNER_TAG
+        );
+        return draft.refuse(synced::TWIN, text);
     }
     pairs::add_field_drift(&mut draft, group);
     pairs::add_pair_drift(&mut draft, group, observed);
@@ -360,9 +393,12 @@ fn observing(mut draft: Draft<'_>, group: &GroupView, observed: &Observed) -> De
 }
 
 /// Creates the absent group, unless a group may exist or the creation is refused.
-fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
-    let (spec, status) = (draft.spec(), draft.status());
+fn absent(mut draft: Draft<'_>, bound: Option<&str>, observed: &Observed) -> Decision {
+    let spec = draft.spec();
     let creation = draft.pending(&Call::CreateGroup);
+    if !observed.all_twins(&draft.scope).is_empty() && !draft.scope.observe_only() {
+        return draft.wait(Work::Creating, "proof that the groups with the tag of this object are gone");
+    }
     if let Some(at) = creation.and_then(|it| it.accepted_at)
         && bound.is_some()
         && draft.now().duration_since(at).unsigned_abs() <= draft.scope.visibility_window * ACCEPTED_WINDOW_FACTOR
@@ -373,11 +409,20 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
     }
     // A call whose answer was lost returns the group that it created when the operator repeats it with its token.
     let lost = creation.is_some_and(|it| it.accepted_at.is_none());
+    let known =
+        bound.filter(|id| spec.replica_group_id.as_deref() != Some(*id) || draft.status().replica_group_id.is_some());
+    let missing = known.filter(|_| !lost && !draft.scope.observe_only()).map(|id| (id, draft.missing_group(id)));
+    if let Some((id, Absence::Unproven { since, until })) = missing {
+        draft.missing = true;
+        let on = format!(
+            "proof: group {id} is not found since {since}, and counts as deleted when every read until {until} agrees"
+        );
+        return draft.wait(Work::Creating, on);
+    }
     if let Some(id) = spec.replica_group_id.as_deref() {
         draft.missing = bound.is_some();
         let text = format!(
-            "group {id} does not exist at {} or {}: correct source and destination, or remove the object and name another \
-             group",
+            "group {id} is not found at {} or {}: correct replicaGroupId, or source and destination in a new object",
             spec.source.region_id, spec.destination.region_id
         );
         return draft.refuse(synced::GROUP_NOT_FOUND, text);
@@ -386,11 +431,8 @@ fn absent(mut draft: Draft<'_>, bound: Option<&str>) -> Decision {
         draft.add_drift("replicaGroupId", "a group", "none");
         return draft.finish(Verdict::InSync);
     }
-    if let Some(id) = bound {
+    if bound.is_some() {
         draft.missing = true;
-        if !lost && !draft.is_gone(status.missing_since) {
-            return draft.wait(Work::Creating, format!("a second look for group {id}, which was not found"));
-        }
         draft.lifecycle.end(Phase::Failed, "the group is gone", draft.now());
     }
     if draft.lifecycle.active == Site::Destination || spec.active_site == Some(Site::Destination) {

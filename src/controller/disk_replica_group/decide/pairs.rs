@@ -7,6 +7,7 @@ use super::{Action, Decision, Draft};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{Direction, Pair};
 use crate::cloud::ebs::{GroupChange, GroupView, NewPair, PairView, ReplicationStatus as S, Tag};
+use crate::controller::absence::Absence;
 
 /// Adds the differences of the group's fields.
 pub(super) fn add_field_drift(draft: &mut Draft<'_>, group: &GroupView) {
@@ -41,8 +42,12 @@ fn group_change(draft: &Draft<'_>, group: &GroupView) -> GroupChange {
 /// Adds the differences of the pairs.
 pub(super) fn add_pair_drift(draft: &mut Draft<'_>, group: &GroupView, observed: &Observed) {
     let (spec, status) = (draft.spec(), draft.status());
+    let unproven = missing_pairs(draft).is_some() || !draft.pairs_complete;
     for want in &spec.pairs {
         let found = resolve::pair(want, status, &observed.pairs);
+        if found.is_none() && unproven {
+            continue;
+        }
         if !found.is_some_and(|it| resolve::in_group(it, group)) {
             let found = if found.is_some() { "a pair outside of the group" } else { "none" };
             draft.add_drift(&format!("pairs[{}]", want.name), disks(want), found);
@@ -52,6 +57,27 @@ pub(super) fn add_pair_drift(draft: &mut Draft<'_>, group: &GroupView, observed:
     for left in resolve::leftovers(spec, status, draft.owner, &observed.pairs).iter().filter(|it| it.view.is_some()) {
         draft.add_drift(&format!("pairs[{}]", left.name), "none", left.id);
     }
+}
+
+/// The proof that the operator waits for, where lists do not show pairs of status and it is not known whether these are gone.
+pub(super) fn missing_pairs(draft: &Draft<'_>) -> Option<String> {
+    if !draft.pairs_complete {
+        return (!draft.all_shown).then(|| "the list of pairs, which cannot be read whole".to_owned());
+    }
+    let mut missing = Vec::new();
+    for known in &draft.status().pairs {
+        let Some(id) = known.replica_pair_id.as_deref() else { continue };
+        if draft.is_listed(id) || resolve::deletion_accepted(draft.status(), id) {
+            continue;
+        }
+        if let Absence::Unproven { since, until } = draft.scope.absence(&resolve::pair_part(id)) {
+            missing.push(format!(
+                "{} ({id}) is not found since {since}, and counts as deleted when every read until {until} agrees",
+                known.name
+            ));
+        }
+    }
+    (!missing.is_empty()).then(|| format!("proof: pair {}", missing.join("; pair ")))
 }
 
 fn disks(pair: &Pair) -> String {
@@ -120,6 +146,9 @@ pub(super) fn change_at_rest(draft: &mut Draft<'_>, group: &GroupView, observed:
     }
     for want in &spec.pairs {
         match resolve::pair(want, status, &observed.pairs) {
+            None if !draft.pairs_complete => waits.push("the list of pairs, which cannot be read whole".into()),
+            // The pair may be the missing one under another name.
+            None if missing_pairs(draft).is_some() => waits.extend(missing_pairs(draft)),
             None if !holds_data(&draft.scope, &want.name, None, draft.lifecycle.direction) => {}
             None => {
                 let new = new_pair(draft, want);
@@ -216,6 +245,10 @@ pub(super) fn remove_leftovers(draft: &mut Draft<'_>, group: &GroupView, observe
         match left.view {
             Some(pair) if resolve::in_group(pair, group) => draft.actions.push(Action::RemovePair { pair_id }),
             Some(pair) if !is_deletable(&pair.status) => waits.push(format!("{pair_id} ({})", pair.status.as_str())),
+            // A renamed pair may be the missing one.
+            None if !draft.scope.absence(&resolve::pair_part(left.id)).is_proven() => {
+                waits.extend(missing_pairs(draft));
+            }
             // A pair that no list contains may still exist.
             Some(_) | None => draft.actions.push(Action::DeletePair { pair_id }),
         }

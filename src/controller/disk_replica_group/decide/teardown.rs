@@ -5,12 +5,15 @@ use super::super::lifecycle::{self, Origin};
 use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
 use super::pairs::is_deletable;
-use super::{Action, Decision, Draft, Scope, Verdict, Work, drills, failed_over, keep_pending_calls, operation};
+use super::{
+    Action, Decision, Draft, Scope, Verdict, Work, drills, failed_over, keep_pending_calls, operation, pair_invisible,
+};
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
     DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
+use crate::controller::absence::Absence;
 
 /// Decides the steps for an object that is being deleted. A spec that is not valid does not block it.
 pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
@@ -25,10 +28,21 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
     }
     let draft = Draft::new(scope, observed);
     let mut decision = match &observed.group {
-        Lookup::Absent(bound) => without_group(draft, observed, bound.is_some()),
+        Lookup::Absent(bound) => without_group(draft, observed, bound.as_deref()),
         Lookup::Found(group) if resolve::owner(&group.tags).is_some_and(|owner| owner != draft.owner) => {
             let left = format!("group {} belongs to another object and was left alone", group.replica_group_id);
             draft.finish(Verdict::Released { left: Some(left) })
+        }
+        Lookup::Found(group)
+            if !observed.all_twins(scope).is_empty() && scope.object.spec.deletion_policy == DeletionPolicy::Delete =>
+        {
+            let text = format!(
+                "groups {} and {} carry the tag of this object, and none is deleted: delete those in the console that you do not \
+                 need, or set deletionPolicy: Retain",
+                group.replica_group_id,
+                observed.all_twins(scope).join(", ")
+            );
+            draft.refuse(synced::TWIN, text)
         }
         Lookup::Found(group) => match scope.object.spec.deletion_policy {
             DeletionPolicy::Retain => retain(draft, group),
@@ -139,6 +153,9 @@ fn empty_and_delete(mut draft: Draft<'_>, group: &GroupView, observed: &Observed
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
     }
+    if !observed.pairs_complete {
+        return draft.wait(Work::Deleting, "the list of pairs, which cannot be read whole");
+    }
     // Pairs that cannot be deleted yet are deleted after the group.
     delete_own_pairs(&mut draft, observed);
     draft.act(Action::DeleteGroup, Work::Deleting)
@@ -170,14 +187,25 @@ fn delete_own_pairs(draft: &mut Draft<'_>, observed: &Observed) -> Vec<String> {
 }
 
 /// Decides the steps without a group: only pairs may be left.
-fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: bool) -> Decision {
+fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: Option<&str>) -> Decision {
+    draft.missing = bound.is_some();
+    let deleted = draft.pending(&Call::DeleteGroup).is_some();
+    if !observed.all_twins(&draft.scope).is_empty() {
+        return draft.wait(Work::Deleting, "proof that the groups with the tag of this object are gone");
+    }
+    let missing = bound.map(|id| (id, draft.missing_group(id)));
+    if let Some((id, Absence::Unproven { since, until })) = missing {
+        let on = format!(
+            "proof: group {id} is not found since {since}, and counts as deleted when every read until {until} agrees"
+        );
+        let mut decision = draft.wait(Work::Deleting, on);
+        if deleted {
+            decision.details.awaited.push(Call::DeleteGroup);
+        }
+        return decision;
+    }
     if draft.spec().deletion_policy == DeletionPolicy::Retain {
         return draft.finish(Verdict::Released { left: None });
-    }
-    draft.missing = bound;
-    let deleted = draft.pending(&Call::DeleteGroup).is_some();
-    if bound && !deleted && !draft.is_gone(draft.status().missing_since) {
-        return draft.wait(Work::Deleting, "a second look for the group, which was not found");
     }
     let mut decision = delete_leftover_pairs(draft, observed);
     if deleted {
@@ -188,7 +216,14 @@ fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: bool) -> Deci
 
 fn delete_leftover_pairs(mut draft: Draft<'_>, observed: &Observed) -> Decision {
     // A group or pair whose creation is not visible yet may still appear.
-    let creates = |call: &Call| matches!(call, Call::CreateGroup | Call::CreatePair(_)) && draft.in_flight(call);
+    let unproven = |call: &Call| !draft.scope.absence(&resolve::created_part(call)).is_proven();
+    let creates = |call: &Call| match call {
+        Call::CreateGroup => draft.in_flight(call) || unproven(call),
+        Call::CreatePair(name) => {
+            draft.in_flight(call) || (pair_invisible(&draft.scope, observed, name) && unproven(call))
+        }
+        _ => false,
+    };
     let awaited: Vec<Call> = pending_calls(draft.status()).filter(creates).collect();
     if !awaited.is_empty() {
         let names: Vec<_> = awaited.iter().map(Call::to_string).collect();
@@ -196,9 +231,12 @@ fn delete_leftover_pairs(mut draft: Draft<'_>, observed: &Observed) -> Decision 
         decision.details.awaited.extend(awaited);
         return decision;
     }
-    let waits = delete_own_pairs(&mut draft, observed);
+    let mut waits = delete_own_pairs(&mut draft, observed);
     if !draft.actions.is_empty() {
         return draft.finish(Verdict::Acting(Work::Deleting));
+    }
+    if !observed.pairs_complete {
+        waits.push("the list of pairs cannot be read whole".into());
     }
     if !waits.is_empty() {
         return draft.wait(Work::Deleting, format!("pairs to be deleted: {}", waits.join(", ")));

@@ -2,7 +2,7 @@
 
 use super::super::capability::{Capability, previews};
 use super::super::decide::{Decision, Verdict, Work};
-use super::super::observe::Observed;
+use super::super::observe::{Lookup, Observed};
 use super::super::{Scope, lifecycle, resolve};
 use crate::api::condition::{failover_ready, protected, ready, synced};
 use crate::api::disk_replica_group::{DiskReplicaGroupStatus, FailoverPreviews, Replication, Site};
@@ -11,12 +11,37 @@ use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
 use crate::controller::conditions::{ConditionState, join_limited};
 
+/// Whether the bound group is not found, without proof that it is gone.
+fn is_missing(scope: &Scope<'_>, observed: &Observed) -> bool {
+    let Lookup::Absent(Some(id)) = &observed.group else { return false };
+    scope.status.replica_group_id.as_ref() == Some(id) && !scope.absence(&resolve::group_part(id)).is_proven()
+}
+
+/// Whether a list does not show a pair of status, without proof that it is gone.
+fn any_pair_missing(scope: &Scope<'_>, observed: &Observed) -> bool {
+    let mut known = scope.status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref());
+    known.any(|id| {
+        let listed = observed.pairs.iter().any(|pair| pair.replica_pair_id == id);
+        let deleted = resolve::deletion_accepted(scope.status, id);
+        !listed && !deleted && !scope.absence(&resolve::pair_part(id)).is_proven()
+    })
+}
+
 /// The cause why nothing is known about a failover of the group.
 fn uncertain(scope: &Scope<'_>, observed: &Observed, decision: &Decision) -> Option<&'static str> {
     if scope.deleting() {
         return Some("the object is being deleted");
     }
+    if is_missing(scope, observed) {
+        return Some("the group is not found, and it is not known whether it is gone");
+    }
     observed.group.group()?;
+    if !observed.all_twins(scope).is_empty() {
+        return Some("two groups carry the tag of this object");
+    }
+    if any_pair_missing(scope, observed) {
+        return Some("a pair is not found, and it is not known whether it is gone");
+    }
     if let Verdict::Refused { reason: synced::OWNED_BY_ANOTHER | synced::IMMUTABLE_FIELD, .. } = &decision.verdict {
         return Some("the group is another one than the spec means");
     }
@@ -42,7 +67,7 @@ pub(super) fn failover_readiness(
     decision: &Decision,
     answers: Option<&[Capability; 2]>,
 ) -> ConditionState {
-    if observed.group.group().is_none() && !scope.deleting() {
+    if observed.group.group().is_none() && !scope.deleting() && !is_missing(scope, observed) {
         return ConditionState::no(failover_ready::REFUSED, "there is no group");
     }
     let Some([planned, forced]) = answers else {
@@ -140,6 +165,9 @@ pub(super) fn readiness(
     match &decision.verdict {
         Verdict::Acting(work) => {
             return ConditionState::no(work.reason(), work.describe("group"));
+        }
+        Verdict::Waiting { on, .. } if is_missing(scope, observed) => {
+            return ConditionState::unknown(ready::NOT_READY, on.clone());
         }
         Verdict::Waiting { work, on } => return ConditionState::no(work.reason(), on.clone()),
         Verdict::Refused { message, .. } => return ConditionState::no(ready::NOT_READY, message.clone()),

@@ -43,12 +43,19 @@ pub(super) fn facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, ran: &R
 /// Sets the group's ID, status, pairs and recovery point.
 fn group_facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, observed: &Observed, decision: &Decision) {
     let spec = &scope.object.spec;
+    // Both IDs: a list may lack either group later.
+    let twins = observed.all_twins(scope);
+    let used = observed.group.group().map(|group| group.replica_group_id.clone()).filter(|_| !twins.is_empty());
+    new.twins = used.into_iter().chain(twins.iter().cloned()).collect();
     let Some(group) = observed.group.group() else {
         new.group_status = None;
         new.recovery_point = None;
         return;
     };
-    new.replica_group_id = Some(group.replica_group_id.clone());
+    // Of two groups with our mark neither is bound.
+    if twins.is_empty() {
+        new.replica_group_id = Some(group.replica_group_id.clone());
+    }
     new.group_status = Some(group.status.as_str().to_owned());
     let within = spec
         .pairs
@@ -57,8 +64,10 @@ fn group_facts(scope: &Scope<'_>, new: &mut DiskReplicaGroupStatus, observed: &O
     new.pairs_in_group = Some(format!("{}/{}", within.count(), spec.pairs.len()));
     let lifecycle = &decision.details.lifecycle;
     let point = lifecycle.valid_recovery_point(group);
-    let mut members = observed.pairs.iter().filter(|pair| resolve::in_group(pair, group));
-    if point.is_some() && members.all(|pair| lifecycle.is_synchronized(pair)) {
+    let members: Vec<_> = observed.pairs.iter().filter(|pair| resolve::in_group(pair, group)).collect();
+    let listed = |id: &String| members.iter().any(|pair| pair.replica_pair_id == *id);
+    let all_listed = observed.pairs_complete && !members.is_empty() && group.pair_ids.iter().all(listed);
+    if point.is_some() && all_listed && members.iter().all(|pair| lifecycle.is_synchronized(pair)) {
         new.outdated_recovery_point = None;
     }
     new.recovery_point = match (new.recovery_point, point) {

@@ -69,6 +69,7 @@ fn annotations(scope: &Scope<'_>, ran: &Ran<'_>) -> Vec<(&'static str, String)> 
     });
     let ours = &ran.observed.binding.owner;
     let found = ran.observed.group.group().filter(|it| resolve::owner(&it.tags).is_none_or(|owner| owner == ours));
+    let found = found.filter(|_| ran.observed.all_twins(scope).is_empty());
     let direction = ran.decision.details.lifecycle.direction.as_str().to_owned();
     match created.or_else(|| found.map(|group| group.replica_group_id.clone())) {
         Some(id) => vec![(GROUP_ID_ANNOTATION, id), (DIRECTION_ANNOTATION, direction)],

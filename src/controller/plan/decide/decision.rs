@@ -1,7 +1,7 @@
 //! The steps and details of a decision about a plan. Plain values.
 
+use super::update::Change;
 use crate::api::plan::DisasterRecoveryPlan;
-use crate::api::plan::{DisasterRecoveryPlanStatus, Drift};
 use crate::cloud::rocketmq::{ItemTopic, Plan};
 use crate::controller::resource;
 use crate::controller::verdict::Verdict;
@@ -100,13 +100,12 @@ impl Step {
 /// The part of a decision that only the status of a plan uses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
-    /// Whether items stay stopped so that the plan can be changed.
-    pub pause_for_update: bool,
-    /// The key of the wanted change of the plan and of items' topics, for
-    /// [`UpdateAttempts`](crate::api::plan::UpdateAttempts).
-    pub change: Option<String>,
-    /// The message for a person, in case the API refuses to change the plan while items run.
-    pub blocked_by: Option<String>,
+    /// The IDs of the items that are stopped for a change, or that this decision stops for one, until they run again.
+    pub paused: Vec<String>,
+    /// The wanted changes of the plan and of items' topics.
+    pub changes: Vec<Change>,
+    /// The message on changes that wait while the plan is as the spec says in all else. No person has to act.
+    pub update_waits: Option<String>,
 }
 
 /// A decision about a plan.
@@ -117,19 +116,13 @@ impl Decision {
         Self { verdict, steps, drift: vec![], intents: None, details: Details::default() }
     }
 
-    pub(super) fn refused(
-        reason: &'static str,
-        message: impl Into<String>,
-        drift: Vec<Drift>,
-        status: &DisasterRecoveryPlanStatus,
-    ) -> Self {
-        let verdict = Verdict::Refused { reason, message: message.into() };
-        Self { drift, ..Self::new(vec![], verdict) }.pausing(!status.paused_items.is_empty())
+    pub(super) fn refused(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(vec![], Verdict::Refused { reason, message: message.into() })
     }
 
-    /// The decision with or without items that are stopped so that the plan can be changed.
-    pub(super) fn pausing(mut self, pause_for_update: bool) -> Self {
-        self.details.pause_for_update = pause_for_update;
+    /// The decision with items that are stopped for a change.
+    pub(super) fn pausing(mut self, paused: Vec<String>) -> Self {
+        self.details.paused = paused;
         self
     }
 }

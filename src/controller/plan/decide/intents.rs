@@ -1,17 +1,27 @@
 //! The intents of calls without a client token. After a crash or a lost answer the operator reads, and does not call again.
 
 use super::super::resolve;
-use super::{Scope, Step};
+use super::{Decision, Scope, Step};
 use crate::api::plan::{CreationStatus, DisasterRecoveryPlanStatus, ItemCreationStatus};
 use crate::controller::conditions::seconds;
 
-/// The status with the intents of the steps, if they have any.
-pub(super) fn intents(scope: &Scope<'_>, steps: &[Step]) -> Option<DisasterRecoveryPlanStatus> {
+/// The status with the intents of the decision, if it has any.
+pub(super) fn intents(scope: &Scope<'_>, decision: &Decision) -> Option<DisasterRecoveryPlanStatus> {
     let (mut new, time) = (scope.status.clone(), seconds(scope.now));
-    for step in steps {
+    // The operator starts the items again that it stops.
+    let paused = decision.details.paused.iter().filter(|id| !scope.status.paused_items.contains(id));
+    new.paused_items.extend(paused.cloned());
+    if !new.paused_items.is_empty() {
+        new.paused_since.get_or_insert(time);
+    }
+    for step in &decision.steps {
         let nonce = scope.nonce.to_owned();
         match step {
-            Step::CreatePlan { .. } => (new.creation, new.plan_id) = (Some(CreationStatus { nonce, time }), None),
+            Step::CreatePlan { .. } => {
+                // The plan of an earlier call without an answer may still appear.
+                new.unanswered_creation = new.creation.take().map(|it| it.time).or(new.unanswered_creation);
+                (new.creation, new.plan_id) = (Some(CreationStatus { nonce, time }), None);
+            }
             Step::AddItem { topics, .. } => {
                 let topics = resolve::pair(topics);
                 new.item_creations.retain(|it| it.topics != topics);

@@ -2,23 +2,17 @@
 
 use jiff::Timestamp;
 
+use super::update::{self, Attempt, Change};
 use super::{Scope, Step, difference, runs, window_end, window_of};
+use crate::api::condition::synced;
 use crate::api::plan::{Drift, ItemPolicy, MappingState, TopicMapping};
 use crate::cloud::rocketmq::{ItemStatus, ItemTopic, ItemView};
+use crate::controller::absence::Absence;
 use crate::controller::plan::observe::Observed;
 use crate::controller::plan::resolve;
 
 /// Maximum number of items that one reconcile adds: the operator makes each call well within the window that its intent opens.
 const MAX_ADDITIONS: usize = 20;
-
-/// The state of the change of the plan and its items.
-#[derive(Clone, Copy)]
-pub(super) struct Mode {
-    /// Items are stopped so that the plan can be changed.
-    pub(super) pausing: bool,
-    /// The API refused the change, and the operator does not repeat it for now.
-    pub(super) refused: bool,
-}
 
 /// The part of a decision that is about items.
 #[derive(Default)]
@@ -31,22 +25,39 @@ pub(super) struct ItemDecision {
     pub(super) drift: Vec<Drift>,
     /// Whether an item is missing or being created.
     pub(super) creating: bool,
+    /// The wanted changes of topics.
+    pub(super) changes: Vec<Change>,
+    /// The changes of topics that wait because the item runs.
+    pub(super) update_waits: Vec<String>,
+    /// Other attempts at such changes.
+    pub(super) retries: Vec<Step>,
+    /// The reasons of `Synced` and messages of what the operator does not change.
+    pub(super) refusals: Vec<(&'static str, String)>,
+    /// The IDs of the items that are stopped for a change of their topics.
+    pub(super) paused: Vec<String>,
 }
 
-/// Compares every mapping with its item.
+/// Compares every mapping with its item. `pausing`: items stay stopped for a change of the plan.
 pub(super) fn decide_items(
     scope: &Scope<'_>,
     observed: &Observed,
     plan_id: i64,
     others: &[&ItemView],
-    mode: Mode,
+    pausing: bool,
 ) -> ItemDecision {
     let mut decision = ItemDecision::default();
+    // Without one of its instances, the spec names no item of this plan.
+    if !observed.has_instances(&scope.object.spec) {
+        return decision;
+    }
+    let unproven = unproven(scope, observed);
     for mapping in &scope.object.spec.topic_mappings {
         let topics = observed.topics(&mapping.name).to_vec();
-        match observed.item(&mapping.name) {
-            None => add(scope, plan_id, mapping, topics, &mut decision),
-            Some(item) => compare(scope, plan_id, mapping, topics, item, mode, &mut decision),
+        let keeps = scope.object.spec.item_policy == ItemPolicy::Keep;
+        match (observed.item(&mapping.name), observed.twin_item(&mapping.name)) {
+            (None, _) => add(scope, observed, plan_id, mapping, topics, &unproven, &mut decision),
+            (Some(item), Some(twin)) if keeps => decision.refusals.push((synced::TWIN, twins(mapping, item, twin))),
+            (Some(item), _) => compare(scope, plan_id, mapping, topics, item, pausing, &mut decision),
         }
     }
     limit_additions(&mut decision, scope.now);
@@ -63,6 +74,28 @@ pub(super) fn decide_items(
     decision
 }
 
+/// The items that status knows and that the list lacks without proof that they are gone, each with the wait for the proof.
+fn unproven(scope: &Scope<'_>, observed: &Observed) -> Vec<(i64, String)> {
+    let mut all = Vec::new();
+    for id in observed.missing_items(scope) {
+        if let Absence::Unproven { since, until } = scope.absence(&resolve::item_part(id)) {
+            all.push((
+                id,
+                format!("is not found since {since}; it counts as deleted when every read until {until} agrees"),
+            ));
+        }
+    }
+    all
+}
+
+fn twins(mapping: &TopicMapping, item: &ItemView, twin: &ItemView) -> String {
+    format!(
+        "topic mapping {} is not changed: items {} and {} both map its topics. Delete the one that you do not need in the \
+         console, or set itemPolicy: Prune, which deletes the newer one",
+        mapping.name, item.item_id, twin.item_id
+    )
+}
+
 /// Limits the additions of one reconcile. Each reconcile begins with others, so that failing ones do not block the rest.
 fn limit_additions(decision: &mut ItemDecision, now: Timestamp) {
     let (mut added, others): (Vec<_>, Vec<_>) =
@@ -77,46 +110,53 @@ fn limit_additions(decision: &mut ItemDecision, now: Timestamp) {
     decision.steps.extend(added);
 }
 
-/// The mappings whose items have other topics than the spec, each with the wanted topics.
-pub(super) fn topic_changes(scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
-    let differing = scope.object.spec.topic_mappings.iter().filter_map(|mapping| {
-        let topics = observed.topics(&mapping.name);
-        let item = observed.item(&mapping.name)?;
-        differs(topics, &item.topics).then(|| format!("{}: {}", mapping.name, describe(topics)))
-    });
-    differing.collect()
-}
-
-/// Whether status lists every running item as paused. It lists them only for a plan that refused a change.
-pub(super) fn all_paused(paused: &[String], items: &[ItemView]) -> bool {
-    items.iter().filter(|item| runs(item)).all(|item| paused.contains(&item.item_id.to_string()))
-}
-
-/// Whether one of the paused items changes, or is subject to a step.
-pub(super) fn pause_unfinished(paused: &[String], items: &[ItemView], steps: &[Step]) -> bool {
-    let changing = |item: &ItemView| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing);
-    let has_step = |item: &ItemView| steps.iter().any(|step| step.item_id() == Some(item.item_id));
-    items.iter().filter(|item| paused.contains(&item.item_id.to_string())).any(|item| changing(item) || has_step(item))
-}
-
-/// Adds the missing item of a mapping, unless a former call may have added it.
-fn add(scope: &Scope<'_>, plan_id: i64, mapping: &TopicMapping, topics: Vec<ItemTopic>, decision: &mut ItemDecision) {
-    decision.creating = true;
-    let known = scope.status.topic_mappings.iter().find(|it| it.name == mapping.name);
-    if known.is_some_and(|it| it.item_id.is_some()) {
-        decision.drift.push(difference(format!("topicMappings[{}]", mapping.name), "present", "absent"));
+/// Adds the missing item of a mapping, unless it may exist.
+fn add(
+    scope: &Scope<'_>,
+    observed: &Observed,
+    plan_id: i64,
+    mapping: &TopicMapping,
+    topics: Vec<ItemTopic>,
+    unproven: &[(i64, String)],
+    decision: &mut ItemDecision,
+) {
+    let name = &mapping.name;
+    let known = scope.status.topic_mappings.iter().find(|it| it.name == *name).and_then(|it| it.item_id.as_deref());
+    if let Some((id, wait)) = unproven.iter().find(|(id, _)| known == Some(id.to_string().as_str())) {
+        decision.waits.push(format!("item {id} of topic mapping {name} {wait}"));
+        return;
     }
-    let pair = resolve::pair(&topics);
-    let creation = scope.status.item_creations.iter().find(|it| it.topics == pair);
-    if let Some(until) = creation.and_then(|it| window_end(it.time, window_of(scope, it.item_id.is_some()), scope.now))
-    {
-        let name = &mapping.name;
+    decision.creating = true;
+    if !observed.items_complete {
+        decision.waits.push(format!("topic mapping {name} is added once the list of items can be read whole"));
+        return;
+    }
+    if let Some((id, wait)) = unproven.first() {
+        decision.waits.push(format!("topic mapping {name} is not added, because item {id} {wait}"));
+        return;
+    }
+    if known.is_some() {
+        decision.drift.push(difference(format!("topicMappings[{name}]"), "present", "absent"));
+    }
+    if let Some(until) = added_until(scope, &resolve::pair(&topics)) {
         decision
             .waits
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
         return;
     }
-    decision.steps.push(Step::AddItem { plan_id, mapping: mapping.name.clone(), topics });
+    decision.steps.push(Step::AddItem { plan_id, mapping: name.clone(), topics });
+}
+
+/// The time until which an item may become visible that an earlier call may have added.
+fn added_until(scope: &Scope<'_>, pair: &str) -> Option<Timestamp> {
+    let creation = scope.status.item_creations.iter().find(|it| it.topics == pair)?;
+    if let Some(until) = window_end(creation.time, window_of(scope, creation.item_id.is_some()), scope.now) {
+        return Some(until);
+    }
+    match scope.absence(&resolve::added_item_part(pair)) {
+        Absence::Proven => None,
+        Absence::Unproven { until, .. } => Some(until),
+    }
 }
 
 /// Compares a mapping with its item.
@@ -126,7 +166,7 @@ fn compare(
     mapping: &TopicMapping,
     topics: Vec<ItemTopic>,
     item: &ItemView,
-    mode: Mode,
+    pausing: bool,
     decision: &mut ItemDecision,
 ) {
     let item_id = item.item_id;
@@ -150,14 +190,26 @@ fn compare(
     }
     if differs(&topics, &item.topics) {
         decision.drift.push(difference(field("topics"), describe(&topics), describe(&item.topics)));
-        // Where the API refuses this change of a running item, the operator stops the item and starts it again after the
-        // change.
-        let stop = scope.status.paused_items.contains(&item_id.to_string()) && runs(item);
-        match (mode.refused, stop) {
-            (false, true) => return decision.steps.push(Step::StopItem { plan_id, item_id }),
-            (false, false) => return decision.steps.push(Step::UpdateItem { plan_id, item_id, topics }),
+        let change = Change::of_topics(scope, &mapping.name, &describe(&topics), item);
+        let attempt = change.attempt(scope, update::may_pause(scope));
+        decision.changes.push(change);
+        let what = || format!("the change of topic mapping {}", mapping.name);
+        match attempt {
+            Attempt::Send => return decision.steps.push(Step::UpdateItem { plan_id, item_id, topics }),
+            Attempt::Pause => {
+                decision.paused.push(item_id.to_string());
+                return decision.steps.push(Step::StopItem { plan_id, item_id });
+            }
+            Attempt::Wait(cause) => decision.update_waits.push(update::waiting(scope, &what(), &cause, &[])),
+            Attempt::Retry(cause) => {
+                decision.update_waits.push(update::waiting(scope, &what(), &cause, &[]));
+                decision.retries.push(Step::UpdateItem { plan_id, item_id, topics });
+            }
+            Attempt::Sent(until) => {
+                decision.waits.push(format!("waiting for {} to become visible, until {until} at most", what()));
+            }
             // The item keeps its topics.
-            (true, _) => {}
+            Attempt::Refused(message) => decision.refusals.push((synced::INVALID_SPEC, message)),
         }
     }
     match (mapping.state, runs(item)) {
@@ -166,7 +218,7 @@ fn compare(
             decision.drift.push(difference(field("state"), "Stopped", item.item_status.as_str()));
             decision.steps.push(Step::StopItem { plan_id, item_id });
         }
-        (MappingState::Running, false) if mode.pausing => {}
+        (MappingState::Running, false) if pausing => {}
         (MappingState::Running, false) => {
             if scope.status.paused_items.is_empty() {
                 decision.drift.push(difference(field("state"), "Running", item.item_status.as_str()));
@@ -204,28 +256,49 @@ pub(super) fn stop_running(plan_id: i64, items: &[ItemView]) -> Vec<Step> {
     items.iter().filter(|item| runs(item)).map(stop).collect()
 }
 
-/// Starts the paused items again.
-pub(super) fn start_paused(paused: &[String], plan_id: i64, items: &[ItemView]) -> Vec<Step> {
-    let ours = |item: &&ItemView| paused.contains(&item.item_id.to_string());
-    let stopped = items.iter().filter(ours).filter(|item| item.item_status == ItemStatus::ManualStopped);
-    stopped.map(|item| Step::StartItem { plan_id, item_id: item.item_id }).collect()
+/// Starts the paused items again that no step changes.
+pub(super) fn start_paused(scope: &Scope<'_>, observed: &Observed, plan_id: i64, steps: &[Step]) -> Vec<Step> {
+    let mut starts = Vec::new();
+    for item in observed.items.iter().filter(|item| is_paused(scope, item)) {
+        let has_step = steps.iter().any(|step| step.item_id() == Some(item.item_id));
+        if item.item_status == ItemStatus::ManualStopped && !has_step && !meant_to_be_stopped(scope, observed, item) {
+            starts.push(Step::StartItem { plan_id, item_id: item.item_id });
+        }
+    }
+    starts
+}
+
+/// The paused items that do not run again.
+pub(super) fn still_paused(scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
+    let mut still = scope.status.paused_items.clone();
+    still.retain(|id| match observed.items.iter().find(|item| item.item_id.to_string() == *id) {
+        Some(item) => match item.item_status {
+            // Arrears stopped it.
+            ItemStatus::Running | ItemStatus::OverdueStopped => false,
+            ItemStatus::ManualStopped => !meant_to_be_stopped(scope, observed, item),
+            ItemStatus::Creating | ItemStatus::Changing | ItemStatus::Other(_) => true,
+        },
+        None => {
+            let gone = |id: i64| observed.items_complete && scope.absence(&resolve::item_part(id)).is_proven();
+            !id.parse().is_ok_and(gone)
+        }
+    });
+    still
+}
+
+fn is_paused(scope: &Scope<'_>, item: &ItemView) -> bool {
+    scope.status.paused_items.contains(&item.item_id.to_string())
+}
+
+/// Whether the mapping of an item says that it is stopped.
+fn meant_to_be_stopped(scope: &Scope<'_>, observed: &Observed, item: &ItemView) -> bool {
+    let mut mappings = scope.object.spec.topic_mappings.iter().filter(|it| it.state == MappingState::Stopped);
+    mappings.any(|it| observed.item(&it.name).is_some_and(|found| found.item_id == item.item_id))
 }
 
 /// Whether an item that the spec does not name is changing.
 pub(super) fn any_changing(others: &[&ItemView]) -> bool {
     others.iter().any(|item| matches!(item.item_status, ItemStatus::Creating | ItemStatus::Changing))
-}
-
-/// The reason why stopping the items of the spec does not permit a change of the plan: other items run.
-pub(super) fn blocked_by_others(others: &[&ItemView]) -> Option<String> {
-    let running: Vec<_> = others.iter().filter(|item| runs(item)).map(|item| item.item_id.to_string()).collect();
-    (!running.is_empty()).then(|| {
-        format!(
-            "the API refuses to change the plan while items run, and items {} are not in topicMappings: stop them, or name \
-             them in topicMappings",
-            running.join(", ")
-        )
-    })
 }
 
 /// Whether the topics differ from the spec. A value that the cloud does not show does not count as different.

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use super::{Scope, Step, difference};
 use crate::api::plan::{AuthType, DisasterRecoveryPlanSpec, Drift, Instance, ManagementPolicy, NetworkType};
 use crate::cloud::rocketmq::{self, Plan, PlanView, is_mask};
 use crate::controller::ownership;
-use crate::controller::plan::observe::{AclCredentials, Binding, Observed};
+use crate::controller::plan::binding::Binding;
+use crate::controller::plan::credentials::AclCredentials;
+use crate::controller::plan::observe::Observed;
 use crate::controller::plan::resolve;
 
 /// The text in place of a secret.
@@ -29,7 +32,8 @@ pub(super) fn new_plan(spec: &DisasterRecoveryPlanSpec, binding: &Binding, crede
     }
 }
 
-/// An instance in the form of the API: the values of the spec, else those of the cloud.
+/// An instance in the form of the API: the values of the spec, else those of the cloud. A field that the API cannot change has the
+/// value of the cloud, where the cloud shows one.
 fn instance(
     want: &Instance,
     found: Option<&rocketmq::Instance>,
@@ -52,13 +56,13 @@ fn instance(
         message_property,
     } = want;
     let mut sent = found.map(resendable).unwrap_or_default();
-    sent.instance_type = Some(resolve::instance_type(*instance_type).into());
-    sent.region_id = Some(region_id.clone());
     let set = |field: &mut Option<String>, value: Option<String>| {
-        if value.is_some() {
+        if field.is_none() {
             *field = value;
         }
     };
+    set(&mut sent.instance_type, Some(resolve::instance_type(*instance_type).into()));
+    set(&mut sent.region_id, Some(region_id.clone()));
     set(&mut sent.instance_role, instance_role.map(|role| resolve::instance_role(role).into()));
     set(&mut sent.instance_id, instance_id.clone());
     set(&mut sent.endpoint_url, endpoint_url.clone());
@@ -123,6 +127,19 @@ pub(super) struct Update {
     pub(super) step: Option<Step>,
     /// The differences.
     pub(super) drift: Vec<Drift>,
+    /// The fields that the step changes.
+    pub(super) fields: Vec<String>,
+    /// Whether the step changes more than name and description.
+    pub(super) beyond_texts: bool,
+    /// Whether a Secret was rotated.
+    pub(super) rotated: bool,
+}
+
+/// A hash of the name and description that the spec asks for.
+pub fn texts_hash(scope: &Scope<'_>, observed: &Observed) -> String {
+    let description = scope.object.spec.plan_desc.as_deref().unwrap_or_default();
+    let hash = Sha256::digest(format!("{}\n{description}", observed.binding.plan_name));
+    hex::encode(&hash[..8])
 }
 
 /// Compares the fields that the API can change: name, description, the two switches, message attributes and authentication.
@@ -147,6 +164,7 @@ pub(super) fn update(
     if found_desc.trim() != wanted_desc.trim() {
         drift.push(difference("planDesc", &wanted_desc, found_desc));
     }
+    let texts = drift.len();
     let switches = [
         ("syncCheckpointEnabled", spec.sync_checkpoint_enabled, plan.sync_checkpoint_enabled),
         ("autoSyncCheckpoint", spec.auto_sync_checkpoint, plan.auto_sync_checkpoint),
@@ -176,7 +194,9 @@ pub(super) fn update(
         };
         Step::UpdatePlan { plan_id: plan.plan_id, plan: plan_body }
     });
-    Update { step, drift }
+    let beyond_texts = drift.len() > texts || rotated;
+    let fields = drift.iter().map(|it| it.field.clone()).collect();
+    Update { step, drift, fields, beyond_texts, rotated }
 }
 
 /// The differences of the instances that the API can change, and whether a Secret was rotated.
@@ -287,6 +307,28 @@ pub(super) fn immutable(spec: &DisasterRecoveryPlanSpec, observed: &Observed, pl
         drift.push(difference(format!("instances[{}]", wanted.name), name, others.join(", ")));
     }
     drift
+}
+
+/// Why the plan does not replicate between the instances or in the direction of the spec, if that is so.
+pub fn other_direction(spec: &DisasterRecoveryPlanSpec, observed: &Observed, plan: &PlanView) -> Option<String> {
+    if !observed.has_instances(spec) {
+        return Some("the plan is between other instances than the spec says".into());
+    }
+    let mut drift = Vec::new();
+    compare(&mut drift, "planType".into(), resolve::plan_type(spec.plan_type), plan.plan_type.as_deref());
+    for wanted in &spec.instances {
+        let found = observed.instance(&wanted.name).and_then(|found| found.instance_role.as_deref());
+        if let Some(role) = wanted.instance_role {
+            compare(
+                &mut drift,
+                format!("instances[{}].instanceRole", wanted.name),
+                resolve::instance_role(role),
+                found,
+            );
+        }
+    }
+    let drift = drift.first()?;
+    Some(format!("{} of the plan is {}, and the spec says {}", drift.field, drift.found, drift.wanted))
 }
 
 fn immutable_of_instance(drift: &mut Vec<Drift>, wanted: &Instance, found: &rocketmq::Instance) {

@@ -4,110 +4,45 @@
 use secrecy::ExposeSecret;
 
 use super::super::act::Effect;
-use super::super::decide::{Step, Verdict, is_refused, pause_is_over, window, window_end};
-use super::super::observe::{AclCredentials, Lookup, Observed};
+use super::super::binding::is_recent;
+use super::super::credentials::AclCredentials;
+use super::super::decide::{Change, Step, Verdict, texts_hash, window, window_end};
+use super::super::observe::Observed;
+use super::super::search::Lookup;
 use super::super::{Acted, Ran, Scope, resolve};
-use crate::api::plan::{DisasterRecoveryPlanStatus, SentCredentials, TopicMappingStatus, UpdateAttempts};
+use crate::api::plan::{DisasterRecoveryPlanStatus, SentCredentials, TopicMappingStatus};
 use crate::cloud::error::{Class, Error};
-use crate::cloud::rocketmq::{ItemStatus, ItemView, PlanView};
+use crate::cloud::rocketmq::{ItemStatus, PlanView};
 use crate::controller::conditions::seconds;
 use crate::controller::ownership::Owner;
 use crate::controller::steps::Outcome;
 
-/// Maximum number of attempts at a change that the API accepts and does not keep.
-const MAX_ATTEMPTS: i32 = 5;
-
-/// The items that are stopped so that the plan or an item can be changed, and the changes that the API refused for good.
-pub(super) fn pauses(
-    scope: &Scope<'_>,
-    new: &mut DisasterRecoveryPlanStatus,
-    ran: &Ran<'_>,
-    refused_while_running: bool,
-) {
-    if !ran.decision.details.pause_for_update {
-        new.paused_items.clear();
-        new.paused_since = None;
+/// Sets the items that are stopped for changes, and the changes that were sent and do not show.
+pub(super) fn updates(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran: &Ran<'_>) {
+    let details = &ran.decision.details;
+    new.paused_items.clone_from(&details.paused);
+    new.paused_since = match details.paused.is_empty() {
+        true => None,
+        false => new.paused_since.or(Some(seconds(scope.now))),
+    };
+    new.pending_updates.clear();
+    for change in &details.changes {
+        new.pending_updates.extend(match call(ran.acted, change) {
+            Some(Outcome::Done(_)) => change.settled(scope, Ok(())),
+            Some(Outcome::Failed(error)) => change.settled(scope, Err(error)),
+            Some(Outcome::Skipped) | None => change.kept(scope),
+        });
     }
-    for item in ran.observed.items.iter().filter(|item| item.item_status == ItemStatus::Running) {
-        let id = item.item_id.to_string();
-        let refused = refused_while_running || refused_item(ran.acted, item.item_id);
-        if refused && !new.paused_items.contains(&id) {
-            new.paused_items.push(id);
-            new.paused_since.get_or_insert(seconds(scope.now));
-        }
-    }
-    new.update_attempts = attempts(scope, ran, refused_while_running);
 }
 
-/// Whether the API refused to change the item because of its status.
-fn refused_item(acted: &[Acted], id: i64) -> bool {
-    acted.iter().any(|it| match (&it.step, &it.outcome) {
-        (Step::UpdateItem { item_id, .. }, Outcome::Failed(error)) => *item_id == id && error.class == Class::Conflict,
+/// The outcome of the call that made a change.
+fn call<'a>(acted: &'a [Acted], change: &Change) -> Option<&'a Outcome<Effect>> {
+    let made = |step: &Step| match step {
+        Step::UpdatePlan { .. } => change.item_id.is_none(),
+        Step::UpdateItem { item_id, .. } => change.item_id == Some(*item_id),
         _ => false,
-    })
-}
-
-/// The attempts at the wanted change, while it does not succeed.
-fn attempts(scope: &Scope<'_>, ran: &Ran<'_>, refused_while_running: bool) -> Option<UpdateAttempts> {
-    let change = ran.decision.details.change.clone().filter(|_| !scope.reconcile_requested())?;
-    let known = scope.status.update_attempts.clone().filter(|it| it.change == change && !expired(it, scope));
-    let mut attempts = known.unwrap_or(UpdateAttempts { change, times: 0, refusal: None, refused_at: None });
-    let advice = format!(
-        "it is tried again in an hour, or when the spec or the Secret changes, or when {} is annotated",
-        crate::api::RECONCILE_ANNOTATION
-    );
-    let mut last = None;
-    for it in ran.acted {
-        let Some((paused, runs)) = paused_for(scope, ran, &it.step, refused_while_running) else { continue };
-        match &it.outcome {
-            Outcome::Failed(error @ Error { class: Class::Invalid | Class::Denied | Class::NotFound, .. })
-                if paused =>
-            {
-                attempts.refusal = Some(format!("{error}; {advice}"));
-            }
-            Outcome::Failed(error) if paused && !runs => last = Some(error.to_string()),
-            Outcome::Done(_) if !matches!(it.step, Step::StopItem { .. }) => {
-                last = Some("the API accepts the change and does not keep it".into());
-            }
-            _ => {}
-        }
-    }
-    if let Some(last) = last {
-        attempts.times += 1;
-        if attempts.times >= MAX_ATTEMPTS {
-            attempts.refusal = Some(format!("{last}; {advice}"));
-        }
-    }
-    if pause_is_over(scope.status, scope.now) && attempts.refusal.is_none() {
-        attempts.refusal = Some(format!("items were stopped for ten minutes without the change being made; {advice}"));
-    }
-    if attempts.refusal.is_some() {
-        attempts.refused_at.get_or_insert(seconds(scope.now));
-    }
-    Some(attempts).filter(|it| it.times > 0 || it.refusal.is_some())
-}
-
-fn expired(attempts: &UpdateAttempts, scope: &Scope<'_>) -> bool {
-    attempts.refused_at.is_some() && !is_refused(attempts, scope.now)
-}
-
-/// Whether items were stopped for this step, which makes another attempt useful, and whether its subject still runs. A step
-/// that changes neither the plan nor an item's topics is not an attempt.
-fn paused_for(scope: &Scope<'_>, ran: &Ran<'_>, step: &Step, refused_while_running: bool) -> Option<(bool, bool)> {
-    let paused = &scope.status.paused_items;
-    let stopped = |id: &i64| paused.contains(&id.to_string());
-    match step {
-        Step::UpdatePlan { .. } => Some((!paused.is_empty(), refused_while_running)),
-        Step::UpdateItem { item_id, .. } => Some((stopped(item_id), runs(&ran.observed.items, *item_id))),
-        Step::StopItem { item_id, .. } if stopped(item_id) && ran.decision.details.pause_for_update => {
-            Some((true, true))
-        }
-        _ => None,
-    }
-}
-
-fn runs(items: &[ItemView], id: i64) -> bool {
-    items.iter().any(|it| it.item_id == id && it.item_status == ItemStatus::Running)
+    };
+    acted.iter().find(|it| made(&it.step)).map(|it| &it.outcome)
 }
 
 /// Sets the plan's ID and status, and removes the intent of a Create once its result is known.
@@ -115,33 +50,45 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
     let Ran { observed, decision, acted } = *ran;
     match (&observed.plan, plan_of(scope, observed)) {
         (Lookup::Found(_), Some(plan)) => {
-            let observing = scope.observe_only();
             let ours = resolve::owner(plan, &observed.binding.mark) == Owner::Us;
-            if observing || ours {
+            // Another plan of this object is used once the missing one is known to be gone.
+            let certain =
+                observed.missing.is_none() || missing_is_proven(scope, observed) || scope.status.creation.is_some();
+            if scope.observe_only() || (ours && certain) {
                 new.plan_id = Some(plan.plan_id.to_string());
             }
             new.plan_status = Some(plan.plan_status.as_str().into());
             // Another plan proves nothing about the plan of a Create without an answer.
             if ours || !matches!(decision.verdict, Verdict::Waiting { .. }) {
-                new.creation = None;
+                let creation = new.creation.take().filter(|_| !ours);
+                new.unanswered_creation = creation.map(|it| it.time).or(new.unanswered_creation);
+            }
+            if !decision.drift.iter().any(|it| it.field == "planName" || it.field == "planDesc") && ours {
+                new.synced_texts = Some(texts_hash(scope, observed));
             }
         }
         (Lookup::Found(_), None) => new.plan_status = None,
-        (Lookup::Absent { missing, .. }, _) => {
-            // A new plan may not be visible yet, and a missing one is searched for once more.
-            let known = new.creation.is_some() || matches!(decision.verdict, Verdict::Waiting { .. });
-            if !known {
+        (Lookup::Absent { .. }, _) => {
+            new.plan_status = None;
+            // Observe mode binds nothing.
+            if scope.observe_only() {
                 new.plan_id = None;
             }
-            if missing.is_some() && new.creation.is_none() {
-                new.missing_since.get_or_insert(seconds(scope.now));
-            }
-            new.plan_status = None;
         }
     }
-    if observed.found().is_some() {
-        new.missing_since = None;
+    if missing_is_proven(scope, observed) && observed.found().is_none() && new.creation.is_none() {
+        new.plan_id = None;
     }
+    new.missing_since = match observed.missing {
+        Some(_) if new.creation.is_none() => new.missing_since.or(Some(seconds(scope.now))),
+        Some(_) => new.missing_since,
+        None => None,
+    };
+    // While a plan is missing, the list does not say which of them are twins.
+    if observed.missing.is_none() || missing_is_proven(scope, observed) {
+        new.twins = observed.all_twins(scope).iter().map(ToString::to_string).collect();
+    }
+    new.unanswered_creation = new.unanswered_creation.filter(|at| is_recent(*at, scope.now));
     for it in acted {
         match (&it.step, &it.outcome) {
             (Step::CreatePlan { .. }, Outcome::Done(Effect::CreatedPlan(id))) => {
@@ -150,11 +97,14 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
             }
             (Step::CreatePlan { .. }, Outcome::Failed(Error { class: Class::Ambiguous, .. })) => new.plan_id = None,
             (Step::CreatePlan { .. }, _) => (new.plan_id, new.creation) = (None, None),
-            // The operator requested the deletion: it does not search for the plan once more.
-            (Step::DeletePlan { .. }, Outcome::Done(_)) => new.missing_since = Some(seconds(scope.now)),
             _ => {}
         }
     }
+}
+
+/// Whether the plan that is not found is gone.
+pub fn missing_is_proven(scope: &Scope<'_>, observed: &Observed) -> bool {
+    observed.missing.is_some_and(|id| scope.absence(&resolve::plan_part(id)).is_proven())
 }
 
 /// The plan, unless another object owns it: such a plan proves nothing about this object. Observe mode accepts any plan.
@@ -168,7 +118,10 @@ pub fn plan_of<'a>(scope: &Scope<'_>, observed: &'a Observed) -> Option<&'a Plan
 pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, observed: &Observed, acted: &[Acted]) {
     let spec = &scope.object.spec;
     if plan_of(scope, observed).is_none() {
-        new.topic_mappings.clear();
+        // A plan that is not found, without proof that it is gone, has its items.
+        if observed.missing.is_none() || missing_is_proven(scope, observed) {
+            new.topic_mappings.clear();
+        }
         new.items = Some(format!("0/{}", spec.topic_mappings.len()));
         new.checkpoints = None;
         return;
@@ -179,7 +132,7 @@ pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
         let item = observed.item(&mapping.name);
         let pair = resolve::pair(observed.topics(&mapping.name));
         let pending = new.item_creations.iter().any(|it| it.topics == pair);
-        let known = old.and_then(|it| it.item_id.clone()).filter(|_| pending);
+        let known = old.and_then(|it| it.item_id.clone()).filter(|id| pending || may_exist(scope, observed, id));
         let found = item.map(|item| item.item_id.to_string());
         TopicMappingStatus {
             name: mapping.name.clone(),
@@ -188,10 +141,31 @@ pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
             checkpoints: old.and_then(|it| it.checkpoints.clone()),
         }
     });
-    let entries: Vec<_> = entries.collect();
+    let mut entries: Vec<_> = entries.collect();
+    entries.extend(forgotten(scope, observed, &entries));
     let running = observed.mapped_items().filter(|(_, item)| item.item_status == ItemStatus::Running).count();
     new.items = Some(format!("{running}/{}", spec.topic_mappings.len()));
     new.topic_mappings = entries;
+}
+
+/// The entries of former mappings whose items are not found, without proof that they are gone: a renamed mapping finds them again.
+fn forgotten(scope: &Scope<'_>, observed: &Observed, entries: &[TopicMappingStatus]) -> Vec<TopicMappingStatus> {
+    let known =
+        |it: &TopicMappingStatus| entries.iter().any(|entry| entry.name == it.name || entry.item_id == it.item_id);
+    let shown = |id: &String| observed.items.iter().any(|item| item.item_id.to_string() == *id);
+    let mut kept = Vec::new();
+    for old in scope.status.topic_mappings.iter().filter(|it| !known(it)) {
+        if old.item_id.as_ref().is_some_and(|id| !shown(id) && may_exist(scope, observed, id)) {
+            kept.push(TopicMappingStatus { item_status: None, checkpoints: None, ..old.clone() });
+        }
+    }
+    kept
+}
+
+/// Whether an item that the list lacks may exist.
+fn may_exist(scope: &Scope<'_>, observed: &Observed, item_id: &str) -> bool {
+    let gone = |id: i64| observed.items_complete && scope.absence(&resolve::item_part(id)).is_proven();
+    item_id.parse().is_ok_and(|id| !gone(id))
 }
 
 /// The ID of the item that was added for a mapping.
@@ -222,7 +196,9 @@ fn item_creations(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, obser
     }
     new.item_creations.retain(|it| {
         let window = window(scope.visibility_window, it.item_id.is_some());
-        window_end(it.time, window, scope.now).is_some() && !settled.contains(&it.topics)
+        let over = window_end(it.time, window, scope.now).is_none();
+        let gone = over && scope.absence(&resolve::added_item_part(&it.topics)).is_proven();
+        !gone && !settled.contains(&it.topics)
     });
 }
 
@@ -247,12 +223,18 @@ pub(super) fn sent_credentials(
             instance: instance.clone(),
             secret_name: it.secret_name.clone(),
             resource_version: it.resource_version.clone(),
+            content_hash: it.content_hash.clone(),
             echoed: false,
         };
         new.sent_credentials = credentials.iter().map(entry).collect();
     }
     let (Some(_), Ok(credentials)) = (plan_of(scope, observed), &observed.credentials) else { return };
     for entry in &mut new.sent_credentials {
+        // An earlier version of the operator wrote no hash.
+        let same = credentials.get(&entry.instance).filter(|it| it.resource_version == entry.resource_version);
+        if let (true, Some(same)) = (entry.content_hash.is_empty(), same) {
+            entry.content_hash.clone_from(&same.content_hash);
+        }
         let ours = credentials.get(&entry.instance).and_then(|it| it.password.as_ref());
         let found = observed.instance(&entry.instance).and_then(|it| it.password.as_ref());
         if let (Some(ours), Some(found)) = (ours, found) {

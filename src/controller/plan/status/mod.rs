@@ -5,7 +5,7 @@ mod conditions;
 mod facts;
 
 use self::conditions::{coverage, readiness};
-use self::facts::{bind, mappings, pauses, sent_credentials};
+use self::facts::{bind, mappings, sent_credentials, updates};
 use super::act::{Effect, TOO_SLOW};
 use super::decide::{Decision, Step, Verdict};
 use super::observe::Observed;
@@ -13,17 +13,16 @@ use super::{Acted, Ran, Scope, resolve};
 use crate::api::PLAN_ID_ANNOTATION;
 use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
 use crate::api::condition::synced;
-use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus, Drift};
+use crate::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanStatus, Drift, PendingUpdate, UpdateOutcome};
 use crate::cloud::error::{Class, Error};
-use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::Requeue;
-use crate::controller::conditions::{ConditionState, failure, join_limited};
+use crate::controller::conditions::{ConditionState, join_limited};
 use crate::controller::ownership::Owner;
 use crate::controller::resource::Report;
 use crate::controller::steps::{Step as _, first_failure};
 
 pub use self::conditions::objective_ms;
-pub use self::facts::plan_of;
+pub use self::facts::{missing_is_proven, plan_of};
 
 /// The report of a reconcile that acted. `scope.status` holds the intents.
 pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> {
@@ -32,26 +31,17 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> 
     bind(scope, &mut new, ran);
     mappings(scope, &mut new, observed, acted);
     sent_credentials(scope, &mut new, observed, acted);
-    let refused = refused_while_running(observed, acted);
-    let blocked_by = decision.details.blocked_by.as_deref().filter(|_| refused);
-    pauses(scope, &mut new, ran, refused && blocked_by.is_none());
+    updates(scope, &mut new, ran);
     new.head.drift = drift(scope, decision);
     if synchronized(acted) || scope.observe_only() {
         new.last_handled_sync_checkpoints_at = scope.annotation(SYNC_CHECKPOINTS_ANNOTATION).map(Into::into);
     }
     coverage(scope, &mut new, observed);
-    let synced = synced(scope, &new, ran, refused, blocked_by);
+    let synced = synced(scope, &new, ran);
     let ready = readiness(scope, decision, observed);
     let unread = observed.checkpoints.as_ref().err().cloned();
     let annotations = plan_id(scope, observed, acted).map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect();
     Report { ready, synced, unread, annotations, requeue: requeue(scope, ran), status: new }
-}
-
-/// Whether the API refused to change the plan because items run.
-fn refused_while_running(observed: &Observed, acted: &[Acted]) -> bool {
-    let refused = acted.iter().filter(|it| matches!(it.step, Step::UpdatePlan { .. })).filter_map(Acted::error);
-    refused.into_iter().any(|error| error.class == Class::Conflict)
-        && observed.items.iter().any(|item| item.item_status == ItemStatus::Running)
 }
 
 /// The differences. Those that a correction in progress found last until everything runs again.
@@ -75,23 +65,24 @@ fn synchronized(acted: &[Acted]) -> bool {
     })
 }
 
-/// `Synced` where the API refuses a change because items run, and whether a person has to act.
-fn synced(
-    scope: &Scope<'_>,
-    new: &DisasterRecoveryPlanStatus,
-    ran: &Ran<'_>,
-    refused: bool,
-    blocked_by: Option<&str>,
-) -> Option<(ConditionState, bool)> {
-    if !refused || scope.deleting() {
+/// `Synced` where the API refuses changes because items run, and whether a person has to act.
+fn synced(scope: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<(ConditionState, bool)> {
+    let waiting = |it: &PendingUpdate| it.outcome == UpdateOutcome::RefusedWhileRunning;
+    if scope.deleting() {
         return None;
     }
-    if let Some(message) = blocked_by {
-        return Some((ConditionState::no(synced::ITEMS_RUNNING, message), true));
+    let failed = first_failure(ran.acted);
+    if let (Some(message), Verdict::InSync) = (&ran.decision.details.update_waits, &ran.decision.verdict)
+        && failed.is_none_or(|error| error.class == Class::Conflict)
+    {
+        return Some((ConditionState::no(synced::UPDATE_WAITS, message.clone()), false));
     }
-    let failed = first_failure(ran.acted).or(ran.observed.checkpoints.as_ref().err());
-    let stalled = failed.is_some_and(|error| failure(error).1);
-    let text = "the API refuses to change the plan while items run: they are stopped for it and started again";
+    // The refusal of this reconcile. The next one decides whether items are stopped for the change.
+    let refused = failed.filter(|error| error.class == Class::Conflict)?;
+    if ran.decision.verdict.refuses() || !new.pending_updates.iter().any(waiting) {
+        return None;
+    }
+    let text = format!("the API refuses a change while items run: {refused}");
     let state = match scope.synced_before() && !new.head.drift.is_empty() {
         true => {
             let fields: Vec<_> = new.head.drift.iter().map(|it| it.field.clone()).collect();
@@ -99,7 +90,7 @@ fn synced(
         }
         false => ConditionState::no(synced::PROGRESSING, text),
     };
-    Some((state, stalled))
+    Some((state, false))
 }
 
 /// The ID for the annotation: of a plan that carries this object's mark, or of the new one.
@@ -111,7 +102,9 @@ fn plan_id(scope: &Scope<'_>, observed: &Observed, acted: &[Acted]) -> Option<St
         Effect::CreatedPlan(id) => Some(*id),
         Effect::Changed | Effect::AddedItem(_) | Effect::Synced { .. } => None,
     });
-    let marked = observed.found().filter(|plan| resolve::owner(plan, &observed.binding.mark) == Owner::Us);
+    // Until the missing plan of the annotation is known to be gone, the annotation names it.
+    let certain = observed.missing.is_none() || missing_is_proven(scope, observed);
+    let marked = observed.found().filter(|plan| certain && resolve::owner(plan, &observed.binding.mark) == Owner::Us);
     created.or(marked.map(|plan| plan.plan_id)).map(|id| id.to_string())
 }
 
@@ -127,8 +120,6 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
     let paused = !scope.status.paused_items.is_empty();
     let failed = first_failure(acted).or(observed.checkpoints.as_ref().err());
     match (failed, &decision.verdict) {
-        // Each poll repeats the change: the refusal may have ended.
-        (Some(Error { class: Class::Conflict, .. }), _) if decision.details.blocked_by.is_some() => Requeue::Poll,
         (Some(Error { class: Class::Conflict, .. }), _) => Requeue::Soon,
         // Items that were stopped for a refused change start again without delay.
         (Some(Error { class: Class::Denied | Class::Invalid, .. }), _) if paused => Requeue::Soon,
@@ -140,6 +131,8 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
         (Some(error), _) => Requeue::Retry(error.class),
         (None, Verdict::Acting(_) | Verdict::Waiting { .. }) => Requeue::Soon,
         (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Requeue::Soon,
+        // Another attempt at a change that waited succeeded.
+        (None, Verdict::InSync) if changed_something(acted) => Requeue::Soon,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Requeue::Poll,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use disaster_recovery_operator::api::condition::synced;
 use disaster_recovery_operator::api::plan::{DisasterRecoveryPlan, DisasterRecoveryPlanSpec, Instance};
 use disaster_recovery_operator::api::{FINALIZER, PLAN_ID_ANNOTATION};
 use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::controller::plan::binding::Binding;
 use disaster_recovery_operator::controller::plan::decide::{Decision, Step};
-use disaster_recovery_operator::controller::plan::observe::{Binding, Observed};
+use disaster_recovery_operator::controller::plan::observe::Observed;
 use disaster_recovery_operator::controller::plan::resolve;
 use disaster_recovery_operator::controller::verdict::Verdict;
 use disaster_recovery_operator::simulator::model::{self, ForeignPlan, ItemInput, PlanInput, Rules};
@@ -91,7 +93,7 @@ pub fn base_spec() -> DisasterRecoveryPlanSpec {
     hangzhou["messageProperty"] = json!({"propertyKey": "site", "propertyValue": "hz"});
     serde_json::from_value(json!({
         "regionId": REGION, "planName": "orders", "planDesc": "Orders", "planType": "ACTIVE_PASSIVE",
-        "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
+        "syncCheckpointEnabled": true, "autoSyncCheckpoint": true, "updatePolicy": "PauseItems",
         "instances": [hangzhou, external()],
         "topicMappings": [mapping("orders", "orders", "Running")],
     }))
@@ -104,10 +106,9 @@ impl Passed<DisasterRecoveryPlan> {
         self.decision.steps.iter().map(Step::label).collect()
     }
 
-    /// Whether only the change of the plan is left, which the API refuses while items of others run.
-    pub fn blocked(&self) -> bool {
-        let refused = self.calls.iter().all(|it| it.code != "200");
-        self.decision.details.blocked_by.is_some() && self.names() == ["UpdatePlan"] && refused
+    /// Whether a change waits because items run.
+    pub fn update_waits(&self) -> bool {
+        self.decision.details.update_waits.is_some() || self.refusal() == Some(synced::UPDATE_WAITS)
     }
 }
 
@@ -221,8 +222,7 @@ impl World {
             let at_rest = match &passed.decision.verdict {
                 Verdict::InSync => passed.decision.steps.is_empty(),
                 Verdict::Refused { .. } | Verdict::Released { .. } => true,
-                Verdict::Acting(_) => passed.blocked(),
-                Verdict::Waiting { .. } => false,
+                Verdict::Acting(_) | Verdict::Waiting { .. } => false,
             };
             if at_rest {
                 return passed;

@@ -221,13 +221,23 @@ where
 
     /// Gives production code what it is given of the object in a reconcile.
     pub fn scope<R>(&self, with: impl FnOnce(&Scope<'_, K>) -> R) -> R {
+        self.scope_without(vec![], with)
+    }
+
+    /// The same, after an observation that does not show these parts of the cloud side.
+    fn scope_without<R>(&self, absent: Vec<String>, with: impl FnOnce(&Scope<'_, K>) -> R) -> R {
         let object = self.whole();
+        let meta = object.meta();
+        let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let mut absences = self.ctx.memory(K::KIND, &namespace, &name).absences;
+        absences.observe(absent, self.window, self.timestamp(), self.timestamp());
         with(&Scope {
             status: object.status().expect("it has one"),
             object: &object,
             cluster_id: CLUSTER,
             nonce: "00",
             visibility_window: self.window,
+            absences: &absences,
             poll_interval: Duration::from_secs(60),
             evidence_recent: self.fresh,
             now: self.timestamp(),
@@ -256,7 +266,8 @@ where
 
     /// What a reconcile would decide on this observation.
     pub fn decide_on(&self, observed: &K::Observed) -> Decision<K> {
-        self.scope(|scope| K::decide(scope, observed))
+        let absent = self.scope(|scope| K::remote(scope, Some(observed))).absent;
+        self.scope_without(absent, |scope| K::decide(scope, observed))
     }
 
     /// One reconcile that reads the cloud as it was at this time, and then reads it as it is again.
@@ -394,6 +405,7 @@ async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Durat
         transition_interval: Duration::from_secs(3),
         retry_interval: Duration::from_secs(5),
         visibility_window: window,
+        content_hash_rounds: 1,
         rocketmq_endpoint: None,
         ebs_endpoint: None,
         sts_endpoint: None,
