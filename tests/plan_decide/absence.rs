@@ -258,6 +258,37 @@ fn observed_plan_is_not_bound_for_later() {
     assert_eq!(world.snapshot(id), before);
 }
 
+/// Reconciles until the object is at rest: with this crash in the reconcile at `begin`, and nothing shown for 45 s after it.
+fn crash_before_gap(world: &mut World, begin: usize, crash: Crash) {
+    for n in 0..begin + 60 {
+        if n == begin + 1 {
+            world.simulator.add_fault(Fault::new(FaultKind::Gap { ids: vec![], counted: false }).lasting_ms(45_000));
+        }
+        let crash = if n == begin { crash } else { Crash::Never };
+        world.faulty_steps(&mut |_| Fate::Normal, crash);
+        assert!(world.plans().len() <= 1, "{crash:?} in reconcile {begin}");
+        if world.released.is_some() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn crash_before_gap_doubles_and_orphans_nothing() {
+    let both = json!([mapping("a", "a", "Running"), mapping("b", "b", "Stopped")]);
+    let crashes =
+        [Crash::BeforeActing, Crash::AfterCalls(1), Crash::AfterCalls(2), Crash::BeforeAnnotation, Crash::BeforeStatus];
+    for (begin, crash) in (0..6).flat_map(|begin| crashes.map(|crash| (begin, crash))) {
+        let mut world =
+            World::new(spec_with(json!({ "topicMappings": both })), Rules { delay_ms: 3_000, ..Rules::default() });
+        crash_before_gap(&mut world, begin, crash);
+        assert_eq!(world.items(world.plan_id()).len(), 2, "{crash:?} in reconcile {begin}");
+        world.delete();
+        crash_before_gap(&mut world, begin, crash);
+        assert!(world.released.is_some() && world.plans().is_empty(), "{crash:?} in reconcile {begin} of the deletion");
+    }
+}
+
 /// What happens before and during one reconcile.
 #[derive(Clone, Debug)]
 struct Event {
