@@ -213,6 +213,20 @@ fn twin_ends_when_a_person_removes_its_mark() {
 }
 
 #[test]
+fn description_edited_during_twin_is_changed_after_it() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let id = world.plan_id();
+    let (twin, _) = world.console_plan(Some(&format!("Orders {MARK}")), &[]);
+    world.status.unanswered_creation = Some(world.timestamp());
+    assert_eq!(world.pass().refusal(), Some(synced::TWIN));
+    world.edit(json!({"planDesc": "Other"}));
+    assert_eq!(world.pass().refusal(), Some(synced::TWIN));
+    world.model().edit_plan(twin, &json!({"planDesc": "mine"}), world.now()).unwrap();
+    assert_eq!(world.converge(20).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plan(id).unwrap().plan_desc, Some(format!("Other {MARK}")), "{}", world.message("Synced"));
+}
+
+#[test]
 fn hinted_plan_without_mark_is_not_replaced() {
     // A restored object has no status, and a person removed the mark and renamed the plan.
     let mut world = World::in_sync(spec_with(json!({})), Rules::default());

@@ -104,6 +104,8 @@ pub struct Details {
     pub paused: Vec<String>,
     /// The wanted changes of the plan and of items' topics.
     pub changes: Vec<Change>,
+    /// The hash of name and description, where the plan was compared and has them as the spec says.
+    pub synced_texts: Option<String>,
     /// The message on changes that wait while the plan is as the spec says in all else. No person has to act.
     pub update_waits: Option<String>,
 }

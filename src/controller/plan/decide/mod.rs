@@ -26,7 +26,7 @@ use crate::controller::ownership::Owner;
 
 pub use crate::controller::verdict::{Verdict, Work};
 pub use decision::{Decision, Details, Step};
-pub use plan::{other_direction, texts_hash};
+pub use plan::other_direction;
 use present::present;
 use teardown::teardown;
 pub use update::Change;

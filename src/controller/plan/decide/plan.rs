@@ -129,6 +129,8 @@ pub(super) struct Update {
     pub(super) drift: Vec<Drift>,
     /// The fields that the step changes.
     pub(super) fields: Vec<String>,
+    /// Whether name or description differ.
+    pub(super) texts_differ: bool,
     /// Whether the step changes more than name and description.
     pub(super) beyond_texts: bool,
     /// Whether a Secret was rotated.
@@ -136,7 +138,7 @@ pub(super) struct Update {
 }
 
 /// A hash of the name and description that the spec asks for.
-pub fn texts_hash(scope: &Scope<'_>, observed: &Observed) -> String {
+pub(super) fn texts_hash(scope: &Scope<'_>, observed: &Observed) -> String {
     let description = scope.object.spec.plan_desc.as_deref().unwrap_or_default();
     let hash = Sha256::digest(format!("{}\n{description}", observed.binding.plan_name));
     hex::encode(&hash[..8])
@@ -196,7 +198,7 @@ pub(super) fn update(
     });
     let beyond_texts = drift.len() > texts || rotated;
     let fields = drift.iter().map(|it| it.field.clone()).collect();
-    Update { step, drift, fields, beyond_texts, rotated }
+    Update { step, drift, fields, texts_differ: texts > 0, beyond_texts, rotated }
 }
 
 /// The differences of the instances that the API can change, and whether a Secret was rotated.

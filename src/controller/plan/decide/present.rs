@@ -97,6 +97,7 @@ pub(super) fn present(scope: &Scope<'_>, observed: &Observed, plan: &PlanView) -
     let missing_secret = observed.credentials.as_ref().err().filter(|_| !observing);
     let others = observed.other_items();
     let update = plan::update(scope, observed, plan, observed.credentials.as_ref().ok());
+    let texts_differ = update.texts_differ;
     let mut drift = [immutable.clone(), update.drift.clone()].concat();
     let PlanUpdate { step, change, attempt, wanted } = plan_update(scope, observed, plan, update, &others);
 
@@ -143,7 +144,8 @@ pub(super) fn present(scope: &Scope<'_>, observed: &Observed, plan: &PlanView) -
         Attempt::Refused(message) => refusals.push((synced::INVALID_SPEC, message)),
     }
     let update_waits = items.update_waits.join("; ");
-    let mut details = Details { changes: change.into_iter().collect(), ..Details::default() };
+    let synced_texts = (!texts_differ).then(|| plan::texts_hash(scope, observed));
+    let mut details = Details { changes: change.into_iter().collect(), synced_texts, ..Details::default() };
     details.changes.append(&mut items.changes);
     details.paused = std::mem::take(&mut items.paused);
     let creating = items.creating;

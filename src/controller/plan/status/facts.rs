@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::super::act::Effect;
 use super::super::binding::is_recent;
 use super::super::credentials::AclCredentials;
-use super::super::decide::{Change, Step, Verdict, texts_hash, window, window_end};
+use super::super::decide::{Change, Step, Verdict, window, window_end};
 use super::super::observe::Observed;
 use super::super::search::Lookup;
 use super::super::{Acted, Ran, Scope, resolve};
@@ -63,9 +63,7 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
                 let creation = new.creation.take().filter(|_| !ours);
                 new.unanswered_creation = creation.map(|it| it.time).or(new.unanswered_creation);
             }
-            if !decision.drift.iter().any(|it| it.field == "planName" || it.field == "planDesc") && ours {
-                new.synced_texts = Some(texts_hash(scope, observed));
-            }
+            new.synced_texts = decision.details.synced_texts.clone().or(new.synced_texts.take());
         }
         (Lookup::Found(_), None) => new.plan_status = None,
         (Lookup::Absent { .. }, _) => {
