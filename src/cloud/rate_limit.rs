@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// The priority of a call in the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// Reads of a poll.
-    Poll,
-    /// Calls that follow an edit: changes, and the reads of a reconcile that makes them.
-    Edit,
+    /// Reads of an observation at rest. They take what changes leave.
+    Sample,
+    /// Changes, and the reads of a reconcile that makes them.
+    Change,
 }
 
 /// Selects the bucket that one call draws from.
@@ -186,8 +186,8 @@ impl RateLimit {
         let BucketKey { product, region, priority } = key;
         let rate = self.rates.get(product).copied().unwrap_or(self.per_second);
         let per_second = match priority {
-            Priority::Poll => rate.div_ceil(2),
-            Priority::Edit => rate,
+            Priority::Sample => rate.div_ceil(2),
+            Priority::Change => rate,
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         act(buckets.entry((product, region.to_owned(), priority)).or_insert_with(|| Bucket::new(per_second, now)))
@@ -202,7 +202,7 @@ impl RateLimit {
     /// Records that the service throttled a call: both buckets of the product slow down in that region.
     pub fn throttled(&self, key: BucketKey<'_>, after: Option<Duration>, now: Instant) {
         self.with_bucket(key, now, |bucket| bucket.throttled += 1);
-        for priority in [Priority::Poll, Priority::Edit] {
+        for priority in [Priority::Sample, Priority::Change] {
             self.with_bucket(BucketKey { priority, ..key }, now, |bucket| bucket.throttled(after, now));
         }
     }
@@ -232,47 +232,47 @@ mod tests {
     #[test]
     fn edit_never_waits_behind_polls() {
         let (rate_limit, now) = (RateLimit::new(10), Instant::now());
-        assert!(wait_after(&rate_limit, 100, key(Priority::Poll), now) > Duration::from_secs(5));
-        assert_eq!(rate_limit.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::ZERO));
-        let elsewhere = BucketKey { region: "cn-shanghai", ..key(Priority::Poll) };
+        assert!(wait_after(&rate_limit, 100, key(Priority::Sample), now) > Duration::from_secs(5));
+        assert_eq!(rate_limit.reserve(key(Priority::Change), now, MAX_WAIT), Ok(Duration::ZERO));
+        let elsewhere = BucketKey { region: "cn-shanghai", ..key(Priority::Sample) };
         assert_eq!(rate_limit.reserve(elsewhere, now, MAX_WAIT), Ok(Duration::ZERO));
     }
 
     #[test]
     fn products_have_own_rate_and_throttling() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
-        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Change) };
         assert_eq!(wait_after(&rate_limit, 31, ebs, now), Duration::from_secs(3));
-        assert_eq!(wait_after(&rate_limit, 31, key(Priority::Edit), now), Duration::from_millis(300));
+        assert_eq!(wait_after(&rate_limit, 31, key(Priority::Change), now), Duration::from_millis(300));
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
-        assert_eq!(rate_limit.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::from_millis(310)));
-        let poll = BucketKey { priority: Priority::Poll, ..ebs };
+        assert_eq!(rate_limit.reserve(key(Priority::Change), now, MAX_WAIT), Ok(Duration::from_millis(310)));
+        let poll = BucketKey { priority: Priority::Sample, ..ebs };
         assert_eq!(rate_limit.reserve(poll, now, MAX_WAIT), Ok(Duration::from_secs(30)));
     }
 
     #[test]
     fn throttling_slows_down_and_success_recovers() {
         let (rate_limit, now) = (RateLimit::new(10), Instant::now());
-        rate_limit.throttled(key(Priority::Edit), Some(Duration::from_secs(3)), now);
-        let reserve = |max_wait| rate_limit.reserve(key(Priority::Edit), now, max_wait);
+        rate_limit.throttled(key(Priority::Change), Some(Duration::from_secs(3)), now);
+        let reserve = |max_wait| rate_limit.reserve(key(Priority::Change), now, max_wait);
         assert_eq!(reserve(Duration::from_secs(1)), Err(Duration::from_secs(3)), "and no slot is taken");
         assert_eq!(reserve(MAX_WAIT), Ok(Duration::from_secs(3)));
         assert_eq!(reserve(MAX_WAIT), Ok(Duration::from_millis(3200)));
         for _ in 0..10 {
-            rate_limit.succeeded(key(Priority::Edit), now);
+            rate_limit.succeeded(key(Priority::Change), now);
         }
         let later = now + Duration::from_secs(60);
-        assert_eq!(wait_after(&rate_limit, 10, key(Priority::Edit), later), Duration::ZERO);
+        assert_eq!(wait_after(&rate_limit, 10, key(Priority::Change), later), Duration::ZERO);
     }
 
     #[test]
     fn owners_have_same_rates_and_own_buckets() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
-        assert!(wait_after(&rate_limit, 500, key(Priority::Edit), now) > Duration::ZERO);
-        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
+        assert!(wait_after(&rate_limit, 500, key(Priority::Change), now) > Duration::ZERO);
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Change) };
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
         let other = rate_limit.for_owner("ns/main");
-        assert_eq!(other.reserve(key(Priority::Edit), now, MAX_WAIT), Ok(Duration::ZERO));
+        assert_eq!(other.reserve(key(Priority::Change), now, MAX_WAIT), Ok(Duration::ZERO));
         assert_eq!(wait_after(&other, 31, ebs, now), Duration::from_secs(3));
     }
 
@@ -280,30 +280,30 @@ mod tests {
     fn usage_covers_all_owners_in_use() {
         let (rate_limit, now) = (RateLimit::new(100).with_rate("ebs", 10), Instant::now());
         assert_eq!(rate_limit.usage(now), []);
-        let ebs = BucketKey { product: "ebs", ..key(Priority::Edit) };
+        let ebs = BucketKey { product: "ebs", ..key(Priority::Change) };
         wait_after(&rate_limit, 12, ebs, now);
         rate_limit.throttled(ebs, Some(Duration::from_secs(30)), now);
         assert!(rate_limit.reserve(ebs, now, Duration::from_secs(1)).is_err());
         let of = |owner: &str, priority, now| {
             rate_limit.usage(now).into_iter().find(|it| it.owner == owner && it.priority == priority)
         };
-        let used = of("", Priority::Edit, now).expect("it was used");
+        let used = of("", Priority::Change, now).expect("it was used");
         assert_eq!((used.product, used.limit, used.allowed), ("ebs", 10.0, 5.0));
         assert_eq!((used.waited, used.exhausted, used.throttled), (Duration::from_millis(6600), 1, 1));
-        let polls = of("", Priority::Poll, now).expect("it is throttled too");
+        let polls = of("", Priority::Sample, now).expect("it is throttled too");
         assert_eq!((polls.limit, polls.allowed, polls.throttled), (5.0, 2.5, 0));
-        let later = of("", Priority::Edit, now + Duration::from_secs(100)).expect("it was used");
+        let later = of("", Priority::Change, now + Duration::from_secs(100)).expect("it was used");
         assert_eq!(later.allowed, 10.0, "the slowdown expires without use");
         let much_later = now + Duration::from_secs(3700);
         wait_after(&rate_limit, 1, BucketKey { region: "cn-shanghai", ..ebs }, much_later);
         let left: Vec<_> = rate_limit.usage(much_later).into_iter().map(|it| it.region).collect();
         assert_eq!(left, ["cn-shanghai"], "unused buckets are dropped");
         wait_after(&rate_limit, 1, ebs, much_later);
-        assert_eq!(of("", Priority::Edit, much_later).map(|it| it.waited), Some(Duration::ZERO));
+        assert_eq!(of("", Priority::Change, much_later).map(|it| it.waited), Some(Duration::ZERO));
         let other = rate_limit.for_owner("ns/main").with_single_rate(20);
         wait_after(&other, 1, ebs, now);
-        assert_eq!(of("ns/main", Priority::Edit, now).map(|it| it.limit), Some(20.0));
+        assert_eq!(of("ns/main", Priority::Change, now).map(|it| it.limit), Some(20.0));
         drop(other);
-        assert_eq!(of("ns/main", Priority::Edit, now), None);
+        assert_eq!(of("ns/main", Priority::Change, now), None);
     }
 }

@@ -118,7 +118,7 @@ impl Sts {
 
     fn target(&self, signer: Option<Signer>) -> Target {
         let (endpoint, region) = (self.endpoint.clone(), String::new());
-        Target { product: PRODUCT, version: VERSION, endpoint, region, signer, priority: Priority::Edit }
+        Target { product: PRODUCT, version: VERSION, endpoint, region, signer, priority: Priority::Change }
     }
 }
 

@@ -96,7 +96,7 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
         Ok(access) => access,
         Err(error) => return unobserved(handle, Unobserved::Credentials(error)).await,
     };
-    let priority = if handle.settled() { Priority::Poll } else { Priority::Edit };
+    let priority = if handle.settled() { Priority::Sample } else { Priority::Change };
     let cloud = handle.object.cloud(&access, priority);
     let started = handle.ctx.clock.now();
     match observe(handle, &cloud).await {

@@ -55,7 +55,7 @@ fn target(signer: Signer) -> Target {
         endpoint: "https://rocketmq.cn-hangzhou.aliyuncs.com".into(),
         region: "cn-hangzhou".into(),
         signer: Some(signer),
-        priority: Priority::Edit,
+        priority: Priority::Change,
     }
 }
 

@@ -28,7 +28,7 @@ fn ebs(simulator: &Simulator) -> Ebs {
             access_key_secret: String::from("simulator-key-secret").into(),
             security_token: None,
         })),
-        priority: Priority::Edit,
+        priority: Priority::Change,
     };
     Ebs::new(client, target("cn-hangzhou"), target("cn-shanghai"))
 }

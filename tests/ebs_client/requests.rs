@@ -98,7 +98,7 @@ fn ebs(answers: impl IntoIterator<Item = (u16, Value)>) -> (Ebs, Service) {
             access_key_secret: SECRET.into(),
             security_token: None,
         })),
-        priority: Priority::Edit,
+        priority: Priority::Change,
     };
     (Ebs::new(client, target("cn-shanghai"), target("cn-beijing")), service)
 }

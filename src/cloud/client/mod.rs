@@ -315,7 +315,7 @@ mod tests {
         let endpoint = "https://rocketmq.cn-hangzhou.aliyuncs.com".into();
         let (product, version, region) = ("rocketmq", "2022-08-01", "cn-hangzhou".into());
         let signer = Some(Signer::fixed(key()));
-        Target { product, version, endpoint, region, signer, priority: Priority::Edit }
+        Target { product, version, endpoint, region, signer, priority: Priority::Change }
     }
 
     /// Makes a call through a fence and returns the outcome and the number of requests that arrived. If `closes`, the

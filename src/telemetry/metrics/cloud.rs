@@ -135,8 +135,8 @@ fn labels(usage: &Usage) -> RateLimitLabels {
         product: usage.product,
         region: usage.region.clone(),
         lane: match usage.priority {
-            Priority::Poll => "poll",
-            Priority::Edit => "edit",
+            Priority::Sample => "poll",
+            Priority::Change => "edit",
         },
     }
 }

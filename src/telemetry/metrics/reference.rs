@@ -51,8 +51,10 @@ fn complete() -> Metrics {
         code: "OK",
         duration,
     });
-    rate_limit
-        .succeeded(BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Poll }, Instant::now());
+    rate_limit.succeeded(
+        BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Sample },
+        Instant::now(),
+    );
     metrics.budget(rate_limit);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);

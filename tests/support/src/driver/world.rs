@@ -250,7 +250,7 @@ where
         let management = self.object.management();
         let access = self.ctx.accounts.access(meta.namespace.as_deref().unwrap_or_default(), management.account);
         let access = self.runtime.block_on(access).unwrap_or_else(|error| panic!("no access: {error}"));
-        self.object.cloud(&access, Priority::Edit)
+        self.object.cloud(&access, Priority::Change)
     }
 
     /// Runs a future on the simulated time.
