@@ -14,7 +14,8 @@ use super::rules::Rules;
 pub struct Model {
     /// The rules, which a test may change at any time.
     pub rules: Rules,
-    now: i64,
+    /// The time of the last advance, ms.
+    pub(super) now: i64,
     pub(super) plans: BTreeMap<i64, Plan>,
     pub(super) next_plan: i64,
     pub(super) next_item: i64,

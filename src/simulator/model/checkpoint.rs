@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::progress::{Consumption, SourceProgress};
 use super::rules::Rules;
 
 /// A topic on an instance.
@@ -28,10 +29,14 @@ pub struct Checkpoint {
     pub target: Place,
     /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// Progress at the source: the time of the message consumed last, ms.
-    pub source_time: i64,
-    /// Progress at the target, ms; unknown before the first synchronisation.
+    /// Progress at the source: the time of the message consumed last.
+    pub source_progress: SourceProgress,
+    /// Progress at the target after the last synchronisation, ms; unknown before the first one.
     pub target_time: Option<i64>,
+    /// Distance of the target's progress ahead of the source's, ms, while consumers at the target run on their own.
+    pub target_ahead_ms: Option<i64>,
+    /// Whether the source stands still because [`Rules::idle_groups`] has the group.
+    pub(super) idle: bool,
     /// Whether time and automatic synchronisation leave it alone.
     /// [`Model::set_checkpoint`](super::Model::set_checkpoint) sets it, SyncCheckpoint clears it.
     pub held: bool,
@@ -96,12 +101,79 @@ pub struct ProgressData {
 }
 
 impl Checkpoint {
-    pub(super) fn sync(&mut self, at: i64, live: bool) {
-        if live {
-            self.source_time = at;
+    /// A checkpoint that was never synchronised, of a busy group.
+    pub(super) fn new(checkpoint_id: i64, group: &str, (source, target): (Place, Place), now: i64) -> Checkpoint {
+        Checkpoint {
+            checkpoint_id,
+            consumer_group_id: group.to_owned(),
+            source,
+            target,
+            last_sync_time: None,
+            source_progress: SourceProgress::busy(now),
+            target_time: None,
+            target_ahead_ms: None,
+            idle: false,
+            held: false,
         }
-        self.target_time = Some(self.source_time);
+    }
+
+    /// The progress at the target at `now`, ms. Consumers there that run on their own are ahead whatever a
+    /// synchronisation sets, also of now (inferred).
+    pub fn target_at(&self, now: i64) -> Option<i64> {
+        let ahead = self.target_ahead_ms.map(|ms| self.source_progress.at(now).saturating_add(ms));
+        ahead.or(self.target_time)
+    }
+
+    /// Sets the target's progress to that of the source at this time.
+    pub(super) fn sync(&mut self, at: i64) {
+        self.target_time = Some(self.source_progress.at(at));
         self.last_sync_time = Some(at);
+    }
+
+    /// Sets the times until SyncCheckpoint.
+    pub(super) fn hold(&mut self, times: CheckpointTimes, now: i64) {
+        self.last_sync_time = times.last_sync_time.or(self.last_sync_time);
+        self.target_time = times.target_time.or(self.target_at(now));
+        self.target_ahead_ms = None;
+        let source_time = times.source_time.unwrap_or_else(|| self.source_progress.at(now));
+        self.source_progress.hold(source_time, now);
+        self.held = true;
+    }
+
+    /// Ends a hold. The group is busy again, unless it is idle.
+    pub(super) fn release(&mut self, now: i64) {
+        if std::mem::take(&mut self.held) && !self.idle {
+            self.source_progress.change(Consumption::Busy, now);
+        }
+    }
+
+    /// Lets consumers at the target run so far ahead of the source. Their progress stays when they end.
+    pub(super) fn run_ahead(&mut self, ahead_ms: Option<i64>, now: i64) {
+        self.target_time = self.target_at(now);
+        self.target_ahead_ms = ahead_ms;
+    }
+
+    /// The newest time when the source's progress was not beyond the target's of `now`.
+    pub(super) fn covered(&self, now: i64) -> Option<i64> {
+        Some(self.source_progress.newest_within(self.target_at(now)?, now))
+    }
+
+    /// Changes how the group moves at the source, and ends a hold.
+    pub(super) fn consume(&mut self, consumption: Consumption, now: i64) {
+        self.held = false;
+        self.source_progress.change(consumption, now);
+    }
+
+    /// Follows a change of [`Rules::idle_groups`], which took effect at `at`.
+    pub(super) fn follow_idle(&mut self, rules: &Rules, at: i64) {
+        let idle = rules.idle_groups.contains(&self.consumer_group_id);
+        if self.idle == idle {
+            return;
+        }
+        self.idle = idle;
+        if !self.held {
+            self.source_progress.change(if idle { Consumption::Offline } else { Consumption::Busy }, at);
+        }
     }
 
     /// The checkpoint as List returns it at `now`.
@@ -120,8 +192,8 @@ impl Checkpoint {
             item_id,
             checkpoint_id: self.checkpoint_id,
             last_sync_time: self.last_sync_time.or(rules.never_synced_as_zero.then_some(0)),
-            source_progress: progress(&self.source, Some(self.source_time)),
-            target_progress: progress(&self.target, self.target_time),
+            source_progress: progress(&self.source, Some(self.source_progress.at(now))),
+            target_progress: progress(&self.target, self.target_at(now)),
         }
     }
 }

@@ -140,15 +140,10 @@ impl Model {
         self.frozen = frozen;
     }
 
-    /// Sets the times of a checkpoint and holds them until SyncCheckpoint.
+    /// Sets the times of a checkpoint at the time of the last advance, and holds them until SyncCheckpoint.
     pub fn set_checkpoint(&mut self, checkpoint_id: i64, times: CheckpointTimes) -> Result<(), Failure> {
-        let mut all = self.plans.values_mut().flat_map(|plan| plan.items.values_mut()).flat_map(|i| &mut i.checkpoints);
-        let checkpoint = all.find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
-        let checkpoint = checkpoint.ok_or_else(Failure::checkpoint_not_found)?;
-        checkpoint.last_sync_time = times.last_sync_time.or(checkpoint.last_sync_time);
-        checkpoint.source_time = times.source_time.unwrap_or(checkpoint.source_time);
-        checkpoint.target_time = times.target_time.or(checkpoint.target_time);
-        checkpoint.held = true;
+        let now = self.now;
+        self.checkpoint_mut(checkpoint_id)?.hold(times, now);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Items: mappings of a topic on one instance to a topic on the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,10 @@ pub struct Item {
     pub running_since: Option<i64>,
     /// Its consumer progress.
     pub checkpoints: Vec<Checkpoint>,
+    /// The consumer groups that subscribe to its topics only, beside those of the rules.
+    pub extra_groups: BTreeSet<String>,
+    /// The consumer groups of the rules that do not subscribe to its topics.
+    pub absent_groups: BTreeSet<String>,
 }
 
 /// An item as Get and List return it.
@@ -143,14 +147,12 @@ impl Item {
         ItemView { checkpoints: self.checkpoints.iter().map(view).collect(), ..self.view(plan_id) }
     }
 
-    /// Ends a change that is due. True if the item runs because of it.
-    pub(super) fn settle(&mut self, now: i64) -> bool {
-        let Some(change) = self.change.filter(|change| change.at <= now) else {
-            return false;
-        };
+    /// Ends a change that is due. Returns its end if the item runs because of it.
+    pub(super) fn settle(&mut self, now: i64) -> Option<i64> {
+        let change = self.change.filter(|change| change.at <= now)?;
         self.change = None;
         self.set_status(change.to, change.at);
-        change.to == ItemStatus::Running
+        (change.to == ItemStatus::Running).then_some(change.at)
     }
 
     /// Sets the status, whatever it was.
@@ -173,7 +175,12 @@ impl Item {
 }
 
 impl Item {
-    /// Creates missing checkpoints and deletes those of topics that the item no longer has.
+    /// Whether it has checkpoints as soon as a group subscribes to its topics.
+    pub(super) fn has_run(&self) -> bool {
+        self.status == ItemStatus::Running || !self.checkpoints.is_empty()
+    }
+
+    /// Creates missing checkpoints and deletes those of topics and consumer groups that the item no longer has.
     pub(super) fn cover(
         &mut self,
         instances: &[Instance],
@@ -192,43 +199,32 @@ impl Item {
                 topic_name: topic.topic_name.clone().unwrap_or_default(),
             })
         };
+        let known = rules.consumer_groups.iter().filter(|group| !self.absent_groups.contains(*group));
+        let extra = self.extra_groups.iter().filter(|group| !rules.consumer_groups.contains(group));
+        let groups: Vec<_> = known.chain(extra).collect();
         let mut covered = Vec::new();
         for (from, to) in directions {
             let (Some(source), Some(target)) = (place(*from), place(*to)) else { continue };
-            for group in &rules.consumer_groups {
-                let same =
-                    |old: &&Checkpoint| old.consumer_group_id == *group && old.source == source && old.target == target;
+            for group in &groups {
+                let same = |old: &&Checkpoint| {
+                    old.consumer_group_id == **group && old.source == source && old.target == target
+                };
                 let checkpoint = self.checkpoints.iter().find(same).cloned().unwrap_or_else(|| {
                     let checkpoint_id = *next_id;
                     *next_id += 1;
-                    Checkpoint {
-                        checkpoint_id,
-                        consumer_group_id: group.clone(),
-                        source: source.clone(),
-                        target: target.clone(),
-                        last_sync_time: None,
-                        source_time: now,
-                        target_time: None,
-                        held: false,
-                    }
+                    let mut new = Checkpoint::new(checkpoint_id, group, (source.clone(), target.clone()), now);
+                    new.follow_idle(rules, now);
+                    new
                 });
                 covered.push(checkpoint);
             }
         }
+        covered.sort_by_key(|checkpoint| checkpoint.checkpoint_id);
         self.checkpoints = covered;
     }
 
-    /// Advances the progress of consuming groups at the source to `now`, whether the item runs or not.
-    pub(super) fn consume(&mut self, now: i64, rules: &Rules) {
-        for checkpoint in &mut self.checkpoints {
-            if !checkpoint.held && !rules.idle_groups.contains(&checkpoint.consumer_group_id) {
-                checkpoint.source_time = now;
-            }
-        }
-    }
-
-    /// Executes the automatic synchronisations in `before..=now`. Only the last one has an effect, so only that one is
-    /// executed.
+    /// Executes the automatic synchronisations after `before` until `now`. Only the last one has an effect, so only that
+    /// one is executed, with the progress at its time.
     pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
         let Some(since) = self.running_since else { return };
         let interval = rules.sync_interval_ms.max(1);
@@ -237,14 +233,10 @@ impl Item {
             return;
         }
         for checkpoint in &mut self.checkpoints {
-            let group = &checkpoint.consumer_group_id;
-            if !checkpoint.held && automatic(group) {
-                let live = !rules.idle_groups.contains(group);
-                checkpoint.sync(last, live);
+            if !checkpoint.held && automatic(&checkpoint.consumer_group_id) {
+                checkpoint.sync(last);
             }
         }
-        // Messages consumed after the last synchronisation are the lag.
-        self.consume(now, rules);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod account;
 mod checkpoint;
+mod consumers;
 mod drift;
 pub mod ebs;
 mod failure;
@@ -16,12 +17,14 @@ mod operations;
 mod page;
 mod plan;
 mod plan_type;
+mod progress;
 mod rules;
 pub mod sts;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 mod tests;
 mod text;
+mod truth;
 
 pub use account::Model;
 pub use checkpoint::{Checkpoint, CheckpointTimes, CheckpointView, Place, Progress, ProgressData};
@@ -33,4 +36,6 @@ pub use list_fault::ListFault;
 pub use page::{Page, Paging};
 pub use plan::{Plan, PlanFilter, PlanInput, PlanStatus, PlanView};
 pub use plan_type::PlanType;
+pub use progress::{Consumption, SourceProgress};
 pub use rules::{PasswordEcho, Rules};
+pub use truth::GroupTruth;

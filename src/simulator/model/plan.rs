@@ -162,10 +162,11 @@ impl Plan {
         let synced =
             self.sync_checkpoint_enabled && self.auto_sync_checkpoint && self.plan_type == PlanType::ActivePassive;
         for item in self.items.values_mut() {
-            if item.settle(now) {
-                item.cover(&self.instances, &directions, rules, next_checkpoint, now);
+            if let Some(at) = item.settle(now) {
+                item.cover(&self.instances, &directions, rules, next_checkpoint, at);
             }
-            item.consume(now, rules);
+            // A test that changes the rules has advanced the cloud before.
+            item.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.follow_idle(rules, before));
             if synced {
                 item.synchronise(before, now, rules, automatic);
             }

@@ -34,7 +34,10 @@ pub struct Rules {
     /// The consumer groups that subscribe to every topic on both sides; each has a checkpoint for each item and
     /// direction.
     pub consumer_groups: Vec<String>,
-    /// The groups that do not consume at the source: their timestamp does not change.
+    /// The groups that do not consume at the source: their timestamp does not change. [`Model::set_consumption`] changes
+    /// it, and a change of this set takes effect as of the last advance.
+    ///
+    /// [`Model::set_consumption`]: super::Model::set_consumption
     pub idle_groups: BTreeSet<String>,
     /// Whether UpdatePlan is allowed while an item runs; the documentation does not say (inferred: no).
     pub update_while_running: bool,

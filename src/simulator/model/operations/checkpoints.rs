@@ -44,15 +44,13 @@ impl Model {
         now: i64,
     ) -> Result<(), Failure> {
         self.advance(now);
-        let rules = self.rules.clone();
         let plan = self.find_mut(region, ids.0)?;
         let enabled = plan.sync_checkpoint_enabled;
         let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
         let checkpoint = item.checkpoints.iter_mut().find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
         let checkpoint = checkpoint.filter(|_| enabled).ok_or_else(Failure::checkpoint_not_found)?;
-        let held = std::mem::take(&mut checkpoint.held);
-        let live = !held && !rules.idle_groups.contains(&checkpoint.consumer_group_id);
-        checkpoint.sync(now, live);
+        checkpoint.sync(now);
+        checkpoint.release(now);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The operations on items.
 
+use std::collections::BTreeSet;
+
 use super::super::account::Model;
 use super::super::failure::Failure;
 use super::super::item::{Change, Item, ItemInput, ItemStatus, ItemView, checked};
@@ -24,6 +26,8 @@ impl Model {
             visible_at: now.saturating_add(rules.visibility_delay_ms),
             running_since: None,
             checkpoints: Vec::new(),
+            extra_groups: BTreeSet::new(),
+            absent_groups: BTreeSet::new(),
         };
         plan.items.insert(item_id, item);
         self.next_item += 1;

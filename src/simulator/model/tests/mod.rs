@@ -1,4 +1,5 @@
 mod checkpoints;
+mod consumers;
 mod lists;
 
 use super::*;
