@@ -36,6 +36,15 @@ struct Arguments {
     /// The least time between two single synchronizations of a group of disks, as each planned failover makes one.
     #[arg(long, env = "CLOUD_SIMULATOR_ONE_SHOT_INTERVAL", default_value = "450s", value_parser = milliseconds)]
     one_shot_interval: i64,
+    /// The distance of the simulated cloud's clock ahead of the machine's; -30s is behind.
+    #[arg(
+        long,
+        env = "CLOUD_SIMULATOR_CLOCK_OFFSET",
+        default_value = "0s",
+        allow_hyphen_values = true,
+        value_parser = signed_milliseconds
+    )]
+    clock_offset: i64,
     /// How stored passwords come back.
     #[arg(long, env = "CLOUD_SIMULATOR_PASSWORD_ECHO", value_enum, default_value_t = Echo::Masked)]
     password_echo: Echo,
@@ -101,6 +110,10 @@ fn milliseconds(text: &str) -> Result<i64, String> {
     Ok(i64::from(number) * factor)
 }
 
+fn signed_milliseconds(text: &str) -> Result<i64, String> {
+    text.strip_prefix('-').map_or_else(|| milliseconds(text), |text| milliseconds(text).map(|ms| -ms))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -112,6 +125,7 @@ async fn main() -> anyhow::Result<()> {
         Echo::Omitted => PasswordEcho::Omitted,
     };
     let simulator = Simulator::new(Config {
+        clock_offset_ms: arguments.clock_offset,
         keys: vec![AccessKey::new(&arguments.access_key_id, &arguments.access_key_secret)],
         sts: arguments.sts(),
         metadata: arguments.metadata(),

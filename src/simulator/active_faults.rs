@@ -26,7 +26,7 @@ pub(super) struct Target<'a> {
 /// The effect of a fault on a request.
 pub(super) struct Effect {
     pub(super) kind: FaultKind,
-    /// The state that the request reads, if it is a past one.
+    /// The past state that the request reads, or whose progress it shows.
     pub(super) past: Option<Snapshot>,
 }
 
@@ -68,6 +68,7 @@ impl Faults {
                 let past = at_ms.and_then(|at_ms| self.history.at(at_ms, i64::MIN));
                 Some(past.unwrap_or(now))
             }
+            FaultKind::FrozenProgress { .. } => Some(now),
             FaultKind::Stale { .. } => {
                 self.history.states.push_back(now);
                 None
@@ -211,6 +212,8 @@ mod tests {
             (FaultKind::ShiftedPages { by: 1 }, true, false),
             (FaultKind::UnknownStatus { ids: Vec::new(), status: "MIGRATING".to_owned() }, true, false),
             (FaultKind::WithoutTimestamps { ids: Vec::new() }, true, false),
+            (FaultKind::WithoutFetchTimes { ids: Vec::new() }, true, false),
+            (FaultKind::FrozenProgress { ids: Vec::new() }, true, false),
             (FaultKind::NoEffect, false, true),
             (FaultKind::Twice, false, true),
             (FaultKind::ExecutedLate { ms: 1 }, false, true),

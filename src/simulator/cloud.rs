@@ -63,7 +63,8 @@ impl Cloud {
         let sts = Sts::new(config.sts.clone(), config.metadata.clone());
         let faults = Faults::new(config.history_ms);
         let (late, nonces, calls, requests) = Default::default();
-        Cloud { config, model, disks, sts, faults, late, nonces, calls, requests, clock_offset_ms: 0 }
+        let clock_offset_ms = config.clock_offset_ms;
+        Cloud { config, model, disks, sts, faults, late, nonces, calls, requests, clock_offset_ms }
     }
 
     pub(super) fn now(&self) -> i64 {
@@ -166,6 +167,10 @@ impl Cloud {
         let perform = || match (&kind, past) {
             (FaultKind::NoEffect, _) => self.perform_without_effect(&call, now),
             (FaultKind::Twice, _) => self.perform_twice(&call, now),
+            (FaultKind::FrozenProgress { ids }, Some(mut past)) => {
+                let lists = ListFault::frozen_progress(ids, past.model.inspect(past.at_ms));
+                self.perform(&call, &lists, now)
+            }
             (_, Some(past)) => self.perform_in_past(&call, past, now),
             (kind, None) => self.perform(&call, &list_fault(kind), now),
         };
@@ -289,6 +294,7 @@ fn list_fault(kind: &FaultKind) -> ListFault {
         FaultKind::ShiftedPages { by } => ListFault::shifted_pages(*by),
         FaultKind::UnknownStatus { ids, status } => ListFault::unknown_status(ids, status),
         FaultKind::WithoutTimestamps { ids } => ListFault::without_timestamps(ids),
+        FaultKind::WithoutFetchTimes { ids } => ListFault::without_fetch_times(ids),
         _ => ListFault::default(),
     }
 }

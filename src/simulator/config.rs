@@ -85,6 +85,9 @@ impl std::fmt::Debug for Clock {
 pub struct Config {
     /// The clock of everything that the simulator does: operations, delays, the signature window, expiry of keys.
     pub clock: Clock,
+    /// The distance of the simulator's time ahead of the clock, ms; negative is behind. It shifts everything that the
+    /// clock decides, and the `Date` header.
+    pub clock_offset_ms: i64,
     /// Permanent access keys; `simulator-key-id` / `simulator-key-secret` by default. Keys that STS issues are valid
     /// too.
     pub keys: Vec<AccessKey>,
@@ -121,6 +124,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             clock: Clock::default(),
+            clock_offset_ms: 0,
             keys: vec![AccessKey::new("simulator-key-id", "simulator-key-secret")],
             default_region: "cn-hangzhou".to_owned(),
             rate_limit_per_second: 150,

@@ -167,6 +167,19 @@ pub enum FaultKind {
         #[serde(default)]
         ids: Vec<String>,
     },
+    /// Reads show these checkpoints without `lastFetchTime` on both sides.
+    WithoutFetchTimes {
+        /// IDs of checkpoints; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+    },
+    /// Reads show the progress and `lastFetchTime` of these checkpoints as they were when the fault was added, on both
+    /// sides; `lastSyncTime` and which checkpoints exist are those of now.
+    FrozenProgress {
+        /// IDs of checkpoints; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+    },
 }
 
 impl FaultKind {
@@ -196,6 +209,8 @@ impl FaultKind {
             FaultKind::ShiftedPages { .. } => "ShiftedPages",
             FaultKind::UnknownStatus { .. } => "UnknownStatus",
             FaultKind::WithoutTimestamps { .. } => "WithoutTimestamps",
+            FaultKind::WithoutFetchTimes { .. } => "WithoutFetchTimes",
+            FaultKind::FrozenProgress { .. } => "FrozenProgress",
         }
     }
 
@@ -208,7 +223,9 @@ impl FaultKind {
             | FaultKind::Gap { .. }
             | FaultKind::ShiftedPages { .. }
             | FaultKind::UnknownStatus { .. }
-            | FaultKind::WithoutTimestamps { .. } => !changing,
+            | FaultKind::WithoutTimestamps { .. }
+            | FaultKind::WithoutFetchTimes { .. }
+            | FaultKind::FrozenProgress { .. } => !changing,
             FaultKind::Error { .. }
             | FaultKind::ErrorAfter { .. }
             | FaultKind::Throttle { .. }
@@ -233,7 +250,9 @@ impl FaultKind {
             | FaultKind::Gap { .. }
             | FaultKind::ShiftedPages { .. }
             | FaultKind::UnknownStatus { .. }
-            | FaultKind::WithoutTimestamps { .. } => true,
+            | FaultKind::WithoutTimestamps { .. }
+            | FaultKind::WithoutFetchTimes { .. }
+            | FaultKind::FrozenProgress { .. } => true,
             FaultKind::Error { .. }
             | FaultKind::Throttle { .. }
             | FaultKind::Lost
@@ -267,6 +286,8 @@ mod tests {
             ),
             (r#"{"type":"WithoutTimestamps"}"#, FaultKind::WithoutTimestamps { ids: Vec::new() }),
             (r#"{"type":"WithoutTimestamps","ids":["7"]}"#, FaultKind::WithoutTimestamps { ids: vec!["7".to_owned()] }),
+            (r#"{"type":"WithoutFetchTimes"}"#, FaultKind::WithoutFetchTimes { ids: Vec::new() }),
+            (r#"{"type":"FrozenProgress","ids":["7"]}"#, FaultKind::FrozenProgress { ids: vec!["7".to_owned()] }),
         ] {
             assert_eq!(serde_json::from_str::<FaultKind>(text).unwrap(), kind, "{text}");
         }

@@ -90,7 +90,8 @@ impl Simulator {
         f(&mut cloud.sts, now)
     }
 
-    /// Sets the simulator's clock `ms` ahead of the machine's, or behind when negative.
+    /// Sets the simulator's clock `ms` ahead of the configured one, or behind when negative. Times that it has recorded
+    /// stay.
     pub fn set_clock_offset_ms(&self, ms: i64) {
         self.lock().clock_offset_ms = ms;
     }
@@ -110,13 +111,13 @@ impl Simulator {
         self.lock().config.denied_actions = actions.into_iter().map(Into::into).collect();
     }
 
-    /// Sets the allowed calls a second of RocketMQ and EBS for each region, action and key.
+    /// Sets the allowed calls a second of RocketMQ and EBS for each region, action and account.
     pub fn set_rate_limit(&self, per_second: u32) {
         let config = &mut self.lock().config;
         (config.rate_limit_per_second, config.ebs_rate_limit_per_second) = (per_second, per_second);
     }
 
-    /// Sets the allowed calls a second of STS for each region, action and key.
+    /// Sets the allowed calls a second of STS for each region, action and account.
     pub fn set_sts_rate_limit(&self, per_second: u32) {
         self.lock().config.sts_rate_limit_per_second = per_second;
     }

@@ -245,7 +245,9 @@ impl Answer {
             | FaultKind::Gap { .. }
             | FaultKind::ShiftedPages { .. }
             | FaultKind::UnknownStatus { .. }
-            | FaultKind::WithoutTimestamps { .. } => done(),
+            | FaultKind::WithoutTimestamps { .. }
+            | FaultKind::WithoutFetchTimes { .. }
+            | FaultKind::FrozenProgress { .. } => done(),
             FaultKind::Html { status } => {
                 let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
                 Answer { body, content_type: HTML, ..Answer::json(*status, "", &Value::Null) }
@@ -281,6 +283,12 @@ impl Answer {
     }
 }
 
+/// A time as the header `Date` has it (RFC 9110, IMF-fixdate), to the second.
+pub(super) fn http_date(at_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 fn request_id() -> String {
     Uuid::new_v4().to_string().to_uppercase()
 }
@@ -304,6 +312,13 @@ mod tests {
         ] {
             assert_eq!(region(host).as_deref(), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn http_date_has_fixed_format() {
+        // The example of RFC 9110.
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Operation {
             Operation::ListPlans => lists.replace_status(&mut data["list"], plan),
             Operation::GetItem(..) => lists.replace_status(data, item),
             Operation::ListItems(..) => lists.replace_status(&mut data["list"], item),
-            Operation::ListCheckpoints(..) => lists.remove_timestamps(&mut data["list"]),
+            Operation::ListCheckpoints(..) => lists.replace_progress(&mut data["list"]),
             _ => {}
         }
     }

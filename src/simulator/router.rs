@@ -2,19 +2,22 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::map_response_with_state;
 use axum::response::Response;
+use http::HeaderValue;
 
 use super::admin;
 use super::handle::Simulator;
-use super::http::{Answer, BODY_LIMIT, Incoming};
+use super::http::{Answer, BODY_LIMIT, Incoming, http_date};
 use super::model::Failure;
 
 impl Simulator {
     /// An HTTP service, to call in process or to serve on a loopback address. `/_simulator` is the admin API, which
-    /// needs no signature. A request in process may have a fault of its own: a [`FaultKind`](super::FaultKind) among its
+    /// needs no signature. Every answer has a `Date` header by the simulator's clock. A request in process may have a fault of its own: a [`FaultKind`](super::FaultKind) among its
     /// extensions.
     pub fn router(&self) -> Router {
-        Router::new().nest("/_simulator", admin::router()).fallback(answer).with_state(self.clone())
+        let dated = map_response_with_state(self.clone(), dated);
+        Router::new().nest("/_simulator", admin::router()).fallback(answer).layer(dated).with_state(self.clone())
     }
 }
 
@@ -29,4 +32,12 @@ async fn answer(State(simulator): State<Simulator>, request: Request) -> Respons
         }
     };
     answer.send().await
+}
+
+/// Adds the time of sending.
+async fn dated(State(simulator): State<Simulator>, mut response: Response) -> Response {
+    if let Ok(date) = HeaderValue::try_from(http_date(simulator.now_ms())) {
+        response.headers_mut().insert(http::header::DATE, date);
+    }
+    response
 }

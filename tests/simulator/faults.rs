@@ -1,99 +1,8 @@
 //! Faults of reads and of executions, as the admin API takes them, on a clock of the test.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use disaster_recovery_operator::simulator::{Clock, Config, Simulator};
 use serde_json::{Value, json};
-use test_support::requests::{Endpoint, Key, Pairs, admin, answer, exchange, signed, signed_json};
 
-const EBS: Endpoint<'_> = ("POST", "ebs.cn-hangzhou.aliyuncs.com", "2021-07-30");
-const ROCKETMQ: Endpoint<'_> = ("GET", "rocketmq.cn-hangzhou.aliyuncs.com", "2022-08-01");
-const SOURCE: (&str, &str) = ("RegionId", "cn-hangzhou");
-const DESTINATION: (&str, &str) = ("RegionId", "cn-shanghai");
-const GROUP: [(&str, &str); 5] = [
-    SOURCE,
-    ("SourceZoneId", "cn-hangzhou-h"),
-    ("DestinationRegionId", "cn-shanghai"),
-    ("DestinationZoneId", "cn-shanghai-b"),
-    ("ClientToken", "t"),
-];
-
-/// A cloud and its clock, ms since the epoch.
-struct Stage {
-    simulator: Simulator,
-    now: Arc<AtomicI64>,
-}
-
-impl Stage {
-    fn new() -> Stage {
-        let now = Arc::new(AtomicI64::new(1_740_724_080_000));
-        let shown = now.clone();
-        let clock = Clock::new(move || shown.load(Ordering::SeqCst));
-        Stage { simulator: Simulator::new(Config { clock, ..Config::default() }), now }
-    }
-
-    fn advance(&self, ms: i64) {
-        self.now.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    async fn fault(&self, fault: Value) {
-        let (status, body) = admin(&self.simulator, "POST", "/faults", fault).await;
-        assert_eq!(status, 200, "{body}");
-    }
-
-    async fn clear(&self) {
-        assert_eq!(admin(&self.simulator, "DELETE", "/faults", Value::Null).await.0, 200);
-    }
-
-    /// Adds a plan with an item, and returns its ID.
-    async fn plan(&self) -> i64 {
-        let topics = json!([
-            {"instanceId": "rmq-foreign-a", "topicName": "t"}, {"instanceId": "rmq-foreign-b", "topicName": "t"}
-        ]);
-        let plan = json!({"planName": "orders", "syncCheckpointEnabled": true, "items": [{"topics": topics}]});
-        let (status, body) = admin(&self.simulator, "POST", "/plans", plan).await;
-        assert_eq!(status, 200, "{body}");
-        body["planId"].as_i64().unwrap()
-    }
-
-    /// Calls EBS. `None` if no answer arrived.
-    async fn ebs(&self, action: &str, query: Pairs<'_>) -> Option<(u16, Value)> {
-        let request = signed(&self.simulator, &Key::usual(), EBS, (action, "/"), (query, &[]));
-        let (status, body) = exchange(&self.simulator, request).await;
-        Some((status, serde_json::from_str(&body?).unwrap()))
-    }
-
-    async fn groups(&self, region: (&str, &str)) -> usize {
-        let (status, body) = self.ebs("DescribeDiskReplicaGroups", &[region]).await.unwrap();
-        assert_eq!(status, 200, "{body}");
-        body["ReplicaGroups"].as_array().unwrap().len()
-    }
-
-    async fn rocketmq(&self, action: &str, path: &str, query: Pairs<'_>) -> (u16, Value) {
-        let request = signed(&self.simulator, &Key::usual(), ROCKETMQ, (action, path), (query, &[]));
-        answer(&self.simulator, request).await
-    }
-
-    /// Calls a changing action of RocketMQ with this body, and returns the `data` of its answer.
-    async fn change(&self, action: &str, path: &str, body: Value) -> Value {
-        let endpoint = ("POST", ROCKETMQ.1, ROCKETMQ.2);
-        let request = signed_json(&self.simulator, &Key::usual(), endpoint, (action, path), &body);
-        let (status, body) = answer(&self.simulator, request).await;
-        assert_eq!(status, 200, "{body}");
-        body["data"].clone()
-    }
-
-    /// The IDs of a page of plans, and the total.
-    async fn plans(&self, number: &str) -> (Vec<i64>, i64) {
-        let query = [("pageNumber", number), ("pageSize", "10")];
-        let (status, body) = self.rocketmq("ListDisasterRecoveryPlans", "/disaster_recovery", &query).await;
-        assert_eq!(status, 200, "{body}");
-        let data = &body["data"];
-        let ids = data["list"].as_array().unwrap().iter().map(|plan| plan["planId"].as_i64().unwrap());
-        (ids.collect(), data["totalCount"].as_i64().unwrap())
-    }
-}
+use super::stage::{DESTINATION, GROUP, SOURCE, Stage, T0};
 
 #[tokio::test]
 async fn stale_region_shows_past_state() {
@@ -364,4 +273,94 @@ async fn checkpoint_without_timestamps_keeps_last_sync_time() {
         stage.clear().await;
     }
     assert_eq!(list().await, complete);
+}
+
+/// The times of a checkpoint from T0: last synchronisation, then observation and progress of source and target.
+fn times(checkpoint: &Value) -> [Option<i64>; 5] {
+    let pointers = [
+        "/lastSyncTime",
+        "/sourceProgress/lastFetchTime",
+        "/sourceProgress/progressData/consumeTimestamp",
+        "/targetProgress/lastFetchTime",
+        "/targetProgress/progressData/consumeTimestamp",
+    ];
+    pointers.map(|pointer| checkpoint.pointer(pointer).map(|at| at.as_i64().unwrap() - T0))
+}
+
+#[tokio::test]
+async fn past_state_shows_past_fetch_times() {
+    for (kind, expected) in [
+        (json!({"type": "Frozen"}), [20_000, 25_000, 25_000, 25_000, 20_000]),
+        (json!({"type": "Stale", "lag_ms": 32_000}), [50_000, 58_000, 58_000, 58_000, 50_000]),
+    ] {
+        let stage = Stage::new();
+        let plan = stage.synchronized_plan().await;
+        stage.advance(25_000);
+        stage.fault(json!({"kind": kind})).await;
+        for _ in 0..65 {
+            stage.advance(1_000);
+            stage.checkpoints(plan).await;
+        }
+        for checkpoint in stage.checkpoints(plan).await {
+            assert_eq!(times(&checkpoint), expected.map(Some), "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn frozen_progress_leaves_rest_of_list_current() {
+    let stage = Stage::new();
+    let plan = stage.synchronized_plan().await;
+    stage.advance(25_000);
+    let ids: Vec<_> = stage.checkpoints(plan).await.iter().map(|it| it["checkpointId"].to_string()).collect();
+    let frozen = [Some(60_000), Some(25_000), Some(25_000), Some(25_000), Some(20_000)];
+    let current = [Some(60_000), Some(65_000), Some(65_000), Some(65_000), Some(60_000)];
+    for (of, expected) in [(json!([ids[1]]), [current, frozen]), (json!([]), [frozen, frozen])] {
+        let stage = Stage::new();
+        let plan = stage.synchronized_plan().await;
+        stage.advance(25_000);
+        stage.fault(json!({"kind": {"type": "FrozenProgress", "ids": of}})).await;
+        stage.advance(40_000);
+        stage.admin("PUT", "/groups/GID_NEW", Value::Null).await;
+        let shown: Vec<_> = stage.checkpoints(plan).await.iter().map(times).collect();
+        let new = [None, Some(65_000), Some(65_000), Some(65_000), None];
+        assert_eq!(shown, [&expected[..], &[new]].concat(), "{of}");
+        let (_, got) = stage.rocketmq("GetDisasterRecoveryPlan", &format!("/disaster_recovery/{plan}"), &[]).await;
+        assert_eq!(got["data"]["planStatus"], "RUNNING");
+        let truth = stage.admin("GET", "/truth", Value::Null).await;
+        assert_eq!(truth[0]["coveredMs"], T0 + 60_000, "{truth}");
+        stage.clear().await;
+        let shown: Vec<_> = stage.checkpoints(plan).await.iter().map(times).collect();
+        assert_eq!(shown, [current, current, new]);
+    }
+}
+
+#[tokio::test]
+async fn frozen_progress_shows_target_without_progress() {
+    let stage = Stage::new();
+    let plan = stage.synchronized_plan().await;
+    stage.advance(5_000);
+    stage.fault(json!({"kind": {"type": "FrozenProgress"}})).await;
+    stage.advance(10_000);
+    for checkpoint in stage.checkpoints(plan).await {
+        assert_eq!(times(&checkpoint), [Some(10_000), Some(5_000), Some(5_000), Some(5_000), None]);
+    }
+}
+
+#[tokio::test]
+async fn checkpoint_without_fetch_times_keeps_progress() {
+    let stage = Stage::new();
+    let plan = stage.synchronized_plan().await;
+    stage.advance(15_000);
+    let complete: Vec<_> = stage.checkpoints(plan).await;
+    let id = complete[0]["checkpointId"].to_string();
+    let all = [10_000, 15_000, 15_000, 15_000, 10_000].map(Some);
+    let without = [Some(10_000), None, Some(15_000), None, Some(10_000)];
+    for (ids, expected) in [(json!([id]), [without, all]), (json!([]), [without, without])] {
+        stage.fault(json!({"kind": {"type": "WithoutFetchTimes", "ids": ids}})).await;
+        let shown: Vec<_> = stage.checkpoints(plan).await.iter().map(times).collect();
+        assert_eq!(shown, expected, "{ids}");
+        stage.clear().await;
+    }
+    assert_eq!(stage.checkpoints(plan).await, complete);
 }

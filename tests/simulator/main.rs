@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod clock;
+mod consumers;
 mod ebs;
 mod faults;
 mod rocketmq;
+mod stage;
 mod sts;

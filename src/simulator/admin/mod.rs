@@ -3,6 +3,7 @@
 
 mod accounts;
 mod answer;
+mod consumers;
 mod controls;
 mod disks;
 mod plans;
@@ -15,6 +16,7 @@ use super::handle::Simulator;
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .merge(plans::router())
+        .merge(consumers::router())
         .merge(disks::router())
         .merge(accounts::router())
         .merge(controls::router())

@@ -1,4 +1,4 @@
-//! Admin routes for plans, items, checkpoints and consumer groups.
+//! Admin routes for plans and items.
 
 use axum::Json;
 use axum::Router;
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::handle::Simulator;
-use super::super::model::{CheckpointTimes, Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
-use super::answer::{Answer, Refused, done, model_answer, read};
+use super::super::model::{Failure, ForeignPlan, ItemInput, ItemStatus, Topic};
+use super::answer::{Answer, Refused, model_answer, read};
 
 /// The routes; each handler documents its body.
 pub(super) fn router() -> Router<Simulator> {
@@ -20,16 +20,13 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/plans/{plan}", patch(edit_plan).delete(remove_plan))
         .route("/plans/{plan}/items", post(add_item))
         .route("/plans/{plan}/items/{item}", patch(edit_item).delete(remove_item))
-        .route("/checkpoints/{checkpoint}", patch(set_checkpoint))
-        .route("/sync", post(sync))
-        .route("/groups/{group}", post(group))
 }
 
-fn number(text: &str) -> Result<i64, Refused> {
+pub(super) fn number(text: &str) -> Result<i64, Refused> {
     text.parse().map_err(|_| Refused::malformed(format!("{text:?} is not an id")))
 }
 
-fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
+pub(super) fn numbers((plan, item): &(String, String)) -> Result<(i64, i64), Refused> {
     Ok((number(plan)?, number(item)?))
 }
 
@@ -91,37 +88,4 @@ async fn edit_item(State(simulator): State<Simulator>, Path(ids): Path<(String, 
 async fn remove_item(State(simulator): State<Simulator>, Path(ids): Path<(String, String)>) -> Answer {
     let (plan, item) = numbers(&ids)?;
     model_answer(simulator.with_model(|model, _| model.remove_item(plan, item)), |()| json!({"done": true}))
-}
-
-/// Body: `lastSyncTime`, `sourceTime`, `targetTime`, ms since the epoch, each optional. The times then stay until
-/// SyncDisasterRecoveryCheckpoint.
-async fn set_checkpoint(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
-    let (id, times) = (number(&id)?, read::<CheckpointTimes>(&body)?);
-    model_answer(simulator.with_model(|model, _| model.set_checkpoint(id, times)), |()| json!({"done": true}))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sync {
-    frozen: bool,
-}
-
-/// Body: `{"frozen": true}` stops the automatic synchronisation of consumer progress, so that lag grows.
-async fn sync(State(simulator): State<Simulator>, body: Bytes) -> Answer {
-    let Sync { frozen } = read(&body)?;
-    simulator.with_model(|model, _| model.freeze_sync(frozen));
-    done()
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Group {
-    online: bool,
-}
-
-/// Body: `{"online": false}` takes a consumer group offline at the destinations.
-async fn group(State(simulator): State<Simulator>, Path(name): Path<String>, body: Bytes) -> Answer {
-    let Group { online } = read(&body)?;
-    simulator.with_model(|model, _| model.set_group_online(&name, online));
-    done()
 }

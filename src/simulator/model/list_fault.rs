@@ -1,9 +1,12 @@
 //! Faults of reads: entries that are missing, pages that do not fit together, and entries with other fields.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
 use serde_json::{Value, json};
+
+use super::checkpoint::ProgressData;
+use super::plan::PlanView;
 
 /// The fault of a read; the default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +22,14 @@ pub struct ListFault {
     status: String,
     /// The checkpoints whose progress has no timestamps.
     without_timestamps: Selection,
+    /// The checkpoints that have no times of observation.
+    without_fetch_times: Selection,
+    /// Time of observation and progress that checkpoints show instead of their own, by side and ID.
+    frozen: BTreeMap<(&'static str, String), (i64, Option<ProgressData>)>,
 }
+
+/// The names of both sides of a checkpoint.
+const SIDES: [&str; 2] = ["sourceProgress", "targetProgress"];
 
 /// The entries that a fault affects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +77,28 @@ impl ListFault {
         ListFault { without_timestamps: Selection::of(ids), ..ListFault::default() }
     }
 
+    /// Checkpoints with these IDs have no times of observation, or all checkpoints if there are none.
+    pub fn without_fetch_times(ids: &[String]) -> ListFault {
+        ListFault { without_fetch_times: Selection::of(ids), ..ListFault::default() }
+    }
+
+    /// Checkpoints with these IDs have the progress that they have in a past state, or all checkpoints of that state if
+    /// there are no IDs.
+    pub fn frozen_progress(ids: &[String], past: Vec<PlanView>) -> ListFault {
+        let selection = Selection::of(ids);
+        let mut frozen = BTreeMap::new();
+        for view in past.into_iter().flat_map(|plan| plan.items).flat_map(|item| item.checkpoints) {
+            let id = view.checkpoint_id.to_string();
+            if !selection.contains(&id) {
+                continue;
+            }
+            for (name, side) in SIDES.into_iter().zip([view.source_progress, view.target_progress]) {
+                frozen.insert((name, id.clone()), (side.last_fetch_time, side.progress_data));
+            }
+        }
+        ListFault { frozen, ..ListFault::default() }
+    }
+
     /// Whether the read shows nothing of this resource.
     pub(in super::super) fn hides(&self, id: &str) -> bool {
         self.hidden.contains(id)
@@ -87,14 +119,23 @@ impl ListFault {
         }
     }
 
-    /// Removes the timestamps of progress from the affected checkpoints of a list.
-    pub(in super::super) fn remove_timestamps(&self, shown: &mut Value) {
+    /// Replaces or removes the progress of the affected checkpoints of a list.
+    pub(in super::super) fn replace_progress(&self, shown: &mut Value) {
         for checkpoint in entries(shown) {
-            if !self.without_timestamps.contains(&id_text(&checkpoint["checkpointId"])) {
-                continue;
-            }
-            for side in ["/sourceProgress/progressData", "/targetProgress/progressData"] {
-                if let Some(Value::Object(progress)) = checkpoint.pointer_mut(side) {
+            let id = id_text(&checkpoint["checkpointId"]);
+            for name in SIDES {
+                let Some(Value::Object(side)) = checkpoint.get_mut(name) else { continue };
+                if let Some((fetched, progress)) = self.frozen.get(&(name, id.clone())) {
+                    side.insert("lastFetchTime".to_owned(), json!(fetched));
+                    side.remove("progressData");
+                    side.extend(progress.iter().map(|progress| ("progressData".to_owned(), json!(progress))));
+                }
+                if self.without_fetch_times.contains(&id) {
+                    side.remove("lastFetchTime");
+                }
+                if self.without_timestamps.contains(&id)
+                    && let Some(Value::Object(progress)) = side.get_mut("progressData")
+                {
                     progress.remove("consumeTimestamp");
                 }
             }
