@@ -7,7 +7,7 @@ use super::config::{AccessKey, Config};
 use super::faults::FaultKind;
 use super::http::{Answer, Incoming};
 use super::model::ebs::Disks;
-use super::model::sts::{Caller, Sts};
+use super::model::sts::{Caller, Role, Sts};
 use super::model::{Failure, ListFault, Model};
 use super::product::{Operation, Product};
 use super::record::RequestRecord;
@@ -27,7 +27,7 @@ pub(super) struct Cloud {
     /// The requests that are executed late.
     late: Vec<Late>,
     nonces: Nonces,
-    /// By region, action and key: the begin of the current second, ms since the epoch, and the calls in it.
+    /// By region, action and account: the begin of the current second, ms since the epoch, and the calls in it.
     calls: HashMap<(String, &'static str, String), (i64, u32)>,
     pub(super) requests: VecDeque<RequestRecord>,
     pub(super) clock_offset_ms: i64,
@@ -84,6 +84,14 @@ impl Cloud {
             None if self.config.keys.iter().any(|key| key.id == key_id && key.root) => Caller::Root,
             None => Caller::Key(key_id.to_owned()),
         }
+    }
+
+    /// The account whose rate limits a call counts for: that of the role of an issued key, else the key itself, because
+    /// the simulator does not know its account. Calls without a key count together.
+    fn account(&self, key_id: Option<&str>) -> String {
+        let key_id = key_id.unwrap_or_default();
+        let role = self.sts.issued_key(key_id).map(|issued| issued.role_arn.as_str());
+        role.and_then(Role::account_of).unwrap_or(key_id).to_owned()
     }
 
     pub(super) fn answer(&mut self, incoming: &Incoming) -> Answer {
@@ -245,8 +253,8 @@ impl Cloud {
             return Ok(());
         }
         let action = call.operation.action();
-        let caller_of_action = (call.region.to_owned(), action, call.key_id.unwrap_or_default().to_owned());
-        let (second_began, calls) = self.calls.entry(caller_of_action).or_insert((now, 0));
+        let account = self.account(call.key_id);
+        let (second_began, calls) = self.calls.entry((call.region.to_owned(), action, account)).or_insert((now, 0));
         if (now - *second_began).abs() >= 1000 {
             (*second_began, *calls) = (now, 0);
         }

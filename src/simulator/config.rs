@@ -93,12 +93,14 @@ pub struct Config {
     pub keys: Vec<AccessKey>,
     /// The region of requests to a loopback address; `cn-hangzhou` by default.
     pub default_region: String,
-    /// Allowed calls of RocketMQ a second, for each region, action and key (the cloud's quota page: 150).
+    /// Allowed calls of RocketMQ a second, for each region, action and account (the cloud's quota page: 150). All keys
+    /// issued for roles of one account count together; each permanent key counts as an account of its own.
     pub rate_limit_per_second: u32,
-    /// Allowed calls of EBS a second, for each region, action and key (the cloud's quota page: mostly 40).
+    /// Allowed calls of EBS a second, for each region, action and account, and a quarter of it for
+    /// ClearReplicaGroupDrill (the cloud's quota page: 40 and 10; 40 for each action that it omits is inferred).
     pub ebs_rate_limit_per_second: u32,
-    /// Allowed calls of STS a second, for each region, action and key (the cloud's quota page: 100); further calls get
-    /// `Throttling.Api`. All calls of AssumeRoleWithOIDC count together: they have no key.
+    /// Allowed calls of STS a second, for each region, action and account (the cloud's quota page: 100); further calls
+    /// get `Throttling.Api`. All calls of AssumeRoleWithOIDC count together: they have no key.
     pub sts_rate_limit_per_second: u32,
     /// The value of `x-acs-retry-after` in a throttled reply, ms; no such header when absent.
     pub retry_after_ms: Option<u64>,

@@ -177,6 +177,11 @@ impl Operation {
         !matches!(self, O::DescribeGroups | O::DescribePairs | O::DescribeDrills)
     }
 
+    /// Allowed calls a second where most operations have `most`.
+    pub(super) fn limit(self, most: u32) -> u32 {
+        if self == O::ClearDrill { most.div_ceil(4) } else { most }
+    }
+
     /// Executes the operation and returns the fields of the reply. A changing operation is executed once for each
     /// ClientToken, except ClearReplicaGroupDrill, which has no token.
     pub(super) fn perform(

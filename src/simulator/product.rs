@@ -114,7 +114,7 @@ impl Operation {
     pub(super) fn limit(&self, config: &Config) -> (u32, &'static str) {
         match self {
             Operation::RocketMq(_) => (config.rate_limit_per_second, "Throttling.User"),
-            Operation::Ebs(_) => (config.ebs_rate_limit_per_second, "Throttling.User"),
+            Operation::Ebs(operation) => (operation.limit(config.ebs_rate_limit_per_second), "Throttling.User"),
             Operation::Sts(_) => (config.sts_rate_limit_per_second, "Throttling.Api"),
             Operation::Metadata(_) => (u32::MAX, ""),
         }

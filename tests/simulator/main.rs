@@ -7,6 +7,7 @@ mod clock;
 mod consumers;
 mod ebs;
 mod faults;
+mod limits;
 mod rocketmq;
 mod stage;
 mod sts;

@@ -54,6 +54,11 @@ impl Role {
         parts_of_role(text).is_some()
     }
 
+    /// The account in the ARN of a role.
+    pub fn account_of(arn: &str) -> Option<&str> {
+        parts_of_role(arn).map(|(account, _)| account)
+    }
+
     fn default_max_session_seconds() -> u32 {
         3600
     }
