@@ -26,9 +26,12 @@ pub struct GroupTruth {
 impl Model {
     /// What the target of each checkpoint has at `now`, whatever lists show. `now` is not before the last advance.
     pub fn lag_truth(&self, now: i64) -> Vec<GroupTruth> {
-        let mut model = self.clone();
-        model.advance(now);
-        let items = model.plans().flat_map(|plan| plan.items.values().map(|item| (plan.plan_id, item)));
+        if now != self.now {
+            let mut model = self.clone();
+            model.advance(now);
+            return model.lag_truth(now);
+        }
+        let items = self.plans().flat_map(|plan| plan.items.values().map(|item| (plan.plan_id, item)));
         let checkpoints = items.flat_map(|(plan_id, item)| item.checkpoints.iter().map(move |it| (plan_id, item, it)));
         let truth = checkpoints.map(|(plan_id, item, checkpoint)| GroupTruth {
             plan_id,
