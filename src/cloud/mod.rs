@@ -16,5 +16,6 @@ pub mod operation;
 pub mod rate_limit;
 pub mod rocketmq;
 pub mod sign;
+pub mod skew;
 pub mod sts;
 mod wire;

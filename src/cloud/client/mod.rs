@@ -26,6 +26,7 @@ use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
 use super::operation::ApiOperation;
 use super::rate_limit::{BucketKey, RateLimit};
+use super::skew::Skews;
 
 /// Maximum wait of one call for the rate limit. A longer wait in a reconcile would hold up others, and its own status.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -52,11 +53,12 @@ pub struct Finished<'a> {
 /// Callback for finished requests.
 pub type Listener = Arc<dyn Fn(&Finished<'_>) + Send + Sync>;
 
-/// The client of all calls: transport, rate limit, fence and listener, which its clones share.
+/// The client of all calls: transport, rate limit, clock skew, fence and listener, which its clones share.
 #[derive(Clone)]
 pub struct Client {
     http: HttpService,
     rate_limit: Arc<RateLimit>,
+    skews: Skews,
     deadline: Duration,
     listener: Listener,
     fence: Fence,
@@ -66,7 +68,8 @@ pub struct Client {
 impl Client {
     /// A client whose every attempt ends after `deadline`.
     pub fn new(http: HttpService, rate_limit: Arc<RateLimit>, deadline: Duration, listener: Listener) -> Self {
-        Self { http, rate_limit, deadline, listener, fence: Fence::open(), clock: Clock::system() }
+        let (skews, fence, clock) = (Skews::default(), Fence::open(), Clock::system());
+        Self { http, rate_limit, skews, deadline, listener, fence, clock }
     }
 
     /// The same client, which sends changing calls only while `fence` is open.
@@ -97,6 +100,12 @@ impl Client {
     /// The same client with another rate limit.
     pub fn with_rate_limit(self, rate_limit: Arc<RateLimit>) -> Self {
         Self { rate_limit, ..self }
+    }
+
+    /// The distance by which this machine's clock certainly differs from the clock of the service at `endpoint`, either
+    /// way, by the last answer. Zero before the first answer with a date. Clones of the client share it.
+    pub fn clock_skew(&self, endpoint: &str) -> Duration {
+        self.skews.of(endpoint)
     }
 
     /// Makes a call and returns, depending on the [`Style`], the answer's `data` (null if absent) or the whole answer.
@@ -207,6 +216,7 @@ impl Client {
             None => unsigned(target, call, self.clock.now()),
         };
         let request = request.map_err(|error| failed(Class::Invalid, "BrokenRequest", error.to_string()))?;
+        let started = self.clock.now();
         let sending = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request));
         let answer = match call.changing {
             true => self.fence.within(sending).await,
@@ -223,6 +233,9 @@ impl Client {
             Ok(Ok(response)) => response,
         };
         let (parts, body) = response.into_parts();
+        if let Some(date) = parts.headers.get(http::header::DATE).and_then(|date| date.to_str().ok()) {
+            self.skews.measure(&target.endpoint, date, started, self.clock.now());
+        }
         parse(parts.status.as_u16(), &parts.headers, &body, call).map_err(|error| {
             // Secrets are redacted first: in a shortened text a secret could be cut in two and missed.
             let clean = |text: String| one_line(&scrub(text, signer, call));

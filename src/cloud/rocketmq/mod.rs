@@ -5,6 +5,8 @@
 
 mod shapes;
 
+use std::time::Duration;
+
 use http::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -49,6 +51,12 @@ impl RocketMq {
     /// The API at `target` (its product and version are [`PRODUCT`] and [`VERSION`]).
     pub fn new(client: Client, target: Target) -> Self {
         Self { client, target }
+    }
+
+    /// The distance by which this machine's clock certainly differs from the clock of the region's service, either way,
+    /// by the last answer of any caller. Zero before the first answer with a date.
+    pub fn clock_skew(&self) -> Duration {
+        self.client.clock_skew(&self.target.endpoint)
     }
 
     async fn call(
