@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::fence::Fence;
+use disaster_recovery_operator::cloud::operation::ApiOperation;
 use disaster_recovery_operator::cloud::rate_limit::RateLimit;
-use disaster_recovery_operator::cloud::{client, ebs, endpoint};
+use disaster_recovery_operator::cloud::{client, ebs, endpoint, sts};
 use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
@@ -104,12 +105,12 @@ struct Run {
     /// (RRSA), the profile of the command line, the RAM role of the ECS instance.
     #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
     credentials_secret: Option<String>,
-    /// How many calls of RocketMQ a second and region may be made for edits; polls have half as many of their own. It allows
-    /// 150.
-    #[arg(long, env = "DR_OPERATOR_CLOUD_REQUESTS_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=150))]
-    cloud_requests_per_second: u32,
-    /// The same of EBS, which has disks. It allows 40, and 10 of ClearReplicaGroupDrill.
-    #[arg(long, env = "DR_OPERATOR_EBS_REQUESTS_PER_SECOND", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=40))]
+    /// Maximum calls of each RocketMQ operation in a second, region and cloud account. RocketMQ allows 150; a short burst
+    /// may use what the default leaves.
+    #[arg(long, env = "DR_OPERATOR_ROCKETMQ_REQUESTS_PER_SECOND", default_value_t = 135, value_parser = clap::value_parser!(u32).range(1..=150))]
+    rocketmq_requests_per_second: u32,
+    /// The same of EBS, which has disks. It allows 40, and 10 of ClearReplicaGroupDrill, of which the operator makes at most 9.
+    #[arg(long, env = "DR_OPERATOR_EBS_REQUESTS_PER_SECOND", default_value_t = 36, value_parser = clap::value_parser!(u32).range(1..=40))]
     ebs_requests_per_second: u32,
     /// How long one call to the cloud may take.
     #[arg(long, env = "DR_OPERATOR_CLOUD_TIMEOUT", default_value = "10s", value_parser = duration)]
@@ -169,6 +170,14 @@ impl Run {
             identity: leadership::identity(pod.as_deref().unwrap_or("dr-operator")),
             timing,
         }))
+    }
+
+    /// Rate limits of all calls to the cloud.
+    fn rate_limit(&self) -> RateLimit {
+        RateLimit::new(self.rocketmq_requests_per_second)
+            .with_rate(ebs::PRODUCT, self.ebs_requests_per_second)
+            .with_rate(sts::PRODUCT, sts::REQUESTS_PER_SECOND)
+            .with_max(ApiOperation::ClearReplicaGroupDrill, ebs::CLEAR_DRILL_REQUESTS_PER_SECOND)
     }
 
     /// Settings of the controllers.
@@ -293,9 +302,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let probes = tokio::spawn(probes.into_future());
 
     let connector = client::https(Duration::from_secs(5)).context("no TLS connector can be made")?;
-    let rate_limit = Arc::new(
-        RateLimit::new(arguments.cloud_requests_per_second).with_rate(ebs::PRODUCT, arguments.ebs_requests_per_second),
-    );
+    let rate_limit = Arc::new(arguments.rate_limit());
     metrics.budget(rate_limit.clone());
     let request_metrics = metrics.clone();
     let listener: client::Listener = Arc::new(move |finished| request_metrics.requested(finished));

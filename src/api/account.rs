@@ -117,19 +117,18 @@ pub struct Endpoints {
     pub sts: Option<String>,
 }
 
-/// How many calls may be made, shared by all objects that use the account.
+/// A second rate limit of the account, on top of the operator's.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountBudget {
-    /// Calls a second, product and region for edits, 1 to 150; polls have half as many of their own. Of EBS never more than
-    /// 40, which it allows.
+    /// Calls a second of each operation and region, 1 to 150; EBS never more than 40.
     #[serde(default = "default_requests_per_second")]
-    #[schemars(range(min = 1, max = 150), extend("default" = 50))]
+    #[schemars(range(min = 1, max = 150), extend("default" = 135))]
     pub requests_per_second: i64,
 }
 
 fn default_requests_per_second() -> i64 {
-    50
+    135
 }
 
 /// What an account should be.
@@ -205,7 +204,8 @@ pub struct AlibabaCloudAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Endpoints")]
     pub endpoints: Option<Endpoints>,
-    /// How many calls may be made, shared by all objects that use the account. Default: the operator's own budgets.
+    /// A rate limit of all objects that use the account together. It is in addition to the operator's limits, which all
+    /// accounts with keys of one cloud account share. Default: only these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "AccountBudget")]
     pub budget: Option<AccountBudget>,

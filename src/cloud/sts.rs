@@ -22,6 +22,8 @@ use super::sign;
 pub const PRODUCT: &str = "sts";
 /// The version of the API.
 pub const VERSION: &str = "2015-04-01";
+/// Calls a second of each operation and account: 90 % of the published limit (help page "api-sts-quota").
+pub const REQUESTS_PER_SECOND: u32 = 90;
 /// Duration of a session in seconds: the default of the API, which every role allows.
 const SESSION_SECONDS: &str = "3600";
 

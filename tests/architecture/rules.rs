@@ -35,6 +35,11 @@ a request is a function of its arguments
     in crate::cloud::client::request
     never crate::cloud::client CLOCK AMBIENT IO
 
+rate limits and the clock skew take the time as an argument
+    in crate::cloud::rate_limit crate::cloud::skew
+    never CLOCK rand std::env tokio::time
+    except std::time::Instant
+
 the fence depends on nothing but the clocks of the machine
     in crate::cloud::fence
     never crate tokio

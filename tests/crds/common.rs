@@ -199,7 +199,7 @@ pub(crate) fn understood(object: &str) -> Result<(), String> {
             if sources.into_iter().filter(|source| *source).count() != 1 {
                 return Err(format!("which source is it of {sources:?}?"));
             }
-            let rate = spec.budget.map_or(50, |budget| budget.requests_per_second);
+            let rate = spec.budget.map_or(135, |budget| budget.requests_per_second);
             if (1..=150).contains(&rate) { Ok(()) } else { Err(format!("requestsPerSecond is {rate}")) }
         }
         other => Err(format!("unknown kind {other:?}")),

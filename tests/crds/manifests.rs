@@ -204,6 +204,6 @@ fn account_keeps_its_source_and_drops_nulls() {
     assert_eq!(kept("explicit-nulls"), json!({ "credentials": { "oidc": oidc } }));
     assert_eq!(kept("ecs-role"), json!({ "credentials": { "ecsRole": {} } }));
     assert_eq!(kept("environment"), json!({ "credentials": { "environment": {} } }));
-    assert_eq!(kept("budget-empty")["budget"], json!({ "requestsPerSecond": 50 }));
-    assert_eq!(kept("nulls-further-down")["budget"], json!({ "requestsPerSecond": 50 }));
+    assert_eq!(kept("budget-empty")["budget"], json!({ "requestsPerSecond": 135 }));
+    assert_eq!(kept("nulls-further-down")["budget"], json!({ "requestsPerSecond": 135 }));
 }

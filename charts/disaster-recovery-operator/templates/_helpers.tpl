@@ -70,7 +70,7 @@
   (list "rocketmq-endpoint" .endpoints.rocketmq)
   (list "ebs-endpoint" .endpoints.ebs)
   (list "sts-endpoint" .endpoints.sts)
-  (list "cloud-requests-per-second" .cloudRequestsPerSecond)
+  (list "rocketmq-requests-per-second" .rocketmqRequestsPerSecond)
   (list "ebs-requests-per-second" .ebsRequestsPerSecond)
   (list "cloud-timeout" .cloudTimeout)
   (list "poll-interval" .pollInterval)
@@ -100,7 +100,7 @@
 {{- /* Flags that values stand for, as JSON: extraArgs has none of them. */ -}}
 {{- define "disaster-recovery-operator.ownFlags" -}}
 {{- list "metrics-address" "namespace" "label-selector" "cluster-id" "credentials-secret" "default-account-namespaces" "allowed-endpoints"
-  "rocketmq-endpoint" "ebs-endpoint" "sts-endpoint" "cloud-requests-per-second" "ebs-requests-per-second" "cloud-timeout" "poll-interval"
+  "rocketmq-endpoint" "ebs-endpoint" "sts-endpoint" "rocketmq-requests-per-second" "ebs-requests-per-second" "cloud-timeout" "poll-interval"
   "transition-interval" "retry-interval" "create-visibility-window" "workers" "log-format" "log-level" "leader-elect"
   "leader-elect-resource-name" "leader-elect-resource-namespace" "leader-elect-lease-duration" "leader-elect-renew-deadline"
   "leader-elect-retry-period" | toJson -}}

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 mod request;
 mod response;
+mod slot;
 mod transport;
 
 pub use self::request::{Body, Call, Style, Target};
@@ -25,11 +26,8 @@ use super::credentials::signer::Replaced;
 use super::error::{Class, Error};
 use super::fence::{Closed, Fence};
 use super::operation::ApiOperation;
-use super::rate_limit::{BucketKey, RateLimit};
+use super::rate_limit::{BucketKey, Budget, Identity, Owner, RateLimit};
 use super::skew::Skews;
-
-/// Maximum wait of one call for the rate limit. A longer wait in a reconcile would hold up others, and its own status.
-const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Code of a call that the client did not send, or gave up, since the [`Fence`] was closed.
 pub const NOT_LEADING: &str = "NotLeading";
@@ -58,6 +56,7 @@ pub type Listener = Arc<dyn Fn(&Finished<'_>) + Send + Sync>;
 pub struct Client {
     http: HttpService,
     rate_limit: Arc<RateLimit>,
+    budget: Option<Arc<Budget>>,
     skews: Skews,
     deadline: Duration,
     listener: Listener,
@@ -68,8 +67,9 @@ pub struct Client {
 impl Client {
     /// A client whose every attempt ends after `deadline`.
     pub fn new(http: HttpService, rate_limit: Arc<RateLimit>, deadline: Duration, listener: Listener) -> Self {
-        let (skews, fence, clock) = (Skews::default(), Fence::open(), Clock::system());
-        Self { http, rate_limit, skews, deadline, listener, fence, clock }
+        let (budget, skews) = (None, Skews::default());
+        let (fence, clock) = (Fence::open(), Clock::system());
+        Self { http, rate_limit, budget, skews, deadline, listener, fence, clock }
     }
 
     /// The same client, which sends changing calls only while `fence` is open.
@@ -92,20 +92,35 @@ impl Client {
         self.http.clone()
     }
 
-    /// The rate limit of the calls.
-    pub fn rate_limit(&self) -> &RateLimit {
-        &self.rate_limit
-    }
-
-    /// The same client with another rate limit.
-    pub fn with_rate_limit(self, rate_limit: Arc<RateLimit>) -> Self {
-        Self { rate_limit, ..self }
+    /// The same client, whose calls need a slot of `budget` as well.
+    pub fn with_budget(self, budget: Budget) -> Self {
+        Self { budget: Some(Arc::new(budget)), ..self }
     }
 
     /// The distance by which this machine's clock certainly differs from the clock of the service at `endpoint`, either
     /// way, by the last answer. Zero before the first answer with a date. Clones of the client share it.
     pub fn clock_skew(&self, endpoint: &str) -> Duration {
         self.skews.of(endpoint)
+    }
+
+    /// Waits for the slots of a call: in the budget of the account object, if it sets one, then in the bucket that all
+    /// callers with the identity share. That one is last, so that no call takes its slot before it is made.
+    async fn wait_for_slots(&self, target: &Target, call: &Call, identity: &Identity) -> Result<(), Error> {
+        let own = self.budget.as_deref().map(Owner::Account);
+        for owner in own.into_iter().chain([Owner::Shared(identity)]) {
+            let key = bucket(target, call, owner);
+            if let Err(wait) = slot::wait_for(&self.rate_limit, key, target.priority).await {
+                let message = format!(
+                    "call not sent: the operator's own rate limit of {} is used up for {} s; wait, or raise the limit if the \
+                     service allows more",
+                    call.operation,
+                    wait.as_secs()
+                );
+                let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
+                return Err(Error { class, operation: call.operation, code, message, request_id: None });
+            }
+        }
+        Ok(())
     }
 
     /// Makes a call and returns, depending on the [`Style`], the answer's `data` (null if absent) or the whole answer.
@@ -117,25 +132,18 @@ impl Client {
     /// The service does not carry out a call whose key it refuses. The client makes it once more if the signer has
     /// another key.
     pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
-        let bucket = BucketKey { product: target.product, region: &target.region, priority: target.priority };
         let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
-            match self.rate_limit.reserve(bucket, Instant::now().into_std(), MAX_WAIT) {
-                Ok(wait) => tokio::time::sleep(wait).await,
-                Err(wait) => {
-                    let message = format!("the region's budget of calls is used up for {} s", wait.as_secs());
-                    let (class, code) = (Class::Throttled { after: Some(wait) }, "LocalBudget".into());
-                    return Err(ambiguous_if(
-                        lost,
-                        Error { class, operation: call.operation, code, message, request_id: None },
-                    ));
-                }
-            }
             let credentials = match &target.signer {
                 Some(signer) => Some(signer.credentials(self.clock.now()).await),
                 None => None,
             };
+            let identity = match &target.signer {
+                Some(signer) => signer.counted_for(),
+                None => Identity::unsigned(&target.endpoint),
+            };
+            self.wait_for_slots(target, call, &identity).await.map_err(|error| ambiguous_if(lost, error))?;
             let accepted = || target.signer.iter().for_each(|signer| signer.report_accepted(&target.endpoint));
             let started = Instant::now();
             let (outcome, request_id) = match self.attempt(target, credentials.as_ref(), call).await {
@@ -154,7 +162,6 @@ impl Client {
             }
             let error = match outcome {
                 Ok(data) => {
-                    self.rate_limit.succeeded(bucket, Instant::now().into_std());
                     accepted();
                     return Ok(data);
                 }
@@ -186,7 +193,8 @@ impl Client {
             }
             let repeat = match error.class {
                 Class::Throttled { after } => {
-                    self.rate_limit.throttled(bucket, after, Instant::now().into_std());
+                    let key = bucket(target, call, Owner::Shared(&identity));
+                    self.rate_limit.throttled(key, after, Instant::now().into_std());
                     false
                 }
                 Class::Unavailable => !call.changing || call.repeatable,
@@ -243,6 +251,11 @@ impl Client {
             Error { code, message, request_id: error.request_id.map(clean), ..error }
         })
     }
+}
+
+/// The bucket of a call.
+fn bucket<'a>(target: &'a Target, call: &Call, owner: Owner<'a>) -> BucketKey<'a> {
+    BucketKey { owner, product: target.product, region: &target.region, operation: call.operation }
 }
 
 /// The failure of a call after its first answer was `lost`: the call may have happened, whatever the answer to its

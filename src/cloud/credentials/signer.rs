@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::cache::CredentialsCache;
-use super::{Credentials, CredentialsError, Issued};
+use super::{Credentials, CredentialsError, Issued, masked};
 use crate::cloud::error::Error;
+use crate::cloud::rate_limit::Identity;
 
 /// The signer of the calls of one reconcile: the credentials of a cache at the beginning, renewed when due.
 #[derive(Clone)]
@@ -33,6 +34,11 @@ impl Signer {
     /// Who signs, for people.
     pub fn identity(&self) -> String {
         self.issued().identity.clone()
+    }
+
+    /// Who the service counts calls for: the account of a role, else the key. Renewal does not change it.
+    pub fn counted_for(&self) -> Identity {
+        counted_for(&self.issued())
     }
 
     fn issued(&self) -> MutexGuard<'_, Issued> {
@@ -86,6 +92,25 @@ impl Signer {
     }
 }
 
+fn counted_for(issued: &Issued) -> Identity {
+    let Issued { credentials, identity, .. } = issued;
+    if let Some(account) = account_of(identity) {
+        return Identity::of_account(account);
+    }
+    let masked = masked(&credentials.access_key_id);
+    match *identity == masked {
+        true => Identity::of_key(&credentials.access_key_id, masked),
+        // The keys of an instance's role change; the role has no ARN here.
+        false => Identity::of_role(identity.clone()),
+    }
+}
+
+/// The ID of the account in an ARN, such as `acs:ram::1234567890123456:role/disaster-recovery`.
+fn account_of(arn: &str) -> Option<&str> {
+    let (account, _) = arn.strip_prefix("acs:ram::")?.split_once(':')?;
+    (!account.is_empty()).then_some(account)
+}
+
 /// The outcome of replacing refused credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
@@ -100,5 +125,41 @@ pub enum Replaced {
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signer([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issued(access_key_id: &str, identity: &str) -> Issued {
+        let credentials = Credentials {
+            access_key_id: access_key_id.into(),
+            access_key_secret: "secret".into(),
+            security_token: Some("token".into()),
+        };
+        Issued { credentials, expires: None, identity: identity.into() }
+    }
+
+    #[test]
+    fn roles_and_keys_of_one_account_share_identity() {
+        let account = Identity::of_account("1234567890123456");
+        for (key, role) in [("STS.one", "orders"), ("STS.two", "orders"), ("STS.three", "payments")] {
+            let arn = format!("acs:ram::1234567890123456:role/{role}");
+            assert_eq!(counted_for(&issued(key, &arn)), account, "{role}");
+        }
+        assert_ne!(counted_for(&issued("STS.one", "acs:ram::6543210987654321:role/orders")), account);
+        let role = "ECS RAM role disaster-recovery";
+        assert_eq!(counted_for(&issued("STS.one", role)), counted_for(&issued("STS.two", role)));
+        // A key with the name of an account is another caller.
+        let key = Issued::without_expiry(issued("1234567890123456", "").credentials);
+        assert_ne!(counted_for(&key), account);
+        // Keys that look alike are not the same.
+        let similar = ["LTAI5tExampleKeyId0001", "LTAI5tAnotherOneXX0001"];
+        let [one, other] = similar.map(|id| Issued::without_expiry(issued(id, "").credentials));
+        assert_eq!(one.identity, other.identity);
+        assert_ne!(counted_for(&one), counted_for(&other));
+        let shown = format!("{:?}", counted_for(&one));
+        assert!(shown.contains("LTAI****0001") && !shown.contains("secret") && !shown.contains("token"), "{shown}");
     }
 }

@@ -27,6 +27,10 @@ pub const PRODUCT: &str = "ebs";
 /// The version of the API.
 pub const VERSION: &str = "2021-07-30";
 
+/// Calls of ClearReplicaGroupDrill a second, region and account: 90 % of the published limit (help page
+/// "api-ebs-2021-07-30-quota").
+pub const CLEAR_DRILL_REQUESTS_PER_SECOND: u32 = 9;
+
 /// Maximum entries per page with a token (OpenAPI metadata).
 const PAGE_SIZE: usize = 500;
 /// Maximum entries per page with page numbers (OpenAPI metadata).

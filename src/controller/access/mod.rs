@@ -21,7 +21,7 @@ pub use self::error::AccountError;
 pub use self::source::Variables;
 use self::source::{Installation, session_name, sts_endpoint};
 use super::Settings;
-use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountSpec};
+use crate::api::account::{AccountBudget, AlibabaCloudAccount, AlibabaCloudAccountSpec};
 use crate::cloud;
 use crate::cloud::client::Target;
 use crate::cloud::credentials::cache::{CredentialsCache, OnChange};
@@ -29,7 +29,7 @@ use crate::cloud::credentials::signer::Signer;
 use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
-use crate::cloud::rate_limit::{Priority, RateLimit};
+use crate::cloud::rate_limit::{Budget, Priority};
 use crate::cloud::rocketmq::{self, RocketMq};
 use crate::cloud::sts::{self, RoleRequest, Sts};
 
@@ -274,7 +274,10 @@ impl Accounts {
             ebs: self.endpoint(&full_name, ebs::PRODUCT, urls.ebs, &settings.ebs_endpoint)?,
         };
         let sts = self.endpoint(&full_name, sts::PRODUCT, urls.sts, &settings.sts_endpoint)?;
-        let client = self.cloud.clone().with_rate_limit(Arc::new(self.rate_limit(&full_name, spec)));
+        let client = match &spec.budget {
+            None => self.cloud.clone(),
+            Some(budget) => self.cloud.clone().with_budget(limits_of(&full_name, budget)),
+        };
         let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |it| it.url);
         let sts = Sts::new(client.clone(), sts);
         let on_change = self.trigger_on_change(key);
@@ -312,18 +315,6 @@ impl Accounts {
         }
     }
 
-    /// The rate limit of an account: the one that its spec sets, else the operator's.
-    fn rate_limit(&self, account: &str, spec: &AlibabaCloudAccountSpec) -> RateLimit {
-        let limit = self.cloud.rate_limit().for_owner(account);
-        match &spec.budget {
-            None => limit,
-            Some(budget) => {
-                let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
-                limit.with_single_rate(rate).with_rate(ebs::PRODUCT, rate.min(MAX_EBS_RATE))
-            }
-        }
-    }
-
     /// Triggers a reconcile of the account when its credentials change.
     fn trigger_on_change(&self, key: &Key) -> OnChange {
         let (triggers, key) = (self.triggers.clone(), key.clone());
@@ -331,6 +322,12 @@ impl Accounts {
             triggers.send(key.clone()).unwrap_or_default();
         })
     }
+}
+
+/// The rate limit that the budget of an account sets.
+fn limits_of(account: &str, budget: &AccountBudget) -> Budget {
+    let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
+    Budget::new(account.to_owned(), rate).with_max(ebs::PRODUCT, MAX_EBS_RATE)
 }
 
 /// The endpoint of a command-line flag.

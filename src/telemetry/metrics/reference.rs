@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{ACCOUNT, ConsumerGroupLag, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
 use crate::cloud::client::Finished;
 use crate::cloud::operation::ApiOperation;
-use crate::cloud::rate_limit::{BucketKey, Priority, RateLimit};
+use crate::cloud::rate_limit::{BucketKey, Identity, Owner, RateLimit};
 
 /// Renders a Markdown table of every family: name, type, unit, labels and help.
 pub fn reference() -> String {
@@ -51,10 +51,9 @@ fn complete() -> Metrics {
         code: "OK",
         duration,
     });
-    rate_limit.succeeded(
-        BucketKey { product: "rocketmq", region: "cn-hangzhou", priority: Priority::Sample },
-        Instant::now(),
-    );
+    let (product, operation) = ("rocketmq", ApiOperation::ListDisasterRecoveryPlans);
+    let owner = Owner::Shared(&Identity::of_account("1234567890123456"));
+    rate_limit.waited(BucketKey { owner, product, region: "cn-hangzhou", operation }, Instant::now(), duration);
     metrics.budget(rate_limit);
     for kind in [PLAN, DISK_GROUP, ACCOUNT] {
         metrics.reconciled(kind, "success", duration);
