@@ -111,8 +111,8 @@ impl Client {
             let key = bucket(target, call, owner);
             if let Err(wait) = slot::wait_for(&self.rate_limit, key, target.priority).await {
                 let message = format!(
-                    "call not sent: the operator's own rate limit of {} is used up for {} s; wait, or raise the limit if the \
-                     service allows more",
+                    "call not sent: the operator's rate limit of {} has no slot for {} s, because other calls use it up or \
+                     the service throttles them; wait",
                     call.operation,
                     wait.as_secs()
                 );

@@ -278,10 +278,11 @@ impl Accounts {
             None => self.cloud.clone(),
             Some(budget) => self.cloud.clone().with_budget(limits_of(&full_name, budget)),
         };
+        // The budget does not count requests for credentials: a renewal must not wait for reads.
         let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |it| it.url);
-        let sts = Sts::new(client.clone(), sts);
+        let sts = Sts::new(self.cloud.clone(), sts);
         let on_change = self.trigger_on_change(key);
-        let installation = Installation { kubernetes: &self.kubernetes, cloud: &client, settings };
+        let installation = Installation { kubernetes: &self.kubernetes, cloud: &self.cloud, settings };
         let base = source::credentials(&installation, namespace, &full_name, &spec.credentials, &sts, &on_change)?;
         let base = Arc::new(base);
         let (credentials, base) = match &spec.assume_role {

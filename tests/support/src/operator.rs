@@ -172,7 +172,7 @@ impl Operator {
         let metrics = Arc::new(Metrics::new());
         let counted = metrics.clone();
         let listener: client::Listener = Arc::new(move |finished| counted.requested(finished));
-        let budget = Arc::new(RateLimit::new(1000));
+        let budget = Arc::new(RateLimit::new(135));
         metrics.budget(budget.clone());
         let cloud = client::Client::new(HttpService::new(cloud), budget, Duration::from_secs(2), listener);
         let cloud = cloud.with_clock(clock);
