@@ -57,13 +57,14 @@ struct Run {
     /// Watches only objects with these labels.
     #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR")]
     label_selector: Option<String>,
-    /// How many objects of a kind are worked on at a time.
+    /// How many objects of a kind are reconciled at a time, for each account and region.
     #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
-    /// How often the cloud is looked at where spec.pollInterval does not say, such as 30s or 1m.
+    /// The interval between two observations of an object at rest where spec.pollInterval does not say, such as 30s or 1m. Plans are
+    /// listed no more often than every 15s, unless this is shorter; checkpoints are read when their evidence is about to expire.
     #[arg(long, env = "DR_OPERATOR_POLL_INTERVAL", default_value = "1m", value_parser = duration)]
     poll_interval: Duration,
-    /// How often the cloud is looked at while something goes on there.
+    /// The interval between two observations while a change is in progress.
     #[arg(long, env = "DR_OPERATOR_TRANSITION_INTERVAL", default_value = "3s", value_parser = duration)]
     transition_interval: Duration,
     /// The first pause after a failure; it doubles with every further one, up to 2m. Where a person has to act, it is six
@@ -316,7 +317,7 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let shutdown = controller::shutdown(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         ending.set(false);
-        tracing::info!("ending: passes in hand are finished");
+        tracing::info!("ending: reconciles in progress are finished");
     });
     let (caches_filled, caches_are_filled) = tokio::sync::oneshot::channel::<()>();
     let ready = move || {

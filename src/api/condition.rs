@@ -114,6 +114,10 @@ pub mod protected {
     pub const OBJECTIVE_EXCEEDED: &str = "ObjectiveExceeded";
     /// A consumer group was never synchronized.
     pub const NEVER_SYNCED: &str = "NeverSynced";
+    /// The destination is ahead of the source: a failover would skip messages.
+    pub const TARGET_AHEAD: &str = "TargetAhead";
+    /// The clocks of the operator and of the cloud differ too much, so that no age is known.
+    pub const CLOCK_SKEW: &str = "ClockSkew";
     /// A mapping does not run.
     pub const REPLICATION_STOPPED: &str = "ReplicationStopped";
     /// No recent observation proves or refutes it.

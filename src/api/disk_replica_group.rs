@@ -319,7 +319,7 @@ pub struct DiskReplicaGroupSpec {
     /// Stops all work on this object, reading, clearing of drills and deletion included, until it is false again.
     #[serde(default)]
     pub suspend: bool,
-    /// How often the cloud is looked at, such as 30s or 1m; 1s to 24h. Default: the operator's --poll-interval.
+    /// The interval between two observations at rest, such as 30s or 1m; 1s to 24h. Default: the operator's --poll-interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")

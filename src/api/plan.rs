@@ -215,7 +215,7 @@ pub struct Instance {
     #[schemars(with = "AuthType")]
     pub auth_type: Option<AuthType>,
     /// The Secret (same namespace) whose keys `username` and `password` are used with ACL_AUTH. For ALIYUN_ROCKETMQ only
-    /// the user name is sent. A changed Secret is noticed at the next poll.
+    /// the user name is sent. The operator finds a changed Secret within pollInterval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretReference>,
     /// An attribute that is stamped on every message that is replicated to this instance. Left as it is when absent.
@@ -370,11 +370,12 @@ pub struct DisasterRecoveryPlanSpec {
     /// What happens to items of the plan that topicMappings does not name: Keep or Prune.
     #[serde(default)]
     pub item_policy: ItemPolicy,
-    /// The largest lag of consumer progress that still counts as protected, such as 30s, 5m or 1h; 1s to 168h.
+    /// The largest lag of consumer progress that still counts as protected, such as 30s, 5m or 1h; 30s to 168h. The cloud
+    /// synchronizes progress every 10 s, and no proof uses the last 5 s of the objective.
     #[serde(default = "default_recovery_point_objective")]
     #[schemars(with = "String", extend("default" = "5m"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('168h')")
-        .message("recoveryPointObjective is a duration from 1s to 168h, such as 5m"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('168h')")
+        .message("recoveryPointObjective is a duration from 30s to 168h, such as 5m: a shorter one cannot be proven"))]
     pub recovery_point_objective: Duration,
     /// What the deletion of this object does to the plan: Delete or Retain.
     #[serde(default)]
@@ -385,7 +386,9 @@ pub struct DisasterRecoveryPlanSpec {
     /// Stops all work on this object, reading and deletion included, until it is false again.
     #[serde(default)]
     pub suspend: bool,
-    /// How often the cloud is looked at, such as 30s or 1m; 1s to 24h. Default: the operator's --poll-interval.
+    /// The interval between two reads of the list of plans, such as 30s or 1m; 1s to 24h, in effect at least 15s. Items are listed
+    /// every five intervals, 15s to 5m. Checkpoints are read when their evidence is about to expire. Default: the operator's
+    /// --poll-interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")

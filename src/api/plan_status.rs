@@ -29,7 +29,7 @@ pub struct CheckpointSummary {
     pub behind: i64,
     /// How many were never synchronized.
     pub never_synced: i64,
-    /// The largest lag in seconds, rounded up. Absent when nothing was synchronized yet.
+    /// The largest lag in seconds when it was last sampled, rounded up. Absent when nothing was synchronized yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lag_seconds: Option<i64>,
 }
@@ -62,7 +62,7 @@ pub struct PlanCheckpoints {
     /// `maxLagSeconds` as people read it, such as 40s or 2m; `-` when nothing was synchronized yet.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub max_lag: String,
-    /// When a checkpoint was last synchronized (UTC). Advances in steps, so that a steady plan is not rewritten.
+    /// When a checkpoint was last synchronized (UTC). Advances only with another change, so that a steady plan is not rewritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_sync_time: Option<Timestamp>,
@@ -174,6 +174,10 @@ pub struct DisasterRecoveryPlanStatus {
     /// Consumer progress of the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<PlanCheckpoints>,
+    /// Whether the proof that Protected rests on ends soon and was not renewed. A new leader does not rely on it. Present only while
+    /// it is true.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protection_ends: bool,
     /// A CreateDisasterRecoveryPlan call that may have happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation: Option<CreationStatus>,

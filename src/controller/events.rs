@@ -104,7 +104,8 @@ impl<'a> Change<'a> {
         new.then(|| EventRecord::warning(reason, action::OBSERVE, message.clone()))
     }
 
-    fn objective(&self) -> Option<EventRecord> {
+    /// The event of an objective that is exceeded, or met again.
+    pub fn objective(&self) -> Option<EventRecord> {
         let note = self.message(condition_type::PROTECTED);
         if self.entered(condition_type::PROTECTED, protected::OBJECTIVE_EXCEEDED) {
             return Some(EventRecord::warning(reason::OBJECTIVE_EXCEEDED, action::OBSERVE, note));

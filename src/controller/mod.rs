@@ -6,10 +6,14 @@ pub mod account;
 pub mod conditions;
 pub mod disk_replica_group;
 pub mod events;
+pub mod evidence;
+pub mod inventory;
+pub mod memory;
 mod object;
 pub mod ownership;
 pub mod plan;
 mod reconcile;
+mod refresh;
 pub mod requeue;
 pub mod resource;
 mod runtime;
@@ -18,11 +22,13 @@ pub mod status;
 pub mod steps;
 pub mod verdict;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
@@ -31,17 +37,21 @@ use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
 use self::access::{Accounts, Variables};
+use self::memory::Memory;
 pub use self::reconcile::reconcile;
 pub use self::requeue::Requeue;
-use self::requeue::{Memory, delay};
+use self::requeue::delay;
 use self::resource::Object;
-pub use self::runtime::concurrency::PollLimit;
-pub use self::runtime::{Shutdown, run, shutdown};
+pub use self::runtime::{run, shutdown};
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::client;
 use crate::cloud::clock::Clock;
 use crate::cloud::endpoint::Allowed;
+use crate::leadership::Leadership;
 use crate::telemetry::metrics::Metrics;
+
+/// A signal that every controller waits for.
+pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 
 /// The field manager of server-side apply.
 pub const FIELD_MANAGER: &str = "disaster-recovery-operator";
@@ -114,6 +124,10 @@ pub struct Context {
     /// The clock of reconciles, which is that of the cloud client.
     pub clock: Clock,
     memory: Mutex<HashMap<String, Memory>>,
+    /// By object, the evidence of its kind.
+    evidence: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    /// The leadership of this process.
+    leadership: OnceLock<Leadership>,
     /// By Secret: a hash of its content under a key of this process, and what is known of the content.
     secret_contents: Mutex<HashMap<String, (u64, KnownContent)>>,
     hasher: RandomState,
@@ -169,10 +183,24 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
-        let (memory, secret_contents, hasher) = (Mutex::default(), Mutex::default(), RandomState::new());
+        let (memory, evidence, leadership) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let (secret_contents, hasher) = (Mutex::default(), RandomState::new());
         let clock = cloud.clock().clone();
         let accounts = Accounts::new(client.clone(), cloud, settings.clone());
-        Ok(Self { client, accounts, settings, cluster_id, reporter, metrics, clock, memory, secret_contents, hasher })
+        Ok(Self {
+            client,
+            accounts,
+            settings,
+            cluster_id,
+            reporter,
+            metrics,
+            clock,
+            memory,
+            evidence,
+            leadership,
+            secret_contents,
+            hasher,
+        })
     }
 
     /// Reads or changes the memory of an object.
@@ -186,9 +214,41 @@ impl Context {
         self.remember(&key(kind, namespace, name), |memory| memory.clone())
     }
 
-    /// Drops the memory and the metrics of an object.
+    /// The evidence of an object.
+    pub fn evidence<K: Object>(&self, key: &str) -> Arc<K::Evidence> {
+        let all = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(key).and_then(|it| it.clone().downcast().ok()).unwrap_or_default()
+    }
+
+    /// Changes the evidence of an object by a function.
+    pub fn update_evidence<K: Object, R>(&self, key: &str, with: impl FnOnce(&mut K::Evidence) -> R) -> R {
+        let mut all = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut evidence: Arc<K::Evidence> = all.remove(key).and_then(|it| it.downcast().ok()).unwrap_or_default();
+        let result = with(Arc::make_mut(&mut evidence));
+        all.insert(key.to_owned(), evidence);
+        result
+    }
+
+    /// Sets the leadership of this process, once, before it reconciles.
+    pub fn follow(&self, leadership: Leadership) {
+        self.leadership.set(leadership).unwrap_or_default();
+    }
+
+    /// Relies on nothing that the process before this one knew.
+    fn forget_former(&self) {
+        self.leadership.get().into_iter().for_each(Leadership::forget_former);
+    }
+
+    /// The time at which the process that led before this one last renewed its lease.
+    fn former_renewal(&self) -> Option<Timestamp> {
+        self.leadership.get()?.former_renewal()
+    }
+
+    /// Drops the memory, the evidence and the metrics of an object.
     pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(kind, namespace, name));
+        let key = key(kind, namespace, name);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.metrics.forget(kind, namespace, name);
         if kind == AlibabaCloudAccount::KIND {
             self.accounts.forget(&(namespace.to_owned(), name.to_owned()));
@@ -216,6 +276,11 @@ impl Context {
         contents.insert(secret.to_owned(), (hash, known.clone()));
     }
 
+    /// The hash of a content under a key of this process.
+    pub fn hash(&self, content: impl Hash) -> u64 {
+        self.hasher.hash_one(content)
+    }
+
     /// Counts the reconcile, and turns its result into the controller's next action.
     pub fn requeue(&self, key: &str, poll: Duration, requeue: &Requeue) -> Action {
         if *requeue == Requeue::AwaitChange {
@@ -223,7 +288,7 @@ impl Context {
         }
         let memory = self.remember(key, |memory| {
             match requeue {
-                Requeue::Poll | Requeue::PollWithin(_) | Requeue::AwaitChange => {
+                Requeue::Poll | Requeue::PollWithin(_) | Requeue::Observed | Requeue::AwaitChange => {
                     (memory.failures, memory.busy) = (0, 0);
                 }
                 Requeue::Soon => (memory.failures, memory.busy) = (0, memory.busy + 1),
@@ -232,22 +297,8 @@ impl Context {
             memory.clone()
         });
         let Some(delay) = delay(requeue, &memory, poll, &self.settings) else { return Action::await_change() };
-        let jittered = delay.mul_f64(rand::random_range(0.9..1.1));
-        // Conditions become Unknown when their evidence expires, however long the back-off.
-        match memory.evidence_since().filter(|_| matches!(requeue, Requeue::Retry(_))) {
-            Some(since) => {
-                Action::requeue(jittered.min(until_expiry(since, self.clock.now(), poll).unwrap_or(jittered)))
-            }
-            None => Action::requeue(jittered),
-        }
+        Action::requeue(delay.mul_f64(rand::random_range(0.9..1.1)))
     }
-}
-
-/// The time until just after evidence of this age expires, if it has not expired.
-fn until_expiry(since: Timestamp, now: Timestamp, poll_interval: Duration) -> Option<Duration> {
-    let age = now.duration_since(since).unsigned_abs();
-    let left = (poll_interval * 3).saturating_sub(age);
-    (!left.is_zero()).then(|| left + Duration::from_millis(100))
 }
 
 /// The key under which an object is remembered. Objects of different kinds may have the same name.

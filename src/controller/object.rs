@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::absence::Absences;
+use super::access::InventoryKey;
 use super::events::EventRecord;
+use super::requeue::Intervals;
 use super::resource::{Object, Resource, Scope};
 use super::{Context, Error, FIELD_MANAGER, Requeue, requeue};
 
 /// Maximum time for one request to the Kubernetes API.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of intervals for which one list is evidence.
+pub(super) const POLLS_OF_EVIDENCE: u32 = 3;
 /// Maximum size of an event's note, in bytes. The API accepts 1024.
 const MAX_NOTE_BYTES: usize = 1000;
 
@@ -29,16 +35,20 @@ pub(super) struct ObjectHandle<'a, K: Object> {
     nonce: String,
     empty: K::Status,
     absences: Absences,
+    evidence: Arc<K::Evidence>,
 }
 
 impl<'a, K: Object> ObjectHandle<'a, K> {
     pub(super) fn new(ctx: &'a Context, object: Arc<K>) -> Self {
+        let object = with_status(object);
+        let key = super::key(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
         Self {
             ctx,
-            object: with_status(object),
+            object,
             nonce: uuid::Uuid::new_v4().simple().to_string(),
             empty: K::Status::default(),
             absences: Absences::default(),
+            evidence: ctx.evidence::<K>(&key),
         }
     }
 
@@ -81,13 +91,12 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     pub(super) async fn add_finalizer(&mut self) -> Result<(), Error> {
         let mut all = self.object.finalizers().to_vec();
         all.push(K::FINALIZER.into());
-        self.patch_metadata("add the finalizer", json!({ "finalizers": all, "resourceVersion": self.version() })).await
+        self.patch_metadata("add the finalizer", json!({ "finalizers": all }), true).await
     }
 
     pub(super) async fn remove_finalizer(&mut self) -> Result<(), Error> {
         let all: Vec<_> = self.object.finalizers().iter().filter(|it| *it != K::FINALIZER).cloned().collect();
-        let metadata = json!({ "finalizers": all, "resourceVersion": self.version() });
-        match self.patch_metadata("remove the finalizer", metadata).await {
+        match self.patch_metadata("remove the finalizer", json!({ "finalizers": all }), true).await {
             Err(Error::Gone) => Ok(()),
             other => other,
         }
@@ -101,19 +110,36 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
         let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
         let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
-        self.patch_metadata("write the cloud's ID", metadata).await
+        self.patch_metadata("write the cloud's ID", metadata, false).await
     }
 
+    /// The version to write on: the one that was read, or a newer one that differs only in the status that this process wrote
+    /// between reconciles.
     fn version(&self) -> String {
-        self.object.resource_version().unwrap_or_default()
+        let read = self.object.resource_version().unwrap_or_default();
+        self.ctx.remember(&self.key(), |memory| memory.refreshed.on_top_of(&read).map(str::to_owned)).unwrap_or(read)
+    }
+
+    /// The lock that every write of the object holds.
+    fn writing(&self) -> Arc<Mutex<()>> {
+        self.ctx.remember(&self.key(), |memory| memory.writing.clone())
     }
 
     fn api(&self) -> Api<K> {
         Api::namespaced(self.ctx.client.clone(), &self.namespace())
     }
 
-    async fn patch_metadata(&mut self, what: &'static str, metadata: serde_json::Value) -> Result<(), Error> {
-        let (api, name) = (self.api(), self.object.name_any());
+    async fn patch_metadata(
+        &mut self,
+        what: &'static str,
+        mut metadata: serde_json::Value,
+        against_version: bool,
+    ) -> Result<(), Error> {
+        let (api, name, writing) = (self.api(), self.object.name_any(), self.writing());
+        let _writing = writing.lock().await;
+        if against_version {
+            metadata["resourceVersion"] = json!(self.version());
+        }
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
@@ -123,6 +149,12 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// Writes the whole status. Fields that the operator no longer sets are removed.
     pub(super) async fn write_status(&mut self, status: K::Status) -> Result<(), Error> {
+        let writing = self.writing();
+        let _writing = writing.lock().await;
+        self.apply_status(status).await
+    }
+
+    async fn apply_status(&mut self, status: K::Status) -> Result<(), Error> {
         let (api, name) = (self.api(), self.object.name_any());
         let body = json!({
             "apiVersion": K::api_version(&()),
@@ -152,10 +184,50 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             nonce: &self.nonce,
             visibility_window: self.ctx.settings.visibility_window,
             absences: &self.absences,
-            poll_interval: self.poll_interval(),
-            evidence_recent: self.evidence_recent(),
+            intervals: Intervals::new(self.poll_interval(), &self.ctx.settings),
+            evidence: &self.evidence,
+            observed_until: self.ctx.remember(&self.key(), |memory| memory.observed_until()),
+            former_renewal: self.ctx.former_renewal(),
             now: self.ctx.clock.now(),
         }
+    }
+
+    /// Takes over the status that this process wrote between reconciles since the object was read, and its conditions into an
+    /// earlier version of the object. The evidence is the newest as well.
+    pub(super) fn take_over_refreshed(&mut self, mut earlier: Arc<K>) -> Arc<K> {
+        self.evidence = self.ctx.evidence::<K>(&self.key());
+        let read = self.object.resource_version().unwrap_or_default();
+        let newer = self.ctx.remember(&self.key(), |memory| {
+            let version = memory.refreshed.on_top_of(&read)?.to_owned();
+            Some((version, memory.refreshed.status::<K::Status>()?))
+        });
+        let Some((version, status)) = newer else { return earlier };
+        let object = Arc::make_mut(&mut self.object);
+        object.meta_mut().resource_version = Some(version);
+        *object.status_mut() = Some(status.as_ref().clone());
+        if let Some(before) = Arc::make_mut(&mut earlier).status_mut() {
+            before.as_mut().conditions.clone_from(&status.as_ref().as_ref().conditions);
+        }
+        earlier
+    }
+
+    /// Writes a status between reconciles. A reconcile in progress continues on top of it.
+    pub(super) async fn write_refreshed(&mut self, status: K::Status) -> Result<(), Error> {
+        let writing = self.writing();
+        let _writing = writing.lock().await;
+        let before = self.version();
+        self.apply_status(status).await?;
+        let after = self.object.resource_version().unwrap_or_default();
+        let status = self.scope(&self.object).status.clone();
+        self.ctx.remember(&self.key(), |memory| memory.refreshed.record(before, after, status));
+        Ok(())
+    }
+
+    /// Learns from an observation that began at `started`.
+    pub(super) fn learn(&mut self, observed: &K::Observed, started: Timestamp) {
+        let (key, scope) = (self.key(), self.scope(&self.object));
+        self.ctx.update_evidence::<K, _>(&key, |evidence| K::learn(&scope, evidence, observed, started));
+        self.evidence = self.ctx.evidence::<K>(&key);
     }
 
     /// Whether the cloud matched this spec before, no work is requested and no part of the cloud side is missing: the reconcile only
@@ -207,16 +279,31 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         }
     }
 
-    /// Remembers the time of a complete observation.
-    pub(super) fn observed_now(&self) {
-        self.ctx.remember(&self.key(), |memory| memory.observed = Some(self.ctx.clock.now()));
+    /// Remembers a complete observation that began at `started`.
+    pub(super) fn observed_from(&self, started: Timestamp, inventory: InventoryKey) {
+        let interval = Intervals::new(self.poll_interval(), &self.ctx.settings).list();
+        let listed = later(started, interval * POLLS_OF_EVIDENCE);
+        let detailed = K::DESCRIPTOR.details_lifetime.map_or(listed, |lifetime| later(started, lifetime));
+        self.ctx.remember(&self.key(), |memory| {
+            memory.observed = Some(self.ctx.clock.now());
+            (memory.listed_until, memory.detailed_until) = (Some(listed), Some(detailed));
+            (memory.unlisted, memory.inventory) = (None, Some(inventory));
+        });
     }
 
-    /// Whether the last complete observation, or else this process's first reconcile, is younger than three poll intervals.
-    pub(super) fn evidence_recent(&self) -> bool {
-        let since = self.ctx.remember(&self.key(), |memory| memory.evidence_since());
-        let age = since.map(|since| self.ctx.clock.now().duration_since(since));
-        age.is_some_and(|age| age.unsigned_abs() < self.poll_interval() * 3)
+    /// Exports the conditions, and the expiry of the evidence of each.
+    pub(super) fn export(&self, conditions: &[Condition]) {
+        let scope = self.scope(&self.object);
+        let mut expiries = BTreeMap::new();
+        for it in scope.expiries() {
+            // The last one is that of the condition. An earlier one is that of `protectionEnds`.
+            let at: &mut Timestamp = expiries.entry(it.condition_type).or_insert(it.at);
+            *at = (*at).max(it.at);
+        }
+        let expiries: Vec<_> = expiries.into_iter().collect();
+        let (namespace, name) = (scope.namespace(), scope.name());
+        self.ctx.metrics.conditions(K::KIND, namespace, name, conditions);
+        self.ctx.metrics.evidence(K::KIND, namespace, name, &expiries);
     }
 
     /// Exports exact numbers. Numbers that need an observation disappear without one.
@@ -226,6 +313,11 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             self.ctx.metrics.measure(scope.namespace(), scope.name(), &measurements);
         }
     }
+}
+
+/// A time after another one.
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Gives an object without status an empty one.

@@ -45,6 +45,11 @@ pub fn owner(description: &str, mark: &str) -> Owner {
     }
 }
 
+/// The mark at the end of a description.
+pub fn found_mark(description: &str) -> Option<&str> {
+    split(description).1
+}
+
 /// The description without the mark at its end.
 pub fn unmarked(description: &str) -> &str {
     split(description).0

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::access::{Access, AccountError};
@@ -13,7 +12,6 @@ use super::conditions::{self, ConditionState};
 use super::events::{Change, EventRecord};
 use super::object::ObjectHandle;
 use super::resource::{MAX_PAUSE, Ran, RemoteState, Resource, Scope};
-use super::runtime::concurrency::{self, PollLimit};
 use super::steps::{act, first_failure};
 use super::verdict::Verdict;
 use super::{Context, Error, Requeue, ownership, status};
@@ -30,8 +28,6 @@ const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(120);
 const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// Failures in a row after which an object with deletion policy Retain is released without an observation.
 const MAX_FAILURES_BEFORE_RELEASE: u32 = 3;
-/// Time until the next attempt of a poll without a free worker.
-const POLL_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The reason why a reconcile has no observation.
 enum Unobserved {
@@ -58,13 +54,9 @@ enum Release {
     Kept(String),
 }
 
-/// Reconciles one object. `polls` limits the concurrent polls of its kind.
-pub async fn reconcile<K: Resource>(object: Arc<K>, ctx: Arc<Context>, polls: Arc<PollLimit>) -> Result<Action, Error> {
+/// Reconciles one object.
+pub async fn reconcile<K: Resource>(object: Arc<K>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut handle = ObjectHandle::new(&ctx, object);
-    let permit = if handle.settled() { Some(polls.take(handle.namespace())) } else { None };
-    if let Some(None) = permit {
-        return Ok(Action::requeue(concurrency::jittered(POLL_RETRY_INTERVAL)));
-    }
     handle.catch_up().await?;
     let requeue = run(&mut handle).await?;
     Ok(ctx.requeue(&handle.key(), handle.poll_interval(), &requeue))
@@ -100,7 +92,7 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     let cloud = handle.object.cloud(&access, priority);
     let started = handle.ctx.clock.now();
     match observe(handle, &cloud).await {
-        Ok(observed) => decide_and_act(handle, &access, &cloud, observed, started).await,
+        Ok(observed) => decide_and_act(handle, &access, observed, started).await,
         Err(error) => unobserved(handle, Unobserved::Cloud(error)).await,
     }
 }
@@ -121,7 +113,6 @@ async fn observe<K: Resource>(handle: &ObjectHandle<'_, K>, cloud: &K::Cloud) ->
 async fn decide_and_act<K: Resource>(
     handle: &mut ObjectHandle<'_, K>,
     access: &Access,
-    cloud: &K::Cloud,
     observed: K::Observed,
     started: Timestamp,
 ) -> Result<Requeue, Error> {
@@ -135,18 +126,35 @@ async fn decide_and_act<K: Resource>(
     handle.ctx.remember(&handle.key(), |memory| memory.logged_failure = None);
     handle.observed_without(remote.absent.clone(), started);
     if remote.complete {
-        handle.observed_now();
+        let inventory = access.inventory_key(K::DESCRIPTOR.product, object.management().region);
+        handle.observed_from(started, inventory);
     }
+    handle.learn(&observed, started);
     let decision = K::decide(&handle.scope(&object), &observed);
     if let Verdict::Released { left } = &decision.verdict {
         return release(handle, left.clone().map_or(Release::Gone, Release::Kept)).await;
     }
+    let object = handle.take_over_refreshed(object);
     if let Some(intents) = &decision.intents {
         let mut status = intents.as_ref().clone();
         status.as_mut().identity = Some(identity.clone());
+        let scope = handle.scope(&handle.object);
+        status.as_mut().conditions.clone_from(&scope.head().conditions);
+        // The steps may take longer than the evidence of a condition lasts.
+        if !status.as_mut().conditions.is_empty() {
+            K::refresh(&scope, &mut status);
+        }
+        K::settle_tasks(&scope, &mut status);
+        let records = K::refreshed_events(&scope, &status);
         handle.write_status(status).await?;
+        for record in &records {
+            handle.publish(record).await;
+        }
     }
-    let acted = act(cloud, &decision.steps).await;
+    // A correction does not wait behind samples.
+    let acted = act(&handle.object.cloud(access, Priority::Change), &decision.steps).await;
+    // The events of conditions that changed between reconciles are published.
+    let object = handle.take_over_refreshed(object);
     let ran = Ran { observed: &observed, decision: &decision, acted: &acted };
     let (status, requeue, annotations) = conclude(handle, &ran, identity);
     let requeue = handle.proving(requeue);
@@ -221,7 +229,7 @@ async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status)
     if status != *scope.status {
         handle.write_status(status).await?;
     }
-    handle.ctx.metrics.conditions(K::KIND, &handle.namespace(), &handle.object.name_any(), &conditions);
+    handle.export(&conditions);
     Ok(())
 }
 
@@ -275,11 +283,12 @@ async fn unobserved<K: Resource>(handle: &mut ObjectHandle<'_, K>, cause: Unobse
     if handle.ctx.remember(&handle.key(), |memory| memory.is_news(synced.reason)) {
         tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
     }
-    let object = handle.object.clone();
     if let Some(how) = release_without_observation(handle, &cause, &synced) {
         return release(handle, how).await;
     }
-    if !handle.evidence_recent() {
+    handle.take_over_refreshed(handle.object.clone());
+    let object = handle.object.clone();
+    if !handle.scope(&object).evidence_recent() {
         handle.measure(None);
     }
     let status = handle.scope(&object).unobserved(&synced, stalled);

@@ -3,28 +3,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::Settings;
 use super::absence::Absences;
+use super::memory::Memory;
 use crate::cloud::error::Class;
-
-/// The memory of an object between the reconciles of this process. No part of it must survive a crash.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// The number of failures in a row.
-    pub failures: u32,
-    /// The number of reconciles in a row that did not find the cloud in sync.
-    pub busy: u32,
-    /// The time of the last complete observation.
-    pub observed: Option<Timestamp>,
-    /// The time when the cache was first as new as the API server: it contains the writes of another process.
-    pub caught_up: Option<Timestamp>,
-    /// The last logged reason of `Synced`, until the next observation.
-    pub logged_failure: Option<&'static str>,
-    /// The parts of the cloud side that the observations do not show.
-    pub absences: Absences,
-}
 
 /// The time of the next reconcile of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +19,8 @@ pub enum Requeue {
     Soon,
     /// After a failure of this class.
     Retry(Class),
+    /// When the object changes, or when a read between reconciles finds a difference.
+    Observed,
     /// When the object changes.
     AwaitChange,
 }
@@ -48,25 +32,28 @@ const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
 /// The time until the next reconcile, before jitter. Pure.
 pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
-    let before = memory.failures.saturating_sub(1);
     match requeue {
-        Requeue::AwaitChange => None,
+        Requeue::Observed | Requeue::AwaitChange => None,
         Requeue::Poll => Some(poll),
         Requeue::PollWithin(max) => Some(poll.min(*max)),
         Requeue::Soon => {
             let over = memory.busy.saturating_sub(MAX_QUICK_RECONCILES);
             Some(doubled(settings.transition_interval, over, poll.max(settings.transition_interval)))
         }
-        Requeue::Retry(class) => Some(match class {
-            // A person has to act: a longer back-off.
-            Class::Denied | Class::Invalid => doubled(settings.retry_interval * 6, before, MAX_BACKOFF),
-            Class::Throttled { after } => {
-                doubled(settings.retry_interval, before, MAX_BACKOFF).max(after.unwrap_or_default())
-            }
-            Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
-                doubled(settings.retry_interval, before, MAX_BACKOFF)
-            }
-        }),
+        Requeue::Retry(class) => Some(backoff(*class, memory.failures, settings.retry_interval)),
+    }
+}
+
+/// The back-off after `failures` in a row.
+fn backoff(class: Class, failures: u32, retry: Duration) -> Duration {
+    let before = failures.saturating_sub(1);
+    match class {
+        // A person has to act: a longer back-off.
+        Class::Denied | Class::Invalid => doubled(retry * 6, before, MAX_BACKOFF),
+        Class::Throttled { after } => doubled(retry, before, MAX_BACKOFF).max(after.unwrap_or_default()),
+        Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
+            doubled(retry, before, MAX_BACKOFF)
+        }
     }
 }
 
@@ -74,7 +61,7 @@ pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Sett
 pub fn while_proving(requeue: Requeue, settings: &Settings) -> Requeue {
     let interval = Absences::interval(settings.visibility_window);
     match requeue {
-        Requeue::Poll => Requeue::PollWithin(interval),
+        Requeue::Poll | Requeue::Observed => Requeue::PollWithin(interval),
         Requeue::PollWithin(max) => Requeue::PollWithin(interval.min(max)),
         Requeue::Soon => Requeue::PollWithin(interval.min(settings.transition_interval)),
         Requeue::Retry(Class::Throttled { .. }) | Requeue::AwaitChange => requeue,
@@ -87,16 +74,67 @@ fn doubled(base: Duration, times: u32, max: Duration) -> Duration {
     base.saturating_mul(1 << times.min(16)).min(max)
 }
 
-impl Memory {
-    /// The time from which the age of evidence counts: the last complete observation. Before the first one of this process, the
-    /// observations of another process count as made just before the first reconcile.
-    pub fn evidence_since(&self) -> Option<Timestamp> {
-        self.observed.or(self.caught_up)
+/// The shortest interval between two reads of one list at rest.
+const MIN_LIST_INTERVAL: Duration = Duration::from_secs(15);
+/// The longest interval between two reads of the parts of one cloud side.
+const MAX_DETAILS_INTERVAL: Duration = Duration::from_secs(300);
+/// Item lists are read once in so many polls.
+const POLLS_PER_DETAILS: u32 = 5;
+/// The shortest interval between two samples of one mapping.
+const MIN_SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval to the second sample without a proof. It doubles with each further one.
+const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest interval between two samples without a proof.
+const MAX_UNPROVEN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The intervals between reads of one object at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// Between two polls.
+    pub poll: Duration,
+    /// The poll interval of the command line. Where it is shorter than a bound, it replaces the bound.
+    default_poll: Duration,
+    /// The back-off after the first failure.
+    retry: Duration,
+}
+
+impl Intervals {
+    /// The intervals of an object with this poll interval.
+    pub fn new(poll: Duration, settings: &Settings) -> Self {
+        Self { poll, default_poll: settings.poll_interval, retry: settings.retry_interval }
     }
 
-    /// Whether to log a failed observation with this reason. Polls that fail for the same reason are logged once.
-    pub fn is_news(&mut self, reason: &'static str) -> bool {
-        self.logged_failure.replace(reason) != Some(reason)
+    /// The intervals of a poll interval, the command line's and the first back-off.
+    #[cfg(test)]
+    pub fn for_test(poll: Duration, default_poll: Duration, retry: Duration) -> Self {
+        Self { poll, default_poll, retry }
+    }
+
+    /// Between two reads of a list that shows the object.
+    pub fn list(&self) -> Duration {
+        self.poll.max(MIN_LIST_INTERVAL.min(self.default_poll))
+    }
+
+    /// Between two reads of the parts of the cloud side.
+    pub fn details(&self) -> Duration {
+        let min = MIN_LIST_INTERVAL.min(self.default_poll);
+        (self.poll.saturating_mul(POLLS_PER_DETAILS)).clamp(min, MAX_DETAILS_INTERVAL)
+    }
+
+    /// Until the next sample, while this much of a proof is left.
+    pub fn proven_sample(&self, left: Duration) -> Duration {
+        (left.saturating_mul(3) / 4).max(MIN_SAMPLE_INTERVAL.min(self.default_poll))
+    }
+
+    /// Until the next sample after `times` samples in a row without a proof.
+    pub fn unproven_sample(&self, times: u32) -> Duration {
+        let max = MAX_UNPROVEN_INTERVAL.min(self.default_poll);
+        doubled(UNPROVEN_INTERVAL.min(max), times.saturating_sub(1), max)
+    }
+
+    /// Until the next attempt at a read that failed so many times in a row.
+    pub fn failed_read(&self, class: Class, times: u32) -> Duration {
+        backoff(class, times, self.retry)
     }
 }
 
@@ -157,23 +195,25 @@ mod tests {
     }
 
     #[test]
-    fn inherited_evidence_counts_from_first_reconcile() {
-        let at = |second| Timestamp::from_second(second).ok();
-        let memory = Memory::default();
-        assert_eq!(memory.evidence_since(), None, "before the first reconcile");
-        let memory = Memory { caught_up: at(10), ..memory };
-        assert_eq!(memory.evidence_since(), at(10));
-        let memory = Memory { observed: at(70), ..memory };
-        assert_eq!(memory.evidence_since(), at(70));
+    fn reads_at_rest_have_their_pace() {
+        let seconds = |poll, default_poll| {
+            let (poll, default_poll) = (Duration::from_secs(poll), Duration::from_secs(default_poll));
+            let intervals = Intervals { poll, default_poll, retry: Duration::from_secs(5) };
+            [intervals.list(), intervals.details()].map(|it| it.as_secs())
+        };
+        assert_eq!([seconds(60, 60), seconds(1, 60), seconds(20, 60)], [[60, 300], [15, 15], [20, 100]]);
+        assert_eq!([seconds(86_400, 60), seconds(1, 1)], [[86_400, 300], [1, 5]]);
     }
 
     #[test]
-    fn each_failure_reason_is_logged_once_per_outage() {
-        let mut memory = Memory::default();
-        let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
-        assert_eq!(reasons.map(|reason| memory.is_news(reason)), [true, false, true, false, true]);
-        memory.logged_failure = None;
-        assert!(memory.is_news("CloudUnavailable"));
+    fn samples_follow_their_proof() {
+        let of = |default_poll| {
+            Intervals::new(Duration::from_secs(60), &Settings { poll_interval: default_poll, ..settings() })
+        };
+        let intervals = of(Duration::from_secs(60));
+        assert_eq!([0, 4, 100].map(|left| intervals.proven_sample(Duration::from_secs(left)).as_secs()), [5, 5, 75]);
+        assert_eq!([1, 2, 3, 4, 90].map(|times| intervals.unproven_sample(times).as_secs()), [10, 20, 40, 60, 60]);
+        assert_eq!(of(Duration::from_secs(1)).proven_sample(Duration::ZERO).as_secs(), 1);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::absence::{Absence, Absences};
 use super::access::Access;
 use super::conditions::ConditionState;
 use super::events::EventRecord;
+use super::requeue::Intervals;
 use super::steps::{Acted, Step};
 use super::verdict::Verdict;
 use super::{Context, Requeue};
@@ -21,6 +22,9 @@ use crate::api::{Drift, RECONCILE_ANNOTATION, StatusHead};
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
 use crate::telemetry::metrics::Measurements;
+
+/// Maximum time for which a condition counts that another process made True. A process relies on no other that led for less.
+const MAX_INHERITED: Duration = Duration::from_secs(60);
 
 /// Maximum time for which the operator keeps replication stopped for a change, whatever the outcome of the change.
 pub const MAX_PAUSE: Duration = Duration::from_secs(600);
@@ -41,6 +45,9 @@ pub trait Object:
     const KIND: &'static str;
     /// The finalizer that keeps an object until its deletion is complete.
     const FINALIZER: &'static str;
+
+    /// What this process knows of an object's cloud side between reconciles. No part of it must survive a crash.
+    type Evidence: Clone + Debug + Default + Send + Sync;
 }
 
 /// A kind of objects with a cloud side.
@@ -58,6 +65,12 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     type Step: Step<Cloud = Self::Cloud>;
     /// The part of a decision that only this kind's status uses.
     type Details: Clone + Debug + PartialEq + Send + Sync;
+    /// A read between reconciles.
+    type Task: Clone + Debug + Ord + Send + Sync;
+    /// The result of a task.
+    type Reading: Send;
+    /// The cloud sides of one account and region, as one list shows them.
+    type Inventory: Send + Sync;
 
     /// The fields of the spec that shared code acts on, and whether an annotation requests work.
     fn management(&self) -> Management<'_>;
@@ -89,11 +102,93 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     /// `None` keeps the exported numbers.
     fn measurements(scope: &Scope<'_, Self>, observed: Option<&Self::Observed>) -> Option<Measurements>;
 
-    /// Removes the kind's own claims from status whose evidence has expired.
-    fn forget_expired(_status: &mut Self::Status) {}
+    /// Adds an observation that began at `started` to the evidence.
+    fn learn(scope: &Scope<'_, Self>, evidence: &mut Self::Evidence, observed: &Self::Observed, started: Timestamp);
+
+    /// Sets the kind's own conditions and claims in status by the evidence, without an observation. Returns the expiry of the
+    /// evidence of each condition that rests on some.
+    fn refresh(scope: &Scope<'_, Self>, status: &mut Self::Status) -> Vec<Expiry>;
+
+    /// Records in status the requests that tasks have completed.
+    fn settle_tasks(_scope: &Scope<'_, Self>, _status: &mut Self::Status) {}
+
+    /// The events of a status that was written without a reconcile.
+    fn refreshed_events(_before: &Scope<'_, Self>, _after: &Self::Status) -> Vec<EventRecord> {
+        vec![]
+    }
+
+    /// The reads between reconciles, and when each is due.
+    fn tasks(scope: &Scope<'_, Self>) -> Vec<Scheduled<Self::Task>>;
+
+    /// Carries out a task.
+    fn read(
+        task: &Self::Task,
+        scope: &Scope<'_, Self>,
+        ctx: &Context,
+        cloud: &Self::Cloud,
+    ) -> impl Future<Output = Self::Reading> + Send;
+
+    /// Records the result of a task that began at `started`.
+    fn record(
+        scope: &Scope<'_, Self>,
+        evidence: &mut Self::Evidence,
+        task: &Self::Task,
+        reading: Self::Reading,
+        started: Timestamp,
+    ) -> Recorded;
+
+    /// Whether an inventory shows the object's cloud side.
+    fn is_listed(scope: &Scope<'_, Self>) -> bool;
+
+    /// Reads the inventory of one account and region.
+    fn inventory(cloud: &Self::Cloud) -> impl Future<Output = Result<Self::Inventory, Error>> + Send;
+
+    /// Compares an inventory with what the last reconcile observed.
+    fn compare(scope: &Scope<'_, Self>, evidence: &mut Self::Evidence, inventory: &Self::Inventory) -> Listed;
 
     /// Removes refusals from status, because an annotation requests a new attempt.
     fn forget_refusals(_status: &mut Self::Status) {}
+}
+
+/// The expiry of the evidence that a condition rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The type of the condition.
+    pub condition_type: &'static str,
+    /// The time at which the condition becomes Unknown.
+    pub at: Timestamp,
+}
+
+/// A task and when it is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled<T> {
+    pub task: T,
+    /// The time from which it may run.
+    pub due: Timestamp,
+    /// The expiry of the evidence that it renews.
+    pub expires: Timestamp,
+    /// Whether that evidence is valid when the task is due.
+    pub renews: bool,
+}
+
+/// The consequence of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whether a reconcile has to follow.
+    pub wake: bool,
+    /// Whether the parts of the cloud side are as the last reconcile observed them.
+    pub confirmed: bool,
+}
+
+/// The comparison of an inventory with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// The cloud side is as the last reconcile observed it.
+    Same,
+    /// It differs, or it is not listed although the list is complete.
+    Differs,
+    /// The list is incomplete and does not show it.
+    NotShown,
 }
 
 /// The names and conditions of a kind.
@@ -109,6 +204,8 @@ pub struct Descriptor {
     pub id_annotation: &'static str,
     /// The conditions besides `Ready` that become Unknown when their evidence expires, each with its reason for that.
     pub expiring: &'static [(&'static str, &'static str)],
+    /// The time for which an observation of the parts of the cloud side is evidence; three list intervals, where absent.
+    pub details_lifetime: Option<Duration>,
 }
 
 /// The fields of the spec that shared code acts on.
@@ -122,10 +219,25 @@ pub struct Management<'a> {
     pub retain: bool,
     /// The interval between observations; the operator's own, where absent.
     pub poll_interval: Option<Duration>,
+    /// The recovery point objective.
+    pub objective: Duration,
+    /// The region of the cloud side.
+    pub region: &'a str,
     /// The name of the account; the operator's own credentials, where absent.
     pub account: Option<&'a str>,
     /// Whether an annotation requests work that the kind has not handled.
     pub work_requested: bool,
+}
+
+/// The account and the region of an object. A job that waits in one lane delays no other lane.
+pub type Lane = (String, String);
+
+impl Management<'_> {
+    /// The lane of an object in a namespace.
+    pub fn lane(&self, namespace: &str) -> Lane {
+        let account = self.account.map(|name| format!("{namespace}/{name}")).unwrap_or_default();
+        (account, self.region.to_owned())
+    }
 }
 
 /// The state of an object's cloud side.
@@ -162,11 +274,14 @@ pub struct Scope<'a, K: Object> {
     pub visibility_window: Duration,
     /// The parts of the cloud side that the observations of this process do not show.
     pub absences: &'a Absences,
-    /// The interval between observations.
-    pub poll_interval: Duration,
-    /// Whether the last complete observation is younger than three poll intervals. Before the first one, the time of this
-    /// process's first reconcile counts.
-    pub evidence_recent: bool,
+    /// The intervals between reads.
+    pub intervals: Intervals,
+    /// The evidence of this process.
+    pub evidence: &'a K::Evidence,
+    /// The expiry of the evidence that the cloud side is as the last reconcile observed it. `None` where this process has none.
+    pub observed_until: Option<Timestamp>,
+    /// The time at which the process that led before this one last renewed its lease. `None` where none did.
+    pub former_renewal: Option<Timestamp>,
     /// The time.
     pub now: Timestamp,
 }
@@ -234,6 +349,23 @@ impl<K: Resource> Scope<'_, K> {
         self.annotation(RECONCILE_ANNOTATION) != self.head().last_handled_reconcile_at.as_deref()
     }
 
+    /// Whether the evidence that the cloud side is as the last reconcile observed it is valid: this process's, or inherited.
+    pub fn evidence_recent(&self) -> bool {
+        self.evidence_until().is_some_and(|until| self.now < until)
+    }
+
+    /// The expiry of that evidence.
+    pub fn evidence_until(&self) -> Option<Timestamp> {
+        self.observed_until.or_else(|| self.inherited_until())
+    }
+
+    /// The time until which True of another process counts: at most a quarter of the objective after that process last renewed its
+    /// lease.
+    pub fn inherited_until(&self) -> Option<Timestamp> {
+        let quarter = (self.object.management().objective / 4).min(MAX_INHERITED);
+        self.former_renewal?.checked_add(quarter).ok()
+    }
+
     /// Whether only reads are allowed.
     pub fn observe_only(&self) -> bool {
         self.object.management().observe_only
@@ -293,8 +425,6 @@ pub struct Report<K: Resource> {
     /// `Synced` and whether a person has to act, where only the kind can explain a refusal. It replaces the conclusion of
     /// shared code.
     pub synced: Option<(ConditionState, bool)>,
-    /// The error of a read that the decision did not need.
-    pub unread: Option<Error>,
     /// The annotations that survive a backup without status. They name only a cloud side that certainly belongs to this object.
     pub annotations: Vec<(&'static str, String)>,
     /// When to reconcile again.

@@ -3,7 +3,7 @@
 
 use super::conditions::{ConditionState, Truth, failure, find, join_limited, remove, set};
 use super::events::{Change, EventRecord};
-use super::resource::{Ran, Report, Resource, Scope};
+use super::resource::{Expiry, Ran, Report, Resource, Scope};
 use super::steps::primary_failure;
 use super::verdict::{Verdict, Work};
 use crate::api::condition::{condition_type, ready, synced};
@@ -73,9 +73,7 @@ impl<K: Resource> Scope<'_, K> {
         self.set(head, condition_type::SYNCED, state);
         let behind = self.spec_not_reached(head);
         self.expire(head, synced, stalled, behind);
-        if !self.evidence_recent {
-            K::forget_expired(&mut status);
-        }
+        K::refresh(self, &mut status);
         let head = status.as_mut();
         let difference = self.lasting_difference(head);
         let stalled = match (stalled, &difference) {
@@ -97,12 +95,12 @@ impl<K: Resource> Scope<'_, K> {
         head.synced_generation != self.generation() && !(self.observe_only() && compared)
     }
 
-    /// Makes `Ready` and the kind's expiring conditions Unknown where no recent evidence supports them.
+    /// Makes `Ready` Unknown where no recent evidence supports it.
     fn expire(&self, head: &mut StatusHead, synced: &ConditionState, stalled: bool, behind: bool) {
         if self.deleting() {
             self.set(head, condition_type::READY, ConditionState::no(ready::DELETING, DELETING));
-        } else if stalled || !self.evidence_recent || !self.ready_is_about_spec(head, behind) {
-            let text = match (stalled, self.evidence_recent) {
+        } else if stalled || !self.evidence_recent() || !self.ready_is_about_spec(head, behind) {
+            let text = match (stalled, self.evidence_recent()) {
                 (true, _) => synced.message.as_str(),
                 (false, false) => EXPIRED,
                 (false, true) if self.observe_only() => "the cloud could not be seen since the spec changed",
@@ -110,13 +108,60 @@ impl<K: Resource> Scope<'_, K> {
             };
             self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
         }
+    }
+
+    /// The status between reconciles: what the evidence of this process says now. `unlisted` is the error of the inventory that
+    /// shows the object, if it fails.
+    pub fn refreshed(&self, unlisted: Option<&Error>) -> K::Status {
+        let mut status = self.status.clone();
+        let head = status.as_mut();
+        let known = find(&head.conditions, condition_type::READY).is_some_and(|it| it.reason != ready::DELETING);
+        if self.deleting() || self.object.management().suspend || !known {
+            return status;
+        }
+        let current = head.observed_generation == self.generation();
+        if let Some(error) = unlisted.filter(|_| current) {
+            let (synced, stalled) = failure(error);
+            if stalled {
+                self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, &synced.message));
+                self.set_progress(head, None, Some((synced.reason, &synced.message)));
+            }
+            self.set(head, condition_type::SYNCED, synced);
+        }
+        let certain =
+            find(&head.conditions, condition_type::READY).is_some_and(|it| it.status != Truth::Unknown.as_str());
+        if certain && !self.evidence_recent() {
+            let text = unlisted.map_or_else(|| EXPIRED.to_owned(), |error| format!("{EXPIRED}: {error}"));
+            self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
+        }
+        K::refresh(self, &mut status);
+        K::settle_tasks(self, &mut status);
+        status
+    }
+
+    /// The expiry of the evidence of each condition that rests on some. Nothing is observed of an object that is suspended, and no
+    /// condition of one that is being deleted rests on an observation.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        if self.deleting() || self.object.management().suspend {
+            return vec![];
+        }
+        let mut all = K::refresh(self, &mut self.status.clone());
+        all.extend(self.evidence_until().map(|at| Expiry { condition_type: condition_type::READY, at }));
+        all
+    }
+
+    /// Makes the conditions of a kind Unknown that rest on an observation of a reconcile, once it is too old.
+    pub fn expire_observed(&self, head: &mut StatusHead) -> Vec<Expiry> {
+        let mut all = Vec::new();
         for (condition_type, reason) in K::DESCRIPTOR.expiring {
-            if self.evidence_recent && find(&head.conditions, condition_type).is_some() {
+            all.extend(self.evidence_until().map(|at| Expiry { condition_type, at }));
+            if self.evidence_recent() && find(&head.conditions, condition_type).is_some() {
                 continue;
             }
-            let text = if self.evidence_recent { "nothing was seen of the cloud yet" } else { EXPIRED };
+            let text = if self.evidence_recent() { "nothing was seen of the cloud yet" } else { EXPIRED };
             self.set(head, condition_type, ConditionState::unknown(reason, text));
         }
+        all
     }
 
     /// Whether `Ready` is about this spec. `Ready` for another spec is not, nor is `Ready=True` before the spec is reached.
@@ -151,7 +196,7 @@ impl<K: Resource> Scope<'_, K> {
     /// A difference that observe mode found and does not correct. It lasts until its evidence expires.
     fn lasting_difference(&self, head: &StatusHead) -> Option<String> {
         let found = find(&head.conditions, condition_type::STALLED)?;
-        let lasts = self.observe_only() && self.evidence_recent && !self.deleting();
+        let lasts = self.observe_only() && self.evidence_recent() && !self.deleting();
         let same = found.reason == synced::OBSERVE_ONLY && found.observed_generation == self.generation();
         (lasts && same).then(|| found.message.clone())
     }
@@ -169,11 +214,11 @@ impl<K: Resource> Scope<'_, K> {
     /// The status after a reconcile that acted: the kind's report, and the conclusions of shared code. `Ready` is True only
     /// while no work is in progress and no person has to act, so that it agrees with kstatus.
     pub fn concluded(&self, report: Report<K>, ran: &Ran<'_, K>) -> K::Status {
-        let Report { mut status, ready, synced, unread, .. } = report;
+        let Report { mut status, ready, synced, .. } = report;
         let head = status.as_mut();
         head.observed_generation = self.generation();
         head.last_handled_reconcile_at = self.annotation(RECONCILE_ANNOTATION).map(Into::into);
-        let (synced, stalled) = synced.unwrap_or_else(|| self.synced(head, ran, unread.as_ref()));
+        let (synced, stalled) = synced.unwrap_or_else(|| self.synced(head, ran));
         if !self.deleting() && synced.truth == Truth::True {
             head.synced_generation = self.generation();
         }
@@ -218,9 +263,9 @@ impl<K: Resource> Scope<'_, K> {
     }
 
     /// `Synced` after a reconcile that acted, and whether a failure needs a person.
-    fn synced(&self, head: &StatusHead, ran: &Ran<'_, K>, unread: Option<&Error>) -> (ConditionState, bool) {
+    fn synced(&self, head: &StatusHead, ran: &Ran<'_, K>) -> (ConditionState, bool) {
         let failed = primary_failure(ran.acted);
-        let stalled = failed.or(unread).is_some_and(|error| failure(error).1);
+        let stalled = failed.is_some_and(|error| failure(error).1);
         let verdict = &ran.decision.verdict;
         let state = match (failed, verdict) {
             (Some(error), _) if self.deleting() => ConditionState::no(synced::DELETION_BLOCKED, error.to_string()),
@@ -229,10 +274,7 @@ impl<K: Resource> Scope<'_, K> {
                 ConditionState::no(reason, message.clone())
             }
             (Some(error), _) => failure(error).0,
-            (None, _) => match unread {
-                Some(error) => failure(error).0,
-                None => self.synced_by_verdict(head, verdict),
-            },
+            (None, _) => self.synced_by_verdict(head, verdict),
         };
         (state, stalled)
     }
@@ -273,4 +315,4 @@ impl<K: Resource> Scope<'_, K> {
 }
 
 const DELETING: &str = "the object is being deleted";
-const EXPIRED: &str = "nothing was seen of the cloud for more than three polls";
+const EXPIRED: &str = "no observation of the cloud is recent enough";

@@ -7,10 +7,11 @@
 pub mod election;
 
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::sync::{oneshot, watch};
@@ -23,6 +24,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to release the lease. If all fail, candidates wait until the lease expires.
 const MAX_RELEASE_ATTEMPTS: u32 = 3;
 const RELEASE_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// Time for which a process must have led before another one relies on what it knew. No reliance lasts longer.
+pub const MIN_LEADERSHIP: SignedDuration = SignedDuration::from_secs(60);
 
 /// The lease, and the identity and timing of this candidate.
 #[derive(Clone, Debug)]
@@ -51,23 +54,44 @@ pub struct Lost {
 
 /// Whether this process is the leader. A clone shares the state.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<bool>, Fence);
+pub struct Leadership {
+    is_leader: watch::Receiver<bool>,
+    fence: Fence,
+    former_renewal: Arc<Mutex<Option<Timestamp>>>,
+}
 
 impl Leadership {
-    /// The leadership of a process that runs without leader election.
+    /// The leadership of a process that runs without leader election. Nothing is known of the processes before it.
     pub fn without_election() -> Self {
-        Self(watch::channel(true).1, Fence::open())
+        Self::after(None)
+    }
+
+    /// The leadership of a process without leader election that follows one whose last renewal was then.
+    pub fn after(former_renewal: Option<Timestamp>) -> Self {
+        let former_renewal = Arc::new(Mutex::new(former_renewal));
+        Self { is_leader: watch::channel(true).1, fence: Fence::open(), former_renewal }
+    }
+
+    /// Forgets the former leader: the times of its renewals are of a clock that was set.
+    pub fn forget_former(&self) {
+        *self.former_renewal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The last renewal of the lease by another process, by that process's clock or this one's, whichever shows the earlier time.
+    /// `None` where no other process held the lease for long enough to have evidence of its own.
+    pub fn former_renewal(&self) -> Option<Timestamp> {
+        *self.former_renewal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this process is the leader now.
     pub fn is_leader(&self) -> bool {
-        *self.0.borrow() && self.1.is_open()
+        *self.is_leader.borrow() && self.fence.is_open()
     }
 
     /// Waits until this process is the leader; forever if it never acquires the lease.
     pub async fn started(mut self) {
         // The candidate is gone: its last value stays.
-        if self.0.wait_for(|leading| *leading).await.is_err() {
+        if self.is_leader.wait_for(|leading| *leading).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -83,6 +107,7 @@ pub struct Candidate {
     on_change: Box<dyn Fn(bool) + Send + Sync>,
     /// Whether the result of the last write is unknown.
     write_unconfirmed: bool,
+    former_renewal: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl Candidate {
@@ -105,12 +130,14 @@ impl Candidate {
             is_leader: watch::Sender::new(false),
             on_change: Box::new(on_change),
             write_unconfirmed: false,
+            former_renewal: Arc::default(),
         }
     }
 
     /// The leadership of this candidate.
     pub fn leadership(&self) -> Leadership {
-        Leadership(self.is_leader.subscribe(), self.fence.clone())
+        let former_renewal = self.former_renewal.clone();
+        Leadership { is_leader: self.is_leader.subscribe(), fence: self.fence.clone(), former_renewal }
     }
 
     /// Runs `work`. Once `ready` is true, acquires the lease, renews it until the work has ended and releases it. If
@@ -240,12 +267,22 @@ impl Candidate {
         let holder = self.election.holder();
         let lease =
             self.with_timeout(self.api.get_opt(&self.settings.name)).await?.map_err(|error| error.to_string())?;
+        self.remember_former(lease.as_ref());
         self.election.observe(lease, Instant::now());
         let now = self.election.holder();
         if now.is_some() && holder != now && !*self.is_leader.borrow() {
             tracing::info!(lease = self.settings.name, holder = now, "waiting for the lease");
         }
         Ok(())
+    }
+
+    /// Remembers the last renewal by another process. This process's own record may be the result of a write without an answer.
+    fn remember_former(&self, lease: Option<&Lease>) {
+        let Some(spec) = lease.and_then(|lease| lease.spec.as_ref()) else { return };
+        if spec.holder_identity.as_deref() != Some(&self.settings.identity) {
+            let mut former = self.former_renewal.lock().unwrap_or_else(PoisonError::into_inner);
+            *former = reliable_renewal(spec, Timestamp::now());
+        }
     }
 
     /// Writes the lease if it is due. False if the lease differs from the observed record.
@@ -300,6 +337,14 @@ impl Candidate {
     }
 }
 
+/// The last renewal of a holder that led for long enough to have evidence of its own: one that did not may itself have relied on
+/// the one before it. A time in the future is of a clock that differs.
+fn reliable_renewal(spec: &LeaseSpec, now: Timestamp) -> Option<Timestamp> {
+    let renewed = spec.renew_time.as_ref()?.0;
+    let acquired = spec.acquire_time.as_ref()?.0;
+    (renewed.duration_since(acquired) >= MIN_LEADERSHIP).then(|| renewed.min(now))
+}
+
 /// Client configuration for the lease: short timeouts and no retries, because the holder loses the lease while it waits.
 pub fn client_config(mut kubernetes: kube::Config) -> kube::Config {
     kubernetes.connect_timeout = Some(CALL_TIMEOUT);
@@ -312,4 +357,27 @@ pub fn client_config(mut kubernetes: kube::Config) -> kube::Config {
 /// A unique identity: `name`, for people, and a random part.
 pub fn identity(name: &str) -> String {
     format!("{name}_{}", uuid::Uuid::new_v4())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+    use super::*;
+
+    #[test]
+    fn only_leader_with_own_evidence_is_relied_on() {
+        let at = |second| Timestamp::from_second(second).unwrap_or_default();
+        let time = |second: Option<i64>| second.map(|second| MicroTime(at(second)));
+        for (acquired, renewed, expected) in [
+            (Some(0), Some(60), Some(60)),
+            (Some(0), Some(59), None),
+            (Some(0), Some(2_000), Some(1_000)),
+            (None, Some(60), None),
+            (Some(0), None, None),
+        ] {
+            let spec = LeaseSpec { acquire_time: time(acquired), renew_time: time(renewed), ..LeaseSpec::default() };
+            assert_eq!(reliable_renewal(&spec, at(1_000)), expected.map(at), "{acquired:?} {renewed:?}");
+        }
+    }
 }

@@ -78,6 +78,21 @@ struct ConditionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EvidenceLabels {
+    kind: String,
+    namespace: String,
+    name: String,
+    r#type: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MappingLabels {
+    namespace: String,
+    name: String,
+    mapping: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Group {
     namespace: String,
     name: String,
@@ -110,6 +125,8 @@ pub struct ConsumerGroupLag {
 #[derive(Default)]
 struct Series {
     conditions: Vec<ConditionLabels>,
+    evidence: Vec<EvidenceLabels>,
+    mappings: Vec<MappingLabels>,
     groups: Vec<Group>,
     disks: DiskSeries,
 }
@@ -121,6 +138,8 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_seconds: Family<KindLabels, Histogram>,
     conditions: Family<ConditionLabels, Gauge>,
+    evidence: Family<EvidenceLabels, Seconds>,
+    sampled: Family<MappingLabels, Seconds>,
     drift_corrections: Family<KindObject, Counter>,
     lag: Family<Group, Seconds>,
     never_synced: Family<Group, Gauge>,
@@ -154,23 +173,29 @@ impl Metrics {
         let reconcile_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let (conditions, drift_corrections, objective) = (Family::default(), Family::default(), Family::default());
         let (lag, never_synced, last_sync) = (Family::default(), Family::default(), Family::default());
+        let (evidence, sampled) = (Family::default(), Family::default());
         let (credentials, leader, unreadable) = (Family::default(), Gauge::default(), Family::default());
 
         let help = "1 for the status and the reason that a condition of an object has; its other statuses and \
             reasons have no series";
         registry.register("condition_status", help, Family::clone(&conditions));
+        let help = "When the evidence ends that a condition rests on, in seconds since 1970 UTC; in the past while the condition \
+            is Unknown for lack of a recent observation; no series for a condition that rests on none";
+        registry.register_with_unit("evidence_expiration_timestamp", help, Unit::Seconds, Family::clone(&evidence));
         let help = "How often somebody else changed what an object describes in the cloud and the operator \
             corrected it; 0 from the first pass on";
         registry.register("drift_corrections", help, Family::clone(&drift_corrections));
         let help = "What spec.recoveryPointObjective says: the lag or age above which an object is not protected";
         registry.register_with_unit("recovery_point_objective", help, Unit::Seconds, Family::clone(&objective));
-        let help = "How far the progress of a consumer group at the destination is behind the source, exactly; \
+        let help = "How far the progress of a consumer group at the destination was behind the source when it was sampled, exactly; \
             no series for one that was never synchronized";
         registry.register_with_unit("checkpoint_lag", help, Unit::Seconds, Family::clone(&lag));
         let help = "1 for a consumer group whose progress was never synchronized, else 0";
         registry.register("checkpoint_never_synced", help, Family::clone(&never_synced));
         let help = "When the progress of a consumer group was last synchronized, in seconds since 1970 UTC";
         registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, Family::clone(&last_sync));
+        let help = "When the checkpoints of a topic mapping were last read whole, in seconds since 1970 UTC";
+        registry.register_with_unit("checkpoint_sample_timestamp", help, Unit::Seconds, Family::clone(&sampled));
         let disk_groups = DiskGroups::register(&mut registry);
         let help = "When the temporary credentials of an account end, in seconds since 1970 UTC; they are \
             renewed before; no series for a permanent key, nor while there are none";
@@ -198,6 +223,8 @@ impl Metrics {
             reconciles,
             reconcile_seconds,
             conditions,
+            evidence,
+            sampled,
             drift_corrections,
             lag,
             never_synced,
@@ -275,6 +302,45 @@ impl Metrics {
                 self.conditions.remove(old);
             }
             series.conditions = new;
+        });
+    }
+
+    /// Exports the expiry of the evidence of an object's conditions, and removes the former ones.
+    pub fn evidence(&self, kind: &str, namespace: &str, name: &str, expiries: &[(&str, Timestamp)]) {
+        let labels = |condition_type: &str| EvidenceLabels {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            r#type: condition_type.into(),
+        };
+        let new: Vec<_> = expiries.iter().map(|(condition_type, _)| labels(condition_type)).collect();
+        self.with_series(KindObject::new(kind, namespace, name), |series| {
+            for (labels, (_, at)) in new.iter().zip(expiries) {
+                self.evidence.get_or_create(labels).set(at.as_millisecond() as f64 / 1000.0);
+            }
+            for old in series.evidence.iter().filter(|old| !new.contains(old)) {
+                self.evidence.remove(old);
+            }
+            series.evidence = new;
+        });
+    }
+
+    /// Exports when the checkpoints of each mapping were last read whole, in ms since 1970 UTC, and removes former mappings.
+    pub fn sampled(&self, namespace: &str, name: &str, samples: &[(String, i64)]) {
+        let labels = |mapping: &String| MappingLabels {
+            namespace: namespace.into(),
+            name: name.into(),
+            mapping: mapping.clone(),
+        };
+        let new: Vec<_> = samples.iter().map(|(mapping, _)| labels(mapping)).collect();
+        self.with_series(KindObject::new(PLAN, namespace, name), |series| {
+            for (labels, (_, ms)) in new.iter().zip(samples) {
+                self.sampled.get_or_create(labels).set(*ms as f64 / 1000.0);
+            }
+            for old in series.mappings.iter().filter(|old| !new.contains(old)) {
+                self.sampled.remove(old);
+            }
+            series.mappings = new;
         });
     }
 
@@ -370,6 +436,12 @@ impl Metrics {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner).remove(&object).unwrap_or_default();
         for labels in &series.conditions {
             self.conditions.remove(labels);
+        }
+        for labels in &series.evidence {
+            self.evidence.remove(labels);
+        }
+        for labels in &series.mappings {
+            self.sampled.remove(labels);
         }
         series.groups.iter().for_each(|labels| self.remove_group(labels));
         if kind == DISK_GROUP {

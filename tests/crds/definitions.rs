@@ -145,7 +145,7 @@ fn kubectl_explains_fields_and_their_units() {
         ("drp.spec.instances.authType", &["Instances of version 4.0 need none."]),
         ("drp.spec.instances.credentialsSecretRef", &["`username` and `password`"]),
         ("drp.spec.topicMappings.topics", &["one for each of the two instances", "topicName"]),
-        ("drp.spec.recoveryPointObjective", &["such as 30s, 5m or 1h; 1s to 168h"]),
+        ("drp.spec.recoveryPointObjective", &["such as 30s, 5m or 1h; 30s to 168h"]),
         ("drp.spec.pollInterval", &["such as 30s or 1m; 1s to 24h"]),
         ("drp.status.checkpoints.maxLagSeconds", &["in seconds"]),
         ("drp.status.checkpoints.worst.lagSeconds", &["in seconds"]),

@@ -224,6 +224,9 @@ fn lag(stage: &Stage) -> anyhow::Result<()> {
     let now = jiff::Timestamp::now();
     let times = json!({"sourceTime": now.as_millisecond(), "targetTime": now.as_millisecond() - 20 * 60 * 1000});
     stage.http.patch(&format!("{}/_simulator/checkpoints/{checkpoint}", stage.cloud), &times)?;
+    say("What the last sample proved lasts for minutes. A new one is requested:");
+    let annotation = format!("disasterrecovery.dev/reconcile-requested-at={}", now.strftime("%FT%TZ"));
+    stage.kubectl.show(&["annotate", "--overwrite", "drp", "orders", &annotation])?;
     await_condition(stage, 20, "Protected", "ObjectiveExceeded", |_| true)?;
     stage.kubectl.show(&["get", "drp", "-o", "wide"])?;
     stage.kubectl.show(&[

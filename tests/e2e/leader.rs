@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use disaster_recovery_operator::simulator::{AccessKey, Config, RequestRecord};
-use k8s_openapi::api::coordination::v1::Lease;
+use disaster_recovery_operator::simulator::model::Rules;
+use disaster_recovery_operator::simulator::{AccessKey, Config, Fault, FaultKind, RequestRecord};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +27,7 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(4);
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// An operator in a process of its own, which calls the cloud by a key of its own. It does not outlive the test.
-struct Operator {
+pub(crate) struct Operator {
     process: Child,
     key: &'static str,
     log: PathBuf,
@@ -33,13 +35,18 @@ struct Operator {
 
 impl Operator {
     fn start(key: &'static str, world: &World, cloud: &str, kubeconfig: &Path) -> Self {
+        let election = ["--leader-elect", "--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s"];
+        let more = ["--leader-elect-retry-period=1500ms", "--retry-interval=200ms", "--rocketmq-endpoint", cloud];
+        Self::without_election(key, world, kubeconfig, &[&election[..], &more].concat())
+    }
+
+    /// Starts an operator with more arguments.
+    pub(crate) fn without_election(key: &'static str, world: &World, kubeconfig: &Path, more: &[&str]) -> Self {
         let log = ControlPlane::shared().folder().join(format!("operator-{key}-{}.log", world.namespace));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr-operator"));
         command.args(["run", "--metrics-address=127.0.0.1:0", "--poll-interval=1s", "--transition-interval=100ms"]);
-        command.args(["--leader-elect", "--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s"]);
-        command.args(["--leader-elect-retry-period=1500ms", "--create-visibility-window=2s", "--retry-interval=200ms"]);
         command.args(["--namespace", &world.namespace, "--default-account-namespaces", &world.namespace]);
-        command.args(["--rocketmq-endpoint", cloud]);
+        command.arg("--create-visibility-window=2s").args(more);
         command
             .env("KUBECONFIG", kubeconfig)
             .env("POD_NAMESPACE", SYSTEM.0)
@@ -82,14 +89,25 @@ impl Drop for Operator {
     }
 }
 
-/// A world with three keys, its cloud on a port, and plans that a task changes until the end is dropped.
-async fn busy() -> (World, String, watch::Sender<()>) {
-    let keys = ["first", "second", "third"].map(|id| AccessKey::new(id, "secret"));
-    let world = World::on(Config { keys: keys.to_vec(), ..Config::default() }).await;
+/// Serves the cloud of a world on a port.
+pub(crate) async fn served(world: &World) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let router = world.cloud.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+/// A cloud with a key for each of three operators.
+fn three_keys() -> Config {
+    let keys = ["first", "second", "third"].map(|id| AccessKey::new(id, "secret"));
+    Config { keys: keys.to_vec(), ..Config::default() }
+}
+
+/// A world with three keys, its cloud on a port, and plans that a task changes until the end is dropped.
+async fn busy() -> (World, String, watch::Sender<()>) {
+    let world = World::on(three_keys()).await;
+    let url = served(&world).await;
     let plans = ["orders", "payments"];
     for plan in plans {
         let mut spec = one_way(&[plan]);
@@ -132,10 +150,13 @@ async fn works(world: &World, operator: &Operator) {
     .await;
 }
 
-async fn lease() -> Option<String> {
+async fn lease() -> Option<LeaseSpec> {
     let leases: Api<Lease> = Api::namespaced(ControlPlane::shared().admin_client(), SYSTEM.0);
-    let lease = leases.get_opt("disaster-recovery-operator").await.expect("kube-apiserver answers");
-    lease?.spec?.holder_identity
+    leases.get_opt("disaster-recovery-operator").await.expect("kube-apiserver answers")?.spec
+}
+
+async fn holder() -> Option<String> {
+    lease().await?.holder_identity
 }
 
 /// The operators that changed the cloud, in order: one that occurs twice was not the only one in between.
@@ -154,7 +175,7 @@ async fn stopped_leader_is_replaced_without_two_writers() {
     let second = Operator::start("second", &world, &cloud, installed());
     second.says("waiting for the lease").await;
     works(&world, &first).await;
-    assert!(lease().await.expect("it is held").starts_with("first_"));
+    assert!(holder().await.expect("it is held").starts_with("first_"));
     assert!(!world.cloud.requests().iter().any(|it| by(it, &second)), "who stands by makes no call, not even a read");
 
     let killed = Instant::now();
@@ -180,7 +201,7 @@ async fn stopped_leader_is_replaced_without_two_writers() {
 
     third.signal("-TERM");
     assert_eq!(third.ended().await, Some(0));
-    assert_eq!(lease().await.as_deref(), Some(""), "a clean end gives it back");
+    assert_eq!(holder().await.as_deref(), Some(""), "a clean end gives it back");
     let next = Operator::start("first", &world, &cloud, installed());
     next.says("\"leading\"").await;
     assert!(!next.said().contains("waiting for the lease"), "no candidate waits for a released lease: {}", next.said());
@@ -236,4 +257,42 @@ async fn unreachable_leader_ends_before_the_next_starts() {
     works(&world, &second).await;
     assert!(since.elapsed() < LEASE_DURATION + MARGIN, "taken over after {:?}", since.elapsed());
     assert_eq!(turns(&world), ["first", "second"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_outlives_its_leader_for_a_limited_time() {
+    const OBJECTIVE: Duration = Duration::from_secs(120);
+    let _lease = LEASE.lock().await;
+    let world = World::on(Config { rules: Rules { sync_interval_ms: 200, ..Rules::default() }, ..three_keys() }).await;
+    let cloud = served(&world).await;
+    let mut spec = one_way(&["orders", "billing"]);
+    spec["recoveryPointObjective"] = json!("2m");
+    world.create("orders", spec).await;
+    let mut first = Operator::start("first", &world, &cloud, installed());
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    let mut second = Operator::start("second", &world, &cloud, installed());
+    second.says("waiting for the lease").await;
+
+    // Nothing renews the evidence of the first, which lasts longer than that of a former leader.
+    world.cloud.add_fault(Fault::new(FaultKind::Html { status: 502 }).of_action("ListDisasterRecoveryCheckpoints"));
+    first.signal("-KILL");
+    first.ended().await;
+    let renewed = lease().await.and_then(|it| it.renew_time).expect("it was renewed").0;
+    second.says("\"leading\"").await;
+    let ends = renewed.checked_add(OBJECTIVE / 8).expect("a time");
+    let left = Duration::try_from(ends.duration_since(Timestamp::now())).unwrap_or_default();
+    let unknown = world.condition("orders", "Protected", "Unknown", "Unknown");
+    tokio::time::timeout(left + MARGIN, unknown).await.expect("no evidence of the second supports it");
+    world.cloud.clear_faults();
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+
+    let third = Operator::start("third", &world, &cloud, installed());
+    third.says("waiting for the lease").await;
+    second.signal("-KILL");
+    second.ended().await;
+    let sampled = || world.cloud.requests().into_iter().any(|it| by(&it, &third) && it.action.contains("Checkpoints"));
+    eventually(DEADLINE, "the third reads checkpoints", async || sampled().then_some(())).await;
+    world.request_reconcile("orders").await;
+    world.condition("orders", "Protected", "True", "WithinObjective").await;
+    assert_eq!(world.cloud.plans().len(), 1);
 }

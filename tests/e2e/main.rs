@@ -5,6 +5,7 @@ mod accounts;
 mod crash;
 mod drift;
 mod enumerate;
+mod evidence;
 mod gitops;
 mod groups;
 mod identity;

@@ -1,5 +1,6 @@
 //! Passwords and keys: rotated without a restart, and seen nowhere but on the wire.
 
+use disaster_recovery_operator::simulator::RequestRecord;
 use disaster_recovery_operator::simulator::model::PasswordEcho;
 use disaster_recovery_operator::simulator::model::Rules;
 use k8s_openapi::api::core::v1::Secret;
@@ -59,8 +60,8 @@ async fn relabelled_secret_is_not_sent_after_restart() {
         let changed = secrets.patch("idc-acl", &PatchParams::default(), &Patch::Merge(label)).await.expect("a label");
         assert_ne!(changed.metadata.resource_version.as_ref(), Some(&sent[0].resource_version));
         let _operator = world.operator().await;
-        let gets = || world.cloud.requests().iter().filter(|it| it.action == "GetDisasterRecoveryPlan").count();
-        eventually(DEADLINE, "three polls", async || (gets() >= 3).then_some(())).await;
+        let lists = || world.cloud.requests().iter().filter(|it| it.action == "ListDisasterRecoveryPlans").count();
+        eventually(DEADLINE, "three lists, one a poll", async || (lists() >= 3).then_some(())).await;
         world.ready("orders").await;
         assert_eq!(world.changes(), Vec::<String>::new(), "{password_echo:?}");
     }
@@ -98,6 +99,35 @@ async fn rotated_access_key_signs_the_next_call() {
     world.condition("orders", "Synced", "True", "InSync").await;
     let last = world.cloud.requests().pop().and_then(|it| it.access_key_id);
     assert_eq!(last.as_deref(), Some("second-key-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_key_is_replaced_and_lost_at_rest() {
+    use disaster_recovery_operator::simulator::AccessKey;
+    let world = World::new().await;
+    let keys = ["first", "second"].map(|it| AccessKey::new(&format!("{it}-key-id"), &format!("{it}-key-secret")));
+    world.cloud.set_keys(keys.to_vec());
+    let own = [("accessKeyId", "first-key-id"), ("accessKeySecret", "first-key-secret")];
+    world.secret("cloud", &own).await;
+    let _operator = world.operator().await;
+    world.create("orders", external(&["orders"])).await;
+    world.ready("orders").await;
+    // Both keys are valid: no call fails.
+    world.secret("cloud", &[("accessKeyId", "second-key-id"), ("accessKeySecret", "second-key-secret")]).await;
+    let second = Some("seco****y-id");
+    world.status("orders", "the new identity", |it| it.head.identity.as_deref() == second).await;
+    let lists = || {
+        let by = |it: &&RequestRecord| it.access_key_id.as_deref() == Some("second-key-id");
+        let all = world.cloud.requests();
+        all.iter().filter(by).filter(|it| it.action == "ListDisasterRecoveryPlans").count()
+    };
+    eventually(DEADLINE, "lists by the new key", async || (lists() >= 4).then_some(())).await;
+    world.ready("orders").await;
+    world.delete_secret("cloud").await;
+    let status = world.condition("orders", "Synced", "False", "CredentialsNotFound").await;
+    assert!(message(&status, "Synced").contains("cloud does not exist"), "{status:?}");
+    world.secret("cloud", &own).await;
+    world.ready("orders").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

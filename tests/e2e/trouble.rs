@@ -11,6 +11,9 @@ use test_support::eventually;
 use test_support::stage::plans::{World, one_way};
 use test_support::stage::{DEADLINE, has, message};
 
+/// The objective of the plans.
+const OBJECTIVE: Duration = Duration::from_secs(300);
+
 fn fault(action: &str, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault { times, ..Fault::new(kind).of_action(action) }
 }
@@ -67,6 +70,7 @@ async fn unknown_topic_blocks_only_its_own_mapping() {
 async fn outage_is_unknown_and_stale_data_never_protects() {
     let mut world = World::with(Rules { sync_interval_ms: 100, ..Rules::default() }).await;
     world.settings.poll_interval = Duration::from_millis(300);
+    world.use_clouds_clock();
     let _operator = world.operator().await;
     world.create("orders", one_way(&["orders"])).await;
     world.condition("orders", "Protected", "True", "WithinObjective").await;
@@ -85,6 +89,9 @@ async fn outage_is_unknown_and_stale_data_never_protects() {
         world.cloud.add_fault(Fault::new(kind));
         let status = world.condition("orders", "Synced", "Unknown", "CloudUnavailable").await;
         assert!(!has(&status, "Stalled", "True", "CloudUnavailable"), "{what}");
+        let status = world.condition("orders", "Ready", "Unknown", "NotReady").await;
+        assert!(has(&status, "Protected", "True", "WithinObjective"), "{what}: its samples prove it: {status:?}");
+        world.advance(OBJECTIVE);
         let status = world.condition("orders", "Protected", "Unknown", "Unknown").await;
         assert!(has(&status, "Ready", "Unknown", "NotReady"), "{what}: {status:?}");
         assert!(status.plan_id.is_some(), "{what}: the plan's ID stays");

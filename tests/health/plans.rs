@@ -43,6 +43,13 @@ fn then(mut world: World, what: impl FnOnce(&mut World)) -> World {
     world
 }
 
+/// At rest for longer than any sample of consumer progress is evidence.
+fn later(mut world: World, what: impl FnOnce(&mut World)) -> World {
+    what(&mut world);
+    world.observe_for(301_000);
+    world
+}
+
 /// After a pass that saw nothing.
 fn blind(mut world: World, (synced, stalled): (ConditionState, bool)) -> World {
     world.status = world.scope(|scope| scope.unobserved(&synced, stalled));
@@ -64,13 +71,15 @@ fn item(world: &mut World, status: ItemStatus) {
     world.model().set_item_status(plan, item, status, now).expect("it is set");
 }
 
-fn lag(world: &mut World) {
-    let plan = world.our_plan().expect("a plan");
-    let ids: Vec<i64> = plan.items.values().flat_map(|it| it.checkpoints.iter().map(|it| it.checkpoint_id)).collect();
-    let now = world.now();
-    let late =
-        || CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - 900_000) };
-    ids.into_iter().for_each(|id| world.model().set_checkpoint(id, late()).expect("it is set"));
+/// Puts the progress at the destination so many ms behind that at the source, or ahead of it when negative.
+fn behind(ms: i64) -> impl FnOnce(&mut World) {
+    move |world| {
+        let plan = world.our_plan().expect("a plan");
+        let ids = plan.items.values().flat_map(|it| it.checkpoints.iter().map(|it| it.checkpoint_id));
+        let now = world.now();
+        let times = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - ms) };
+        ids.for_each(|id| world.model().set_checkpoint(id, times).expect("it is set"));
+    }
 }
 
 fn observed(desc: &str, edit: Value) -> World {
@@ -118,7 +127,9 @@ fn worlds() -> Vec<(&'static str, World)> {
             "stopped",
             then(steady(json!({"topicMappings": [mapping("orders", "orders", "Stopped")]}), Rules::default()), |_| {}),
         ),
-        ("lagging", then(running(), lag)),
+        ("lagging", later(running(), behind(900_000))),
+        ("ahead", later(running(), behind(-900_000))),
+        ("clocks-differ", later(running(), |world| world.simulator.set_clock_offset_ms(120_000))),
         ("never-synchronized", {
             let mut world = fresh(json!({}));
             world.model().set_group_online("GID_BILLING", false);
@@ -155,7 +166,7 @@ fn worlds() -> Vec<(&'static str, World)> {
             world.simulator.add_fault(
                 Fault::new(FaultKind::Gap { ids, counted: false }).of_action("ListDisasterRecoveryCheckpoints"),
             );
-            then(world, |_| {})
+            later(world, |_| {})
         }),
         ("plan-missing", {
             let world = running();
@@ -211,12 +222,13 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("checkpoints-denied", {
             let world = running();
             world.fail_checkpoints(Some(Class::Denied));
-            then(world, |_| {})
+            later(world, |_| {})
         }),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),
         ("cloud-unavailable", blind(running(), failure(Class::Unavailable))),
         ("cloud-unavailable-for-long", {
             let mut world = running();
+            world.advance(301_000);
             world.fresh = false;
             blind(world, failure(Class::Unavailable))
         }),

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::alerts::{Rule, order, rules};
 
+/// When the evidence of a condition ends.
+pub(crate) const EXPIRY: &str = "disaster_recovery_evidence_expiration_timestamp_seconds";
+
 /// The labels of a series or of an alert.
 pub(crate) type Labels = BTreeMap<String, String>;
 
@@ -38,6 +41,13 @@ impl Scrape {
     pub(crate) fn all(&self, metric: &str) -> Vec<(Labels, f64)> {
         let of_it = self.samples.iter().filter(|(series, _)| series.split('{').next() == Some(metric));
         of_it.map(|(series, value)| (labels(series), *value)).collect()
+    }
+
+    /// Whether no evidence has expired.
+    pub(crate) fn is_recent(&self) -> bool {
+        let ends =
+            self.all(EXPIRY).into_iter().filter(|it| it.0["type"] == "Ready" || it.0["type"] == "OffsetsCovered");
+        ends.into_iter().all(|it| it.1 > self.at)
     }
 
     /// The value of a metric summed over all of its series.

@@ -6,12 +6,12 @@ use disaster_recovery_operator::controller::conditions::{self, ConditionState};
 use disaster_recovery_operator::simulator::model::Rules;
 use serde_json::json;
 
-use super::situations::{all_conditions, failure, named_plan, ready_and_stalled, steady};
+use super::situations::{all_conditions, failure, named_plan, sample, steady};
 use test_support::driver::plan::*;
 use test_support::table::Table;
 
 #[test]
-fn last_observation_expires_after_three_polls() {
+fn last_observation_lasts_until_it_expires() {
     let table = [
         (Class::Unavailable, "Unknown/CloudUnavailable", ""),
         (Class::Ambiguous, "Unknown/CloudUnavailable", ""),
@@ -28,6 +28,9 @@ fn last_observation_expires_after_three_polls() {
             (false, "Unknown/NotReady", "Unknown/Unknown", "Unknown/Unknown"),
         ] {
             world.fresh = recent;
+            if !recent {
+                world.advance(300_000);
+            }
             world.status = world.scope(|scope| scope.unobserved(&failed, stalls));
             // A wait for Ready must not end while a person has to act.
             let ready = if stalled.is_empty() { ready } else { "Unknown/NotReady" };
@@ -61,15 +64,19 @@ fn message_names_why_nothing_is_known() {
     let (failed, _) = conditions::failure(&failure(Class::Unavailable));
     let unobserved = |mut world: World, recent| {
         world.fresh = recent;
+        if !recent {
+            world.advance(300_000);
+        }
         world.status = world.scope(|scope| scope.unobserved(&failed, false));
         [condition_type::READY, condition_type::PROTECTED, condition_type::RECONCILING].map(|kind| world.message(kind))
     };
-    let long = "nothing was seen of the cloud for more than three polls";
+    let long = "no observation of the cloud is recent enough";
     let behind = "the spec is not carried out yet, and the cloud cannot be seen";
     let later = "the spec is carried out once the cloud can be seen";
     let new = || World::new(spec_with(json!({})), Rules::default());
-    assert_eq!(unobserved(new(), true), [behind, "nothing was seen of the cloud yet", later]);
-    assert_eq!(unobserved(new(), false), [long, long, later]);
+    let never = "nothing was seen of the cloud yet";
+    assert_eq!(unobserved(new(), true), [behind, never, later]);
+    assert_eq!(unobserved(new(), false), [long, never, later]);
     let edited = |mut world: World| {
         world.edit(json!({"planDesc": "Other"}));
         world
@@ -86,20 +93,31 @@ fn message_names_why_nothing_is_known() {
 }
 
 #[test]
-fn denied_checkpoints_stall_until_allowed() {
-    for (class, stalled) in [(Class::Denied, "True/AccessDenied"), (Class::Throttled { after: None }, "")] {
+fn unreadable_checkpoints_stall_nothing() {
+    let mut table = Table::default();
+    for class in [Class::Denied, Class::Throttled { after: None }, Class::Unavailable, Class::Invalid] {
         for policy in ["Manage", "Observe"] {
             let mut world = named_plan(policy, "Running");
-            world.pass();
+            sample(&mut world);
+            let before = all_conditions(&world);
             world.fail_checkpoints(Some(class));
-            world.pass();
-            let ready = if stalled.is_empty() { "True/Available" } else { "False/NotReady" };
-            assert_eq!(ready_and_stalled(&world), [ready, stalled], "{class:?} {policy}");
+            sample(&mut world);
+            table.cell(format!("{class:?} {policy}"), &before, &all_conditions(&world));
+            world.observe_for(300_000);
+            let mut expected = before.clone();
+            (expected[2], expected[3]) = ("Unknown/Unknown".into(), "Unknown/Unknown".into());
+            table.cell(format!("{class:?} {policy}, later"), &expected, &all_conditions(&world));
+            let named = |it| {
+                world.message(it).contains("its checkpoints cannot be read: ListDisasterRecoveryCheckpoints failed")
+            };
+            let found = [condition_type::PROTECTED, condition_type::OFFSETS_COVERED].map(named);
+            table.cell(format!("{class:?} {policy}, cause"), &[true; 2], &found);
             world.fail_checkpoints(None);
-            world.pass();
-            assert_eq!(ready_and_stalled(&world), ["True/Available", ""], "{class:?} {policy}");
+            world.observe_for(61_000);
+            table.cell(format!("{class:?} {policy}, again"), &before, &all_conditions(&world));
         }
     }
+    table.check();
 }
 
 #[test]

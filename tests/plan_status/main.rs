@@ -6,9 +6,14 @@
 mod deletion;
 mod events;
 mod evidence;
+mod expiry;
 mod failures;
+mod inheritance;
 mod observe_mode;
+mod observers;
 mod protection;
 mod readiness;
+mod samples;
 mod situations;
 mod stability;
+mod trust;

@@ -1,12 +1,17 @@
 //! Situations of a plan, and its conditions in short.
 
+use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
 use disaster_recovery_operator::api::condition::condition_type;
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
 use disaster_recovery_operator::cloud::error::{Class, Error};
 use disaster_recovery_operator::cloud::operation::ApiOperation;
+use disaster_recovery_operator::simulator::Fault;
 use disaster_recovery_operator::simulator::model::{CheckpointTimes, Rules};
 use serde_json::{Value, json};
 
+use test_support::driver::faults;
 use test_support::driver::plan::*;
+use test_support::driver::world::Passed;
 
 /// All conditions as `status/reason`: Ready, Synced, Protected, OffsetsCovered, Reconciling, Stalled.
 pub(crate) fn all_conditions(world: &World) -> [String; 6] {
@@ -52,6 +57,13 @@ pub(crate) fn named_plan(policy: &str, state: &str) -> World {
     world
 }
 
+/// One reconcile on request, after which every mapping is sampled.
+pub(crate) fn sample(world: &mut World) -> Passed<DisasterRecoveryPlan> {
+    let now = world.now().to_string();
+    world.annotate(RECONCILE_ANNOTATION, &now);
+    world.pass()
+}
+
 /// The IDs of the plan and of its first item.
 pub(crate) fn first_item(world: &mut World) -> (i64, i64) {
     let plan_id = world.plan_id();
@@ -73,4 +85,47 @@ pub(crate) fn lag(world: &mut World, ms: i64) {
         let times = CheckpointTimes { last_sync_time: Some(now), source_time: Some(now), target_time: Some(now - ms) };
         world.model().set_checkpoint(id, times).unwrap();
     }
+}
+
+/// The conditions that rest on evidence with an expiry.
+pub(crate) const EXPIRING: [&str; 3] =
+    [condition_type::READY, condition_type::PROTECTED, condition_type::OFFSETS_COVERED];
+pub(crate) const LIST_PLANS: &str = "ListDisasterRecoveryPlans";
+pub(crate) const LIST_ITEMS: &str = "ListDisasterRecoveryItems";
+pub(crate) const LIST_CHECKPOINTS: &str = "ListDisasterRecoveryCheckpoints";
+
+/// Rules with consumer groups that have consumed everything: a sample proves the objective from its own time on.
+pub(crate) fn caught_up() -> Rules {
+    let groups = Rules::default().consumer_groups;
+    Rules { idle_groups: groups.into_iter().collect(), ..Rules::default() }
+}
+
+/// A plan in sync that was at rest for ten minutes, and the requests of that time.
+pub(crate) fn at_rest(spec: Value) -> World {
+    at_rest_with(spec, caught_up())
+}
+
+/// The same, with a cloud of these rules.
+pub(crate) fn at_rest_with(spec: Value, rules: Rules) -> World {
+    let mut world = steady(spec, rules);
+    assert!(world.awaits_change, "a plan at rest is not polled");
+    world.observe_for(600_000);
+    assert_eq!(EXPIRING.map(|it| world.condition(it)), ["True/Available", "True/WithinObjective", "True/AllGroups"]);
+    world
+}
+
+/// The start of the last request of an action, in ms.
+pub(crate) fn last(world: &World, action: &str) -> i64 {
+    world.simulator.requests().iter().filter(|it| it.action == action).map(|it| it.at_ms).max().unwrap()
+}
+
+/// The number of requests of an action since the last reconcile.
+pub(crate) fn requests(world: &World, action: &str) -> usize {
+    world.simulator.requests().iter().filter(|it| it.action == action).count()
+}
+
+/// Makes every call fail like this, or those of one action.
+pub(crate) fn fail(world: &World, class: Class, action: Option<&str>) {
+    let fault = Fault::new(faults::refusal(class));
+    world.simulator.add_fault(action.map_or(fault.clone(), |action| fault.of_action(action)));
 }

@@ -19,7 +19,7 @@ fn transition_times_stay_while_status_stays() {
         conditions::find(&status.head.conditions, kind).unwrap().last_transition_time.clone()
     };
     let before = world.status.clone();
-    world.advance(600_000);
+    world.observe_for(600_000);
     lag(&mut world, 120_000);
     world.edit(json!({"pollInterval": "30s"}));
     world.pass();
@@ -65,7 +65,10 @@ fn second_reconcile_leaves_status_unchanged() {
             world.model().set_item_status(plan, item, ItemStatus::OverdueStopped, world.now()).unwrap();
         }),
         ("immutable", |world| world.edit(json!({"planType": "ACTIVE_ACTIVE"}))),
-        ("unreadable", |world| world.fail_checkpoints(Some(Class::Unavailable))),
+        ("unreadable", |world| {
+            world.fail_checkpoints(Some(Class::Unavailable));
+            world.observe_for(300_000);
+        }),
         ("secret", |world| world.set_password(None)),
         ("observe", |world| world.edit(json!({"managementPolicy": "Observe"}))),
         ("lag", |world| lag(world, 3_600_000)),

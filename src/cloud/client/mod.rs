@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Waits for the slots of a call: in the budget of the account object, if it sets one, then in the bucket that all
-    /// callers with the identity share. That one is last, so that no call takes its slot before it is made.
+    /// callers with the identity share. That one is last, so that no call takes its slot before it is sent.
     async fn wait_for_slots(&self, target: &Target, call: &Call, identity: &Identity) -> Result<(), Error> {
         let own = self.budget.as_deref().map(Owner::Account);
         for owner in own.into_iter().chain([Owner::Shared(identity)]) {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use super::cache::CredentialsCache;
 use super::{Credentials, CredentialsError, Issued, masked};
@@ -34,6 +36,18 @@ impl Signer {
     /// Who signs, for people.
     pub fn identity(&self) -> String {
         self.issued().identity.clone()
+    }
+
+    /// A hash that distinguishes the signer from others, and stays when temporary credentials are renewed: of the role, else of the
+    /// whole access key.
+    pub fn key(&self) -> String {
+        let issued = self.issued();
+        let secret = issued.credentials.access_key_secret.expose_secret();
+        let parts = match issued.expires {
+            Some(_) => [issued.identity.as_str(), ""],
+            None => [issued.credentials.access_key_id.as_str(), secret],
+        };
+        hex::encode(Sha256::digest(parts.join("\n")))
     }
 
     /// Who the service counts calls for: the account of a role, else the key. Renewal does not change it.

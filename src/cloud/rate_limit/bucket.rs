@@ -12,7 +12,7 @@ const BURST_DIVISOR: f64 = 9.0;
 const RESERVED_SHARE: f64 = 0.25;
 /// Maximum pause that the service can ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(900);
-/// Pause after a throttled call whose answer names none.
+/// Pause after a throttled call if the answer names none.
 const DEFAULT_PAUSE: Duration = Duration::from_millis(500);
 /// Minimum time between two reductions of the rate: the calls in flight are throttled together.
 const REDUCTION_INTERVAL: Duration = Duration::from_secs(1);

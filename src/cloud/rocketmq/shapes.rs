@@ -264,6 +264,9 @@ pub struct Progress {
     pub consumer_group_id: Option<String>,
     /// The topic.
     pub topic_name: Option<String>,
+    /// Time at which the cloud fetched the progress, in ms since 1970 UTC.
+    #[serde(deserialize_with = "maybe_number")]
+    pub last_fetch_time: Option<i64>,
     /// The progress.
     pub progress_data: Option<ProgressData>,
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
+use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 
 pub use self::error::AccountError;
@@ -98,6 +99,18 @@ impl Account {
     }
 }
 
+/// The credentials, endpoint and region of a list. Two credentials never share one: a policy may filter lists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InventoryKey(String);
+
+#[cfg(test)]
+impl InventoryKey {
+    /// A key that no credentials have.
+    pub fn for_test(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}
+
 /// The part of an account that one reconcile uses.
 #[derive(Clone)]
 pub struct Access {
@@ -115,6 +128,16 @@ impl Access {
             Some(CustomEndpoint { url, from_account: true }) => format!("{} at {url}", self.signer.identity()),
             Some(CustomEndpoint { from_account: false, .. }) | None => self.signer.identity(),
         }
+    }
+
+    /// What distinguishes the lists that these credentials read in a region from those of others.
+    pub fn inventory_key(&self, product: &str, region: &str) -> InventoryKey {
+        let mut digest = Sha256::new();
+        for part in [self.signer.key().as_str(), self.identity(product).as_str(), region] {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        InventoryKey(hex::encode(digest.finalize()))
     }
 
     /// The RocketMQ API of a region.

@@ -26,6 +26,7 @@ use crate::cloud::error::Class;
 impl Object for AlibabaCloudAccount {
     const KIND: &'static str = "AlibabaCloudAccount";
     const FINALIZER: &'static str = IN_USE_FINALIZER;
+    type Evidence = ();
 }
 
 /// Reconciles one account.

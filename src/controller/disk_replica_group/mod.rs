@@ -12,13 +12,19 @@ pub mod request;
 pub mod resolve;
 pub mod status;
 
+use std::convert::Infallible;
+
+use jiff::Timestamp;
+
 use self::call::Call;
 use self::decide::{Decision, Details, Step};
 use self::observe::{Cloud, Lookup, Observed};
 use super::Context;
 use super::access::Access;
 use super::events::EventRecord;
-use super::resource::{self, Descriptor, Management, Object, RemoteState, Report, Resource};
+use super::resource::{
+    self, Descriptor, Expiry, Listed, Management, Object, Recorded, RemoteState, Report, Resource, Scheduled,
+};
 use super::steps;
 use crate::api::condition::{condition_type, failover_ready, protected};
 use crate::api::disk_replica_group::{DeletionPolicy, DiskReplicaGroup, DiskReplicaGroupStatus, ManagementPolicy};
@@ -39,6 +45,7 @@ pub type Acted = steps::Acted<Step>;
 impl Object for DiskReplicaGroup {
     const KIND: &'static str = "DiskReplicaGroup";
     const FINALIZER: &'static str = FINALIZER;
+    type Evidence = ();
 }
 
 impl Resource for DiskReplicaGroup {
@@ -51,12 +58,16 @@ impl Resource for DiskReplicaGroup {
             (condition_type::PROTECTED, protected::UNKNOWN),
             (condition_type::FAILOVER_READY, failover_ready::UNKNOWN),
         ],
+        details_lifetime: None,
     };
 
     type Cloud = Cloud;
     type Observed = Observed;
     type Step = Step;
     type Details = Details;
+    type Task = Infallible;
+    type Reading = Infallible;
+    type Inventory = ();
 
     fn management(&self) -> Management<'_> {
         let requested = self.metadata.annotations.as_ref().and_then(|all| all.get(DRILL_ANNOTATION));
@@ -66,6 +77,8 @@ impl Resource for DiskReplicaGroup {
             observe_only: self.spec.management_policy == ManagementPolicy::Observe,
             retain: self.spec.deletion_policy == DeletionPolicy::Retain,
             poll_interval: self.spec.poll_interval.map(Into::into),
+            objective: self.spec.recovery_point_objective.into(),
+            region: &self.spec.source.region_id,
             account: self.spec.account_ref.as_ref().map(|it| it.name.as_str()),
             work_requested: requested.is_some() && requested != handled,
         }
@@ -112,12 +125,50 @@ impl Resource for DiskReplicaGroup {
         events::events(before, after, ran)
     }
 
-    fn forget_expired(status: &mut DiskReplicaGroupStatus) {
-        status.failover_preview = None;
+    fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Option<Measurements> {
+        if observed.is_none() && scope.evidence_recent() && !scope.object.spec.suspend {
+            return None;
+        }
+        Some(measurements::measurements(scope, observed))
     }
 
-    fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Option<Measurements> {
-        Some(measurements::measurements(scope, observed))
+    fn learn(_scope: &Scope<'_>, _evidence: &mut (), _observed: &Observed, _started: Timestamp) {}
+
+    fn refresh(scope: &Scope<'_>, status: &mut DiskReplicaGroupStatus) -> Vec<Expiry> {
+        if !scope.evidence_recent() {
+            status.failover_preview = None;
+        }
+        scope.expire_observed(&mut status.head)
+    }
+
+    fn tasks(_scope: &Scope<'_>) -> Vec<Scheduled<Infallible>> {
+        vec![]
+    }
+
+    async fn read(task: &Infallible, _scope: &Scope<'_>, _ctx: &Context, _cloud: &Cloud) -> Infallible {
+        match *task {}
+    }
+
+    fn record(
+        _scope: &Scope<'_>,
+        _evidence: &mut (),
+        _task: &Infallible,
+        reading: Infallible,
+        _started: Timestamp,
+    ) -> Recorded {
+        match reading {}
+    }
+
+    fn is_listed(_scope: &Scope<'_>) -> bool {
+        false
+    }
+
+    async fn inventory(_cloud: &Cloud) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn compare(_scope: &Scope<'_>, _evidence: &mut (), _inventory: &()) -> Listed {
+        Listed::NotShown
     }
 }
 

@@ -1,12 +1,9 @@
-//! Runs one step of a plan: one call, or one synchronization of checkpoints.
-
-use tokio::time::Instant;
+//! Runs one step of a plan: one call.
 
 use super::decide::Step;
 use crate::cloud::error::{Class, Error};
-use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::RocketMq;
-use crate::controller::steps::{self, STEPS_TIMEOUT};
+use crate::controller::steps;
 
 /// The result of a step that the cloud accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,18 +14,7 @@ pub enum Effect {
     CreatedPlan(i64),
     /// The ID of the new item.
     AddedItem(i64),
-    /// Synchronized checkpoints.
-    Synced {
-        /// The number of checkpoints that were synchronized.
-        done: usize,
-        /// The number of checkpoints that were not.
-        failed: usize,
-        first: Option<Error>,
-    },
 }
-
-/// The code of a synchronization that ended before it requested all checkpoints.
-pub const TOO_SLOW: &str = "TooSlow";
 
 impl steps::Step for Step {
     type Cloud = RocketMq;
@@ -52,7 +38,6 @@ impl steps::Step for Step {
             Step::StopItem { plan_id, item_id } => changed(cloud.stop_item(*plan_id, *item_id).await),
             Step::DeleteItem { plan_id, item_id } => deleted(cloud.delete_item(*plan_id, *item_id).await),
             Step::DeletePlan { plan_id } => deleted(cloud.delete_plan(*plan_id).await),
-            Step::SyncCheckpoints { plan_id, checkpoints } => Ok(sync_checkpoints(cloud, *plan_id, checkpoints).await),
         }
     }
 
@@ -65,8 +50,7 @@ impl steps::Step for Step {
             | Step::UpdateItem { .. }
             | Step::StartItem { .. }
             | Step::StopItem { .. }
-            | Step::DeleteItem { .. }
-            | Step::SyncCheckpoints { .. } => true,
+            | Step::DeleteItem { .. } => true,
         }
     }
 }
@@ -81,33 +65,4 @@ fn deleted(result: Result<(), Error>) -> Result<Effect, Error> {
         Err(Error { class: Class::NotFound, .. }) => Ok(Effect::Changed),
         other => changed(other),
     }
-}
-
-async fn sync_checkpoints(cloud: &RocketMq, plan_id: i64, checkpoints: &[(i64, i64)]) -> Effect {
-    let started = Instant::now();
-    let (mut done, mut failed, mut first) = (0, 0, None);
-    for (item_id, checkpoint_id) in checkpoints {
-        if started.elapsed() > STEPS_TIMEOUT {
-            failed = checkpoints.len() - done;
-            let message =
-                format!("{failed} of {} were not asked for within {} s", checkpoints.len(), STEPS_TIMEOUT.as_secs());
-            let (class, operation) = (Class::Unavailable, ApiOperation::SyncDisasterRecoveryCheckpoint);
-            first.get_or_insert(Error { class, operation, code: TOO_SLOW.into(), message, request_id: None });
-            break;
-        }
-        match cloud.sync_checkpoint(plan_id, *item_id, *checkpoint_id).await {
-            Ok(()) => done += 1,
-            Err(error) => {
-                let stops_others = matches!(error.class, Class::Denied | Class::Throttled { .. } | Class::Unavailable);
-                failed += 1;
-                first.get_or_insert(error);
-                if stops_others {
-                    // The others would fail too.
-                    failed = checkpoints.len() - done;
-                    break;
-                }
-            }
-        }
-    }
-    Effect::Synced { done, failed, first }
 }

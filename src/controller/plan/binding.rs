@@ -41,13 +41,14 @@ impl Binding {
         let (known, annotated) = (parse_id(status.plan_id.as_deref()), annotated_id(scope));
         let bound = known.filter(|id| annotated == Some(*id));
         let hints = known.into_iter().chain(annotated).filter(|_| bound.is_none()).collect();
+        let listed = !scope.evidence.listed.twins.is_empty();
         let recent = status.unanswered_creation.is_some_and(|at| is_recent(at, scope.now));
         Self {
             bound,
             hints,
             spec_plan_id: parse_id(spec.plan_id.as_deref()),
             creating: status.creation.is_some(),
-            search_twins: recent || !status.twins.is_empty() || scope.deleting() || status.creation.is_some(),
+            search_twins: recent || listed || !status.twins.is_empty() || scope.deleting() || status.creation.is_some(),
             twins: status.twins.iter().filter_map(|id| parse_id(Some(id))).collect(),
             plan_name: spec.plan_name.clone().unwrap_or_else(|| scope.name().to_owned()),
             mark: ownership::mark(scope.cluster_id, scope.namespace(), scope.name()),

@@ -54,6 +54,20 @@ pub async fn acl_credentials(
     Ok(all)
 }
 
+/// A hash of user names and passwords, or of what is wrong with their Secrets, under a key of this process.
+pub fn fingerprint(ctx: &Context, found: Result<&BTreeMap<String, AclCredentials>, &CredentialsError>) -> u64 {
+    match found {
+        Ok(all) => {
+            let content = all.iter().map(|(instance, it)| {
+                let password = it.password.as_ref().map(ExposeSecret::expose_secret);
+                (instance, &it.secret_name, it.username.expose_secret(), password)
+            });
+            ctx.hash(content.collect::<Vec<_>>())
+        }
+        Err(error) => ctx.hash(error.to_string()),
+    }
+}
+
 /// Gives each Secret the first version with its present content, so that a new label does not count as a rotation: as far as this
 /// process has seen it, and as far as the hash of the sent content proves it.
 pub async fn with_content_versions(

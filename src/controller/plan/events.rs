@@ -2,7 +2,8 @@
 
 use super::act::Effect;
 use super::decide::sync_requested;
-use super::status::missing_is_proven;
+use super::grounds::missing_is_proven;
+use super::sync::SyncResult;
 use super::{Acted, Ran, Scope};
 use crate::api::event::{action, reason};
 use crate::api::plan::DisasterRecoveryPlanStatus;
@@ -39,21 +40,32 @@ fn effect(effect: &Effect) -> Option<EventRecord> {
         Effect::CreatedPlan(id) => {
             Some(EventRecord::normal(reason::CREATED, action::CREATE_PLAN, format!("created plan {id}")))
         }
-        Effect::Synced { done: 0, failed: 0, .. } => {
-            let note = "there is no checkpoint to synchronize";
-            Some(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note))
-        }
-        Effect::Synced { done, failed: 0, .. } => {
-            let note = format!("synchronized all {done} checkpoints");
-            Some(EventRecord::normal(reason::CHECKPOINTS_SYNCED, action::SYNC_CHECKPOINTS, note))
-        }
-        Effect::Synced { done, failed, first } => {
-            let why = first.as_ref().map(ToString::to_string).unwrap_or_default();
-            let note = format!("synchronized {done} checkpoints, {failed} failed; the first: {why}");
-            Some(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note))
-        }
         Effect::Changed | Effect::AddedItem(_) => None,
     }
+}
+
+/// The event of a requested synchronization that is handled now.
+pub fn synchronized(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus) -> Option<EventRecord> {
+    let request = before.evidence.sync.as_ref()?;
+    let handled = |status: &DisasterRecoveryPlanStatus| {
+        status.last_handled_sync_checkpoints_at.as_deref() == Some(request.requested.as_str())
+    };
+    let SyncResult { done, failed, first } = request.result().filter(|_| handled(new) && !handled(before.status))?;
+    Some(match (done, failed) {
+        (0, 0) => {
+            let note = "there is no checkpoint to synchronize";
+            EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note)
+        }
+        (done, 0) => {
+            let note = format!("synchronized all {done} checkpoints");
+            EventRecord::normal(reason::CHECKPOINTS_SYNCED, action::SYNC_CHECKPOINTS, note)
+        }
+        (done, failed) => {
+            let why = first.map(ToString::to_string).unwrap_or_default();
+            let note = format!("synchronized {done} checkpoints, {failed} failed; the first: {why}");
+            EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note)
+        }
+    })
 }
 
 /// The event of a plan that is bound now. After a Create without an answer, the plan with this object's mark is its result.

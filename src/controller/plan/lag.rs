@@ -1,32 +1,17 @@
 //! The lag of consumer progress: exact for decisions and metrics, rounded for status.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::api::plan::{CheckpointSummary, DisasterRecoveryPlanSpec, LaggingGroup, PlanCheckpoints};
-use crate::cloud::list::List;
-use crate::cloud::rocketmq::{Checkpoint, ItemView, Progress};
+use crate::controller::evidence::progress::{Reading, Track};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// Maximum number of lagging groups in status.
 const MAX_LAGGING_GROUPS: usize = 10;
 
-/// The lags of all checkpoints of all mappings, but for those of consumer groups that the spec ignores.
-pub fn lags<'a>(
-    spec: &DisasterRecoveryPlanSpec,
-    mapped_items: impl Iterator<Item = (&'a str, &'a ItemView)>,
-    checkpoints: &BTreeMap<i64, List<Checkpoint>>,
-) -> Vec<ConsumerGroupLag> {
-    let mut all = Vec::new();
-    for (mapping, item) in mapped_items {
-        let list = checkpoints.get(&item.item_id).map(List::entries).unwrap_or_default();
-        all.extend(list.iter().map(|checkpoint| lag(mapping, checkpoint)));
-    }
-    all.retain(|lag| !spec.ignored_consumer_groups.iter().any(|pattern| matches(pattern, &lag.group)));
-    // Messages must not change with the order of the list.
-    all.sort_by_cached_key(|it| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone()));
-    all
+/// Whether the spec ignores a consumer group.
+pub fn is_ignored(spec: &DisasterRecoveryPlanSpec, group: &str) -> bool {
+    spec.ignored_consumer_groups.iter().any(|pattern| matches(pattern, group))
 }
 
 /// Whether a consumer group has this name, or this prefix before an asterisk.
@@ -37,19 +22,16 @@ fn matches(pattern: &str, group: &str) -> bool {
     }
 }
 
-/// The lag is known only where a synchronization and both timestamps are.
-fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
-    let last_sync_ms = checkpoint.last_sync_time.filter(|ms| *ms > 0);
-    let source = consume_timestamp(checkpoint.source_progress.as_ref());
-    let target = consume_timestamp(checkpoint.target_progress.as_ref());
-    let known = last_sync_ms.and(source).zip(target);
-    let side = checkpoint.source_progress.clone().unwrap_or_default();
+/// The lag of a consumer group. It is known only where a synchronization and both timestamps are.
+pub fn lag(mapping: &str, source_instance: &str, group: &str, topic: &str, track: &Track) -> ConsumerGroupLag {
+    let Reading { source_ms, target_ms, last_sync_ms, .. } = *track.reading();
+    let known = last_sync_ms.and(source_ms).and(target_ms);
     ConsumerGroupLag {
         mapping: mapping.to_owned(),
-        source_instance: side.instance_id.unwrap_or_default(),
-        group: side.consumer_group_id.unwrap_or_default(),
-        topic: side.topic_name.unwrap_or_default(),
-        lag_ms: known.map(|(source, target)| (source - target).max(0)),
+        source_instance: source_instance.to_owned(),
+        group: group.to_owned(),
+        topic: topic.to_owned(),
+        lag_ms: known.and(track.lag_ms()),
         last_sync_ms,
     }
 }
@@ -57,16 +39,6 @@ fn lag(mapping: &str, checkpoint: &Checkpoint) -> ConsumerGroupLag {
 /// Whether a checkpoint was never synchronized.
 pub fn never_synced(lag: &ConsumerGroupLag) -> bool {
     lag.last_sync_ms.is_none()
-}
-
-/// Whether a checkpoint was synchronized and lacks a timestamp, so that its lag is not known.
-pub fn is_unknown(lag: &ConsumerGroupLag) -> bool {
-    !never_synced(lag) && lag.lag_ms.is_none()
-}
-
-/// The consume timestamp of one side, in ms; the API reports 0 for none.
-fn consume_timestamp(progress: Option<&Progress>) -> Option<i64> {
-    progress?.progress_data.as_ref()?.consume_timestamp.filter(|ms| *ms > 0)
 }
 
 /// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays
@@ -104,12 +76,12 @@ pub fn summary<'a>(
     sum
 }
 
-/// Summarizes the whole plan. The time of the last synchronization advances only with another change, or after `stale_ms`.
+/// Summarizes the whole plan. The time of the last synchronization advances only with another change, so that a steady plan is not
+/// rewritten.
 pub fn plan_checkpoints(
     lags: &[ConsumerGroupLag],
     objective_ms: i64,
     before: Option<&PlanCheckpoints>,
-    stale_ms: i64,
 ) -> PlanCheckpoints {
     let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
     let worst = worst(lags, objective_ms, before);
@@ -118,11 +90,10 @@ pub fn plan_checkpoints(
     let last_sync_time = last_sync.and_then(|ms| Timestamp::from_second(ms.div_euclid(1000)).ok());
     let mut new = PlanCheckpoints { summary, max_lag, last_sync_time, worst };
     if let Some(before) = before
-        && let (Some(old), Some(newer)) = (before.last_sync_time, new.last_sync_time)
-        && newer.as_millisecond() - old.as_millisecond() < stale_ms
-        && (PlanCheckpoints { last_sync_time: Some(old), ..new.clone() }) == *before
+        && before.last_sync_time.is_some()
+        && (PlanCheckpoints { last_sync_time: before.last_sync_time, ..new.clone() }) == *before
     {
-        new.last_sync_time = Some(old);
+        new.last_sync_time = before.last_sync_time;
     }
     new
 }
@@ -191,15 +162,14 @@ mod tests {
 
     #[test]
     fn steady_plan_shows_same_numbers() {
-        let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], 300_000, None, 900_000);
+        let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], 300_000, None);
         for (poll, lag_ms) in [(1, 0), (2, 9_900), (3, 10_000), (4, 14_000), (5, 200)] {
-            let next =
-                plan_checkpoints(&[group(Some(lag_ms), 1_000_000 + poll * 60_000)], 300_000, Some(&first), 900_000);
+            let next = plan_checkpoints(&[group(Some(lag_ms), 1_000_000 + poll * 60_000)], 300_000, Some(&first));
             if lag_ms <= 10_000 {
                 assert_eq!(next, first, "poll {poll}");
             }
         }
-        let late = plan_checkpoints(&[group(Some(3_000), 2_000_000)], 300_000, Some(&first), 900_000);
+        let late = plan_checkpoints(&[group(Some(60_000), 2_000_000)], 300_000, Some(&first));
         assert_ne!(late.last_sync_time, first.last_sync_time);
     }
 
@@ -213,23 +183,24 @@ mod tests {
 
     #[test]
     fn lag_needs_synchronization_and_both_timestamps() {
-        let side = |ms: Option<i64>| {
-            let data = crate::cloud::rocketmq::ProgressData { consume_timestamp: ms };
-            Some(Progress { progress_data: Some(data), ..Progress::default() })
+        let reading = |last_sync_ms, source_ms, target_ms| Reading {
+            last_sync_ms,
+            source_ms,
+            target_ms,
+            source_fetched_ms: Some(6_000),
+            target_fetched_ms: Some(6_000),
+            requested_ms: 6_000,
         };
-        let table = [
-            (None, side(Some(5_000)), side(Some(5_000)), None),
-            (Some(0), side(Some(5_000)), side(Some(5_000)), None),
-            (Some(9), side(Some(5_000)), None, None),
-            (Some(9), side(Some(5_000)), side(Some(0)), None),
-            (Some(9), side(Some(5_000)), side(Some(4_000)), Some(1_000)),
-            (Some(9), side(Some(4_000)), side(Some(5_000)), Some(0)),
-            (Some(9), side(None), None, None),
-            (Some(9), None, None, None),
-        ];
-        for (last_sync_time, source_progress, target_progress, lag_ms) in table {
-            let checkpoint = Checkpoint { checkpoint_id: 1, last_sync_time, source_progress, target_progress };
-            assert_eq!(lag("m", &checkpoint).lag_ms, lag_ms, "{checkpoint:?}");
+        for (reading, lag_ms) in [
+            (reading(None, Some(5_000), Some(5_000)), None),
+            (reading(Some(9_000), Some(5_000), None), None),
+            (reading(Some(9_000), None, Some(5_000)), None),
+            (reading(Some(9_000), Some(5_000), Some(4_000)), Some(2_000)),
+            (reading(Some(9_000), Some(4_000), Some(5_000)), Some(0)),
+        ] {
+            let mut track = Track::new(None);
+            track.record(reading, 300_000);
+            assert_eq!(lag("m", "i", "g", "t", &track).lag_ms, lag_ms, "{reading:?}");
         }
     }
 
@@ -251,7 +222,7 @@ mod tests {
     fn ten_worst_groups_never_synced_first() {
         let mut all: Vec<_> = (0..15).map(|i| group(Some(i * 60_000), 1)).collect();
         all.push(group(None, 0));
-        let sum = plan_checkpoints(&all, 300_000, None, 900_000);
+        let sum = plan_checkpoints(&all, 300_000, None);
         assert_eq!(sum.worst.len(), 10);
         assert_eq!(sum.worst[0].lag_seconds, None);
         assert_eq!(sum.worst[1].lag_seconds, Some(840));

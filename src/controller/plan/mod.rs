@@ -2,23 +2,35 @@
 
 pub mod act;
 pub mod binding;
+pub mod coverage;
 pub mod credentials;
 pub mod decide;
 pub mod events;
+pub mod evidence;
+pub mod grounds;
+pub mod inventory;
 pub mod lag;
 pub mod observe;
 pub mod resolve;
+pub mod sampler;
 pub mod search;
 pub mod status;
+pub mod sync;
+
+use jiff::Timestamp;
 
 use self::binding::Binding;
 use self::decide::{Decision, Details, Step};
+use self::evidence::{Evidence, Reading, Task};
+use self::grounds::Grounds;
+use self::inventory::Inventory;
 use self::observe::Observed;
-use self::search::Lookup;
 use super::Context;
 use super::access::Access;
 use super::events::EventRecord;
-use super::resource::{self, Descriptor, Management, Object, RemoteState, Report, Resource};
+use super::resource::{
+    self, Descriptor, Expiry, Listed, Management, Object, Recorded, RemoteState, Report, Resource, Scheduled,
+};
 use super::steps;
 use crate::api::condition::{condition_type, offsets, protected};
 use crate::api::event::action;
@@ -39,6 +51,7 @@ pub type Acted = steps::Acted<Step>;
 impl Object for DisasterRecoveryPlan {
     const KIND: &'static str = "DisasterRecoveryPlan";
     const FINALIZER: &'static str = FINALIZER;
+    type Evidence = Evidence;
 }
 
 impl Resource for DisasterRecoveryPlan {
@@ -51,12 +64,16 @@ impl Resource for DisasterRecoveryPlan {
             (condition_type::PROTECTED, protected::UNKNOWN),
             (condition_type::OFFSETS_COVERED, offsets::UNKNOWN),
         ],
+        details_lifetime: Some(coverage::MAX_ITEMS_AGE),
     };
 
     type Cloud = RocketMq;
     type Observed = Observed;
     type Step = Step;
     type Details = Details;
+    type Task = Task;
+    type Reading = Reading;
+    type Inventory = Inventory;
 
     fn management(&self) -> Management<'_> {
         let requested = self.metadata.annotations.as_ref().and_then(|all| all.get(SYNC_CHECKPOINTS_ANNOTATION));
@@ -66,6 +83,8 @@ impl Resource for DisasterRecoveryPlan {
             observe_only: self.spec.management_policy == ManagementPolicy::Observe,
             retain: self.spec.deletion_policy == DeletionPolicy::Retain,
             poll_interval: self.spec.poll_interval.map(Into::into),
+            objective: self.spec.recovery_point_objective.into(),
+            region: &self.spec.region_id,
             account: self.spec.account_ref.as_ref().map(|it| it.name.as_str()),
             work_requested: requested.is_some() && requested != handled,
         }
@@ -86,7 +105,7 @@ impl Resource for DisasterRecoveryPlan {
             owes_restart: !status.paused_items.is_empty(),
             must_clear: false,
             not_found: observed.and_then(|observed| not_found(scope, observed)),
-            complete: observed.is_some_and(|observed| observed.checkpoints.is_ok()),
+            complete: observed.is_some(),
             absent: observed.map(|observed| observed.absent(scope)).unwrap_or_default(),
         }
     }
@@ -103,18 +122,61 @@ impl Resource for DisasterRecoveryPlan {
         events::events(before, after, ran)
     }
 
-    fn measurements(scope: &Scope<'_>, observed: Option<&Observed>) -> Option<Measurements> {
+    fn measurements(scope: &Scope<'_>, _observed: Option<&Observed>) -> Option<Measurements> {
         let objective_ms = status::objective_ms(&scope.object.spec);
-        // Another owner's plan says nothing about this object.
-        let observed = observed.filter(|observed| status::plan_of(scope, observed).is_some());
-        let lags = match observed {
-            Some(observed @ Observed { plan: Lookup::Found(_), checkpoints: Ok(checkpoints), .. }) => {
-                lag::lags(&scope.object.spec, observed.mapped_items(), checkpoints)
-            }
-            Some(Observed { plan: Lookup::Found(_), .. }) if scope.evidence_recent => return None,
-            Some(_) | None => vec![],
+        let (lags, sampled) = match scope.object.spec.suspend {
+            true => (vec![], vec![]),
+            false => (coverage::lags(scope), scope.evidence.sampled_ms()),
         };
-        Some(Measurements::Plan { lags, objective_ms })
+        Some(Measurements::Plan { lags, sampled, objective_ms })
+    }
+
+    fn learn(scope: &Scope<'_>, evidence: &mut Evidence, observed: &Observed, started: Timestamp) {
+        evidence.learn(scope, observed, started);
+    }
+
+    fn refresh(scope: &Scope<'_>, status: &mut DisasterRecoveryPlanStatus) -> Vec<Expiry> {
+        coverage::refresh(scope, status)
+    }
+
+    fn settle_tasks(scope: &Scope<'_>, status: &mut DisasterRecoveryPlanStatus) {
+        if let Some(sync) = scope.evidence.sync.as_ref().filter(|it| it.result().is_some()) {
+            status.last_handled_sync_checkpoints_at = Some(sync.requested.clone());
+        }
+    }
+
+    fn refreshed_events(before: &Scope<'_>, after: &DisasterRecoveryPlanStatus) -> Vec<EventRecord> {
+        events::synchronized(before, after).into_iter().collect()
+    }
+
+    fn tasks(scope: &Scope<'_>) -> Vec<Scheduled<Task>> {
+        scope.evidence.tasks(scope)
+    }
+
+    async fn read(task: &Task, scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Reading {
+        sampler::read(task, scope, ctx, cloud).await
+    }
+
+    fn record(
+        scope: &Scope<'_>,
+        evidence: &mut Evidence,
+        task: &Task,
+        reading: Reading,
+        started: Timestamp,
+    ) -> Recorded {
+        evidence.record(scope, task, reading, started)
+    }
+
+    fn is_listed(scope: &Scope<'_>) -> bool {
+        scope.evidence.grounds.as_ref().is_some_and(Grounds::samples_checkpoints)
+    }
+
+    async fn inventory(cloud: &RocketMq) -> Result<Inventory, Error> {
+        Ok(Inventory::new(cloud.list_plans().await?))
+    }
+
+    fn compare(scope: &Scope<'_>, evidence: &mut Evidence, inventory: &Inventory) -> Listed {
+        inventory::compare(scope, &mut evidence.listed, inventory)
     }
 
     fn forget_refusals(status: &mut DisasterRecoveryPlanStatus) {

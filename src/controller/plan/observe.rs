@@ -1,32 +1,35 @@
-//! The observation of a plan: the plan, its items and checkpoints from the cloud, its Secrets from Kubernetes.
+//! The observation of a plan by a reconcile: the plan and its items from the cloud, its Secrets from Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scope;
 use super::binding::{Binding, parse_id};
-use super::credentials::{AclCredentials, acl_credentials, with_content_versions};
+use super::credentials::{AclCredentials, acl_credentials, fingerprint, with_content_versions};
 use super::resolve::{self, Positions};
 use super::search::{Lookup, Search, find_plan};
 use crate::api::plan::{DisasterRecoveryPlanSpec, Instance};
 use crate::cloud::credentials::CredentialsError;
-use crate::cloud::error::{Class, Error};
+use crate::cloud::error::Error;
 use crate::cloud::list::List;
-use crate::cloud::rocketmq::{self, Checkpoint, ItemStatus, ItemTopic, ItemView, PlanStatus, PlanView, RocketMq};
+use crate::cloud::rocketmq::{self, ItemTopic, ItemView, PlanStatus, PlanView, RocketMq};
 use crate::controller::Context;
 
-/// Observes the plan with its items, checkpoints and Secrets.
+/// Observes the plan with its items and Secrets.
 pub async fn observe(scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Result<Observed, Error> {
     let spec = &scope.object.spec;
     let binding = Binding::new(scope);
     let search = find_plan(cloud, &binding).await?;
-    let items = items(cloud, &search.plan).await?;
+    let items = match &search.plan {
+        Lookup::Found(plan) => items(cloud, plan.plan_id).await?,
+        Lookup::Absent { .. } => List::Complete(vec![]),
+    };
     let mut observed = Observed::new(scope, binding, search, items);
     if scope.deleting() {
         return Ok(observed);
     }
-    observed.checkpoints = checkpoints(cloud, spec, &observed).await;
     if !scope.observe_only() {
         let credentials = acl_credentials(&ctx.client, scope.namespace(), spec).await;
+        observed.secrets_fingerprint = Some(fingerprint(ctx, credentials.as_ref()));
         observed.credentials = match credentials {
             Ok(all) => Ok(with_content_versions(scope, ctx, all).await),
             Err(error) => Err(error),
@@ -53,10 +56,10 @@ pub struct Observed {
     pub items: Vec<ItemView>,
     /// Whether an item that `items` lacks does not exist, as far as one read proves it.
     pub items_complete: bool,
-    /// Checkpoints by item, or the error of their read.
-    pub checkpoints: Result<BTreeMap<i64, List<Checkpoint>>, Error>,
     /// User names and passwords by instance name, or the error of the Secrets.
     pub credentials: Result<BTreeMap<String, AclCredentials>, CredentialsError>,
+    /// A hash of the Secrets under a key of this process, where they were read.
+    pub secrets_fingerprint: Option<u64>,
     /// Positions in the plan's instances, by the names of the spec.
     instances: Positions,
     /// Positions in `items`, by the names of the topic mappings.
@@ -66,7 +69,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Resolves the parts of the spec in a plan and its items. Checkpoints and credentials are empty.
+    /// Resolves the parts of the spec in a plan and its items. Credentials are empty.
     pub fn new(scope: &Scope<'_>, binding: Binding, search: Search, items: List<ItemView>) -> Self {
         let spec = &scope.object.spec;
         let Search { plan, missing, twins, unseen_twins, complete } = search;
@@ -79,8 +82,8 @@ impl Observed {
             plans_complete: complete,
             items_complete: items.is_complete(),
             items: items.into_entries(),
-            checkpoints: Ok(BTreeMap::new()),
             credentials: Ok(BTreeMap::new()),
+            secrets_fingerprint: None,
             instances: Positions::new(),
             mapped: Positions::new(),
             topics: BTreeMap::new(),
@@ -195,44 +198,9 @@ impl Observed {
     }
 }
 
-/// Reads the items of the plan, if there is one.
-pub async fn items(cloud: &RocketMq, plan: &Lookup) -> Result<List<ItemView>, Error> {
-    match plan {
-        Lookup::Found(plan) => {
-            let items = cloud.list_items(plan.plan_id).await?;
-            // The same as for plans, although this status of an item is not documented.
-            Ok(items.filtered(|item| item.item_status.as_str() != PlanStatus::Deleted.as_str()))
-        }
-        Lookup::Absent { .. } => Ok(List::Complete(vec![])),
-    }
-}
-
-/// Reads all checkpoints of the items that the spec names. A plan that does not synchronize consumer progress has none.
-pub async fn checkpoints(
-    cloud: &RocketMq,
-    spec: &DisasterRecoveryPlanSpec,
-    observed: &Observed,
-) -> Result<BTreeMap<i64, List<Checkpoint>>, Error> {
-    let mut all = BTreeMap::new();
-    let Some(plan) = observed.found().filter(|plan| plan.sync_checkpoint_enabled != Some(false)) else {
-        return Ok(all);
-    };
-    let sources = observed.sources(spec);
-    for (_, item) in observed.mapped_items() {
-        if item.item_status == ItemStatus::Creating {
-            continue;
-        }
-        let mut found = List::Complete(vec![]);
-        for source in &sources {
-            match cloud.list_checkpoints(plan.plan_id, item.item_id, source).await {
-                Ok(list) => found = found.and(list),
-                // An item that does not run may have no checkpoints. It is not protected in any case.
-                Err(Error { class: Class::NotFound | Class::Conflict | Class::Invalid, .. })
-                    if item.item_status != ItemStatus::Running => {}
-                Err(error) => return Err(error),
-            }
-        }
-        all.insert(item.item_id, found);
-    }
-    Ok(all)
+/// Reads the items of a plan.
+pub async fn items(cloud: &RocketMq, plan_id: i64) -> Result<List<ItemView>, Error> {
+    let items = cloud.list_items(plan_id).await?;
+    // The same as for plans, although this status of an item is not documented.
+    Ok(items.filtered(|item| item.item_status.as_str() != PlanStatus::Deleted.as_str()))
 }

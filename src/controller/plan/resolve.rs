@@ -2,6 +2,7 @@
 //! stages.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::plan::{
     DisasterRecoveryPlanSpec, Instance, InstanceRole, InstanceType, MappedTopic, PlanType, TopicMapping,
@@ -171,6 +172,15 @@ pub fn pair(topics: &[ItemTopic]) -> String {
         topics.iter().map(|it| format!("{}/{}", part(&it.instance_id), part(&it.topic_name))).collect();
     sides.sort();
     sides.join(" ~ ")
+}
+
+/// A hash of all items, in whichever order they are listed.
+pub fn items_fingerprint(items: &[ItemView]) -> u64 {
+    let mut all: Vec<_> = items.iter().map(|item| (item.item_id, format!("{item:?}"))).collect();
+    all.sort();
+    let mut hasher = DefaultHasher::new();
+    all.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether an item maps the pair of topics, in whichever order it names them.

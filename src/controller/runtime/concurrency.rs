@@ -1,109 +1,150 @@
-//! Concurrency limits: no namespace takes all workers of a shared operator, and polls leave some workers to edits.
+//! Concurrency limits. Each account and region has workers of its own, so that a region or credentials that do not answer delay no
+//! others. Among the objects of one account and region no namespace takes all workers, and polls leave some to edits.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::controller::Settings;
+use crate::controller::resource::Lane;
 
-/// Maximum number of workers of a kind that one namespace takes. A namespace that is watched by its name has its own workers.
-pub(in crate::controller) fn max_per_namespace(settings: &Settings) -> u16 {
+/// Time between two checks of what a waiting reconcile needs.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Maximum number of workers of a lane that one namespace takes. A namespace that is watched by its name has its own workers.
+fn max_per_namespace(settings: &Settings) -> u16 {
     if settings.namespaces.is_empty() { settings.workers.div_ceil(2) } else { settings.workers }
 }
 
-/// The time until the next attempt to get a permit. The jitter keeps waiting objects from trying at once.
-pub(in crate::controller) fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(rand::random_range(1.0..3.0))
+/// What a reconcile needs a permit for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::controller) struct Need {
+    pub(in crate::controller) lane: Lane,
+    pub(in crate::controller) namespace: String,
+    /// Whether the reconcile only polls the cloud.
+    pub(in crate::controller) polls: bool,
 }
 
-/// Limits the concurrent reconciles of each namespace.
-pub(in crate::controller) struct NamespaceLimit {
-    max: u16,
-    taken: Mutex<HashMap<String, u16>>,
+/// The scope of a limit: a lane, or a namespace in it; and whether it limits only polls.
+type Counted = (Lane, Option<String>, bool);
+
+/// Limits the concurrent reconciles of a kind.
+pub(in crate::controller) struct Limits {
+    per_lane: usize,
+    per_namespace: usize,
+    all: Mutex<HashMap<Counted, Arc<Semaphore>>>,
 }
 
-/// Permission for one reconcile in a namespace. Dropping it returns it.
+/// Permission for one reconcile. Dropping it returns it.
 pub(in crate::controller) struct Permit<'a> {
-    limit: &'a NamespaceLimit,
-    namespace: String,
+    limits: &'a Limits,
+    held: Vec<OwnedSemaphorePermit>,
 }
 
-impl NamespaceLimit {
-    /// Limits each namespace to `max` reconciles, at least one.
-    pub(in crate::controller) fn new(max: u16) -> Self {
-        Self { max: max.max(1), taken: Mutex::default() }
+impl Limits {
+    /// The limits of the command line.
+    pub(in crate::controller) fn new(settings: &Settings) -> Self {
+        Self::of(settings.workers, max_per_namespace(settings))
     }
 
-    /// A permit, if the namespace has one left.
-    pub(in crate::controller) fn take(&self, namespace: String) -> Option<Permit<'_>> {
-        let mut all = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = all.entry(namespace.clone()).or_default();
-        if *taken >= self.max {
-            return None;
+    fn of(per_lane: u16, per_namespace: u16) -> Self {
+        let at_least_one = |limit: u16| usize::from(limit.max(1));
+        Self { per_lane: at_least_one(per_lane), per_namespace: at_least_one(per_namespace), all: Mutex::default() }
+    }
+
+    /// Waits for a permit for what `need` returns, which may change meanwhile. `None` where nothing is needed any more.
+    pub(in crate::controller) async fn acquire_for(&self, need: impl Fn() -> Option<Need>) -> Option<Permit<'_>> {
+        loop {
+            let needed = need()?;
+            let changed = async {
+                while need().as_ref() == Some(&needed) {
+                    tokio::time::sleep(CHANGE_INTERVAL).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                permit = self.acquire(&needed) => return Some(permit),
+                () = changed => {}
+            }
         }
-        *taken += 1;
-        Some(Permit { limit: self, namespace })
+    }
+
+    /// Waits for a permit. Those of one namespace, and of one lane, are given in the order of the calls.
+    pub(in crate::controller) async fn acquire(&self, need: &Need) -> Permit<'_> {
+        let mut permit = Permit { limits: self, held: Vec::new() };
+        // The narrow limits first: a wait for one of them holds no permit of the wider ones.
+        for polls in [true, false] {
+            for namespace in [Some(need.namespace.clone()), None] {
+                if polls && !need.polls {
+                    continue;
+                }
+                let semaphore = self.semaphore((need.lane.clone(), namespace, polls));
+                // It is never closed.
+                permit.held.extend(semaphore.acquire_owned().await);
+            }
+        }
+        permit
+    }
+
+    fn semaphore(&self, of: Counted) -> Arc<Semaphore> {
+        let limit = if of.1.is_some() { self.per_namespace } else { self.per_lane };
+        // Polls leave one place, where there are two.
+        let limit = if of.2 { (limit - 1).max(1) } else { limit };
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(of).or_insert_with(|| Arc::new(Semaphore::new(limit))).clone()
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut all = self.limit.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = all.get_mut(&self.namespace) {
-            *taken = taken.saturating_sub(1);
-        }
-        all.retain(|_, taken| *taken > 0);
-    }
-}
-
-/// Limits concurrent polls, of all namespaces and of each: at least one worker stays free for edits, and one permit of each
-/// namespace.
-pub struct PollLimit {
-    all: Semaphore,
-    each: NamespaceLimit,
-}
-
-impl PollLimit {
-    /// Limits for a kind with `workers` workers, and `each` permits for each namespace.
-    pub fn new(workers: u16, each: u16) -> Self {
-        let all = Semaphore::new(usize::from(workers.saturating_sub(1).max(1)));
-        Self { all, each: NamespaceLimit::new(each.saturating_sub(1)) }
-    }
-
-    /// A permit for a poll, if there is one.
-    pub(in crate::controller) fn take(&self, namespace: String) -> Option<(SemaphorePermit<'_>, Permit<'_>)> {
-        let permit = self.each.take(namespace)?;
-        Some((self.all.try_acquire().ok()?, permit))
+        self.held.clear();
+        // Nothing is kept of lanes and namespaces without reconciles.
+        let mut all = self.limits.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
+    fn need(region: &str, namespace: &str, polls: bool) -> Need {
+        Need { lane: (String::new(), region.to_owned()), namespace: namespace.to_owned(), polls }
+    }
+
     #[test]
-    fn namespace_never_takes_all_permits() {
-        let limit = NamespaceLimit::new(2);
-        let take = |namespace: &str| limit.take(namespace.to_owned());
+    fn namespace_never_takes_all_workers() {
+        let limits = Limits::of(4, 2);
+        let take = |namespace: &str| limits.acquire(&need("a", namespace, false)).now_or_never();
         let held = (take("a"), take("a"));
         assert!(held.0.is_some() && held.1.is_some() && take("a").is_none());
         assert!(take("b").is_some(), "another namespace has its own permits");
         drop(held.0);
         assert!(take("a").is_some());
         drop(held.1);
-        assert!(limit.taken.lock().expect("no panic").is_empty(), "nothing is kept of idle namespaces");
+        assert!(limits.all.lock().expect("no panic").is_empty(), "nothing is kept of idle namespaces");
     }
 
     #[test]
-    fn polls_leave_worker_and_permit_to_edits() {
-        let polls = PollLimit::new(4, 2);
-        let held = polls.take("a".into());
-        assert!(held.is_some() && polls.take("a".into()).is_none(), "one of two permits");
-        let others = (polls.take("b".into()), polls.take("c".into()));
-        assert!(others.0.is_some() && others.1.is_some() && polls.take("d".into()).is_none(), "three of four workers");
-        drop(held);
-        assert!(polls.take("d".into()).is_some());
+    fn polls_leave_worker_to_edits() {
+        let limits = Limits::of(4, 2);
+        let poll = |namespace: &str| limits.acquire(&need("a", namespace, true)).now_or_never();
+        let held = (poll("a"), poll("b"), poll("c"));
+        assert!(held.0.is_some() && held.1.is_some() && held.2.is_some());
+        assert!(poll("a").is_none() && poll("d").is_none(), "three of four workers, one of two permits");
+        assert!(limits.acquire(&need("a", "a", false)).now_or_never().is_some());
+    }
+
+    #[test]
+    fn blocked_region_delays_no_other() {
+        let limits = Limits::of(2, 2);
+        let take = |region: &str| limits.acquire(&need(region, "a", false)).now_or_never();
+        let held = (take("dead"), take("dead"));
+        assert!(held.0.is_some() && held.1.is_some() && take("dead").is_none());
+        assert!(take("alive").is_some());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::{BoxFuture, Shared, join_all};
+use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, BoxStream, Stream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::ResourceExt;
@@ -17,24 +17,23 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::access::Key;
 use super::account::users::{AccountUsers, Filled, uses_account};
-use super::resource::{Object, Resource};
+use super::object::ObjectHandle;
+use super::resource::{Lane, Object, Resource};
 
 pub(super) mod concurrency;
 mod relist;
 mod unreadable;
 
-use self::concurrency::{NamespaceLimit, PollLimit};
+use self::concurrency::{Limits, Need};
 use self::relist::{Change, Name, RelistIndex};
 use self::unreadable::{Seen, Unreadable, readable};
-use super::{Context, Error, Requeue, account, key};
+use super::evidence::observer::{self, Observer};
+use super::{Context, Error, Requeue, Shutdown, account, key};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
 use crate::leadership::Leadership;
-
-/// Time until the next attempt of a reconcile whose namespace had no permit left.
-const PERMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Back-off after a failed watch. All triggers wait for it.
 const TRIGGER_BACKOFF: Duration = Duration::from_millis(500);
@@ -53,9 +52,6 @@ impl Iterator for ConstantBackoff {
 impl Backoff for ConstantBackoff {
     fn reset(&mut self) {}
 }
-
-/// A signal that every controller waits for.
-pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 
 /// One watch. Objects that do not parse are not among its events.
 struct Watched<K: Object> {
@@ -109,6 +105,7 @@ impl Running {
 /// Runs every controller until `shutdown`, then waits for the reconciles in progress. Calls `ready` once the caches are filled;
 /// no reconcile begins before this process leads.
 pub async fn run(ctx: Arc<Context>, leadership: Leadership, shutdown: Shutdown, ready: impl FnOnce() + Send + 'static) {
+    ctx.follow(leadership.clone());
     let period = Period { leadership, shutdown: shutdown.clone() };
     let (plans, mut running) = managed::<DisasterRecoveryPlan>(&ctx, &period);
     let (groups, more) = managed::<DiskReplicaGroup>(&ctx, &period);
@@ -141,20 +138,80 @@ fn apis<K: Object>(ctx: &Context) -> Vec<Api<DeserializeGuard<K>>> {
     }
 }
 
-/// The controllers of a kind with a side in the cloud, and their caches.
+/// The controllers of a kind with a side in the cloud, their caches, and the reads between reconciles.
 fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, Vec<Running>) {
-    // Each kind has its own limit: a slow cloud of one does not delay another.
-    let polls = Arc::new(PollLimit::new(ctx.settings.workers, concurrency::max_per_namespace(&ctx.settings)));
-    let control = |api| {
-        let watched = watched::<K>(api, ctx, account_of::<K>);
-        let (store, filled) = (watched.store.clone(), watched.filled.clone());
-        let triggers = account_triggers(ctx, store.clone());
-        let polls = polls.clone();
-        let reconcile = move |object, ctx| super::reconcile(object, ctx, polls.clone());
-        let work = control(watched, triggers, ctx.clone(), period.clone(), reconcile).boxed();
-        (store, Running { work, filled })
+    let watched: Vec<_> = apis(ctx).into_iter().map(|api| watched::<K>(api, ctx, account_of::<K>)).collect();
+    let stores: Vec<_> = watched.iter().map(|it| it.store.clone()).collect();
+    let filled: Vec<_> = watched.iter().map(|it| it.filled.clone()).collect();
+    let (wakes, woken): (Vec<_>, Vec<_>) = stores.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let cached = stores.clone();
+    let find = move |(namespace, name): &Key| {
+        let reference = ObjectRef::new(name).within(namespace);
+        cached.iter().find_map(|store| store.get(&reference))
     };
-    apis(ctx).into_iter().map(control).unzip()
+    let wake = move |(namespace, name): &Key| {
+        for wake in &wakes {
+            wake.send(ObjectRef::<K>::new(name).within(namespace)).unwrap_or_default();
+        }
+    };
+    let observer = Arc::new(Observer::new(ctx.clone(), find, wake));
+    // Each controller holds one end until its reconciles are finished.
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    let control = |(watched, mut woken): (Watched<K>, mpsc::UnboundedReceiver<ObjectRef<K>>)| {
+        let (store, filled) = (watched.store.clone(), watched.filled.clone());
+        // An object of another namespace has its own controller.
+        let cached = store.clone();
+        let woken = stream::poll_fn(move |cx| woken.poll_recv(cx))
+            .filter(move |object| futures::future::ready(cached.get(object).is_some()));
+        let triggers = stream::select(account_triggers(ctx, store), woken);
+        let observer = observer.clone();
+        let reconcile = move |object: Arc<K>, ctx| {
+            let observer = observer.clone();
+            async move {
+                let key = (object.namespace().unwrap_or_default(), object.name_any());
+                let outcome = super::reconcile(object, ctx).await;
+                observer.schedule(&key);
+                outcome
+            }
+        };
+        let (control, alive) =
+            (control(watched, triggers, ctx.clone(), period.clone(), need::<K>, reconcile), alive.clone());
+        let work = async move {
+            let _alive = alive;
+            control.await;
+        };
+        Running { work: work.boxed(), filled }
+    };
+    let mut running: Vec<_> = watched.into_iter().zip(woken).map(control).collect();
+    let (all, Period { leadership, shutdown }) = (stores.clone(), period.clone());
+    let objects = move || {
+        let all = all.iter().flat_map(Store::state);
+        all.map(|object| (object.namespace().unwrap_or_default(), object.name_any())).collect()
+    };
+    let first = filled.first().cloned();
+    let all_filled = async move {
+        for mut filled in filled {
+            // A watch that ends fills nothing: the process is ending.
+            if filled.wait_for(|filled| *filled).await.is_err() {
+                futures::future::pending::<()>().await;
+            }
+        }
+    };
+    drop(alive);
+    let finished = async move {
+        ended.recv().await;
+    };
+    let period = observer::Period { leadership, filled: all_filled, shutdown, finished };
+    let observe = observer.observe(period, objects).boxed();
+    running.extend(first.map(|filled| Running { work: observe, filled }));
+    (stores, running)
+}
+
+/// What a reconcile of an object needs a permit for.
+fn need<K: Resource>(object: &Arc<K>, ctx: &Context) -> Need {
+    let namespace = object.namespace().unwrap_or_default();
+    let lane = object.management().lane(&namespace);
+    Need { lane, namespace, polls: ObjectHandle::new(ctx, object.clone()).settled() }
 }
 
 /// The name of the account that an object uses.
@@ -168,7 +225,8 @@ fn account_triggers<K: Resource>(
     store: Store<K>,
 ) -> impl Stream<Item = ObjectRef<K>> + Send + 'static + use<K> {
     received(ctx.accounts.user_triggers()).flat_map(move |account| {
-        let users = store.state().into_iter().filter(move |object| uses_account(&**object, &account));
+        let users = store.state().into_iter();
+        let users = users.filter(move |object| account.as_ref().is_none_or(|account| uses_account(&**object, account)));
         stream::iter(users.map(|object| ObjectRef::from_obj(&*object)))
     })
 }
@@ -180,13 +238,24 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
         let watched = watched::<AlibabaCloudAccount>(api, ctx, |_| None);
         let (store, filled) = (watched.store.clone(), watched.filled.clone());
         let (users, accounts) = (users.clone(), store.clone());
-        let triggers = received(ctx.accounts.triggers()).filter_map(move |(namespace, name)| {
-            let account = ObjectRef::new(&name).within(&namespace);
-            // An account of another namespace has its own controller.
-            futures::future::ready(accounts.get(&account).map(|_| account))
+        let triggers = received(ctx.accounts.triggers()).flat_map(move |account| {
+            let named = |object: &AlibabaCloudAccount| {
+                // An account of another namespace has its own controller.
+                account.as_ref().is_none_or(|(namespace, name)| {
+                    object.name_any() == *name && object.namespace().as_ref() == Some(namespace)
+                })
+            };
+            let all: Vec<_> =
+                accounts.state().into_iter().filter(|it| named(it)).map(|it| ObjectRef::from_obj(&*it)).collect();
+            stream::iter(all)
         });
         let reconcile = move |object, ctx| account::reconcile(object, ctx, users.clone());
-        let work = control(watched, triggers, ctx.clone(), period.clone(), reconcile).boxed();
+        let need = |object: &Arc<AlibabaCloudAccount>, _: &Context| Need {
+            lane: Lane::default(),
+            namespace: object.namespace().unwrap_or_default(),
+            polls: false,
+        };
+        let work = control(watched, triggers, ctx.clone(), period.clone(), need, reconcile).boxed();
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
@@ -241,15 +310,13 @@ fn handle_change<K: Object>(ctx: &Context, (namespace, name): &Name, before: Opt
     }
 }
 
-/// The received triggers, without those that were missed: the next poll makes up for them.
-fn received(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Key> + Send + 'static {
+/// The received triggers. `None` stands for all that were missed: each account may be among them.
+fn received(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Option<Key>> + Send + 'static {
     stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(key) => return Some((key, receiver)),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
+        match receiver.recv().await {
+            Ok(key) => Some((Some(key), receiver)),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, receiver)),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     })
 }
@@ -259,6 +326,7 @@ async fn control<K, R>(
     triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
     ctx: Arc<Context>,
     period: Period,
+    need: impl Fn(&Arc<K>, &Context) -> Need + Copy + Send + Sync + 'static,
     reconcile: impl Fn(Arc<K>, Arc<Context>) -> R + Clone + Send + Sync + 'static,
 ) where
     K: Object,
@@ -271,9 +339,9 @@ async fn control<K, R>(
         generation.combine(predicates::annotations).combine(predicates::finalizers),
         Default::default(),
     );
-    let workers = controller::Config::default().concurrency(ctx.settings.workers);
-    let (context, limit) = (ctx.clone(), Arc::new(NamespaceLimit::new(concurrency::max_per_namespace(&ctx.settings))));
+    let (context, limits, newest) = (ctx.clone(), Arc::new(Limits::new(&ctx.settings)), store.clone());
     let Period { leadership, shutdown } = period;
+    let ending = shutdown.clone();
     // The cache contains the objects of events from before this process leads.
     let (all, started) = (store.clone(), leadership.clone().started());
     let all = stream::once(started).flat_map(move |()| {
@@ -282,18 +350,25 @@ async fn control<K, R>(
     });
     let reports = unreadable.publish(leadership.clone());
     let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
-        let (leads, limit, reconcile) = (leadership.is_leader(), limit.clone(), reconcile.clone());
+        let (leadership, limits, newest, reconcile) =
+            (leadership.clone(), limits.clone(), newest.clone(), reconcile.clone());
+        let mut ending = ending.clone();
         async move {
-            match leads {
-                true => measured(object, ctx, limit, reconcile).await,
-                false => Ok(Action::await_change()),
+            let newest = || newest.get(&ObjectRef::from_obj(&*object));
+            let permit = limits.acquire_for(|| newest().map(|object| need(&object, &ctx)));
+            // A reconcile that waits for a permit ends at once.
+            let permit = tokio::select! { biased; () = &mut ending => None, permit = permit => permit };
+            // The object may have changed while it waited.
+            match newest().filter(|_| permit.is_some() && leadership.is_leader()) {
+                // Objects that wait are small in memory.
+                Some(object) => Box::pin(measured(object, ctx, reconcile)).await,
+                None => Ok(Action::await_change()),
             }
         }
     };
     let reconciles = Controller::for_stream(changes, store)
         // The watch has its own back-off. A second, longer one would delay the other triggers.
         .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
-        .with_config(workers)
         .reconcile_on(triggers)
         .reconcile_on(stream::poll_fn(move |cx| repaired.poll_recv(cx)))
         .reconcile_on(all)
@@ -326,7 +401,6 @@ fn log_outcome<K: Object>(
 async fn measured<K: Object, R>(
     object: Arc<K>,
     ctx: Arc<Context>,
-    limit: Arc<NamespaceLimit>,
     reconcile: impl Fn(Arc<K>, Arc<Context>) -> R,
 ) -> Result<Action, Error>
 where
@@ -340,9 +414,6 @@ where
         object = object.name_any(),
         generation = object.meta().generation
     );
-    let Some(_permit) = limit.take(object.namespace().unwrap_or_default()) else {
-        return Ok(Action::requeue(concurrency::jittered(PERMIT_RETRY_INTERVAL)));
-    };
     let started = Instant::now();
     let outcome = reconcile(object, ctx.clone()).instrument(span).await;
     let result = if outcome.is_ok() { "success" } else { "error" };

@@ -8,6 +8,8 @@ pub enum Measurements {
     Plan {
         /// The lags of all consumer groups.
         lags: Vec<ConsumerGroupLag>,
+        /// When the checkpoints of each mapping were last read whole, in ms since 1970 UTC.
+        sampled: Vec<(String, i64)>,
         /// The recovery point objective, in ms.
         objective_ms: i64,
     },
@@ -24,7 +26,10 @@ impl Metrics {
     /// Exports the numbers of an object.
     pub fn measure(&self, namespace: &str, name: &str, measurements: &Measurements) {
         match measurements {
-            Measurements::Plan { lags, objective_ms } => self.lags(namespace, name, lags, *objective_ms),
+            Measurements::Plan { lags, sampled, objective_ms } => {
+                self.lags(namespace, name, lags, *objective_ms);
+                self.sampled(namespace, name, sampled);
+            }
             Measurements::DiskReplicaGroup { group, drill_due } => {
                 self.disk_group(namespace, name, group.as_deref());
                 self.drill_due(namespace, name, *drill_due);

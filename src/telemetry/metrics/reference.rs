@@ -67,10 +67,12 @@ fn complete() -> Metrics {
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
         };
         metrics.conditions(kind, "shop", "orders", &[condition]);
+        metrics.evidence(kind, "shop", "orders", &[("Ready", Timestamp::UNIX_EPOCH)]);
     }
     let (mapping, source_instance, group, topic) = ("m".into(), "i".into(), "g".into(), "t".into());
     let lag = ConsumerGroupLag { mapping, source_instance, group, topic, lag_ms: Some(1), last_sync_ms: Some(1) };
     metrics.lags("shop", "orders", &[lag], 1);
+    metrics.sampled("shop", "orders", &[("m".into(), 1)]);
     let some = Some(1.0);
     let drill = DrillMeasures {
         active: true,

@@ -78,10 +78,16 @@ async fn missing_permission_is_reported_on_the_plan_only() {
     world.main_and_orders(secret("cloud")).await;
     world.well().await;
     let main = world.accounts().record("main").await;
-    world.cloud.set_denied_actions(["GetDisasterRecoveryPlan"]);
-    world.condition("orders", "Synced", "False", "AccessDenied").await;
-    world.cloud.set_denied_actions(Vec::<String>::new());
-    world.well().await;
+    for action in ["ListDisasterRecoveryPlans", "ListDisasterRecoveryItems", "GetDisasterRecoveryPlan"] {
+        world.cloud.set_denied_actions([action]);
+        if action == "GetDisasterRecoveryPlan" {
+            world.request_reconcile("orders").await;
+        }
+        let status = world.condition("orders", "Synced", "False", "AccessDenied").await;
+        assert!(message(&status, "Synced").starts_with(action), "{status:?}");
+        world.cloud.set_denied_actions(Vec::<String>::new());
+        world.well().await;
+    }
     main.assert_unchanged().await;
 }
 

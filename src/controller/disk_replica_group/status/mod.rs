@@ -46,7 +46,7 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DiskReplicaGroup> {
     }
     let synced = primary_failure(acted).and_then(|error| synced(scope, ran, error));
     let (annotations, requeue) = (annotations(scope, ran), requeue(scope, ran));
-    Report { ready, synced, unread: None, annotations, requeue, status: new }
+    Report { ready, synced, annotations, requeue, status: new }
 }
 
 /// `Synced` where the API refuses a call because disks are attached, and whether a person has to act.

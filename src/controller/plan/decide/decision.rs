@@ -52,12 +52,6 @@ pub enum Step {
     DeletePlan {
         plan_id: i64,
     },
-    /// Synchronizes checkpoints once.
-    SyncCheckpoints {
-        plan_id: i64,
-        /// The IDs of items and checkpoints.
-        checkpoints: Vec<(i64, i64)>,
-    },
 }
 
 impl Step {
@@ -68,17 +62,8 @@ impl Step {
             | Self::StartItem { item_id, .. }
             | Self::StopItem { item_id, .. }
             | Self::DeleteItem { item_id, .. } => Some(*item_id),
-            Self::CreatePlan { .. }
-            | Self::UpdatePlan { .. }
-            | Self::AddItem { .. }
-            | Self::DeletePlan { .. }
-            | Self::SyncCheckpoints { .. } => None,
+            Self::CreatePlan { .. } | Self::UpdatePlan { .. } | Self::AddItem { .. } | Self::DeletePlan { .. } => None,
         }
-    }
-
-    /// Whether the step makes no call.
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::SyncCheckpoints { checkpoints, .. } if checkpoints.is_empty())
     }
 
     /// The name in logs.
@@ -92,7 +77,6 @@ impl Step {
             Self::StopItem { .. } => "StopItem",
             Self::DeleteItem { .. } => "DeleteItem",
             Self::DeletePlan { .. } => "DeletePlan",
-            Self::SyncCheckpoints { .. } => "SyncCheckpoints",
         }
     }
 }

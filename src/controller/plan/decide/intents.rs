@@ -32,8 +32,7 @@ pub(super) fn intents(scope: &Scope<'_>, decision: &Decision) -> Option<Disaster
             | Step::StartItem { .. }
             | Step::StopItem { .. }
             | Step::DeleteItem { .. }
-            | Step::DeletePlan { .. }
-            | Step::SyncCheckpoints { .. } => {}
+            | Step::DeletePlan { .. } => {}
         }
     }
     (new != *scope.status).then_some(new)

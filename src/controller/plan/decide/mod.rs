@@ -174,17 +174,6 @@ pub fn sync_requested(scope: &Scope<'_>) -> bool {
     requested.is_some() && requested != scope.status.last_handled_sync_checkpoints_at.as_deref()
 }
 
-fn sync_step(plan_id: i64, observed: &Observed) -> Option<Step> {
-    let mut all = Vec::new();
-    for (item_id, checkpoints) in observed.checkpoints.as_ref().ok()? {
-        all.extend(checkpoints.entries().iter().map(|checkpoint| (*item_id, checkpoint)));
-    }
-    // The oldest synchronization first: a reconcile that runs out of time is continued by the next one.
-    all.sort_by_key(|(_, checkpoint)| checkpoint.last_sync_time);
-    let checkpoints = all.into_iter().map(|(item_id, checkpoint)| (item_id, checkpoint.checkpoint_id)).collect();
-    Some(Step::SyncCheckpoints { plan_id, checkpoints })
-}
-
 /// The end of the window in which a created plan may become visible, if it is in the future.
 fn creation_window_end(creation: Option<&CreationStatus>, window: Duration, now: Timestamp) -> Option<Timestamp> {
     window_end(creation?.time, window, now)

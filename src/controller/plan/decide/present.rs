@@ -4,7 +4,7 @@ use super::items::{self, ItemDecision};
 use super::update::{self, Attempt, Change};
 use super::{
     Decision, Details, Scope, Step, Verdict, Work, creating, creation_window_end, missing_plan, owned_by_another, plan,
-    resuming, runs, sync_requested, sync_step,
+    resuming, runs,
 };
 use crate::api::condition::synced;
 use crate::api::plan::{Drift, ItemPolicy};
@@ -153,11 +153,6 @@ pub(super) fn present(scope: &Scope<'_>, observed: &Observed, plan: &PlanView) -
         true => paused_update(scope, observed, plan_id, plan_step, &others, &mut details.paused),
         false => running_update(scope, observed, plan_id, plan_step, items),
     };
-    // An item that cannot be started must not delay the checkpoints of the others.
-    let quiet = steps.iter().all(|step| matches!(step, Step::StartItem { .. })) && !creating;
-    if sync_requested(scope) && !pausing {
-        steps.extend(sync_step(plan_id, observed).filter(|step| quiet || !step.is_empty()));
-    }
     details.paused.extend(match pausing {
         true => scope.status.paused_items.clone(),
         false => items::still_paused(scope, observed),
@@ -175,7 +170,7 @@ pub(super) fn present(scope: &Scope<'_>, observed: &Observed, plan: &PlanView) -
     Decision { details, drift, ..Decision::new(steps, verdict) }
 }
 
-/// The verdict on an existing plan. A synchronization of checkpoints is not work on the spec.
+/// The verdict on an existing plan.
 fn present_verdict(
     refused: Option<(&'static str, String)>,
     steps: &[Step],
@@ -183,10 +178,9 @@ fn present_verdict(
     creating: bool,
 ) -> Verdict {
     let work = if creating { Work::Creating } else { Work::Updating };
-    let only_sync = steps.iter().all(|step| matches!(step, Step::SyncCheckpoints { .. }));
     match (refused, waits.into_iter().next()) {
         (Some((reason, message)), _) => Verdict::Refused { reason, message },
-        (None, _) if !only_sync => Verdict::Acting(work),
+        (None, _) if !steps.is_empty() => Verdict::Acting(work),
         (None, Some(on)) => Verdict::Waiting { work, on },
         (None, None) => Verdict::InSync,
     }

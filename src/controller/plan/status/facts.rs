@@ -7,12 +7,13 @@ use super::super::act::Effect;
 use super::super::binding::is_recent;
 use super::super::credentials::AclCredentials;
 use super::super::decide::{Change, Step, Verdict, window, window_end};
+use super::super::grounds::{missing_is_proven, plan_of};
 use super::super::observe::Observed;
 use super::super::search::Lookup;
 use super::super::{Acted, Ran, Scope, resolve};
 use crate::api::plan::{DisasterRecoveryPlanStatus, SentCredentials, TopicMappingStatus};
 use crate::cloud::error::{Class, Error};
-use crate::cloud::rocketmq::{ItemStatus, PlanView};
+use crate::cloud::rocketmq::ItemStatus;
 use crate::controller::conditions::seconds;
 use crate::controller::ownership::Owner;
 use crate::controller::steps::Outcome;
@@ -98,18 +99,6 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
             _ => {}
         }
     }
-}
-
-/// Whether the plan that is not found is gone.
-pub fn missing_is_proven(scope: &Scope<'_>, observed: &Observed) -> bool {
-    observed.missing.is_some_and(|id| scope.absence(&resolve::plan_part(id)).is_proven())
-}
-
-/// The plan, unless another object owns it: such a plan proves nothing about this object. Observe mode accepts any plan.
-pub fn plan_of<'a>(scope: &Scope<'_>, observed: &'a Observed) -> Option<&'a PlanView> {
-    let plan = observed.found()?;
-    let foreign = matches!(resolve::owner(plan, &observed.binding.mark), Owner::Another(_));
-    (scope.observe_only() || !foreign).then_some(plan)
 }
 
 /// Sets the mappings of the spec with their items.

@@ -4,10 +4,12 @@
 mod conditions;
 mod facts;
 
-use self::conditions::{coverage, readiness};
+use self::conditions::readiness;
 use self::facts::{bind, mappings, sent_credentials, updates};
-use super::act::{Effect, TOO_SLOW};
+use super::act::Effect;
+use super::coverage;
 use super::decide::{Decision, Step, Verdict};
+use super::grounds::missing_is_proven;
 use super::observe::Observed;
 use super::{Acted, Ran, Scope, resolve};
 use crate::api::PLAN_ID_ANNOTATION;
@@ -22,7 +24,6 @@ use crate::controller::resource::Report;
 use crate::controller::steps::{Step as _, first_failure};
 
 pub use self::conditions::objective_ms;
-pub use self::facts::{missing_is_proven, plan_of};
 
 /// The report of a reconcile that acted. `scope.status` holds the intents.
 pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> {
@@ -33,15 +34,14 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> 
     sent_credentials(scope, &mut new, observed, acted);
     updates(scope, &mut new, ran);
     new.head.drift = drift(scope, decision);
-    if synchronized(acted) || scope.observe_only() {
+    if scope.observe_only() {
         new.last_handled_sync_checkpoints_at = scope.annotation(SYNC_CHECKPOINTS_ANNOTATION).map(Into::into);
     }
-    coverage(scope, &mut new, observed);
+    coverage::refresh(scope, &mut new);
     let synced = synced(scope, &new, ran);
     let ready = readiness(scope, decision, observed);
-    let unread = observed.checkpoints.as_ref().err().cloned();
     let annotations = plan_id(scope, observed, acted).map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect();
-    Report { ready, synced, unread, annotations, requeue: requeue(scope, ran), status: new }
+    Report { ready, synced, annotations, requeue: requeue(scope, ran), status: new }
 }
 
 /// The differences. Those that a correction in progress found last until everything runs again.
@@ -55,14 +55,6 @@ fn drift(scope: &Scope<'_>, decision: &Decision) -> Vec<Drift> {
         drift.truncate(Decision::MAX_DRIFT);
     }
     drift
-}
-
-/// Whether the requested synchronization is complete. One that ran out of time continues with the next reconcile.
-fn synchronized(acted: &[Acted]) -> bool {
-    acted.iter().filter_map(Acted::effect).any(|effect| match effect {
-        Effect::Synced { first, .. } => first.as_ref().is_none_or(|error| error.code != TOO_SLOW),
-        Effect::Changed | Effect::CreatedPlan(_) | Effect::AddedItem(_) => false,
-    })
 }
 
 /// `Synced` where the API refuses changes because items run, and whether a person has to act.
@@ -100,7 +92,7 @@ fn plan_id(scope: &Scope<'_>, observed: &Observed, acted: &[Acted]) -> Option<St
     }
     let created = acted.iter().filter_map(Acted::effect).find_map(|effect| match effect {
         Effect::CreatedPlan(id) => Some(*id),
-        Effect::Changed | Effect::AddedItem(_) | Effect::Synced { .. } => None,
+        Effect::Changed | Effect::AddedItem(_) => None,
     });
     // Until the missing plan of the annotation is known to be gone, the annotation names it.
     let certain = observed.missing.is_none() || missing_is_proven(scope, observed);
@@ -116,9 +108,9 @@ fn concerns_an_item(acted: &[Acted]) -> bool {
 
 /// When to reconcile again.
 fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
-    let Ran { observed, decision, acted } = *ran;
+    let Ran { decision, acted, .. } = *ran;
     let paused = !scope.status.paused_items.is_empty();
-    let failed = first_failure(acted).or(observed.checkpoints.as_ref().err());
+    let failed = first_failure(acted);
     match (failed, &decision.verdict) {
         (Some(Error { class: Class::Conflict, .. }), _) => Requeue::Soon,
         // Items that were stopped for a refused change start again without delay.
@@ -133,8 +125,19 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
         (None, Verdict::Refused { .. }) if paused || !acted.is_empty() => Requeue::Soon,
         // Another attempt at a change that waited succeeded.
         (None, Verdict::InSync) if changed_something(acted) => Requeue::Soon,
+        // A read between reconciles finds later changes.
+        (None, Verdict::InSync) if is_settled(scope, ran) => Requeue::Observed,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Requeue::Poll,
     }
+}
+
+/// Whether no later reconcile decides something else without a difference in the cloud.
+fn is_settled(scope: &Scope<'_>, ran: &Ran<'_>) -> bool {
+    let status = scope.status;
+    let calls = status.creation.is_none() && status.unanswered_creation.is_none() && status.item_creations.is_empty();
+    let changes = ran.decision.details.changes.is_empty() && ran.decision.details.update_waits.is_none();
+    let found = ran.observed.found().is_some() && ran.observed.missing.is_none() && ran.observed.items_complete;
+    found && calls && changes && ran.observed.all_twins(scope).is_empty()
 }
 
 fn changed_something(acted: &[Acted]) -> bool {

@@ -115,11 +115,16 @@ impl Passed<DisasterRecoveryPlan> {
 impl World {
     /// A world with a new object of this spec.
     pub fn new(spec: DisasterRecoveryPlanSpec, rules: Rules) -> World {
+        Self::with_config(spec, Config { rules, ..Config::default() })
+    }
+
+    /// A world with a new object of this spec, and a cloud of this configuration.
+    pub fn with_config(spec: DisasterRecoveryPlanSpec, config: Config) -> World {
         let mut object = DisasterRecoveryPlan::new("orders", spec);
         object.metadata.namespace = Some("messaging".into());
         object.metadata.uid = Some("0f8fad5b-d9cb-469f-a165-70867728950e".into());
         object.metadata.generation = Some(1);
-        let world = World::of(object, Config { rules, ..Config::default() });
+        let world = World::of(object, config);
         world.set_password(Some(PASSWORD));
         world
     }

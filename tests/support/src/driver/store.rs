@@ -36,6 +36,8 @@ struct State {
     events: Vec<Published>,
     /// Writes that the store accepted: method and path.
     writes: Vec<String>,
+    /// How many of the next writes conflict.
+    conflicts: u32,
 }
 
 /// The store. Its clones share the objects.
@@ -93,6 +95,11 @@ impl Store {
         std::mem::take(&mut self.lock().writes)
     }
 
+    /// Refuses so many of the next writes with a conflict, as for a process whose cache lacks the write of another actor.
+    pub fn refuse_writes(&self, count: u32) {
+        self.lock().conflicts = count;
+    }
+
     fn answer(&self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let mut state = self.lock();
         match *method {
@@ -119,6 +126,10 @@ impl State {
         let Some(object) = self.objects.get_mut(of) else {
             return failure(StatusCode::NOT_FOUND, "NotFound", of);
         };
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            return failure(StatusCode::CONFLICT, "Conflict", of);
+        }
         let wanted = &body["metadata"]["resourceVersion"];
         if !wanted.is_null() && *wanted != object["metadata"]["resourceVersion"] {
             return failure(StatusCode::CONFLICT, "Conflict", of);

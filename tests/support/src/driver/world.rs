@@ -1,8 +1,9 @@
 //! One object, one cloud and one clock, driven by production code: the real reconcile runs through the simulator's router and a
 //! small versioned store, on simulated time. Nothing here decides, observes or acts by itself.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use disaster_recovery_operator::api::StatusHead;
@@ -12,14 +13,18 @@ use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::error::Error;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
 use disaster_recovery_operator::controller::conditions;
+use disaster_recovery_operator::controller::evidence::observer::Observer;
+use disaster_recovery_operator::controller::requeue::Intervals;
 use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
 use disaster_recovery_operator::controller::verdict::Verdict;
-use disaster_recovery_operator::controller::{Context, PollLimit, Settings, reconcile};
+use disaster_recovery_operator::controller::{Context, Settings, reconcile};
+use disaster_recovery_operator::leadership::Leadership;
 use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{self, Config, Fault, FaultKind, RequestRecord, Simulator};
 use disaster_recovery_operator::telemetry::metrics::Metrics;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::controller::Action;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -31,6 +36,8 @@ use super::tripwire::{Crash, Tripwire};
 
 /// The start of every world, in ms: a Friday, 2025-02-28 06:28 UTC.
 pub const T0: i64 = 1_740_724_080_000;
+/// The time between two looks at what falls due during a reconcile.
+const BESIDE_INTERVAL: Duration = Duration::from_millis(50);
 /// The cluster of every world.
 pub const CLUSTER: &str = "0a1b2c3d";
 
@@ -82,7 +89,9 @@ pub struct World<K: Resource> {
     tripwire: Tripwire,
     wire: Wire,
     ctx: Arc<Context>,
-    polls: Arc<PollLimit>,
+    observer: Arc<Observer<K>>,
+    /// Whether the observer asks for a reconcile.
+    woken: Arc<AtomicBool>,
     /// The object without its status, as the next reconcile finds it.
     pub object: K,
     /// Its status.
@@ -100,6 +109,12 @@ pub struct World<K: Resource> {
     pub observed_at: i64,
     /// Whether evidence counts as recent in [`World::scope`].
     pub fresh: bool,
+    /// The number of reconciles so far.
+    pub reconciles: usize,
+    /// Whether the last reconcile leaves the next one to a change, or to a read that finds a difference.
+    pub awaits_change: bool,
+    /// Whether reads and expiries that fall due during a reconcile run beside it.
+    pub observes_beside: bool,
 }
 
 impl<K> World<K>
@@ -129,6 +144,9 @@ where
         let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone());
         let window = Duration::from_secs(120);
         let ctx = runtime.block_on(process(&store, &wire, &time, window));
+        ctx.follow(Leadership::without_election());
+        let woken = Arc::default();
+        let observer = observer(&store, &ctx, &woken);
         Self {
             runtime,
             time,
@@ -137,7 +155,8 @@ where
             tripwire,
             wire,
             ctx,
-            polls: Arc::new(PollLimit::new(4, 4)),
+            observer,
+            woken,
             object,
             status: K::Status::default(),
             released: None,
@@ -147,6 +166,9 @@ where
             pace: 5_000,
             observed_at: T0,
             fresh: true,
+            reconciles: 0,
+            awaits_change: false,
+            observes_beside: false,
         }
     }
 
@@ -231,6 +253,8 @@ where
         let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let mut absences = self.ctx.memory(K::KIND, &namespace, &name).absences;
         absences.observe(absent, self.window, self.timestamp(), self.timestamp());
+        let evidence = self.ctx.evidence::<K>(&format!("{}/{namespace}/{name}", K::KIND));
+        let until = self.now() + if self.fresh { 3_600_000 } else { 0 };
         with(&Scope {
             status: object.status().expect("it has one"),
             object: &object,
@@ -238,8 +262,10 @@ where
             nonce: "00",
             visibility_window: self.window,
             absences: &absences,
-            poll_interval: Duration::from_secs(60),
-            evidence_recent: self.fresh,
+            intervals: Intervals::new(Duration::from_secs(60), &self.ctx.settings),
+            evidence: &evidence,
+            observed_until: Timestamp::from_millisecond(until).ok(),
+            former_renewal: None,
             now: self.timestamp(),
         })
     }
@@ -302,45 +328,132 @@ where
         looked.map(|(seen, decision)| Passed { seen, decision, calls, events })
     }
 
-    /// The real reconcile, once.
-    fn reconcile(&mut self, fates: Vec<Fate>, crash: Crash, intents: bool) -> (Vec<RequestRecord>, Vec<Published>) {
-        let path = self.path();
+    /// Gives the store the object as the test has it.
+    fn put(&self) {
         let mut whole = serde_json::to_value(self.whole()).expect("JSON");
         whole["apiVersion"] = json!(K::api_version(&()));
         whole["kind"] = json!(K::kind(&()));
-        self.store.put(&path, whole);
+        self.store.put(&self.path(), whole);
+    }
+
+    /// Takes the object from the store. False, if it is gone.
+    fn take(&mut self) -> bool {
+        let Some(mut object) = self.stored::<K>(&self.path()) else { return false };
+        self.status = object.status_mut().take().unwrap_or_default();
+        self.object = object;
+        true
+    }
+
+    fn key(&self) -> (String, String) {
+        let meta = self.object.meta();
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    }
+
+    /// Runs the reads between reconciles that are due now. True, if there were any.
+    fn observe_now(&mut self) -> bool {
+        let mut any = false;
+        loop {
+            let jobs = self.observer.begin();
+            if jobs.is_empty() {
+                return any;
+            }
+            any = true;
+            let observer = self.observer.clone();
+            self.runtime.block_on(futures::future::join_all(jobs.into_iter().map(|job| observer.run(job))));
+        }
+    }
+
+    /// Lets time pass as a process at rest does: reads between reconciles, expiries, and the reconciles that they ask for.
+    pub fn observe_for(&mut self, ms: i64) {
+        let end = self.now() + ms;
+        self.put();
+        self.observer.schedule(&self.key());
+        while self.released.is_none() {
+            let any = self.observe_now();
+            if !self.take() {
+                return;
+            }
+            if self.woken.swap(false, Ordering::SeqCst) {
+                self.reconcile(vec![], Crash::Never, false);
+                self.put();
+                continue;
+            }
+            if any {
+                continue;
+            }
+            let next = self.observer.next().map_or(end, |at| at.as_millisecond());
+            if next > end || self.now() >= end {
+                break;
+            }
+            self.advance((next - self.now()).max(1));
+        }
+        self.advance((end - self.now()).max(0));
+    }
+
+    /// Sets the visibility window of the operator, which is another process then.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+        self.restart();
+    }
+
+    /// The first reconcile of a process.
+    pub fn reconcile_at_start(&mut self) {
+        self.put();
+        self.observer.schedule(&self.key());
+        self.observe_now();
+        self.take();
+        self.reconcile(vec![], Crash::Never, false);
+    }
+
+    /// The real reconcile, once.
+    fn reconcile(&mut self, fates: Vec<Fate>, crash: Crash, intents: bool) -> (Vec<RequestRecord>, Vec<Published>) {
+        let path = self.path();
+        self.put();
         self.store.take_events();
         self.simulator.clear_requests();
         self.tripwire.arm(crash, intents);
         self.wire.set_fates(fates);
         self.wire.forget_attempts();
         let object: K = self.stored(&path).expect("it was just put");
-        let outcome = self.runtime.block_on(async {
-            let reconcile = reconcile(Arc::new(object), self.ctx.clone(), self.polls.clone());
-            tokio::select! {
+        self.reconciles += 1;
+        let done = Cell::new(!self.observes_beside);
+        let reconciling = async {
+            let reconcile = reconcile(Arc::new(object), self.ctx.clone());
+            let outcome = tokio::select! {
                 biased;
                 outcome = reconcile => Some(outcome),
                 () = self.tripwire.tripped() => None,
+            };
+            done.set(true);
+            outcome
+        };
+        let beside = async {
+            while !done.get() {
+                let jobs = self.observer.begin();
+                futures::future::join_all(jobs.into_iter().map(|job| self.observer.run(job))).await;
+                tokio::time::sleep(BESIDE_INTERVAL).await;
             }
-        });
+        };
+        let (outcome, ()) = self.runtime.block_on(futures::future::join(reconciling, beside));
         self.wire.set_fates(vec![]);
         self.tripwire.arm(Crash::Never, false);
         let crashed = outcome.is_none();
         match outcome {
-            Some(outcome) => drop(outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"))),
+            Some(outcome) => {
+                let action = outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"));
+                self.awaits_change = action == Action::await_change();
+            }
             None => self.restart(),
         }
         self.crashed = crashed;
+        self.observer.schedule(&self.key());
+        if !crashed {
+            self.observe_now();
+        }
         let events = self.store.take_events();
-        match self.stored::<K>(&path) {
-            Some(mut object) => {
-                self.status = object.status_mut().take().unwrap_or_default();
-                self.object = object;
-            }
-            None => {
-                let left = events.iter().find(|it| it.reason == "Retained").map(|it| it.note.clone());
-                self.released = Some(left);
-            }
+        if !self.take() {
+            let left = events.iter().find(|it| it.reason == "Retained").map(|it| it.note.clone());
+            self.released = Some(left);
         }
         self.assert_agreement();
         self.assert_consent();
@@ -351,7 +464,15 @@ where
 
     /// Another process: what the former one remembered is lost.
     pub fn restart(&mut self) {
+        self.restart_after(None);
+    }
+
+    /// Another process, which knows when a former leader renewed its lease for the last time.
+    pub fn restart_after(&mut self, former_renewal: Option<Timestamp>) {
         self.ctx = self.runtime.block_on(process(&self.store, &self.wire, &self.time, self.window));
+        self.ctx.follow(Leadership::after(former_renewal));
+        self.woken = Arc::default();
+        self.observer = observer(&self.store, &self.ctx, &self.woken);
     }
 
     fn stored<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
@@ -383,6 +504,17 @@ where
         let ready = self.condition("Ready");
         assert!(!ready.starts_with("True/") || work.iter().all(String::is_empty), "{ready} and {work:?}");
     }
+}
+
+/// The reads between reconciles of a new process.
+fn observer<K: Resource>(store: &Store, ctx: &Arc<Context>, woken: &Arc<AtomicBool>) -> Arc<Observer<K>> {
+    let (store, woken) = (store.clone(), woken.clone());
+    let find = move |(namespace, name): &(String, String)| {
+        let path = format!("/apis/{}/namespaces/{namespace}/{}/{name}", K::api_version(&()), K::plural(&()));
+        store.get(&path).map(|object| Arc::new(serde_json::from_value(object).expect("an object")))
+    };
+    let wake = move |_: &(String, String)| woken.store(true, Ordering::SeqCst);
+    Arc::new(Observer::new(ctx.clone(), find, wake))
 }
 
 /// The shared state of a new process.

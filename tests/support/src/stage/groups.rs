@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use disaster_recovery_operator::api::disk_replica_group::{Direction, DiskReplicaGroup, DiskReplicaGroupStatus, Site};
-use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::simulator::model::ebs::{
     DiskGroup, DiskGroupEdit, DiskInspection, DiskPairView, DiskRules, Disks, ReplicaStatus, ViolationKind,
 };
@@ -35,21 +34,13 @@ impl Groups {
     pub async fn with(disk_rules: DiskRules) -> Self {
         let calls = 100_000;
         let mut world = Self::on(Config { disk_rules, ebs_rate_limit_per_second: calls, ..Config::default() }).await;
-        let cloud = world.cloud.clone();
-        world.clock = Clock::new(move || Timestamp::from_millisecond(cloud.now_ms()).expect("a time"));
+        world.use_clouds_clock();
         // Quick enough to observe every step in the cloud.
         world.settings.transition_interval = Duration::from_millis(30);
         world.settings.retry_interval = Duration::from_millis(50);
         world.settings.poll_interval = Duration::from_millis(200);
         world.settings.visibility_window = Duration::from_secs(1);
         world
-    }
-
-    /// Lets time pass, for the cloud and for its operators.
-    pub fn advance(&self, by: Duration) {
-        let ahead = self.cloud.now_ms() - Timestamp::now().as_millisecond();
-        let by = i64::try_from(by.as_millis()).expect("a time");
-        self.cloud.set_clock_offset_ms(ahead.max(0) + by);
     }
 
     /// A request of now, as a merge patch that leaves nothing of the former one.

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
 use disaster_recovery_operator::api::account::AlibabaCloudAccountStatus;
 use disaster_recovery_operator::api::disk_replica_group::DiskReplicaGroupStatus;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanStatus;
@@ -20,6 +21,7 @@ use disaster_recovery_operator::controller::Settings;
 use disaster_recovery_operator::controller::resource::Object;
 use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{Config, Simulator};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -174,6 +176,19 @@ impl<K: Tested> Stage<K> {
         Stage { client, namespace, cloud, settings, clock: self.clock.clone(), violations, kind: PhantomData }
     }
 
+    /// Gives operators the clock of the cloud, which [`Self::advance`] moves.
+    pub fn use_clouds_clock(&mut self) {
+        let cloud = self.cloud.clone();
+        self.clock = Clock::new(move || Timestamp::from_millisecond(cloud.now_ms()).expect("a time"));
+    }
+
+    /// Lets time pass, for the cloud and for its operators.
+    pub fn advance(&self, by: Duration) {
+        let ahead = self.cloud.now_ms() - Timestamp::now().as_millisecond();
+        let by = i64::try_from(by.as_millis()).expect("a time");
+        self.cloud.set_clock_offset_ms(ahead.max(0) + by);
+    }
+
     /// Consents to a kind of violations of disks whose names begin like this. They count as errors at the end of the test
     /// otherwise.
     pub fn expect_violation(&self, kind: ViolationKind, disks: &'static str) {
@@ -241,6 +256,11 @@ impl<K: Tested> Stage<K> {
     /// Sets an annotation of an object.
     pub async fn annotate(&self, name: &str, annotation: &str, value: &str) {
         self.patch(name, json!({ "metadata": { "annotations": { annotation: value } } })).await;
+    }
+
+    /// Requests a reconcile, and with it new samples, which are otherwise taken when their evidence is about to expire.
+    pub async fn request_reconcile(&self, name: &str) {
+        self.annotate(name, RECONCILE_ANNOTATION, &uuid::Uuid::new_v4().to_string()).await;
     }
 
     /// Deletes an object.

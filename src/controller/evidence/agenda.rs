@@ -1,0 +1,341 @@
+//! The queue of timed jobs: what is due when, and how many jobs of one lane run at a time. Pure. A lane has the jobs of one account
+//! and region, so that a region or credentials that do not answer delay no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+/// Maximum number of concurrent jobs of a lane.
+const MAX_RUNNING: usize = 16;
+/// Maximum number of them that renew no valid evidence. Reads that never end must not keep evidence from being renewed.
+const MAX_FIRST: usize = 8;
+/// Maximum number of them that renew valid evidence, so that new evidence is gained as well.
+const MAX_RENEWALS: usize = 14;
+
+/// When a job is due, and how urgent it is among the due jobs of its lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due<L> {
+    /// The time from which the job may run.
+    pub at: Timestamp,
+    /// The expiry of the evidence that the job renews. The earliest goes first.
+    pub expires: Timestamp,
+    /// Whether the job renews evidence that is valid when the job is due.
+    pub renews: bool,
+    /// The lane; `None` for a job that makes no cloud call.
+    pub lane: Option<L>,
+}
+
+/// A job that waits for its time, or for a place in its lane.
+#[derive(Clone, Debug)]
+struct Entry<L> {
+    due: Due<L>,
+    waits_in_lane: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Lane<J> {
+    /// The number of running jobs, and of those among them that renew nothing.
+    running: usize,
+    first: usize,
+    /// The due jobs that renew valid evidence, and those that do not, by urgency.
+    renewals: BTreeSet<(Timestamp, J)>,
+    others: BTreeSet<(Timestamp, J)>,
+}
+
+impl<J: Ord> Lane<J> {
+    fn new() -> Self {
+        Self { running: 0, first: 0, renewals: BTreeSet::new(), others: BTreeSet::new() }
+    }
+
+    fn waiting(&mut self, renews: bool) -> &mut BTreeSet<(Timestamp, J)> {
+        if renews { &mut self.renewals } else { &mut self.others }
+    }
+
+    fn has_place(&self, renews: bool) -> bool {
+        if renews { self.running - self.first < MAX_RENEWALS } else { self.first < MAX_FIRST }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.renewals.is_empty() && self.others.is_empty()
+    }
+}
+
+/// All jobs of a kind. A job is scheduled at most once, and does not run twice at the same time.
+#[derive(Clone, Debug)]
+pub struct Agenda<J, L> {
+    entries: BTreeMap<J, Entry<L>>,
+    times: BTreeSet<(Timestamp, J)>,
+    lanes: BTreeMap<L, Lane<J>>,
+    /// The lane of each running job, and whether the job renews valid evidence.
+    running: BTreeMap<J, Option<(L, bool)>>,
+}
+
+impl<J, L> Default for Agenda<J, L> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), times: BTreeSet::new(), lanes: BTreeMap::new(), running: BTreeMap::new() }
+    }
+}
+
+impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
+    /// Schedules a job, or moves it.
+    pub fn set(&mut self, job: J, due: Due<L>) {
+        if self.entries.get(&job).is_some_and(|entry| entry.due == due) {
+            return;
+        }
+        self.remove(&job);
+        self.times.insert((due.at, job.clone()));
+        self.entries.insert(job, Entry { due, waits_in_lane: false });
+    }
+
+    /// Drops a job. One that runs ends by itself.
+    pub fn remove(&mut self, job: &J) {
+        let Some(Entry { due, waits_in_lane }) = self.entries.remove(job) else { return };
+        match (waits_in_lane, &due.lane) {
+            (true, Some(lane)) => {
+                if let Some(lane) = self.lanes.get_mut(lane) {
+                    lane.waiting(due.renews).remove(&(due.expires, job.clone()));
+                }
+            }
+            _ => {
+                self.times.remove(&(due.at, job.clone()));
+            }
+        }
+    }
+
+    /// The time of a scheduled job.
+    pub fn at(&self, job: &J) -> Option<Timestamp> {
+        self.entries.get(job).map(|entry| entry.due.at)
+    }
+
+    /// The time of the next job that is not due.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.times.first().map(|(at, _)| *at)
+    }
+
+    /// The jobs that begin at `now`: those that are due and have a place in their lane.
+    pub fn begin(&mut self, now: Timestamp) -> Vec<J> {
+        let mut begun = Vec::new();
+        while let Some((at, job)) = self.times.first().cloned()
+            && at <= now
+        {
+            self.times.pop_first();
+            let Some(entry) = self.entries.get_mut(&job) else { continue };
+            match &entry.due.lane {
+                Some(lane) => {
+                    entry.waits_in_lane = true;
+                    let lane = self.lanes.entry(lane.clone()).or_insert_with(Lane::new);
+                    lane.waiting(entry.due.renews).insert((entry.due.expires, job));
+                }
+                None => {
+                    self.entries.remove(&job);
+                    // The end of a running job schedules the object's jobs again.
+                    if self.running.insert(job.clone(), None).is_none() {
+                        begun.push(job);
+                    }
+                }
+            }
+        }
+        for (name, lane) in &mut self.lanes {
+            for renews in [true, false] {
+                while lane.running < MAX_RUNNING && lane.has_place(renews) {
+                    // A job that runs begins again only after its end.
+                    let ready = lane.waiting(renews).iter().find(|(_, job)| !self.running.contains_key(job)).cloned();
+                    let Some(ready) = ready else { break };
+                    lane.waiting(renews).remove(&ready);
+                    (lane.running, lane.first) = (lane.running + 1, lane.first + usize::from(!renews));
+                    let job = ready.1;
+                    self.entries.remove(&job);
+                    self.running.insert(job.clone(), Some((name.clone(), renews)));
+                    begun.push(job);
+                }
+            }
+        }
+        self.lanes.retain(|_, lane| !lane.is_idle());
+        begun
+    }
+
+    /// The jobs without a lane that begin at `now`.
+    pub fn begin_unlaned(&mut self, now: Timestamp) -> Vec<J> {
+        let due = self.times.iter().take_while(|(at, _)| *at <= now).map(|(_, job)| job);
+        let due: Vec<_> =
+            due.filter(|job| self.entries.get(job).is_some_and(|it| it.due.lane.is_none())).cloned().collect();
+        for job in &due {
+            self.remove(job);
+            self.running.insert(job.clone(), None);
+        }
+        due
+    }
+
+    /// Ends a job that began. Its lane has a place again.
+    pub fn end(&mut self, job: &J) {
+        if let Some(Some((lane, renews))) = self.running.remove(job)
+            && let Some(lane) = self.lanes.get_mut(&lane)
+        {
+            lane.running = lane.running.saturating_sub(1);
+            lane.first = lane.first.saturating_sub(usize::from(!renews));
+        }
+    }
+
+    /// Whether a job runs.
+    pub fn runs(&self, job: &J) -> bool {
+        self.running.contains_key(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Jobs = Agenda<u32, &'static str>;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_second(1_740_000_000 + s).unwrap_or_default()
+    }
+
+    /// A job of a lane that is due at one time, and renews evidence until another.
+    fn due(lane: &'static str, s: i64, expires: i64) -> Due<&'static str> {
+        Due { at: at(s), expires: at(expires), renews: true, lane: Some(lane) }
+    }
+
+    fn timer(s: i64) -> Due<&'static str> {
+        Due { at: at(s), expires: at(s), renews: true, lane: None }
+    }
+
+    #[test]
+    fn job_begins_when_it_is_due() {
+        let mut jobs = Jobs::default();
+        jobs.set(1, due("a", 10, 20));
+        jobs.set(2, timer(5));
+        assert_eq!((jobs.next(), jobs.at(&1), jobs.at(&3)), (Some(at(5)), Some(at(10)), None));
+        assert_eq!([4, 5, 9, 10, 11].map(|s| jobs.begin(at(s))), [vec![], vec![2], vec![], vec![1], vec![]]);
+        assert_eq!((jobs.next(), jobs.runs(&1), jobs.runs(&2)), (None, true, true));
+        jobs.end(&1);
+        assert!(!jobs.runs(&1));
+    }
+
+    #[test]
+    fn last_time_of_job_counts() {
+        type Change = fn(&mut Jobs);
+        let changes: [(&str, Change, [Vec<u32>; 3]); 5] = [
+            ("as it was", |jobs| jobs.set(1, due("a", 10, 10)), [vec![], vec![1], vec![]]),
+            ("earlier", |jobs| jobs.set(1, due("a", 5, 10)), [vec![1], vec![], vec![]]),
+            ("later", |jobs| jobs.set(1, due("a", 15, 15)), [vec![], vec![], vec![1]]),
+            ("another lane", |jobs| jobs.set(1, due("b", 10, 10)), [vec![], vec![1], vec![]]),
+            ("removed", |jobs| jobs.remove(&1), [vec![], vec![], vec![]]),
+        ];
+        for (name, change, expected) in changes {
+            let mut jobs = Jobs::default();
+            jobs.set(1, due("a", 10, 10));
+            change(&mut jobs);
+            assert_eq!([5, 10, 15].map(|s| jobs.begin(at(s))), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn lane_runs_limited_jobs_by_urgency() {
+        let mut jobs = Jobs::default();
+        // The later a job is due, the more urgent it is.
+        for job in 0..40 {
+            jobs.set(job, due("a", i64::from(job), 1000 - i64::from(job)));
+        }
+        assert_eq!(jobs.begin(at(50)), (26..40).rev().collect::<Vec<_>>());
+        assert_eq!(jobs.begin(at(50)), Vec::<u32>::new(), "the lane is full");
+        assert_eq!(jobs.next(), None, "the end of a job, not a time, begins the next one");
+        jobs.end(&30);
+        assert_eq!(jobs.begin(at(50)), [25]);
+        jobs.end(&25);
+        jobs.end(&26);
+        // One that is due only now is more urgent than those that wait.
+        jobs.set(99, due("a", 60, 1));
+        assert_eq!((jobs.begin(at(59)), jobs.begin(at(60))), (vec![24, 23], vec![]));
+        jobs.end(&24);
+        assert_eq!(jobs.begin(at(60)), [99]);
+    }
+
+    #[test]
+    fn blocked_lane_delays_no_other() {
+        let mut jobs = Jobs::default();
+        for job in 0..100 {
+            jobs.set(job, due("a", 0, 0));
+        }
+        assert_eq!(jobs.begin(at(0)).len(), MAX_RENEWALS);
+        jobs.set(200, due("b", 1, 900));
+        jobs.set(201, timer(1));
+        assert_eq!(jobs.begin(at(1)), [201, 200]);
+        assert_eq!(jobs.begin(at(1_000)), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn reads_without_end_leave_places_to_renewals() {
+        let mut jobs = Jobs::default();
+        let first = |s| Due { renews: false, ..due("a", s, s) };
+        (0..40).for_each(|job| jobs.set(job, first(0)));
+        assert_eq!(jobs.begin(at(0)).len(), MAX_FIRST);
+        (100..140).for_each(|job| jobs.set(job, due("a", 1, 50)));
+        assert_eq!(jobs.begin(at(1)), (100..108).collect::<Vec<_>>());
+        // Nor do renewals take all places.
+        (0..8).for_each(|job| jobs.end(&job));
+        assert_eq!(jobs.begin(at(1)), [108, 109, 110, 111, 112, 113, 8, 9]);
+    }
+
+    #[test]
+    fn job_never_runs_twice_at_once() {
+        for lane in [Some("a"), None] {
+            let when = |s| Due { at: at(s), expires: at(s), renews: true, lane };
+            let mut jobs = Jobs::default();
+            jobs.set(1, when(0));
+            assert_eq!(jobs.begin(at(0)), [1], "{lane:?}");
+            jobs.set(1, when(1));
+            assert_eq!(jobs.begin(at(5)), Vec::<u32>::new(), "{lane:?}");
+            jobs.end(&1);
+            jobs.set(1, when(6));
+            assert_eq!((jobs.begin(at(6)), jobs.begin(at(9))), (vec![1], vec![]), "{lane:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_job_begins_after_its_own_end() {
+        let mut jobs = Jobs::default();
+        jobs.set(1, due("a", 0, 0));
+        jobs.begin(at(0));
+        jobs.set(1, due("a", 1, 1));
+        jobs.set(2, due("a", 1, 5));
+        assert_eq!(jobs.begin(at(1)), [2], "the running one holds its place for no other");
+        jobs.end(&1);
+        assert_eq!(jobs.begin(at(1)), [1]);
+    }
+
+    #[test]
+    fn waiting_job_can_move_or_leave() {
+        let mut jobs = Jobs::default();
+        for job in 0..20 {
+            jobs.set(job, due("a", 0, i64::from(job)));
+        }
+        assert_eq!(jobs.begin(at(0)).len(), MAX_RENEWALS);
+        jobs.remove(&14);
+        jobs.set(17, due("a", 100, 100));
+        jobs.set(18, due("b", 0, 0));
+        assert_eq!(jobs.begin(at(0)), [18], "in another lane");
+        (0..4).for_each(|job| jobs.end(&job));
+        assert_eq!((jobs.begin(at(0)), jobs.at(&17)), (vec![15, 16, 19], Some(at(100))));
+        assert_eq!(jobs.begin(at(100)), [17]);
+    }
+
+    #[test]
+    fn end_of_job_frees_lane_that_it_began_in() {
+        let mut jobs = Jobs::default();
+        for job in 0..17 {
+            jobs.set(job, due("a", 0, i64::from(job)));
+        }
+        jobs.begin(at(0));
+        // Its object has another account now.
+        jobs.set(0, due("b", 0, 0));
+        assert_eq!(jobs.begin(at(0)), Vec::<u32>::new());
+        jobs.end(&0);
+        assert_eq!(jobs.begin(at(0)), [14, 0]);
+        jobs.end(&0);
+        jobs.end(&0);
+        jobs.set(50, due("a", 0, 0));
+        assert_eq!(jobs.begin(at(0)), Vec::<u32>::new(), "a second end frees nothing");
+    }
+}

@@ -1,0 +1,5 @@
+//! Evidence: what is known of the cloud between reconciles, and until when.
+
+pub mod agenda;
+pub mod observer;
+pub mod progress;

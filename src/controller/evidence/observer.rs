@@ -1,0 +1,543 @@
+//! The reads between reconciles of one kind, and the expiry of its evidence: what is due when, and what follows from the results.
+//! Nothing here waits for a worker of the reconciles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::agenda::{Agenda, Due};
+use crate::api::condition::condition_type;
+use crate::cloud::error::{Class, Error};
+use crate::cloud::rate_limit::Priority;
+use crate::controller::access::{InventoryKey, Key};
+use crate::controller::conditions::{Truth, find};
+use crate::controller::inventory::Inventories;
+use crate::controller::memory::Memory;
+use crate::controller::object::{ObjectHandle, POLLS_OF_EVIDENCE, later};
+use crate::controller::refresh::refresh;
+use crate::controller::requeue::Intervals;
+use crate::controller::resource::{Lane, Listed, Resource, Scheduled};
+use crate::controller::{self, Context, Shutdown, key};
+use crate::leadership::Leadership;
+
+/// Maximum time for one read between reconciles.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time from a refresh until the next one of an object. Until then the cache shows the first, and the reads of many mappings that end
+/// meanwhile are one write.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(300);
+/// Maximum time between two reads of the clock, which may be set.
+const MAX_SLEEP: Duration = Duration::from_millis(500);
+/// Time between two comparisons of an object with its version at the start of a read.
+const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
+/// The step of the machine's clock from which on no time of the evidence is trusted.
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent writes of status between reconciles.
+const MAX_REFRESHES: usize = 32;
+
+/// A job between reconciles.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Job<T> {
+    /// Brings the status of an object up to date, when evidence expires.
+    Refresh(Key),
+    /// Reads a part of the cloud side of an object.
+    Read(Key, T),
+    /// Reads an inventory.
+    Inventory(InventoryKey),
+}
+
+/// What is scheduled of an object.
+#[derive(Clone, Debug)]
+struct Known<T> {
+    tasks: BTreeSet<T>,
+    /// Whether a refresh is due although no evidence expires.
+    stale: bool,
+    /// The time of the next refresh at the earliest, and the number of failed ones in a row.
+    refresh_from: Option<Timestamp>,
+    refresh_failures: u32,
+    /// The number of reads in a row that had no credentials, and the time of the next attempt.
+    blocked: (u32, Option<Timestamp>),
+}
+
+struct State<T> {
+    agenda: Agenda<Job<T>, Lane>,
+    objects: BTreeMap<Key, Known<T>>,
+    inventories: Inventories,
+}
+
+type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<K>> + Send + Sync>;
+
+/// The period in which an observer runs.
+pub struct Period<F, E> {
+    pub leadership: Leadership,
+    /// Ends once the cache is filled.
+    pub filled: F,
+    /// No read begins after it.
+    pub shutdown: Shutdown,
+    /// Ends once no reconcile is in progress after `shutdown`.
+    pub finished: E,
+}
+
+/// Reads the cloud between the reconciles of one kind.
+pub struct Observer<K: Resource> {
+    ctx: Arc<Context>,
+    /// The object as the cache has it.
+    find: Find<K>,
+    /// Triggers a reconcile.
+    wake: Box<dyn Fn(&Key) + Send + Sync>,
+    state: Mutex<State<K::Task>>,
+    changed: Notify,
+    refreshes: Semaphore,
+}
+
+impl<K: Resource> Observer<K> {
+    /// An observer of the objects that `find` returns. It calls `wake` for an object that has to be reconciled.
+    pub fn new(
+        ctx: Arc<Context>,
+        find: impl Fn(&Key) -> Option<Arc<K>> + Send + Sync + 'static,
+        wake: impl Fn(&Key) + Send + Sync + 'static,
+    ) -> Self {
+        let state = State { agenda: Agenda::default(), objects: BTreeMap::new(), inventories: Inventories::default() };
+        Self {
+            ctx,
+            find: Box::new(find),
+            wake: Box::new(wake),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            refreshes: Semaphore::new(MAX_REFRESHES),
+        }
+    }
+
+    fn with_state<R>(&self, with: impl FnOnce(&mut State<K::Task>) -> R) -> R {
+        with(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember<R>(&self, (namespace, name): &Key, with: impl FnOnce(&mut Memory) -> R) -> R {
+        self.ctx.remember(&key(K::KIND, namespace, name), with)
+    }
+
+    /// Schedules the reads of an object by its evidence, and the expiry of that.
+    pub fn schedule(&self, object: &Key) {
+        let Some(found) = (self.find)(object).filter(|it| it.meta().deletion_timestamp.is_none()) else {
+            return self.drop_jobs(object);
+        };
+        let management = found.management();
+        if management.suspend {
+            return self.drop_jobs(object);
+        }
+        let handle = ObjectHandle::new(&self.ctx, found.clone());
+        let scope = handle.scope(&found);
+        let (now, tasks) = (scope.now, K::tasks(&scope));
+        let conditions = &scope.head().conditions;
+        let certain = |it: &str| find(conditions, it).is_some_and(|found| found.status != Truth::Unknown.as_str());
+        let expiries = scope.expiries();
+        // Another process set the condition, and no evidence supports it.
+        let unsupported = certain(condition_type::READY) && scope.evidence_until().is_none();
+        // The cache may be older than a condition that a reconcile has just written.
+        let expiry = expiries.iter().filter(|it| it.at > now || certain(it.condition_type)).map(|it| it.at).min();
+        let expiry = if unsupported { Some(now) } else { expiry };
+        let inventory = self.remember(object, |memory| memory.inventory.clone()).filter(|_| K::is_listed(&scope));
+        let inventory = inventory.map(|key| (key, scope.intervals.list()));
+        let lane = management.lane(&object.0);
+        self.with_state(|state| {
+            state.set_tasks(object, &lane, tasks);
+            let known = state.known(object);
+            let expiry = if known.stale { Some(now) } else { expiry };
+            let at = expiry.map(|at| known.refresh_from.map_or(at, |from| at.max(from)));
+            let refresh = Job::Refresh(object.clone());
+            match at {
+                Some(at) => state.agenda.set(refresh, Due { at, expires: at, renews: true, lane: None }),
+                None => state.agenda.remove(&refresh),
+            }
+            state.inventories.assign(object, inventory.clone());
+            if let Some((key, interval)) = inventory {
+                let job = Job::Inventory(key);
+                let sooner = later(now, interval);
+                let at = state.agenda.at(&job).map_or(sooner, |at| at.min(sooner));
+                if !state.agenda.runs(&job) {
+                    state.agenda.set(job, Due { at, expires: at, renews: true, lane: Some(lane) });
+                }
+            }
+        });
+        self.changed.notify_one();
+    }
+
+    fn drop_jobs(&self, object: &Key) {
+        self.with_state(|state| {
+            state.inventories.assign(object, None);
+            state.agenda.remove(&Job::Refresh(object.clone()));
+            if let Some(known) = state.objects.remove(object) {
+                for task in known.tasks {
+                    state.agenda.remove(&Job::Read(object.clone(), task));
+                }
+            }
+        });
+    }
+
+    /// The time of the next job that is not due.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.with_state(|state| state.agenda.next())
+    }
+
+    /// The jobs that begin now. Each of them has to be run.
+    pub fn begin(&self) -> Vec<Job<K::Task>> {
+        let now = self.ctx.clock.now();
+        self.with_state(|state| state.agenda.begin(now))
+    }
+
+    /// Runs a job that began. A job that panics stops no other, and is repeated later.
+    pub async fn run(&self, job: Job<K::Task>) {
+        let work = async {
+            match &job {
+                Job::Refresh(object) => self.refresh(object).await,
+                Job::Read(object, task) => self.read(object, task).await,
+                Job::Inventory(inventory) => self.list(inventory).await,
+            }
+        };
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        self.with_state(|state| state.agenda.end(&job));
+        if ended.is_err() {
+            tracing::error!(kind = K::KIND, ?job, "a job between reconciles panicked");
+            match &job {
+                Job::Refresh(object) | Job::Read(object, _) => self.block(object),
+                Job::Inventory(_) => {}
+            }
+        }
+        match &job {
+            Job::Refresh(object) | Job::Read(object, _) => self.schedule(object),
+            Job::Inventory(inventory) => self.schedule_inventory(inventory),
+        }
+        self.changed.notify_one();
+    }
+
+    async fn refresh(&self, object: &Key) {
+        let Ok(_permit) = self.refreshes.acquire().await else { return };
+        self.with_state(|state| state.known(object).stale = false);
+        let outcome = refresh::<K>(&self.ctx, || (self.find)(object)).await;
+        let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
+        self.with_state(|state| {
+            let known = state.known(object);
+            known.refresh_failures = match &outcome {
+                // The cache shows the newer version soon.
+                Ok(()) | Err(controller::Error::Conflict) => 0,
+                Err(_) => known.refresh_failures + 1,
+            };
+            let wait = match known.refresh_failures {
+                0 => REFRESH_INTERVAL,
+                times => intervals.failed_read(Class::Unavailable, times),
+            };
+            known.refresh_from = Some(later(now, wait));
+            known.stale |= outcome.is_err();
+        });
+        if let Err(error) = outcome {
+            tracing::warn!(kind = K::KIND, namespace = object.0, object = object.1, %error, "status not refreshed");
+        }
+    }
+
+    async fn read(&self, object: &Key, task: &K::Task) {
+        let Some(found) = (self.find)(object) else { return };
+        let management = found.management();
+        let access = self.ctx.accounts.access(&object.0, management.account).await;
+        let Ok(access) = access else { return self.block(object) };
+        let cloud = found.cloud(&access, Priority::Sample);
+        let started = self.ctx.clock.now();
+        let handle = ObjectHandle::new(&self.ctx, found.clone());
+        let scope = handle.scope(&found);
+        let span = tracing::info_span!("read", kind = K::KIND, namespace = object.0, object = object.1, task = ?task);
+        let reading = K::read(task, &scope, &self.ctx, &cloud).instrument(span);
+        let reading = tokio::select! {
+            biased;
+            reading = tokio::time::timeout(READ_TIMEOUT, reading) => reading,
+            // A read for another spec is of no use.
+            () = self.changes(object, &found) => return,
+        };
+        let Ok(reading) = reading else {
+            tracing::warn!(kind = K::KIND, namespace = object.0, object = object.1, ?task, "read took too long");
+            return self.block(object);
+        };
+        self.with_state(|state| state.known(object).blocked = (0, None));
+        let Some(found) = (self.find)(object).filter(|now| is_same(now.meta(), found.meta())) else { return };
+        let handle = ObjectHandle::new(&self.ctx, found.clone());
+        let scope = handle.scope(&found);
+        let key = handle.key();
+        let recorded =
+            self.ctx.update_evidence::<K, _>(&key, |evidence| K::record(&scope, evidence, task, reading, started));
+        if let (true, Some(lifetime)) = (recorded.confirmed, K::DESCRIPTOR.details_lifetime) {
+            self.remember(object, |memory| memory.detailed_until = Some(later(started, lifetime)));
+        }
+        if recorded.wake {
+            (self.wake)(object);
+        }
+        // The end of the read schedules it.
+        self.with_state(|state| state.known(object).stale = true);
+    }
+
+    /// Waits until the object has another spec, is being deleted or is gone.
+    async fn changes(&self, object: &Key, known: &K) {
+        while (self.find)(object).is_some_and(|now| is_same(now.meta(), known.meta())) {
+            tokio::time::sleep(CHANGE_INTERVAL).await;
+        }
+    }
+
+    /// Delays the next reads of an object: the last one had no credentials, or no end.
+    fn block(&self, object: &Key) {
+        let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
+        let times = self.with_state(|state| {
+            let (times, until) = &mut state.known(object).blocked;
+            *times += 1;
+            *until = Some(later(now, intervals.failed_read(Class::Unavailable, *times)));
+            *times
+        });
+        // A reconcile reports the state of the credentials.
+        if times == 2 {
+            (self.wake)(object);
+        }
+    }
+
+    /// Forgets all evidence: its times are of a clock that was set.
+    fn forget_evidence(&self) {
+        self.ctx.forget_former();
+        let objects: Vec<_> = self.with_state(|state| state.objects.keys().cloned().collect());
+        for object in objects {
+            let (namespace, name) = &object;
+            self.ctx
+                .update_evidence::<K, _>(&key(K::KIND, namespace, name), |evidence| *evidence = K::Evidence::default());
+            self.remember(&object, |memory| (memory.listed_until, memory.detailed_until) = (None, None));
+            (self.wake)(&object);
+            self.refresh_soon(&object);
+        }
+    }
+
+    /// Reads an inventory, and compares each of its objects with it.
+    async fn list(&self, inventory: &InventoryKey) {
+        let members = self.with_state(|state| state.inventories.members(inventory));
+        let Some(interval) = self.with_state(|state| state.inventories.interval(inventory)) else { return };
+        let started = self.ctx.clock.now();
+        let outcome = self.read_inventory(inventory, &members).await;
+        // Objects may have left meanwhile.
+        let members: Vec<_> = self.with_state(|state| {
+            let now = state.inventories.members(inventory);
+            members.into_iter().filter(|object| now.contains(object)).collect()
+        });
+        let Some(outcome) = outcome else {
+            // No object has these credentials any more: a reconcile finds the cause.
+            for object in &members {
+                (self.wake)(object);
+            }
+            return;
+        };
+        match outcome {
+            Ok(listed) => {
+                self.with_state(|state| state.inventories.record(inventory, None));
+                for object in &members {
+                    self.compare(object, &listed, later(started, interval * POLLS_OF_EVIDENCE));
+                }
+            }
+            Err(error) => {
+                let failures = self.with_state(|state| state.inventories.record(inventory, Some(error.class)));
+                tracing::warn!(kind = K::KIND, objects = members.len(), failures, %error, "inventory not read");
+                let passes = matches!(error.class, Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous);
+                // One transient failure is not worth a write of every object.
+                if passes && failures < 2 {
+                    return;
+                }
+                for object in members.iter().filter(|object| (self.find)(object).is_some()) {
+                    let known = self.remember(object, |memory| {
+                        let known = memory
+                            .unlisted
+                            .as_ref()
+                            .is_some_and(|it| (it.class, &it.code) == (error.class, &error.code));
+                        if !known {
+                            memory.unlisted = Some(error.clone());
+                        }
+                        known
+                    });
+                    if !known {
+                        self.refresh_soon(object);
+                    }
+                }
+            }
+        }
+    }
+
+    fn refresh_soon(&self, object: &Key) {
+        self.with_state(|state| state.known(object).stale = true);
+        self.schedule(object);
+    }
+
+    /// Reads an inventory with the credentials of one of its objects. `None` where none of them has these credentials now.
+    async fn read_inventory(
+        &self,
+        inventory: &InventoryKey,
+        members: &BTreeSet<Key>,
+    ) -> Option<Result<K::Inventory, Error>> {
+        for object in members {
+            let Some(found) = (self.find)(object) else { continue };
+            let management = found.management();
+            let Ok(access) = self.ctx.accounts.access(&object.0, management.account).await else { continue };
+            if access.inventory_key(K::DESCRIPTOR.product, management.region) != *inventory {
+                continue;
+            }
+            let cloud = found.cloud(&access, Priority::Sample);
+            return Some(K::inventory(&cloud).await);
+        }
+        None
+    }
+
+    fn compare(&self, object: &Key, inventory: &K::Inventory, until: Timestamp) {
+        let Some(found) = (self.find)(object) else { return };
+        let handle = ObjectHandle::new(&self.ctx, found.clone());
+        let scope = handle.scope(&found);
+        let now = scope.now;
+        let key = handle.key();
+        let listed = self.ctx.update_evidence::<K, _>(&key, |evidence| K::compare(&scope, evidence, inventory));
+        let wake = match listed {
+            Listed::Same => self.remember(object, |memory| {
+                // A reconcile concludes expired conditions again.
+                let expired = memory.observed_until().is_none_or(|until| until <= now);
+                memory.listed_until = memory.listed_until.max(Some(until));
+                memory.unlisted.take().is_some() || expired
+            }),
+            Listed::Differs => true,
+            Listed::NotShown => false,
+        };
+        if wake {
+            (self.wake)(object);
+        }
+    }
+
+    fn schedule_inventory(&self, inventory: &InventoryKey) {
+        let members = self.with_state(|state| state.inventories.members(inventory));
+        let place = members.iter().find_map(|object| {
+            let found = (self.find)(object)?;
+            let management = found.management();
+            Some(management.lane(&object.0))
+        });
+        let now = self.ctx.clock.now();
+        let intervals = Intervals::new(Duration::ZERO, &self.ctx.settings);
+        self.with_state(|state| {
+            let (Some(interval), Some(place)) = (state.inventories.interval(inventory), place) else { return };
+            let wait = match state.inventories.failures(inventory) {
+                None => interval,
+                Some((times, class)) => intervals.failed_read(class, times),
+            };
+            let at = later(now, wait);
+            state
+                .agenda
+                .set(Job::Inventory(inventory.clone()), Due { at, expires: at, renews: true, lane: Some(place) });
+        });
+    }
+
+    /// Runs the jobs while this process leads, until `shutdown`. `period.filled` ends once the cache is filled, and `objects` returns
+    /// all objects in it. Evidence expires until `period.finished`: until then this process leads, and another one relies on it.
+    pub async fn observe<F, E>(self: Arc<Self>, period: Period<F, E>, objects: impl Fn() -> Vec<Key>)
+    where
+        F: Future<Output = ()>,
+        E: Future<Output = ()>,
+    {
+        let Period { leadership, filled, mut shutdown, finished } = period;
+        let started = async {
+            filled.await;
+            leadership.clone().started().await;
+        };
+        tokio::select! { () = started => {}, () = shutdown.clone() => return }
+        for object in objects() {
+            self.schedule(&object);
+        }
+        let mut finished = pin!(finished);
+        let (mut reads, mut refreshes, mut ending) = (JoinSet::new(), JoinSet::new(), false);
+        let mut clocks = (self.ctx.clock.now(), Instant::now());
+        while leadership.is_leader() {
+            self.check_clock(&mut clocks);
+            let begun = if ending { self.begin_refreshes() } else { self.begin() };
+            for job in begun {
+                let (observer, refresh) = (self.clone(), matches!(job, Job::Refresh(_)));
+                let set = if refresh { &mut refreshes } else { &mut reads };
+                set.spawn(async move { observer.run(job).await });
+            }
+            while reads.try_join_next().is_some() || refreshes.try_join_next().is_some() {}
+            let now = self.ctx.clock.now();
+            let left = self.next().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+            // Reads that are due begin no more after `shutdown`, and must not keep the loop busy.
+            let least = if ending { REFRESH_INTERVAL } else { Duration::ZERO };
+            tokio::select! {
+                () = &mut shutdown, if !ending => {
+                    ending = true;
+                    // Every read can be repeated.
+                    reads.shutdown().await;
+                }
+                () = &mut finished, if ending => break,
+                () = self.changed.notified(), if !ending => {}
+                () = tokio::time::sleep(left.map_or(MAX_SLEEP, |left| left.clamp(least, MAX_SLEEP))) => {}
+            }
+        }
+        refreshes.shutdown().await;
+    }
+
+    fn begin_refreshes(&self) -> Vec<Job<K::Task>> {
+        let now = self.ctx.clock.now();
+        self.with_state(|state| state.agenda.begin_unlaned(now))
+    }
+
+    /// Forgets all evidence if the machine's clock was set since the last check.
+    fn check_clock(&self, last: &mut (Timestamp, Instant)) {
+        let now = (self.ctx.clock.now(), Instant::now());
+        let (shown, passed) = (now.0.duration_since(last.0), now.1.duration_since(last.1));
+        *last = now;
+        let set = shown - SignedDuration::try_from(passed).unwrap_or_default();
+        if set.unsigned_abs() > MAX_CLOCK_STEP {
+            tracing::warn!(
+                kind = K::KIND,
+                seconds = set.as_secs(),
+                "the machine's clock was set: evidence is read again"
+            );
+            self.forget_evidence();
+        }
+    }
+}
+
+impl<T: Ord + Clone> State<T> {
+    fn known(&mut self, object: &Key) -> &mut Known<T> {
+        let new = || Known {
+            tasks: BTreeSet::new(),
+            stale: false,
+            refresh_from: None,
+            refresh_failures: 0,
+            blocked: (0, None),
+        };
+        self.objects.entry(object.clone()).or_insert_with(new)
+    }
+
+    /// Replaces the scheduled reads of an object.
+    fn set_tasks(&mut self, object: &Key, lane: &Lane, tasks: Vec<Scheduled<T>>) {
+        let wanted: BTreeSet<T> = tasks.iter().map(|it| it.task.clone()).collect();
+        let known = self.known(object);
+        let blocked = known.blocked.1;
+        let former = std::mem::replace(&mut known.tasks, wanted.clone());
+        for task in former.difference(&wanted) {
+            self.agenda.remove(&Job::Read(object.clone(), task.clone()));
+        }
+        for it in tasks {
+            let job = Job::Read(object.clone(), it.task);
+            // The end of a job that runs schedules it again.
+            if !self.agenda.runs(&job) {
+                let at = blocked.map_or(it.due, |blocked| it.due.max(blocked));
+                let renews = it.renews && blocked.is_none();
+                self.agenda.set(job, Due { at, expires: it.expires, renews, lane: Some(lane.clone()) });
+            }
+        }
+    }
+}
+
+/// Whether an object has the same spec, and is not being deleted.
+fn is_same(now: &ObjectMeta, known: &ObjectMeta) -> bool {
+    now.uid == known.uid && now.generation == known.generation && now.deletion_timestamp.is_none()
+}

@@ -1,0 +1,119 @@
+//! The memory of an object between the reconciles of this process. No part of it must survive a crash.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::absence::Absences;
+use super::access::InventoryKey;
+use crate::cloud::error::Error;
+
+/// The memory of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The number of failures in a row.
+    pub failures: u32,
+    /// The number of reconciles in a row that did not find the cloud in sync.
+    pub busy: u32,
+    /// The time of the last complete observation by a reconcile.
+    pub observed: Option<Timestamp>,
+    /// The expiry of the evidence that the cloud side is listed as the last reconcile observed it.
+    pub listed_until: Option<Timestamp>,
+    /// The expiry of the evidence that the parts of the cloud side are as the last reconcile observed them.
+    pub detailed_until: Option<Timestamp>,
+    /// The error of the inventory that shows the object, while it lasts.
+    pub unlisted: Option<Error>,
+    /// The inventory that shows the object.
+    pub inventory: Option<InventoryKey>,
+    /// The time when the cache was first as new as the API server: it contains the writes of another process.
+    pub caught_up: Option<Timestamp>,
+    /// The last logged reason of `Synced`, until the next observation.
+    pub logged_failure: Option<&'static str>,
+    /// The parts of the cloud side that the observations do not show.
+    pub absences: Absences,
+    /// The statuses that were written between reconciles.
+    pub refreshed: Refreshed,
+    /// Held during each write of the object.
+    pub writing: Arc<Mutex<()>>,
+}
+
+/// The newest status that was written between reconciles. A reconcile that has an earlier version may replace it.
+#[derive(Clone, Debug, Default)]
+pub struct Refreshed {
+    /// The versions of the object, each written on top of the one before it, the newest last.
+    versions: VecDeque<String>,
+    /// The status of the newest version.
+    status: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Maximum number of versions that a reconcile in progress may have read.
+const MAX_VERSIONS: usize = 32;
+
+impl Memory {
+    /// The expiry of the evidence that the cloud side is as the last reconcile observed it.
+    pub fn observed_until(&self) -> Option<Timestamp> {
+        Some(self.listed_until?.min(self.detailed_until?))
+    }
+
+    /// Whether to log a failed observation with this reason. Polls that fail for the same reason are logged once.
+    pub fn is_news(&mut self, reason: &'static str) -> bool {
+        self.logged_failure.replace(reason) != Some(reason)
+    }
+}
+
+impl Refreshed {
+    /// Records a status that was written on top of a version.
+    pub fn record<S: Any + Send + Sync>(&mut self, before: String, after: String, status: S) {
+        if self.versions.back() != Some(&before) {
+            self.versions = VecDeque::from([before]);
+        }
+        self.versions.push_back(after);
+        if self.versions.len() > MAX_VERSIONS {
+            self.versions.pop_front();
+        }
+        self.status = Some(Arc::new(status));
+    }
+
+    /// The newest version on top of this one.
+    pub fn on_top_of(&self, version: &str) -> Option<&str> {
+        let newest = self.versions.back().filter(|newest| *newest != version)?;
+        self.versions.iter().any(|it| it == version).then_some(newest)
+    }
+
+    /// The status of the newest version.
+    pub fn status<S: Any + Send + Sync>(&self) -> Option<Arc<S>> {
+        self.status.clone()?.downcast().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_reason_is_logged_once_per_outage() {
+        let mut memory = Memory::default();
+        let reasons = ["CloudUnavailable", "CloudUnavailable", "AccessDenied", "AccessDenied", "CloudUnavailable"];
+        assert_eq!(reasons.map(|reason| memory.is_news(reason)), [true, false, true, false, true]);
+        memory.logged_failure = None;
+        assert!(memory.is_news("CloudUnavailable"));
+    }
+
+    #[test]
+    fn only_own_writes_are_replaced() {
+        let mut refreshed = Refreshed::default();
+        refreshed.record("1".into(), "2".into(), ());
+        refreshed.record("2".into(), "5".into(), ());
+        let newest = |refreshed: &Refreshed, version| refreshed.on_top_of(version).map(str::to_owned);
+        assert_eq!(
+            ["1", "2", "3", "5"].map(|it| newest(&refreshed, it)),
+            [Some("5".into()), Some("5".into()), None, None]
+        );
+        // Another actor wrote version 6.
+        refreshed.record("6".into(), "7".into(), ());
+        assert_eq!(["5", "6"].map(|it| newest(&refreshed, it)), [None, Some("7".into())]);
+    }
+}
