@@ -121,6 +121,7 @@ impl Cloud {
             fault: outcome.fault.map(str::to_owned),
             executed: outcome.executed,
             at_ms: now,
+            signed_at: incoming.header("x-acs-date"),
         };
         if self.requests.len() == MAX_RECORDS {
             self.requests.pop_front();

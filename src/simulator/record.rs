@@ -33,4 +33,6 @@ pub struct RequestRecord {
     pub executed: bool,
     /// Arrival by the simulator's clock, ms since the epoch.
     pub at_ms: i64,
+    /// The time of signing that the request claims, in whole seconds: the header `x-acs-date`.
+    pub signed_at: Option<String>,
 }

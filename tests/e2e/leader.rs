@@ -159,9 +159,12 @@ async fn holder() -> Option<String> {
     lease().await?.holder_identity
 }
 
-/// The operators that changed the cloud, in order: one that occurs twice was not the only one in between.
+/// The operators that changed the cloud, in the order of signing: one that occurs twice was not the only one in between. A request
+/// that a process hands to the network before it is stopped may arrive when it continues.
 fn turns(world: &World) -> Vec<String> {
-    let mut turns: Vec<_> = writes(world).into_iter().filter_map(|it| it.access_key_id).collect();
+    let mut all = writes(world);
+    all.sort_by(|a, b| a.signed_at.cmp(&b.signed_at));
+    let mut turns: Vec<_> = all.into_iter().filter_map(|it| it.access_key_id).collect();
     turns.dedup();
     turns
 }
