@@ -289,7 +289,7 @@ impl Findings {
                         syncCheckpointEnabled: true";
             return Concluded::without_end(ConditionState::unknown(protected::UNKNOWN, text));
         }
-        let objective = lag::duration(super::status::objective_ms(&scope.object.spec) / 1000);
+        let objective = lag::duration(lag::objective_ms(&scope.object.spec) / 1000);
         let refuted = if !self.uncovered.is_empty() {
             Some((protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&self.uncovered))))
         } else if !self.ahead.is_empty() {
@@ -422,7 +422,7 @@ fn summarize(scope: &Scope<'_>, grounds: &Grounds, status: &mut DisasterRecovery
     if !grounds.mappings.iter().any(|it| sampled(&it.name)) {
         return;
     }
-    let (lags, objective_ms) = (lags(scope), super::status::objective_ms(&scope.object.spec));
+    let (lags, objective_ms) = (lags(scope), lag::objective_ms(&scope.object.spec));
     for entry in status.topic_mappings.iter_mut().filter(|it| sampled(&it.name)) {
         let own = lags.iter().filter(|it| it.mapping == entry.name);
         entry.checkpoints = Some(lag::summary(own, objective_ms, entry.checkpoints.as_ref()));

@@ -228,7 +228,7 @@ fn progress(checkpoint: &Checkpoint, requested_ms: i64) -> Progress {
 /// The terms by which samples of a plan are judged.
 pub fn terms(scope: &Scope<'_>, evidence: &Evidence) -> Terms {
     Terms {
-        objective_ms: super::status::objective_ms(&scope.object.spec),
+        objective_ms: lag::objective_ms(&scope.object.spec),
         skew_ms: i64::try_from(evidence.clock_skew.as_millis()).unwrap_or(i64::MAX),
         two_way: scope.object.spec.plan_type == PlanType::ActiveActive,
     }

@@ -1,5 +1,7 @@
 //! The lag of consumer progress: exact for decisions and metrics, rounded for status.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::api::plan::{CheckpointSummary, DisasterRecoveryPlanSpec, LaggingGroup, PlanCheckpoints};
@@ -8,6 +10,12 @@ use crate::telemetry::metrics::ConsumerGroupLag;
 
 /// Maximum number of lagging groups in status.
 const MAX_LAGGING_GROUPS: usize = 10;
+
+/// The recovery point objective, in ms.
+pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
+    let objective = Duration::from(spec.recovery_point_objective);
+    i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
+}
 
 /// Whether the spec ignores a consumer group.
 pub fn is_ignored(spec: &DisasterRecoveryPlanSpec, group: &str) -> bool {

@@ -123,7 +123,7 @@ impl Resource for DisasterRecoveryPlan {
     }
 
     fn measurements(scope: &Scope<'_>, _observed: Option<&Observed>) -> Option<Measurements> {
-        let objective_ms = status::objective_ms(&scope.object.spec);
+        let objective_ms = lag::objective_ms(&scope.object.spec);
         let (lags, sampled) = match scope.object.spec.suspend {
             true => (vec![], vec![]),
             false => (coverage::lags(scope), scope.evidence.sampled_ms()),

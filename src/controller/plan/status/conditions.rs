@@ -1,13 +1,11 @@
 //! `Ready`: whether the plan and its items run as the spec says.
 
-use std::time::Duration;
-
 use super::super::Scope;
 use super::super::decide::{Decision, Verdict, Work};
 use super::super::grounds::{missing, plan_of, undocumented};
 use super::super::observe::Observed;
 use crate::api::condition::ready;
-use crate::api::plan::{DisasterRecoveryPlanSpec, MappingState, TopicMapping};
+use crate::api::plan::{MappingState, TopicMapping};
 use crate::cloud::rocketmq::{ItemStatus, PlanStatus};
 use crate::controller::conditions::{ConditionState, join_limited};
 
@@ -96,10 +94,4 @@ fn by_mappings(scope: &Scope<'_>, decision: &Decision, observed: &Observed) -> C
             ConditionState::yes(ready::AVAILABLE, format!("the plan is as the spec says; topic mappings: {all}"))
         }
     }
-}
-
-/// The recovery point objective, in ms.
-pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
-    let objective = Duration::from(spec.recovery_point_objective);
-    i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
 }

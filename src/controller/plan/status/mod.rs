@@ -23,8 +23,6 @@ use crate::controller::ownership::Owner;
 use crate::controller::resource::Report;
 use crate::controller::steps::{Step as _, first_failure};
 
-pub use self::conditions::objective_ms;
-
 /// The report of a reconcile that acted. `scope.status` holds the intents.
 pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> {
     let Ran { observed, decision, acted } = *ran;
