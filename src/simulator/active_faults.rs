@@ -19,6 +19,7 @@ pub(super) struct Target<'a> {
     pub(super) action: &'a str,
     /// The region that the request itself names.
     pub(super) region: Option<&'a str>,
+    pub(super) path: &'a str,
     /// Whether it can change the cloud.
     pub(super) changing: bool,
 }
@@ -129,9 +130,10 @@ impl Active {
     }
 
     fn matches(&self, target: &Target<'_>) -> bool {
-        let Fault { action, region, kind, .. } = &self.fault;
+        let Fault { action, region, path, kind, .. } = &self.fault;
         action.as_deref().is_none_or(|wanted| wanted == target.action)
             && region.as_deref().is_none_or(|wanted| Some(wanted) == target.region)
+            && path.as_deref().is_none_or(|end| target.path.ends_with(end))
             && kind.affects(target.changing)
     }
 }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     fn read<'a>(action: &'a str, region: Option<&'a str>) -> Target<'a> {
-        Target { action, region, changing: false }
+        Target { action, region, path: "/", changing: false }
     }
 
     #[test]
@@ -214,6 +216,7 @@ mod tests {
             (FaultKind::WithoutTimestamps { ids: Vec::new() }, true, false),
             (FaultKind::WithoutFetchTimes { ids: Vec::new() }, true, false),
             (FaultKind::FrozenProgress { ids: Vec::new() }, true, false),
+            (FaultKind::WithoutTopics { ids: Vec::new() }, true, false),
             (FaultKind::NoEffect, false, true),
             (FaultKind::Twice, false, true),
             (FaultKind::ExecutedLate { ms: 1 }, false, true),

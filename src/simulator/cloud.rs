@@ -158,8 +158,8 @@ impl Cloud {
         };
         let call = Call { incoming, operation, region: &region, key_id: key_id.as_deref() };
         let named_region = product.named_region(incoming);
-        let target =
-            Target { action: operation.action(), region: named_region.as_deref(), changing: operation.is_changing() };
+        let (action, changing) = (operation.action(), operation.is_changing());
+        let target = Target { action, region: named_region.as_deref(), path: &incoming.path, changing };
         // A fault in force affects the request before its own does.
         let own = || Some(Effect { kind: incoming.fault.clone()?, past: None });
         let effect = self.faults.apply(&target, now).or_else(own);
@@ -304,6 +304,7 @@ fn list_fault(kind: &FaultKind) -> ListFault {
         FaultKind::UnknownStatus { ids, status } => ListFault::unknown_status(ids, status),
         FaultKind::WithoutTimestamps { ids } => ListFault::without_timestamps(ids),
         FaultKind::WithoutFetchTimes { ids } => ListFault::without_fetch_times(ids),
+        FaultKind::WithoutTopics { ids } => ListFault::without_topics(ids),
         _ => ListFault::default(),
     }
 }

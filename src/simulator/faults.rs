@@ -15,6 +15,9 @@ pub struct Fault {
     /// one to the central endpoint of STS.
     #[serde(default)]
     pub region: Option<String>,
+    /// The end of the affected paths, such as `/checkpoints/7`; any when absent.
+    #[serde(default)]
+    pub path: Option<String>,
     /// The number of matching requests that the simulator serves normally first.
     #[serde(default)]
     pub after: u32,
@@ -31,7 +34,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of every request that its kind can affect.
     pub fn new(kind: FaultKind) -> Fault {
-        Fault { action: None, region: None, after: 0, times: None, for_ms: None, kind }
+        Fault { action: None, region: None, path: None, after: 0, times: None, for_ms: None, kind }
     }
 
     /// The same fault, of one action only.
@@ -44,6 +47,12 @@ impl Fault {
     #[must_use]
     pub fn in_region(self, region: &str) -> Fault {
         Fault { region: Some(region.to_owned()), ..self }
+    }
+
+    /// The same fault, of requests whose path ends like this.
+    #[must_use]
+    pub fn of_path(self, end: &str) -> Fault {
+        Fault { path: Some(end.to_owned()), ..self }
     }
 
     /// The same fault, after so many matching requests that the simulator serves normally.
@@ -180,6 +189,12 @@ pub enum FaultKind {
         #[serde(default)]
         ids: Vec<String>,
     },
+    /// GetConsumerGroupLag answers without these topics in `topicLagMap`; `totalLag` counts them.
+    WithoutTopics {
+        /// Names of topics; every one when empty.
+        #[serde(default)]
+        ids: Vec<String>,
+    },
 }
 
 impl FaultKind {
@@ -211,6 +226,7 @@ impl FaultKind {
             FaultKind::WithoutTimestamps { .. } => "WithoutTimestamps",
             FaultKind::WithoutFetchTimes { .. } => "WithoutFetchTimes",
             FaultKind::FrozenProgress { .. } => "FrozenProgress",
+            FaultKind::WithoutTopics { .. } => "WithoutTopics",
         }
     }
 
@@ -225,7 +241,8 @@ impl FaultKind {
             | FaultKind::UnknownStatus { .. }
             | FaultKind::WithoutTimestamps { .. }
             | FaultKind::WithoutFetchTimes { .. }
-            | FaultKind::FrozenProgress { .. } => !changing,
+            | FaultKind::FrozenProgress { .. }
+            | FaultKind::WithoutTopics { .. } => !changing,
             FaultKind::Error { .. }
             | FaultKind::ErrorAfter { .. }
             | FaultKind::Throttle { .. }
@@ -252,7 +269,8 @@ impl FaultKind {
             | FaultKind::UnknownStatus { .. }
             | FaultKind::WithoutTimestamps { .. }
             | FaultKind::WithoutFetchTimes { .. }
-            | FaultKind::FrozenProgress { .. } => true,
+            | FaultKind::FrozenProgress { .. }
+            | FaultKind::WithoutTopics { .. } => true,
             FaultKind::Error { .. }
             | FaultKind::Throttle { .. }
             | FaultKind::Lost
@@ -288,6 +306,7 @@ mod tests {
             (r#"{"type":"WithoutTimestamps","ids":["7"]}"#, FaultKind::WithoutTimestamps { ids: vec!["7".to_owned()] }),
             (r#"{"type":"WithoutFetchTimes"}"#, FaultKind::WithoutFetchTimes { ids: Vec::new() }),
             (r#"{"type":"FrozenProgress","ids":["7"]}"#, FaultKind::FrozenProgress { ids: vec!["7".to_owned()] }),
+            (r#"{"type":"WithoutTopics","ids":["t"]}"#, FaultKind::WithoutTopics { ids: vec!["t".to_owned()] }),
         ] {
             assert_eq!(serde_json::from_str::<FaultKind>(text).unwrap(), kind, "{text}");
         }

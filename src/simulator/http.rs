@@ -247,7 +247,8 @@ impl Answer {
             | FaultKind::UnknownStatus { .. }
             | FaultKind::WithoutTimestamps { .. }
             | FaultKind::WithoutFetchTimes { .. }
-            | FaultKind::FrozenProgress { .. } => done(),
+            | FaultKind::FrozenProgress { .. }
+            | FaultKind::WithoutTopics { .. } => done(),
             FaultKind::Html { status } => {
                 let body = "<html><head><title>Bad Gateway</title></head><body>upstream</body></html>".to_owned();
                 Answer { body, content_type: HTML, ..Answer::json(*status, "", &Value::Null) }

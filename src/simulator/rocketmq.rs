@@ -1,12 +1,12 @@
-//! The 14 disaster-recovery operations of ApsaraMQ for RocketMQ 2022-08-01 (ROA): from paths, queries and bodies to the
-//! model and back.
+//! The 14 disaster-recovery operations of ApsaraMQ for RocketMQ 2022-08-01 (ROA) and GetConsumerGroupLag: from paths,
+//! queries and bodies to the model and back.
 
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::http::{Incoming, decoded};
+use super::http::{Incoming, decoded, region_of};
 use super::model::{Failure, ListFault, Model, Paging, PlanFilter};
 
 /// The first label of the product's host names.
@@ -31,6 +31,8 @@ pub(super) enum Operation {
     StopItem(String, String),
     ListCheckpoints(String, String),
     SyncCheckpoint(String, String, String),
+    /// Of an instance and a consumer group.
+    ConsumerGroupLag(String, String),
 }
 
 impl Operation {
@@ -58,6 +60,9 @@ impl Operation {
             ("POST", ["disaster_recovery", plan, "items", item, "checkpoints", checkpoint]) => {
                 Operation::SyncCheckpoint(own(plan), own(item), own(checkpoint))
             }
+            ("GET", ["instances", instance, "consumerGroups", group, "lag"]) => {
+                Operation::ConsumerGroupLag(own(instance), own(group))
+            }
             _ => return None,
         };
         Some(operation)
@@ -80,6 +85,7 @@ impl Operation {
             Operation::StopItem(..) => "StopDisasterRecoveryItem",
             Operation::ListCheckpoints(..) => "ListDisasterRecoveryCheckpoints",
             Operation::SyncCheckpoint(..) => "SyncDisasterRecoveryCheckpoint",
+            Operation::ConsumerGroupLag(..) => "GetConsumerGroupLag",
         }
     }
 
@@ -90,7 +96,8 @@ impl Operation {
             | Operation::GetPlan(..)
             | Operation::ListItems(..)
             | Operation::GetItem(..)
-            | Operation::ListCheckpoints(..) => false,
+            | Operation::ListCheckpoints(..)
+            | Operation::ConsumerGroupLag(..) => false,
             Operation::CreatePlan
             | Operation::UpdatePlan(..)
             | Operation::DeletePlan(..)
@@ -162,6 +169,12 @@ impl Operation {
                 let checkpoint = checkpoint.parse().map_err(|_| Failure::checkpoint_not_found())?;
                 done(model.sync_checkpoint(region, item_ids(plan, item)?, checkpoint, now))
             }
+            Operation::ConsumerGroupLag(instance, group) => {
+                // A loopback address names no region, and plans of every region can have the instance.
+                let region = region_of(&incoming.host, PRODUCT, "").filter(|region| !region.is_empty());
+                let topics = (incoming.parameter("topicName"), incoming.parameter("liteTopicName"));
+                shown(&model.consumer_group_lag(region.as_deref(), (instance, group), topics, now)?)
+            }
         }
     }
 }
@@ -194,6 +207,7 @@ impl Operation {
             Operation::GetItem(..) => lists.replace_status(data, item),
             Operation::ListItems(..) => lists.replace_status(&mut data["list"], item),
             Operation::ListCheckpoints(..) => lists.replace_progress(&mut data["list"]),
+            Operation::ConsumerGroupLag(..) => lists.remove_topics(&mut data["topicLagMap"]),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ OPERATIONS = [
     "ListDisasterRecoveryPlans", "DeleteDisasterRecoveryPlan", "AddDisasterRecoveryItem",
     "UpdateDisasterRecoveryItem", "GetDisasterRecoveryItem", "DeleteDisasterRecoveryItem",
     "ListDisasterRecoveryItems", "StartDisasterRecoveryItem", "StopDisasterRecoveryItem",
-    "ListDisasterRecoveryCheckpoints", "SyncDisasterRecoveryCheckpoint",
+    "ListDisasterRecoveryCheckpoints", "SyncDisasterRecoveryCheckpoint", "GetConsumerGroupLag",
 ]
 
 
@@ -168,6 +168,30 @@ def drive(base, key_id, secret):
     same(synced.last_sync_time, synced.target_progress.progress_data.consume_timestamp, "one that was synchronised")
     lag = synced.source_progress.progress_data.consume_timestamp - synced.last_sync_time
     same(0 <= lag < 20_000, True, f"a lag of {lag} ms")
+
+    group = near.consumer_group_id
+    everything = models.GetConsumerGroupLagRequest()
+    found = good("GetConsumerGroupLag", cloud.get_consumer_group_lag("rmq-cn-near", group, everything))
+    same((found.instance_id, found.consumer_group_id, found.region_id, found.topic_name),
+         ("rmq-cn-near", group, "cn-hangzhou", None), "the lag's group")
+    same((list(found.topic_lag_map), found.total_lag.ready_count, found.total_lag.inflight_count,
+          found.total_lag.delivery_duration), (["orders"], 0, 0, 0), "no lag")
+    admin(base, "POST", "/replication", {"type": "CatchingUp", "behindMs": 60_000, "speedPercent": 100})
+    found = good("GetConsumerGroupLag of a topic", cloud.get_consumer_group_lag(
+        "rmq-cn-near", group, models.GetConsumerGroupLagRequest(topic_name="orders")))
+    same(found.topic_name, "orders", "the lag's topic")
+    for lag in [found.total_lag, found.topic_lag_map["orders"]]:
+        same((lag.ready_count, lag.inflight_count, lag.delivery_duration), (590, 10, 59), "a lag of a minute")
+        same(abs(time.time() * 1000 - 60_000 - lag.last_consume_timestamp) < 20_000, True, "the last message")
+    admin(base, "POST", "/replication", {"type": "Busy"})
+    refused("a lag of no instance", lambda: cloud.get_consumer_group_lag("rmq-none", group, everything), 404,
+            "Instance.NotFound")
+    refused("a lag of a self-managed instance", lambda: cloud.get_consumer_group_lag(
+        far.instance_id, "GID_DR", everything), 404, "Instance.NotFound")
+    refused("a lag of no group", lambda: cloud.get_consumer_group_lag("rmq-cn-near", "GID ü", everything), 404,
+            "ConsumerGroup.NotFound")
+    refused("a lag of no topic", lambda: cloud.get_consumer_group_lag(
+        "rmq-cn-near", group, models.GetConsumerGroupLagRequest(topic_name="none")), 404, "Topic.NotFound")
 
     # What is refused.
     wrong = client(endpoint, key_id, secret + "x")

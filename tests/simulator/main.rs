@@ -8,6 +8,7 @@ mod consumers;
 mod ebs;
 mod faults;
 mod limits;
+mod messages;
 mod rocketmq;
 mod stage;
 mod sts;

@@ -105,7 +105,7 @@ async fn edit_checkpoint(State(simulator): State<Simulator>, Path(id): Path<Stri
     })
 }
 
-fn change(simulator: &Simulator, change: impl FnOnce(&mut Model, i64) -> Result<(), Failure>) -> Answer {
+pub(super) fn change(simulator: &Simulator, change: impl FnOnce(&mut Model, i64) -> Result<(), Failure>) -> Answer {
     model_answer(simulator.with_model(change), |()| json!({"done": true}))
 }
 

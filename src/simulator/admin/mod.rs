@@ -6,6 +6,7 @@ mod answer;
 mod consumers;
 mod controls;
 mod disks;
+mod messages;
 mod plans;
 
 use axum::Router;
@@ -17,6 +18,7 @@ pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .merge(plans::router())
         .merge(consumers::router())
+        .merge(messages::router())
         .merge(disks::router())
         .merge(accounts::router())
         .merge(controls::router())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::Failure;
 use super::item::Item;
+use super::messages::Messages;
 use super::plan::Plan;
 use super::rules::Rules;
 
@@ -22,6 +23,7 @@ pub struct Model {
     pub(super) next_checkpoint: i64,
     pub(super) offline: BTreeSet<String>,
     pub(super) frozen: bool,
+    pub(super) messages: Messages,
 }
 
 impl Model {
@@ -36,19 +38,20 @@ impl Model {
             next_checkpoint: 1_000_000_001,
             offline: BTreeSet::new(),
             frozen: false,
+            messages: Messages::default(),
         }
     }
 
-    /// Advances the state to `now`: ends the changes that are due, consumes at the sources, synchronises checkpoints.
+    /// Advances the state to `now`: ends the changes that are due, replicates and consumes messages, synchronises checkpoints.
     ///
     /// After the clock was set back, no change ends early and no checkpoint is synchronised twice.
     pub fn advance(&mut self, now: i64) {
         let before = self.now.min(now);
         self.now = now;
-        let Model { rules, plans, next_checkpoint, offline, frozen, .. } = self;
+        let Model { rules, plans, next_checkpoint, offline, frozen, messages, .. } = self;
         let automatic = |group: &str| !*frozen && !offline.contains(group);
         for plan in plans.values_mut() {
-            plan.advance(before, now, rules, next_checkpoint, &automatic);
+            plan.advance((before, now), (rules, messages), next_checkpoint, &automatic);
         }
     }
 

@@ -2,19 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::progress::{Consumption, SourceProgress};
+use super::messages::{Messages, Stored};
+use super::place::Place;
+use super::progress::{Consumption, Position};
 use super::rules::Rules;
-
-/// A topic on an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The instance's region, if it has one.
-    pub region_id: Option<String>,
-    pub instance_id: String,
-    /// The instance's type.
-    pub instance_type: String,
-    pub topic_name: String,
-}
 
 /// The progress of one consumer group in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +20,8 @@ pub struct Checkpoint {
     pub target: Place,
     /// Time of the last synchronisation, ms.
     pub last_sync_time: Option<i64>,
-    /// Progress at the source: the time of the message consumed last.
-    pub source_progress: SourceProgress,
+    /// Progress at the source: the time up to which messages were consumed.
+    pub source_progress: Position,
     /// Progress at the target after the last synchronisation, ms; unknown before the first one.
     pub target_time: Option<i64>,
     /// Distance of the target's progress ahead of the source's, ms, while consumers at the target run on their own.
@@ -109,7 +100,7 @@ impl Checkpoint {
             source,
             target,
             last_sync_time: None,
-            source_progress: SourceProgress::busy(now),
+            source_progress: Position::busy(now),
             target_time: None,
             target_ahead_ms: None,
             idle: false,
@@ -119,21 +110,31 @@ impl Checkpoint {
 
     /// The progress at the target at `now`, ms. Consumers there that run on their own are ahead whatever a
     /// synchronisation sets, also of now (inferred).
-    pub fn target_at(&self, now: i64) -> Option<i64> {
-        let ahead = self.target_ahead_ms.map(|ms| self.source_progress.at(now).saturating_add(ms));
+    pub(super) fn target_at(&self, messages: &Messages, now: i64) -> Option<i64> {
+        let ahead = self.target_ahead_ms.map(|ms| self.source_at(messages, now).saturating_add(ms));
         ahead.or(self.target_time)
     }
 
-    /// Sets the target's progress to that of the source at this time.
-    pub(super) fn sync(&mut self, at: i64) {
-        self.target_time = Some(self.source_progress.at(at));
+    /// The progress at the source at `now`, ms: the store time of the message consumed last.
+    pub(super) fn source_at(&self, messages: &Messages, now: i64) -> i64 {
+        self.stored(messages).last(self.source_progress.at(now))
+    }
+
+    fn stored<'a>(&self, messages: &'a Messages) -> &'a Stored {
+        messages.of(&self.source)
+    }
+
+    /// Sets the target's progress to that of the source at this time, as far as messages have arrived at the target: a
+    /// message that has not arrived has no offset there.
+    pub(super) fn sync(&mut self, messages: &Messages, arrived: i64, at: i64) {
+        self.target_time = Some(self.stored(messages).last(self.source_progress.at(at).min(arrived)));
         self.last_sync_time = Some(at);
     }
 
     /// Sets the times until SyncCheckpoint.
-    pub(super) fn hold(&mut self, times: CheckpointTimes, now: i64) {
+    pub(super) fn hold(&mut self, times: CheckpointTimes, messages: &Messages, now: i64) {
         self.last_sync_time = times.last_sync_time.or(self.last_sync_time);
-        self.target_time = times.target_time.or(self.target_at(now));
+        self.target_time = times.target_time.or(self.target_at(messages, now));
         self.target_ahead_ms = None;
         let source_time = times.source_time.unwrap_or_else(|| self.source_progress.at(now));
         self.source_progress.hold(source_time, now);
@@ -148,14 +149,15 @@ impl Checkpoint {
     }
 
     /// Lets consumers at the target run so far ahead of the source. Their progress stays when they end.
-    pub(super) fn run_ahead(&mut self, ahead_ms: Option<i64>, now: i64) {
-        self.target_time = self.target_at(now);
+    pub(super) fn run_ahead(&mut self, ahead_ms: Option<i64>, messages: &Messages, now: i64) {
+        self.target_time = self.target_at(messages, now);
         self.target_ahead_ms = ahead_ms;
     }
 
     /// The newest time when the source's progress was not beyond the target's of `now`.
-    pub(super) fn covered(&self, now: i64) -> Option<i64> {
-        Some(self.source_progress.newest_within(self.target_at(now)?, now))
+    pub(super) fn covered(&self, messages: &Messages, now: i64) -> Option<i64> {
+        let limit = self.stored(messages).newest_without_more(self.target_at(messages, now)?);
+        Some(self.source_progress.newest_within(limit, now))
     }
 
     /// Changes how the group moves at the source, and ends a hold.
@@ -177,7 +179,13 @@ impl Checkpoint {
     }
 
     /// The checkpoint as List returns it at `now`.
-    pub(super) fn view(&self, plan_id: i64, item_id: i64, rules: &Rules, now: i64) -> CheckpointView {
+    pub(super) fn view(
+        &self,
+        (plan_id, item_id): (i64, i64),
+        rules: &Rules,
+        messages: &Messages,
+        now: i64,
+    ) -> CheckpointView {
         let progress = |place: &Place, time: Option<i64>| Progress {
             region_id: place.region_id.clone(),
             instance_id: place.instance_id.clone(),
@@ -192,8 +200,8 @@ impl Checkpoint {
             item_id,
             checkpoint_id: self.checkpoint_id,
             last_sync_time: self.last_sync_time.or(rules.never_synced_as_zero.then_some(0)),
-            source_progress: progress(&self.source, Some(self.source_progress.at(now))),
-            target_progress: progress(&self.target, self.target_at(now)),
+            source_progress: progress(&self.source, Some(self.source_at(messages, now))),
+            target_progress: progress(&self.target, self.target_at(messages, now)),
         }
     }
 }

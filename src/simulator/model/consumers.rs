@@ -1,13 +1,39 @@
-//! The consumer groups of the account, which applications change at run time: how they move, and that they appear and
-//! vanish.
+//! Applications and replicators at run time: how messages are produced, replicated and consumed, and which consumer
+//! groups there are.
+
+use std::collections::BTreeMap;
 
 use super::account::Model;
 use super::checkpoint::Checkpoint;
 use super::failure::Failure;
 use super::item::Item;
+use super::messages::{Messages, Production};
+use super::plan::Plan;
 use super::progress::Consumption;
 
 impl Model {
+    /// Changes how applications store messages from now on, in one source topic (instance and topic) or in all, also those
+    /// of later items.
+    pub fn set_production(&mut self, topic: Option<(&str, &str)>, production: Production, now: i64) {
+        self.advance(now);
+        self.messages.change(topic, production, now);
+    }
+
+    /// Changes how the replicator of an item (ids of plan and item), or of every item there is, moves from now on, in all
+    /// directions. It stays so until the next change, whatever the status of the item is: a replicator stands still while
+    /// its item does not run, and then continues with the speed that was set. `Busy` is the default.
+    pub fn set_replication(&mut self, item: Option<(i64, i64)>, to: Consumption, now: i64) -> Result<(), Failure> {
+        self.advance(now);
+        let Some((plan_id, item_id)) = item else {
+            let items = self.plans.values_mut().flat_map(|plan| plan.items.values_mut());
+            items.for_each(|item| item.set_replication(to, now));
+            return Ok(());
+        };
+        let plan = self.plans.get_mut(&plan_id).ok_or_else(Failure::plan_not_found)?;
+        plan.items.get_mut(&item_id).ok_or_else(Failure::item_not_found)?.set_replication(to, now);
+        Ok(())
+    }
+
     /// Changes how a group moves at the source from now on, for its checkpoints in all items, and ends their holds by
     /// [`Model::set_checkpoint`]. A checkpoint that is created later is that of a busy group, or of an offline one.
     pub fn set_consumption(&mut self, group: &str, consumption: Consumption, now: i64) {
@@ -18,7 +44,7 @@ impl Model {
         } else {
             self.rules.idle_groups.remove(group);
         }
-        for checkpoint in self.checkpoints_mut().filter(|checkpoint| checkpoint.consumer_group_id == group) {
+        for checkpoint in checkpoints_mut(&mut self.plans).filter(|checkpoint| checkpoint.consumer_group_id == group) {
             checkpoint.idle = idle;
             checkpoint.consume(consumption, now);
         }
@@ -32,7 +58,7 @@ impl Model {
         now: i64,
     ) -> Result<(), Failure> {
         self.advance(now);
-        self.checkpoint_mut(checkpoint_id)?.consume(consumption, now);
+        self.checkpoint_mut(checkpoint_id)?.0.consume(consumption, now);
         Ok(())
     }
 
@@ -41,8 +67,8 @@ impl Model {
     /// next synchronisation.
     pub fn set_target_ahead(&mut self, group: &str, ahead_ms: Option<i64>, now: i64) {
         self.advance(now);
-        for checkpoint in self.checkpoints_mut().filter(|checkpoint| checkpoint.consumer_group_id == group) {
-            checkpoint.run_ahead(ahead_ms, now);
+        for checkpoint in checkpoints_mut(&mut self.plans).filter(|checkpoint| checkpoint.consumer_group_id == group) {
+            checkpoint.run_ahead(ahead_ms, &self.messages, now);
         }
     }
 
@@ -54,7 +80,8 @@ impl Model {
         now: i64,
     ) -> Result<(), Failure> {
         self.advance(now);
-        self.checkpoint_mut(checkpoint_id)?.run_ahead(ahead_ms, now);
+        let (checkpoint, messages) = self.checkpoint_mut(checkpoint_id)?;
+        checkpoint.run_ahead(ahead_ms, messages, now);
         Ok(())
     }
 
@@ -119,13 +146,13 @@ impl Model {
         Ok(())
     }
 
-    fn checkpoints_mut(&mut self) -> impl Iterator<Item = &mut Checkpoint> {
-        self.plans.values_mut().flat_map(|plan| plan.items.values_mut()).flat_map(|item| &mut item.checkpoints)
+    /// The checkpoint with this id in any item, and the messages.
+    pub(super) fn checkpoint_mut(&mut self, checkpoint_id: i64) -> Result<(&mut Checkpoint, &Messages), Failure> {
+        let found = checkpoints_mut(&mut self.plans).find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
+        Ok((found.ok_or_else(Failure::checkpoint_not_found)?, &self.messages))
     }
+}
 
-    /// The checkpoint with this id in any item.
-    pub(super) fn checkpoint_mut(&mut self, checkpoint_id: i64) -> Result<&mut Checkpoint, Failure> {
-        let found = self.checkpoints_mut().find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
-        found.ok_or_else(Failure::checkpoint_not_found)
-    }
+fn checkpoints_mut(plans: &mut BTreeMap<i64, Plan>) -> impl Iterator<Item = &mut Checkpoint> {
+    plans.values_mut().flat_map(|plan| plan.items.values_mut()).flat_map(|item| &mut item.checkpoints)
 }

@@ -122,7 +122,9 @@ impl Model {
         let item = plan.items.get_mut(&item_id).ok_or_else(Failure::item_not_found)?;
         item.topics = checked(topics, &plan.instances, rules)?;
         item.updated_at = now;
-        item.cover(&plan.instances, &directions, rules, next_checkpoint, now);
+        if item.has_run() {
+            item.cover(&plan.instances, &directions, rules, next_checkpoint, now);
+        }
         Ok(())
     }
 
@@ -143,7 +145,8 @@ impl Model {
     /// Sets the times of a checkpoint at the time of the last advance, and holds them until SyncCheckpoint.
     pub fn set_checkpoint(&mut self, checkpoint_id: i64, times: CheckpointTimes) -> Result<(), Failure> {
         let now = self.now;
-        self.checkpoint_mut(checkpoint_id)?.hold(times, now);
+        let (checkpoint, messages) = self.checkpoint_mut(checkpoint_id)?;
+        checkpoint.hold(times, messages, now);
         Ok(())
     }
 }

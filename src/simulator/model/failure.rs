@@ -65,6 +65,11 @@ impl Failure {
         Failure::business(404, "Instance.NotFound", "The instance cannot be found.")
     }
 
+    /// The consumer group does not exist on the instance (code: terraform-provider-alicloud).
+    pub fn consumer_group_not_found() -> Failure {
+        Failure::business(404, "ConsumerGroup.NotFound", "The consumer group cannot be found.")
+    }
+
     /// The topic does not exist (help pages of UpdateItem and SyncCheckpoint).
     pub fn topic_not_found() -> Failure {
         Failure::business(404, "Topic.NotFound", "The topic cannot be found.")

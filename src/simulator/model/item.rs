@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Checkpoint, CheckpointView, Place};
+use super::checkpoint::{Checkpoint, CheckpointView};
 use super::failure::Failure;
 use super::instance::{Instance, allow};
+use super::messages::Messages;
+use super::place::Place;
+use super::progress::Consumption;
+use super::replication::Replication;
 use super::rules::Rules;
 use super::text::{given, wall_time};
 
@@ -97,6 +101,10 @@ pub struct Item {
     pub visible_at: i64,
     /// Time since which it runs, ms; automatic synchronisations count from it.
     pub running_since: Option<i64>,
+    /// How its replicators move while it runs; [`Model::set_replication`](super::Model::set_replication) sets it.
+    pub replication: Consumption,
+    /// Its replicators, one for each direction since it ran for the first time.
+    pub replications: Vec<Replication>,
     /// Its consumer progress.
     pub checkpoints: Vec<Checkpoint>,
     /// The consumer groups that subscribe to its topics only, beside those of the rules.
@@ -142,8 +150,8 @@ impl Item {
         }
     }
 
-    pub(super) fn inspect(&self, plan_id: i64, rules: &Rules, now: i64) -> ItemView {
-        let view = |checkpoint: &Checkpoint| checkpoint.view(plan_id, self.item_id, rules, now);
+    pub(super) fn inspect(&self, plan_id: i64, rules: &Rules, messages: &Messages, now: i64) -> ItemView {
+        let view = |checkpoint: &Checkpoint| checkpoint.view((plan_id, self.item_id), rules, messages, now);
         ItemView { checkpoints: self.checkpoints.iter().map(view).collect(), ..self.view(plan_id) }
     }
 
@@ -160,6 +168,7 @@ impl Item {
         self.status = status;
         self.updated_at = at;
         self.running_since = (status == ItemStatus::Running).then_some(at);
+        self.replicate(at);
     }
 
     pub(super) fn begin(&mut self, to: ItemStatus, now: i64, delay_ms: i64) {
@@ -167,6 +176,19 @@ impl Item {
         self.change = Some(Change { to, at: now.saturating_add(delay_ms) });
         self.running_since = None;
         self.updated_at = now;
+        self.replicate(now);
+    }
+
+    /// Lets the replicators follow the status from `at` on.
+    fn replicate(&mut self, at: i64) {
+        let runs = self.status == ItemStatus::Running;
+        self.replications.iter_mut().for_each(|it| it.follow(runs, self.replication, at));
+    }
+
+    /// Changes how its replicators move.
+    pub(super) fn set_replication(&mut self, to: Consumption, now: i64) {
+        self.replication = to;
+        self.replications.iter_mut().for_each(|it| it.set(to, now));
     }
 
     pub(super) fn names_topic(&self, wanted: impl Fn(&str) -> bool) -> bool {
@@ -177,10 +199,10 @@ impl Item {
 impl Item {
     /// Whether it has checkpoints as soon as a group subscribes to its topics.
     pub(super) fn has_run(&self) -> bool {
-        self.status == ItemStatus::Running || !self.checkpoints.is_empty()
+        self.status == ItemStatus::Running || !self.replications.is_empty()
     }
 
-    /// Creates missing checkpoints and deletes those of topics and consumer groups that the item no longer has.
+    /// Creates missing replicators and checkpoints, and deletes those of topics and consumer groups that the item no longer has.
     pub(super) fn cover(
         &mut self,
         instances: &[Instance],
@@ -202,9 +224,12 @@ impl Item {
         let known = rules.consumer_groups.iter().filter(|group| !self.absent_groups.contains(*group));
         let extra = self.extra_groups.iter().filter(|group| !rules.consumer_groups.contains(group));
         let groups: Vec<_> = known.chain(extra).collect();
-        let mut covered = Vec::new();
+        let (mut covered, mut replications) = (Vec::new(), Vec::new());
         for (from, to) in directions {
             let (Some(source), Some(target)) = (place(*from), place(*to)) else { continue };
+            let same = |old: &&Replication| old.source == source && old.target == target;
+            let replication = self.replications.iter().find(same).cloned();
+            replications.push(replication.unwrap_or_else(|| Replication::new(source.clone(), target.clone(), now)));
             for group in &groups {
                 let same = |old: &&Checkpoint| {
                     old.consumer_group_id == **group && old.source == source && old.target == target
@@ -221,21 +246,34 @@ impl Item {
         }
         covered.sort_by_key(|checkpoint| checkpoint.checkpoint_id);
         self.checkpoints = covered;
+        self.replications = replications;
+        self.replicate(now);
     }
 
     /// Executes the automatic synchronisations after `before` until `now`. Only the last one has an effect, so only that
     /// one is executed, with the progress at its time.
-    pub(super) fn synchronise(&mut self, before: i64, now: i64, rules: &Rules, automatic: &dyn Fn(&str) -> bool) {
+    pub(super) fn synchronise(
+        &mut self,
+        (before, now): (i64, i64),
+        (rules, messages): (&Rules, &Messages),
+        automatic: &dyn Fn(&str) -> bool,
+    ) {
         let Some(since) = self.running_since else { return };
         let interval = rules.sync_interval_ms.max(1);
         let last = since + (now - since) / interval * interval;
         if last <= since || last <= before {
             return;
         }
-        for checkpoint in &mut self.checkpoints {
-            if !checkpoint.held && automatic(&checkpoint.consumer_group_id) {
-                checkpoint.sync(last);
-            }
+        let wanted = |checkpoint: &Checkpoint| !checkpoint.held && automatic(&checkpoint.consumer_group_id);
+        self.sync(&wanted, messages, last);
+    }
+
+    /// Synchronises the wanted checkpoints, each as far as its messages have arrived.
+    pub(super) fn sync(&mut self, wanted: &dyn Fn(&Checkpoint) -> bool, messages: &Messages, at: i64) {
+        for checkpoint in self.checkpoints.iter_mut().filter(|checkpoint| wanted(checkpoint)) {
+            let same = |it: &&Replication| it.source == checkpoint.source && it.target == checkpoint.target;
+            let arrived = self.replications.iter().find(same).map_or(at, |it| it.arrived(at));
+            checkpoint.sync(messages, arrived, at);
         }
     }
 }

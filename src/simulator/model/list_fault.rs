@@ -24,6 +24,8 @@ pub struct ListFault {
     without_timestamps: Selection,
     /// The checkpoints that have no times of observation.
     without_fetch_times: Selection,
+    /// The topics that the lag of a consumer group lacks.
+    without_topics: Selection,
     /// Time of observation and progress that checkpoints show instead of their own, by side and ID.
     frozen: BTreeMap<(&'static str, String), (i64, Option<ProgressData>)>,
 }
@@ -80,6 +82,11 @@ impl ListFault {
     /// Checkpoints with these IDs have no times of observation, or all checkpoints if there are none.
     pub fn without_fetch_times(ids: &[String]) -> ListFault {
         ListFault { without_fetch_times: Selection::of(ids), ..ListFault::default() }
+    }
+
+    /// The lag of a consumer group lacks these topics, or all topics if there are none.
+    pub fn without_topics(names: &[String]) -> ListFault {
+        ListFault { without_topics: Selection::of(names), ..ListFault::default() }
     }
 
     /// Checkpoints with these IDs have the progress that they have in a past state, or all checkpoints of that state if
@@ -139,6 +146,13 @@ impl ListFault {
                     progress.remove("consumeTimestamp");
                 }
             }
+        }
+    }
+
+    /// Removes the affected topics from the lags of topics.
+    pub(in super::super) fn remove_topics(&self, lags: &mut Value) {
+        if let Value::Object(lags) = lags {
+            lags.retain(|topic, _| !self.without_topics.contains(topic));
         }
     }
 

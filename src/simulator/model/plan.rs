@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::Instance;
 use super::item::{Item, ItemStatus, ItemView};
+use super::messages::Messages;
 use super::plan_type::PlanType;
 use super::rules::{PasswordEcho, Rules};
 use super::text::wall_time;
@@ -152,9 +153,8 @@ impl Plan {
 
     pub(super) fn advance(
         &mut self,
-        before: i64,
-        now: i64,
-        rules: &Rules,
+        (before, now): (i64, i64),
+        (rules, messages): (&Rules, &Messages),
         next_checkpoint: &mut i64,
         automatic: &dyn Fn(&str) -> bool,
     ) {
@@ -168,7 +168,7 @@ impl Plan {
             // A test that changes the rules has advanced the cloud before.
             item.checkpoints.iter_mut().for_each(|checkpoint| checkpoint.follow_idle(rules, before));
             if synced {
-                item.synchronise(before, now, rules, automatic);
+                item.synchronise((before, now), (rules, messages), automatic);
             }
         }
     }

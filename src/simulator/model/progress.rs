@@ -1,34 +1,34 @@
-//! The progress of a consumer group at the source over time. How a group moves is the simulator's simplification
-//! (inferred); the cloud shows only the progress at the time of a list.
+//! The position of a reader in a source topic over time: a consumer group, or the replicator of an item. How it moves is
+//! the simulator's simplification (inferred); the cloud shows only the position at the time of a read.
 
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of changes of speed that a history keeps; the oldest are dropped first.
 const MAX_SEGMENTS: usize = 1024;
 
-/// The speed of a consumer that reads each message when it is stored, %.
+/// The speed of a reader that reads each message when it is stored, %.
 const REAL_TIME: u32 = 100;
 
-/// How the consumers of a group move at the source from now on. The progress is the time of the message consumed last,
-/// and there is a message for each ms.
+/// How the consumers of a group, or the replicator of an item, move at the source from now on. The position is the store
+/// time up to which they read; where a topic was quiet, the last message before it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Consumption {
-    /// They consume each message when it is stored: the progress is now.
+    /// They read each message when it is stored: the position is now.
     Busy,
-    /// They are offline: the progress stands still.
+    /// They are offline: the position stands still.
     Offline,
-    /// They consume old messages until they reach now, then each when it is stored.
+    /// They read old messages until they reach now, then each when it is stored.
     CatchingUp {
-        /// The distance of the progress from now at the beginning, ms.
+        /// The distance of the position from now at the beginning, ms.
         behind_ms: i64,
-        /// The speed, % of real time: 1000 consumes ten seconds of messages a second. Below 100 they never reach now, and
+        /// The speed, % of real time: 1000 reads ten seconds of messages a second. Below 100 they never reach now, and
         /// with 0 they stand still.
         speed_percent: u32,
     },
-    /// An offset reset: the progress jumps to a time, and continues from there until it reaches now.
+    /// An offset reset: the position jumps to a time, and continues from there until it reaches now.
     Reset {
-        /// The progress after the reset, ms since the epoch; at most now.
+        /// The position after the reset, ms since the epoch; at most now.
         to_ms: i64,
         /// As in `CatchingUp`.
         speed_percent: u32,
@@ -46,9 +46,9 @@ struct Segment {
     speed_percent: u32,
 }
 
-/// The progress of one consumer group at one source, now and in the past.
+/// The position of one reader in one topic, now and in the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceProgress {
+pub struct Position {
     /// By ascending begin, never empty.
     segments: Vec<Segment>,
 }
@@ -81,18 +81,18 @@ impl Segment {
     }
 }
 
-impl SourceProgress {
-    /// A group that is busy from this time on, and was before.
-    pub(super) fn busy(from: i64) -> SourceProgress {
-        SourceProgress { segments: vec![Segment { from, progress: from, speed_percent: REAL_TIME }] }
+impl Position {
+    /// A reader that is busy from this time on, and was before.
+    pub(super) fn busy(from: i64) -> Position {
+        Position { segments: vec![Segment { from, progress: from, speed_percent: REAL_TIME }] }
     }
 
-    /// The progress at a time, ms. Before the begin of the history it is that of a busy group.
+    /// The position at a time, ms. Before the begin of the history it is that of a busy reader.
     pub fn at(&self, at: i64) -> i64 {
         self.segments.iter().rev().find(|segment| segment.from <= at).map_or(at, |segment| segment.progress_at(at))
     }
 
-    /// The newest time until `now` when the progress was at most `limit`.
+    /// The newest time until `now` when the position was at most `limit`.
     pub(super) fn newest_within(&self, limit: i64, now: i64) -> i64 {
         let mut end = now;
         for segment in self.segments.iter().rev().filter(|segment| segment.from <= now) {
@@ -104,7 +104,20 @@ impl SourceProgress {
         limit.min(end)
     }
 
-    /// Changes how the group moves from `at` on.
+    /// The highest position until `at`, ms.
+    pub(super) fn highest(&self, at: i64) -> i64 {
+        let begun = self.segments.iter().filter(|segment| segment.from <= at);
+        let ends = self.segments.iter().skip(1).map(|segment| segment.from).chain([at]);
+        // The position never falls within a segment.
+        begun.zip(ends).map(|(segment, end)| segment.progress_at(end.min(at))).max().unwrap_or(at)
+    }
+
+    /// Whether the reader moves at a time, or waits for messages.
+    pub(super) fn moves(&self, at: i64) -> bool {
+        self.segments.iter().rev().find(|segment| segment.from <= at).is_none_or(|segment| segment.speed_percent > 0)
+    }
+
+    /// Changes how the reader moves from `at` on.
     pub(super) fn change(&mut self, to: Consumption, at: i64) {
         let (progress, speed_percent) = match to {
             Consumption::Busy => (at, REAL_TIME),
@@ -134,7 +147,7 @@ impl SourceProgress {
 mod tests {
     use super::*;
 
-    fn values(progress: &SourceProgress, times: [i64; 5]) -> [i64; 5] {
+    fn values(progress: &Position, times: [i64; 5]) -> [i64; 5] {
         times.map(|at| progress.at(at))
     }
 
@@ -149,7 +162,7 @@ mod tests {
             (Consumption::Reset { to_ms: 2_000, speed_percent: 100 }, [999, 1_000, 1_100, 1_200, 9_000]),
         ];
         for (consumption, expected) in table {
-            let mut progress = SourceProgress::busy(500);
+            let mut progress = Position::busy(500);
             progress.change(consumption, 1_000);
             assert_eq!(values(&progress, [999, 1_000, 1_100, 1_200, 9_000]), expected, "{consumption:?}");
         }
@@ -157,7 +170,7 @@ mod tests {
 
     #[test]
     fn newest_time_matches_each_ms_of_history() {
-        let mut progress = SourceProgress::busy(0);
+        let mut progress = Position::busy(0);
         progress.change(Consumption::Offline, 100);
         progress.change(Consumption::CatchingUp { behind_ms: 250, speed_percent: 330 }, 300);
         progress.change(Consumption::Reset { to_ms: 150, speed_percent: 70 }, 450);
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn history_is_bounded_and_follows_clock_back() {
-        let mut progress = SourceProgress::busy(0);
+        let mut progress = Position::busy(0);
         for at in 0..3_000 {
             progress.change(Consumption::Reset { to_ms: at - 10, speed_percent: 0 }, at);
         }

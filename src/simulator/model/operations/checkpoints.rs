@@ -30,8 +30,9 @@ impl Model {
                 && checkpoint.source.instance_id == instance_id
                 && (checkpoint.consumer_group_id.contains(text) || topics.iter().any(|topic| topic.contains(text)))
         };
-        let view =
-            |checkpoint: &Checkpoint| (checkpoint.checkpoint_id, checkpoint.view(ids.0, ids.1, &self.rules, now));
+        let view = |checkpoint: &Checkpoint| {
+            (checkpoint.checkpoint_id, checkpoint.view(ids, &self.rules, &self.messages, now))
+        };
         Ok(paging.page(item.checkpoints.iter().filter(wanted).map(view).collect(), false))
     }
 
@@ -44,13 +45,14 @@ impl Model {
         now: i64,
     ) -> Result<(), Failure> {
         self.advance(now);
-        let plan = self.find_mut(region, ids.0)?;
-        let enabled = plan.sync_checkpoint_enabled;
+        let enabled = self.find(region, ids.0)?.sync_checkpoint_enabled;
+        let Model { plans, messages, .. } = self;
+        let plan = plans.get_mut(&ids.0).ok_or_else(Failure::plan_not_found)?;
         let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
-        let checkpoint = item.checkpoints.iter_mut().find(|checkpoint| checkpoint.checkpoint_id == checkpoint_id);
-        let checkpoint = checkpoint.filter(|_| enabled).ok_or_else(Failure::checkpoint_not_found)?;
-        checkpoint.sync(now);
-        checkpoint.release(now);
+        let wanted = |checkpoint: &Checkpoint| enabled && checkpoint.checkpoint_id == checkpoint_id;
+        item.sync(&wanted, messages, now);
+        let checkpoint = item.checkpoints.iter_mut().find(|checkpoint| wanted(checkpoint));
+        checkpoint.ok_or_else(Failure::checkpoint_not_found)?.release(now);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::super::account::Model;
 use super::super::failure::Failure;
 use super::super::item::{Change, Item, ItemInput, ItemStatus, ItemView, checked};
 use super::super::page::{Page, Paging};
+use super::super::progress::Consumption;
 use super::super::text::given;
 
 impl Model {
@@ -25,6 +26,8 @@ impl Model {
             updated_at: now,
             visible_at: now.saturating_add(rules.visibility_delay_ms),
             running_since: None,
+            replication: Consumption::Busy,
+            replications: Vec::new(),
             checkpoints: Vec::new(),
             extra_groups: BTreeSet::new(),
             absent_groups: BTreeSet::new(),

@@ -2,4 +2,7 @@
 
 mod checkpoints;
 mod items;
+mod lag;
 mod plans;
+
+pub use lag::{ConsumerGroupLag, Lag};

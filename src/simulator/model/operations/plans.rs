@@ -116,7 +116,11 @@ impl Model {
         self.advance(now);
         let plan_view = |plan: &Plan| PlanView {
             region_id: Some(plan.region_id.clone()),
-            items: plan.items.values().map(|item| item.inspect(plan.plan_id, &self.rules, now)).collect(),
+            items: plan
+                .items
+                .values()
+                .map(|item| item.inspect(plan.plan_id, &self.rules, &self.messages, now))
+                .collect(),
             ..plan.view(PasswordEcho::Clear)
         };
         self.plans.values().map(plan_view).collect()

@@ -1,6 +1,7 @@
 mod checkpoints;
 mod consumers;
 mod lists;
+mod messages;
 
 use super::*;
 
