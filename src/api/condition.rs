@@ -116,6 +116,10 @@ pub mod protected {
     pub const NEVER_SYNCED: &str = "NeverSynced";
     /// The destination is ahead of the source: a failover would skip messages.
     pub const TARGET_AHEAD: &str = "TargetAhead";
+    /// Messages wait for longer than the objective.
+    pub const BACKLOG_EXCEEDED: &str = "BacklogExceeded";
+    /// It is not known how long messages wait at the source.
+    pub const BACKLOG_UNKNOWN: &str = "BacklogUnknown";
     /// The clocks of the operator and of the cloud differ too much, so that no age is known.
     pub const CLOCK_SKEW: &str = "ClockSkew";
     /// A mapping does not run.

@@ -117,6 +117,46 @@ pub enum Consumers {
     NotExpected,
 }
 
+/// Whether `Protected` needs evidence that messages arrive.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessageEvidence {
+    /// The message backlog has to be known, and within the objective.
+    #[default]
+    Required,
+    /// Consumer progress alone is enough. The message backlog is not read.
+    NotRequired,
+}
+
+/// Who synchronizes consumer progress.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckpointSyncBy {
+    /// The cloud, by autoSyncCheckpoint. It skips consumer groups that are offline at the destination.
+    #[default]
+    Cloud,
+    /// The operator, also for consumer groups that are offline at the destination.
+    Operator,
+}
+
+/// How consumer progress is synchronized.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.interval) || self.by == 'Operator'")
+    .message("interval is for by: Operator only: set by: Operator or remove interval"))]
+pub struct CheckpointSync {
+    /// Cloud or Operator. Operator keeps a cold standby covered: in each interval the operator lists the checkpoints of every
+    /// running mapping, and synchronizes those whose source is ahead of the destination or that never were.
+    #[serde(default)]
+    pub by: CheckpointSyncBy,
+    /// The interval between two rounds with by: Operator, such as 75s; at least 5s, at most half of recoveryPointObjective. A round
+    /// that is not finished after a minute is continued at once, and a new consumer group gets one at once. Default: a quarter of
+    /// recoveryPointObjective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('84h')")
+        .message("interval is a duration from 5s to 84h, such as 75s"))]
+    pub interval: Option<Duration>,
+}
+
 /// A Secret in the namespace of the object.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 pub struct SecretReference {
@@ -257,8 +297,9 @@ pub struct TopicMapping {
     /// Running or Stopped.
     #[serde(default)]
     pub state: MappingState,
-    /// Expected, or None for topics that no consumer group reads. With Expected, Protected and OffsetsCovered are Unknown while
-    /// the mapping runs without a checkpoint of a consumer group that counts; an ACTIVE_ACTIVE plan needs one from each instance.
+    /// Expected, or None for topics that no consumer group reads. With Expected, OffsetsCovered, and Protected of an
+    /// ACTIVE_PASSIVE plan, are Unknown while the mapping runs without a checkpoint of a consumer group that counts. An
+    /// ACTIVE_ACTIVE plan needs one from each instance.
     #[serde(default)]
     pub consumers: Consumers,
 }
@@ -299,6 +340,14 @@ pub struct TopicMapping {
         .message("autoSyncCheckpoint takes effect only with syncCheckpointEnabled: set syncCheckpointEnabled: true or autoSyncCheckpoint: false"),
     validation = Rule::new("self.planType != 'ACTIVE_ACTIVE' || !has(self.autoSyncCheckpoint) || !self.autoSyncCheckpoint")
         .message("consumer progress of an ACTIVE_ACTIVE plan is never synchronized automatically: remove autoSyncCheckpoint, and annotate disasterrecovery.dev/sync-checkpoints-requested-at to synchronize once"),
+    validation = Rule::new("self.planType != 'ACTIVE_ACTIVE' || !has(self.messageEvidence) || self.messageEvidence != 'NotRequired'")
+        .message("the message backlog is the only evidence of an ACTIVE_ACTIVE plan: remove messageEvidence: NotRequired"),
+    validation = Rule::new("!has(self.checkpointSync) || self.checkpointSync.by != 'Operator' || self.planType != 'ACTIVE_ACTIVE'")
+        .message("the operator synchronizes no consumer progress of an ACTIVE_ACTIVE plan, whose consumers work on both sides: remove checkpointSync"),
+    validation = Rule::new("!has(self.checkpointSync) || self.checkpointSync.by != 'Operator' || (has(self.syncCheckpointEnabled) && self.syncCheckpointEnabled)")
+        .message("checkpointSync by: Operator needs syncCheckpointEnabled: set syncCheckpointEnabled: true"),
+    validation = Rule::new("!has(self.checkpointSync) || !has(self.checkpointSync.interval) || duration(self.checkpointSync.interval) + duration(self.checkpointSync.interval) <= duration(self.recoveryPointObjective)")
+        .message("checkpointSync.interval is longer than half of recoveryPointObjective: write a shorter interval or remove it, a quarter of the objective is the default"),
     validation = Rule::new("!has(self.topicMappings) || self.topicMappings.all(m, m.topics.all(t, self.instances.exists(i, i.name == t.instance)))")
         .message("every topic names one of spec.instances by its name: write the name of an instance in topicMappings[].topics[].instance"),
 )]
@@ -370,13 +419,24 @@ pub struct DisasterRecoveryPlanSpec {
     /// What happens to items of the plan that topicMappings does not name: Keep or Prune.
     #[serde(default)]
     pub item_policy: ItemPolicy,
-    /// The largest lag of consumer progress that still counts as protected, such as 30s, 5m or 1h; 30s to 168h. The cloud
-    /// synchronizes progress every 10 s, and no proof uses the last 5 s of the objective.
+    /// The largest lag of consumer progress, and the longest delay of a message, that still count as protected, such as 30s, 5m or
+    /// 1h; 30s to 168h. The cloud synchronizes progress every 10 s, and no proof uses the last 5 s of the objective.
     #[serde(default = "default_recovery_point_objective")]
     #[schemars(with = "String", extend("default" = "5m"), length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('168h')")
         .message("recoveryPointObjective is a duration from 30s to 168h, such as 5m: a shorter one cannot be proven"))]
     pub recovery_point_objective: Duration,
+    /// Required, or NotRequired to let Protected rest on consumer progress alone, where the cloud does not show the message backlog
+    /// (external clusters, no permission). Then nothing shows whether messages arrive that no consumer has read yet. Not for
+    /// ACTIVE_ACTIVE, where the backlog is the only evidence.
+    #[serde(default)]
+    pub message_evidence: MessageEvidence,
+    /// Who synchronizes consumer progress: the cloud (default), or the operator for a cold standby, whose consumer groups the cloud
+    /// skips. By the operator it needs syncCheckpointEnabled, and is not for ACTIVE_ACTIVE. Under managementPolicy Observe nothing
+    /// is synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CheckpointSync")]
+    pub checkpoint_sync: Option<CheckpointSync>,
     /// What the deletion of this object does to the plan: Delete or Retain.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,

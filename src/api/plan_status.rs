@@ -34,6 +34,52 @@ pub struct CheckpointSummary {
     pub max_lag_seconds: Option<i64>,
 }
 
+/// Messages of a topic that are not at the destination yet.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Backlog {
+    /// How many messages waited when delaySeconds last changed. An ACTIVE_ACTIVE plan has the sum of both directions. Absent where
+    /// the cloud does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<i64>,
+    /// How long the oldest of them has waited, in seconds, rounded up; the longer one of both directions.
+    pub delay_seconds: i64,
+}
+
+/// A consumer group whose progress the operator could not synchronize.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedSync {
+    /// The topic mapping's name.
+    pub mapping: String,
+    /// The consumer group. Absent where the checkpoints of the mapping could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer_group_id: Option<String>,
+    /// The topic on the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_name: Option<String>,
+    /// The error of the last attempt.
+    pub message: String,
+}
+
+/// The last round of synchronizations by the operator (spec.checkpointSync).
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointSyncStatus {
+    /// When the last round began (UTC), of the mapping whose last round is the oldest. While nothing else changes it advances once
+    /// an hour; the metrics are exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_round_time: Option<Timestamp>,
+    /// How many consumer groups, and mappings as a whole, could not be synchronized; also those that failed before and wait for
+    /// another attempt.
+    pub failed: i64,
+    /// The first ten of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub failures: Vec<FailedSync>,
+}
+
 /// A consumer group that lags or was never synchronized.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +132,9 @@ pub struct TopicMappingStatus {
     /// Consumer progress of this mapping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<CheckpointSummary>,
+    /// Messages of this mapping that are not at the destination yet. Absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
 }
 
 /// The mark of an AddDisasterRecoveryItem call that may have happened: written before it, removed once the item is seen.
@@ -174,6 +223,9 @@ pub struct DisasterRecoveryPlanStatus {
     /// Consumer progress of the whole plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<PlanCheckpoints>,
+    /// The synchronization of consumer progress by the operator (spec.checkpointSync).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_sync: Option<CheckpointSyncStatus>,
     /// Whether the proof that Protected rests on ends soon and was not renewed. A new leader does not rely on it. Present only while
     /// it is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -37,6 +37,7 @@ operations! {
     DeleteDisasterRecoveryItem = "DeleteDisasterRecoveryItem",
     ListDisasterRecoveryCheckpoints = "ListDisasterRecoveryCheckpoints",
     SyncDisasterRecoveryCheckpoint = "SyncDisasterRecoveryCheckpoint",
+    GetConsumerGroupLag = "GetConsumerGroupLag",
 
     CreateDiskReplicaGroup = "CreateDiskReplicaGroup",
     DescribeDiskReplicaGroups = "DescribeDiskReplicaGroups",

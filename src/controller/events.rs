@@ -107,11 +107,12 @@ impl<'a> Change<'a> {
     /// The event of an objective that is exceeded, or met again.
     pub fn objective(&self) -> Option<EventRecord> {
         let note = self.message(condition_type::PROTECTED);
-        if self.entered(condition_type::PROTECTED, protected::OBJECTIVE_EXCEEDED) {
+        let [before, after] = [self.before, self.after].map(|head| reason_of(head, condition_type::PROTECTED));
+        let exceeded = |reason| [protected::OBJECTIVE_EXCEEDED, protected::BACKLOG_EXCEEDED].contains(&reason);
+        if exceeded(after) && !exceeded(before) {
             return Some(EventRecord::warning(reason::OBJECTIVE_EXCEEDED, action::OBSERVE, note));
         }
-        let exceeded = reason_of(self.before, condition_type::PROTECTED) == protected::OBJECTIVE_EXCEEDED;
-        let met = exceeded && reason_of(self.after, condition_type::PROTECTED) == protected::WITHIN_OBJECTIVE;
+        let met = exceeded(before) && after == protected::WITHIN_OBJECTIVE;
         met.then(|| EventRecord::normal(reason::OBJECTIVE_MET, action::OBSERVE, note))
     }
 }

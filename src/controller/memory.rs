@@ -36,6 +36,8 @@ pub struct Memory {
     pub absences: Absences,
     /// The statuses that were written between reconciles.
     pub refreshed: Refreshed,
+    /// The versions of the object that this process replaced. A cache that shows one of them is late.
+    pub replaced: Replaced,
     /// Held during each write of the object.
     pub writing: Arc<Mutex<()>>,
 }
@@ -48,6 +50,10 @@ pub struct Refreshed {
     /// The status of the newest version.
     status: Option<Arc<dyn Any + Send + Sync>>,
 }
+
+/// The newest versions of an object that this process wrote on top of.
+#[derive(Clone, Debug, Default)]
+pub struct Replaced(VecDeque<String>);
 
 /// Maximum number of versions that a reconcile in progress may have read.
 const MAX_VERSIONS: usize = 32;
@@ -89,6 +95,24 @@ impl Refreshed {
     }
 }
 
+impl Replaced {
+    /// Records a write on top of a version. A write without effect replaces nothing.
+    pub fn record(&mut self, before: String, after: &str) {
+        if before == after {
+            return;
+        }
+        self.0.push_back(before);
+        if self.0.len() > MAX_VERSIONS {
+            self.0.pop_front();
+        }
+    }
+
+    /// Whether this process replaced a version.
+    pub fn contains(&self, version: &str) -> bool {
+        self.0.iter().any(|it| it == version)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +139,13 @@ mod tests {
         // Another actor wrote version 6.
         refreshed.record("6".into(), "7".into(), ());
         assert_eq!(["5", "6"].map(|it| newest(&refreshed, it)), [None, Some("7".into())]);
+    }
+
+    #[test]
+    fn write_without_effect_replaces_nothing() {
+        let mut replaced = Replaced::default();
+        replaced.record("1".into(), "2");
+        replaced.record("2".into(), "2");
+        assert_eq!(["1", "2"].map(|it| replaced.contains(it)), [true, false]);
     }
 }

@@ -121,7 +121,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     }
 
     /// The lock that every write of the object holds.
-    fn writing(&self) -> Arc<Mutex<()>> {
+    pub(super) fn writing(&self) -> Arc<Mutex<()>> {
         self.ctx.remember(&self.key(), |memory| memory.writing.clone())
     }
 
@@ -137,14 +137,28 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     ) -> Result<(), Error> {
         let (api, name, writing) = (self.api(), self.object.name_any(), self.writing());
         let _writing = writing.lock().await;
+        let before = self.version();
         if against_version {
-            metadata["resourceVersion"] = json!(self.version());
+            metadata["resourceVersion"] = json!(before);
         }
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
         self.object = with_status(Arc::new(within(what, call).await?));
+        self.remember_replaced(before);
         Ok(())
+    }
+
+    /// Remembers the version that a write replaced.
+    fn remember_replaced(&self, before: String) {
+        let after = self.object.resource_version().unwrap_or_default();
+        self.ctx.remember(&self.key(), |memory| memory.replaced.record(before, &after));
+    }
+
+    /// Whether this process replaced the version that was read: the cache is late.
+    pub(super) fn is_replaced(&self) -> bool {
+        let read = self.object.resource_version().unwrap_or_default();
+        self.ctx.remember(&self.key(), |memory| memory.replaced.contains(&read))
     }
 
     /// Writes the whole status. Fields that the operator no longer sets are removed.
@@ -155,16 +169,17 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     }
 
     async fn apply_status(&mut self, status: K::Status) -> Result<(), Error> {
-        let (api, name) = (self.api(), self.object.name_any());
+        let (api, name, before) = (self.api(), self.object.name_any(), self.version());
         let body = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
-            "metadata": { "name": name, "resourceVersion": self.version() },
+            "metadata": { "name": name, "resourceVersion": before },
             "status": status,
         });
         let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body));
         let call = api.patch_status(&name, &params, &patch);
         self.object = with_status(Arc::new(within("write status", call).await?));
+        self.remember_replaced(before);
         Ok(())
     }
 
@@ -211,10 +226,20 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         earlier
     }
 
-    /// Writes a status between reconciles. A reconcile in progress continues on top of it.
-    pub(super) async fn write_refreshed(&mut self, status: K::Status) -> Result<(), Error> {
+    /// Writes a status of a reconcile, if it differs from the one that was read, or if this process has written another one since.
+    pub(super) async fn write_changed(&mut self, status: K::Status) -> Result<(), Error> {
         let writing = self.writing();
         let _writing = writing.lock().await;
+        let newest = self.object.resource_version().is_some_and(|read| read == self.version());
+        if newest && status == *self.scope(&self.object).status {
+            return Ok(());
+        }
+        self.apply_status(status).await
+    }
+
+    /// Writes a status between reconciles. A reconcile in progress continues on top of it. The caller holds the lock of writes, so that
+    /// no reconcile ends between the evidence that it read and the write.
+    pub(super) async fn write_refreshed(&mut self, status: K::Status) -> Result<(), Error> {
         let before = self.version();
         self.apply_status(status).await?;
         let after = self.object.resource_version().unwrap_or_default();

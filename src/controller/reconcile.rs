@@ -223,12 +223,8 @@ fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, iden
 
 /// Writes a status that differs from the present one, and exports its conditions.
 async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status) -> Result<(), Error> {
-    let object = handle.object.clone();
-    let scope = handle.scope(&object);
     let conditions = status.as_ref().conditions.clone();
-    if status != *scope.status {
-        handle.write_status(status).await?;
-    }
+    handle.write_changed(status).await?;
     handle.export(&conditions);
     Ok(())
 }

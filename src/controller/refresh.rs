@@ -13,23 +13,39 @@ const MAX_ATTEMPTS: u32 = 5;
 /// Time until the cache shows a write.
 const CACHE_DELAY: Duration = Duration::from_millis(100);
 
+/// Outcome of a refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refreshed {
+    /// It was written.
+    Written,
+    /// It says what the evidence says.
+    Same,
+    /// The cache does not show the last write of a reconcile yet, so that the status to compare with is not known.
+    CacheLate,
+}
+
 /// Brings the status of an object up to date with the evidence. `find` returns the object as the cache has it.
-pub(super) async fn refresh<K: Resource>(ctx: &Context, find: impl Fn() -> Option<Arc<K>>) -> Result<(), Error> {
+pub(super) async fn refresh<K: Resource>(ctx: &Context, find: impl Fn() -> Option<Arc<K>>) -> Result<Refreshed, Error> {
     for attempt in 1..=MAX_ATTEMPTS {
-        let Some(object) = find() else { return Ok(()) };
+        let Some(object) = find() else { return Ok(Refreshed::Same) };
         match attempt_refresh(ctx, object).await {
             Err(Error::Conflict) if attempt < MAX_ATTEMPTS => tokio::time::sleep(CACHE_DELAY * attempt).await,
             outcome => return outcome,
         }
     }
-    Ok(())
+    Ok(Refreshed::Same)
 }
 
-async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<(), Error> {
+async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<Refreshed, Error> {
     let mut handle = ObjectHandle::new(ctx, object);
+    let writing = handle.writing();
+    let writing = writing.lock().await;
     let before = handle.take_over_refreshed(handle.object.clone());
     if handle.deleting() || before.management().suspend {
-        return Ok(());
+        return Ok(Refreshed::Same);
+    }
+    if handle.is_replaced() {
+        return Ok(Refreshed::CacheLate);
     }
     let unlisted = ctx.remember(&handle.key(), |memory| memory.unlisted.clone());
     let status = handle.scope(&before).refreshed(unlisted.as_ref());
@@ -38,6 +54,7 @@ async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<(
     if changed {
         handle.write_refreshed(status.clone()).await?;
     }
+    drop(writing);
     handle.export(&conditions);
     handle.measure(None);
     if changed {
@@ -48,5 +65,5 @@ async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<(
             handle.publish(record).await;
         }
     }
-    Ok(())
+    Ok(if changed { Refreshed::Written } else { Refreshed::Same })
 }

@@ -87,6 +87,9 @@ const UNPROVEN_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest interval between two samples without a proof.
 const MAX_UNPROVEN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The longest interval between two samples that the cloud refuses.
+const MAX_REFUSED_INTERVAL: Duration = Duration::from_secs(300);
+
 /// The intervals between reads of one object at rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intervals {
@@ -129,6 +132,12 @@ impl Intervals {
     /// Until the next sample after `times` samples in a row without a proof.
     pub fn unproven_sample(&self, times: u32) -> Duration {
         let max = MAX_UNPROVEN_INTERVAL.min(self.default_poll);
+        doubled(UNPROVEN_INTERVAL.min(max), times.saturating_sub(1), max)
+    }
+
+    /// Until the next sample after `times` samples in a row whose refusal is likely to last.
+    pub fn refused_sample(&self, times: u32) -> Duration {
+        let max = MAX_REFUSED_INTERVAL.min(self.default_poll.saturating_mul(POLLS_PER_DETAILS));
         doubled(UNPROVEN_INTERVAL.min(max), times.saturating_sub(1), max)
     }
 
@@ -213,6 +222,7 @@ mod tests {
         let intervals = of(Duration::from_secs(60));
         assert_eq!([0, 4, 100].map(|left| intervals.proven_sample(Duration::from_secs(left)).as_secs()), [5, 5, 75]);
         assert_eq!([1, 2, 3, 4, 90].map(|times| intervals.unproven_sample(times).as_secs()), [10, 20, 40, 60, 60]);
+        assert_eq!([1, 2, 5, 6, 90].map(|times| intervals.refused_sample(times).as_secs()), [10, 20, 160, 300, 300]);
         assert_eq!(of(Duration::from_secs(1)).proven_sample(Duration::ZERO).as_secs(), 1);
     }
 

@@ -169,6 +169,8 @@ pub struct Scheduled<T> {
     pub expires: Timestamp,
     /// Whether that evidence is valid when the task is due.
     pub renews: bool,
+    /// The region that answers, where it is not that of the cloud side.
+    pub region: Option<String>,
 }
 
 /// The consequence of a task.

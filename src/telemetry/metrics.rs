@@ -2,6 +2,7 @@
 
 mod cloud;
 mod disk_groups;
+mod mappings;
 mod measurements;
 mod reference;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use prometheus_client::registry::{Registry, Unit};
 use self::cloud::Cloud;
 use self::disk_groups::{DiskGroups, DiskSeries};
 pub use self::disk_groups::{DrillMeasures, GroupMeasures};
+pub use self::mappings::{MappingMeasures, MessageBacklog, SyncRound};
+use self::mappings::{MappingSeries, Mappings};
 pub use self::measurements::Measurements;
 pub use self::reference::reference;
 use crate::cloud::client::Finished;
@@ -86,13 +89,6 @@ struct EvidenceLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MappingLabels {
-    namespace: String,
-    name: String,
-    mapping: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Group {
     namespace: String,
     name: String,
@@ -126,7 +122,7 @@ pub struct ConsumerGroupLag {
 struct Series {
     conditions: Vec<ConditionLabels>,
     evidence: Vec<EvidenceLabels>,
-    mappings: Vec<MappingLabels>,
+    mappings: MappingSeries,
     groups: Vec<Group>,
     disks: DiskSeries,
 }
@@ -139,7 +135,7 @@ pub struct Metrics {
     reconcile_seconds: Family<KindLabels, Histogram>,
     conditions: Family<ConditionLabels, Gauge>,
     evidence: Family<EvidenceLabels, Seconds>,
-    sampled: Family<MappingLabels, Seconds>,
+    mappings: Mappings,
     drift_corrections: Family<KindObject, Counter>,
     lag: Family<Group, Seconds>,
     never_synced: Family<Group, Gauge>,
@@ -173,7 +169,7 @@ impl Metrics {
         let reconcile_seconds = Family::<KindLabels, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let (conditions, drift_corrections, objective) = (Family::default(), Family::default(), Family::default());
         let (lag, never_synced, last_sync) = (Family::default(), Family::default(), Family::default());
-        let (evidence, sampled) = (Family::default(), Family::default());
+        let evidence = Family::default();
         let (credentials, leader, unreadable) = (Family::default(), Gauge::default(), Family::default());
 
         let help = "1 for the status and the reason that a condition of an object has; its other statuses and \
@@ -194,8 +190,7 @@ impl Metrics {
         registry.register("checkpoint_never_synced", help, Family::clone(&never_synced));
         let help = "When the progress of a consumer group was last synchronized, in seconds since 1970 UTC";
         registry.register_with_unit("checkpoint_last_sync_timestamp", help, Unit::Seconds, Family::clone(&last_sync));
-        let help = "When the checkpoints of a topic mapping were last read whole, in seconds since 1970 UTC";
-        registry.register_with_unit("checkpoint_sample_timestamp", help, Unit::Seconds, Family::clone(&sampled));
+        let mappings = Mappings::register(&mut registry);
         let disk_groups = DiskGroups::register(&mut registry);
         let help = "When the temporary credentials of an account end, in seconds since 1970 UTC; they are \
             renewed before; no series for a permanent key, nor while there are none";
@@ -224,7 +219,7 @@ impl Metrics {
             reconcile_seconds,
             conditions,
             evidence,
-            sampled,
+            mappings,
             drift_corrections,
             lag,
             never_synced,
@@ -325,22 +320,10 @@ impl Metrics {
         });
     }
 
-    /// Exports when the checkpoints of each mapping were last read whole, in ms since 1970 UTC, and removes former mappings.
-    pub fn sampled(&self, namespace: &str, name: &str, samples: &[(String, i64)]) {
-        let labels = |mapping: &String| MappingLabels {
-            namespace: namespace.into(),
-            name: name.into(),
-            mapping: mapping.clone(),
-        };
-        let new: Vec<_> = samples.iter().map(|(mapping, _)| labels(mapping)).collect();
+    /// Exports the exact numbers of a plan's mappings, and removes former ones.
+    pub fn mappings(&self, namespace: &str, name: &str, measures: &MappingMeasures) {
         self.with_series(KindObject::new(PLAN, namespace, name), |series| {
-            for (labels, (_, ms)) in new.iter().zip(samples) {
-                self.sampled.get_or_create(labels).set(*ms as f64 / 1000.0);
-            }
-            for old in series.mappings.iter().filter(|old| !new.contains(old)) {
-                self.sampled.remove(old);
-            }
-            series.mappings = new;
+            self.mappings.export(namespace, name, &mut series.mappings, measures);
         });
     }
 
@@ -440,9 +423,7 @@ impl Metrics {
         for labels in &series.evidence {
             self.evidence.remove(labels);
         }
-        for labels in &series.mappings {
-            self.sampled.remove(labels);
-        }
+        self.mappings.forget(&series.mappings);
         series.groups.iter().for_each(|labels| self.remove_group(labels));
         if kind == DISK_GROUP {
             self.disk_groups.forget(&Object { namespace: namespace.into(), name: name.into() }, series.disks);

@@ -92,6 +92,11 @@ a step carries everything that it needs
 decisions and status are synchronous functions of data, without client, clock, environment and log
     in crate::controller::*::decide crate::controller::*::status crate::controller::*::events
         crate::controller::*::resolve crate::controller::plan::lag crate::controller::disk_replica_group::lifecycle
+        crate::controller::evidence::progress crate::controller::evidence::backlog crate::controller::evidence::agenda
+        crate::controller::plan::evidence crate::controller::plan::samples crate::controller::plan::backlog
+        crate::controller::plan::arrival crate::controller::plan::pace crate::controller::plan::rounds
+        crate::controller::plan::repeated crate::controller::plan::sync crate::controller::plan::grounds
+        crate::controller::plan::coverage crate::controller::plan::inventory
         crate::controller::access::error crate::controller::conditions crate::controller::events
         crate::controller::ownership crate::controller::requeue crate::controller::status crate::controller::verdict
     never CLOCK AMBIENT IO KUBE_CLIENT crate::cloud::client crate::cloud::credentials crate::cloud::sts
@@ -99,7 +104,9 @@ decisions and status are synchronous functions of data, without client, clock, e
         crate::controller::runtime crate::controller::secrets::read crate::telemetry crate::leadership
     except crate::cloud::credentials::CredentialsError crate::cloud::credentials::cache::KeyHealth
         crate::controller::access::AccountError crate::controller::access::error
-        crate::telemetry::metrics::ConsumerGroupLag
+        crate::telemetry::metrics::ConsumerGroupLag crate::telemetry::metrics::mappings
+        crate::telemetry::metrics::MessageBacklog crate::telemetry::metrics::SyncRound
+        crate::telemetry::metrics::MappingMeasures
 
 the lookup of credentials is independent of the object that needs them
     in crate::controller::access

@@ -92,7 +92,8 @@ fn plan() -> Value {
             "planType": "ACTIVE_PASSIVE", "syncCheckpointEnabled": true, "autoSyncCheckpoint": true,
             "instances": [instance("hangzhou", "ACTIVE"), second],
             "topicMappings": [{ "name": "orders", "topics": [topic("hangzhou"), topic("shanghai")], "state": "Running", "consumers": "Expected" }],
-            "ignoredConsumerGroups": ["GID_RETIRED"], "updatePolicy": "Wait", "itemPolicy": "Keep", "recoveryPointObjective": "5m", "deletionPolicy": "Delete",
+            "ignoredConsumerGroups": ["GID_RETIRED"], "updatePolicy": "Wait", "itemPolicy": "Keep", "recoveryPointObjective": "5m", "messageEvidence": "Required",
+            "checkpointSync": { "by": "Operator", "interval": "75s" }, "deletionPolicy": "Delete",
             "managementPolicy": "Manage", "suspend": false, "pollInterval": "1m", "accountRef": { "name": "production" },
         },
     })

@@ -53,7 +53,7 @@ pub(crate) const PLANS: Kind = Kind {
     name: "DisasterRecoveryPlan",
     plural: "disasterrecoveryplans",
     short: "drp",
-    has: Counts { fields: 80, choices: 6, rules: 15 },
+    has: Counts { fields: 100, choices: 12, rules: 25 },
 };
 
 pub(crate) const GROUPS: Kind = Kind {

@@ -25,7 +25,7 @@ fn samples_apply_as_they_are() {
         let of_ours = |line: &&str| line.contains(".disasterrecovery.dev/") && line.ends_with(" created");
         objects += answer.lines().filter(of_ours).count();
     }
-    assert!(objects >= 13, "only {objects} objects");
+    assert!(objects >= 16, "only {objects} objects");
     let all = kubectl_json(&["get", "drp,drg,aca", "-n", &namespace, "-o", "json"]);
     let all = all["items"].as_array().expect("a list");
     assert_eq!(all.len(), objects);

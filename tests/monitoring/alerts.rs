@@ -149,6 +149,7 @@ fn prometheus_operator_rules_are_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_alert_fires_and_clears_on_exported_metrics() {
+    let (messages, two_way, rounds) = tokio::join!(plans::messages(), plans::two_way(), plans::rounds());
     let (behind, never_synced, stuck, slow, drift, throttled, exhausted) = tokio::join!(
         plans::behind(),
         plans::never_synced(),
@@ -163,6 +164,9 @@ async fn every_alert_fires_and_clears_on_exported_metrics() {
     let (not_ready, expiring, leaders, unreadable) =
         tokio::join!(accounts::not_ready(), accounts::expiring(), accounts::leaders(), accounts::unreadable());
     let stories = [
+        messages,
+        two_way,
+        rounds,
         behind,
         never_synced,
         stuck,

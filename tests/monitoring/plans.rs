@@ -1,7 +1,7 @@
 //! Stories of plans.
 
 use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
-use disaster_recovery_operator::simulator::model::{CheckpointTimes, ItemStatus, Rules};
+use disaster_recovery_operator::simulator::model::{CheckpointTimes, Consumption, ItemStatus, Rules};
 use disaster_recovery_operator::simulator::{Config, Fault, FaultKind};
 use serde_json::json;
 
@@ -19,6 +19,9 @@ use test_support::stage::plans::{World, one_way};
 const PLAN: &str = "DisasterRecoveryPlan";
 const LAG: &str = "disaster_recovery_checkpoint_lag_seconds";
 const NEVER: &str = "disaster_recovery_checkpoint_never_synced";
+const DELAY: &str = "disaster_recovery_message_backlog_delay_seconds";
+const ROUND: &str = "disaster_recovery_checkpoint_sync_round_timestamp_seconds";
+const ROUND_FAILURES: &str = "disaster_recovery_checkpoint_sync_round_failures";
 
 /// A cloud that is quick in everything.
 pub(crate) fn config() -> Config {
@@ -168,6 +171,132 @@ pub(crate) async fn never_synced() -> Story {
     story.fires(groups.into_iter().chain([orders("DisasterRecoveryGroupsNotCovered", &world)]));
     world.cloud.with_model(|model, _| model.freeze_sync(false));
     story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// The replicator falls behind while consumers are level; then the cloud does not say how far.
+pub(crate) async fn messages() -> Story {
+    let (world, mut story) = (World::on(config()).await, Story::new("messages wait"));
+    let operator = leader(&world).await;
+    world.create("orders", one_way(&["orders", "billing"])).await;
+    story.go_on(30, &protected(&world, &operator).await);
+    story.fires([]);
+    let (plan, item) = (world.cloud.plans()[0].plan_id, world.cloud.plans()[0].items[0].item_id);
+    let replicator = async |to: Consumption| {
+        world.cloud.with_model(|model, now| model.set_replication(Some((plan, item)), to, now)).expect("set");
+        sample(&world).await;
+    };
+    let behind = |seconds: i64| Consumption::CatchingUp { behind_ms: seconds * 1000, speed_percent: 100 };
+    replicator(behind(400)).await;
+    let late = shows(&operator, "messages wait", |it| {
+        above(it, DELAY, 300.0).len() == 1 && has_reason(it, "orders", "Protected", "BacklogExceeded")
+    })
+    .await;
+    let topic = above(&late, DELAY, 300.0);
+    let exceeded = each("DisasterRecoveryMessageBacklogExceeded", &topic);
+    story.go_on(5, &late);
+    story.fires([]);
+    story.go_on(2, &late);
+    story.fires(exceeded.clone());
+    replicator(behind(1000)).await;
+    let later = shows(&operator, "messages wait for long", |it| above(it, DELAY, 900.0).len() == 1).await;
+    story.go_on(3, &later);
+    story.fires([exceeded, each("DisasterRecoveryMessageBacklogFarExceeded", &topic)].concat());
+    replicator(Consumption::Busy).await;
+    let level = |it: &Scrape| it.all(DELAY).len() == 2 && above(it, DELAY, 300.0).is_empty();
+    shows(&operator, "no message waits", level).await;
+    story.go_on(10, &protected(&world, &operator).await);
+    story.fires([]);
+
+    world.cloud.add_fault(Fault::new(FaultKind::WithoutTopics { ids: vec![] }));
+    sample(&world).await;
+    world.condition("orders", "Protected", "Unknown", "BacklogUnknown").await;
+    let unknown = says(&operator, "orders", "Protected", "BacklogUnknown").await;
+    // The last end of the former evidence counts for five minutes, and may delay the alert as long.
+    story.go_on(25, &unknown);
+    story.fires([orders("DisasterRecoveryProtectionUnknown", &world)]);
+    world.cloud.clear_faults();
+    sample(&world).await;
+    story.go_on(2, &protected(&world, &operator).await);
+    story.fires([]);
+    story
+}
+
+/// Consumers on both sides: their progress matters to no alert, and messages do.
+pub(crate) async fn two_way() -> Story {
+    let mut config = config();
+    config.rules.update_while_running = true;
+    let (world, mut story) = (World::on(config).await, Story::new("a plan of both directions"));
+    let operator = leader(&world).await;
+    let mut spec = one_way(&["orders"]);
+    (spec["planType"], spec["autoSyncCheckpoint"]) = (json!("ACTIVE_ACTIVE"), json!(false));
+    world.create("orders", spec).await;
+    world.condition("orders", "OffsetsCovered", "False", "GroupsNotSynced").await;
+    let never = shows(&operator, "no group is synchronized", |it| {
+        let settled = has_reason(it, "orders", "Ready", "Available") && has_reason(it, "orders", "Synced", "InSync");
+        settled && has_reason(it, "orders", "Protected", "WithinObjective") && it.sum(NEVER) > 0.0
+    })
+    .await;
+    story.go_on(120, &never);
+    story.fires([]);
+
+    // One that does not synchronize progress either, while messages are not counted.
+    world.patch("orders", json!({ "spec": { "syncCheckpointEnabled": false } })).await;
+    world.condition("orders", "OffsetsCovered", "False", "SyncDisabled").await;
+    world.cloud.add_fault(Fault::new(FaultKind::WithoutTopics { ids: vec![] }));
+    sample(&world).await;
+    world.condition("orders", "Protected", "Unknown", "BacklogUnknown").await;
+    let unknown = says(&operator, "orders", "Protected", "BacklogUnknown").await;
+    story.go_on(30, &unknown);
+    story.fires([orders("DisasterRecoveryProtectionUnknown", &world)]);
+    story
+}
+
+/// The operator synchronizes; the cloud refuses that, and then no round happens.
+pub(crate) async fn rounds() -> Story {
+    let (world, mut story) = (World::on(config()).await, Story::new("rounds of synchronizations"));
+    world.cloud.with_model(|model, _| model.freeze_sync(true));
+    let operator = leader(&world).await;
+    let mut spec = one_way(&["orders"]);
+    spec["autoSyncCheckpoint"] = json!(false);
+    spec["checkpointSync"] = json!({ "by": "Operator", "interval": "5s" });
+    world.create("orders", spec).await;
+    protected(&world, &operator).await;
+    let works = |it: &Scrape| it.all(ROUND).len() == 1 && it.sum(ROUND_FAILURES) == 0.0;
+    let well = shows(&operator, "a round succeeds", works).await;
+    story.go_on(40, &well);
+    story.fires([]);
+
+    let error = FaultKind::Error {
+        status: 403,
+        code: "NoPermission".into(),
+        message: "You are not authorized.".into(),
+        pascal_case: false,
+    };
+    world.cloud.add_fault(Fault::new(error).of_action("SyncDisasterRecoveryCheckpoint"));
+    let failing = shows(&operator, "a round fails", |it| it.sum(ROUND_FAILURES) > 0.0).await;
+    let mappings = above(&failing, ROUND_FAILURES, 0.0);
+    story.go_on(29, &failing);
+    story.fires([]);
+    story.go_on(5, &failing);
+    story.fires(each("DisasterRecoveryCheckpointSyncFailed", &mappings));
+    world.cloud.clear_faults();
+    let well = shows(&operator, "a round succeeds again", works).await;
+    story.go_on(10, &well);
+    story.fires([]);
+
+    story.advance(14, &[("pod-0", &well)], &[ROUND]);
+    story.fires([]);
+    // The time of the round begins to stand still once more.
+    story.advance(20, &[("pod-0", &well)], &[ROUND]);
+    story.fires(each("DisasterRecoveryCheckpointSyncOverdue", &mappings));
+    story.go_on(2, &well);
+    story.fires([]);
+    // No round is due for a plan that is only observed.
+    world.patch("orders", json!({ "spec": { "managementPolicy": "Observe" } })).await;
+    let observed = says(&operator, "orders", "Synced", "ObserveOnly").await;
+    story.advance(40, &[("pod-0", &observed)], &[ROUND]);
     story.fires([]);
     story
 }

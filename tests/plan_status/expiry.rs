@@ -10,7 +10,7 @@ use disaster_recovery_operator::simulator::model::ItemStatus;
 use serde_json::json;
 
 use super::situations::{
-    EXPIRING, LIST_CHECKPOINTS, LIST_ITEMS, LIST_PLANS, all_conditions, at_rest, fail, first_item, last,
+    EXPIRING, GET_LAG, LIST_CHECKPOINTS, LIST_ITEMS, LIST_PLANS, all_conditions, at_rest, fail, first_item, last,
 };
 use test_support::driver::plan::*;
 use test_support::table::Table;
@@ -56,14 +56,17 @@ fn transition(world: &World, condition: &str) -> i64 {
 fn conditions_expire_at_their_time_without_call() {
     // What fails, and what expires of that, by the last read.
     let plans = |world: &World| (READY, last(world, LIST_PLANS) + PLANS_MS);
-    let protected = |world: &World| (PROTECTED, last(world, LIST_CHECKPOINTS) + PROOF_MS);
+    let progress = |world: &World| (PROTECTED, last(world, LIST_CHECKPOINTS) + PROOF_MS);
+    let messages = |world: &World| (PROTECTED, last(world, GET_LAG) + PROOF_MS);
+    let protected = |world: &World| progress(world).min(messages(world));
     let offsets = |world: &World| (OFFSETS_COVERED, last(world, LIST_CHECKPOINTS) + LIST_MS);
     let items = |world: &World, condition| (condition, last(world, LIST_ITEMS) + ITEMS_MS);
     type Expected<'a> = &'a dyn Fn(&World) -> Vec<(&'static str, i64)>;
-    let cases: [(&str, Option<&str>, Expected<'_>); 4] = [
+    let cases: [(&str, Option<&str>, Expected<'_>); 5] = [
         ("everything", None, &|world| vec![plans(world), protected(world), offsets(world)]),
         ("plans", Some(LIST_PLANS), &|world| vec![plans(world)]),
-        ("checkpoints", Some(LIST_CHECKPOINTS), &|world| vec![protected(world), offsets(world)]),
+        ("checkpoints", Some(LIST_CHECKPOINTS), &|world| vec![progress(world), offsets(world)]),
+        ("messages", Some(GET_LAG), &|world| vec![messages(world)]),
         ("items", Some(LIST_ITEMS), &|world| {
             vec![items(world, READY), items(world, PROTECTED), items(world, OFFSETS_COVERED)]
         }),
@@ -102,7 +105,8 @@ fn conditions_expire_at_their_time_without_call() {
 #[test]
 fn edit_during_outage_extends_nothing() {
     let mut world = at_rest(json!({"updatePolicy": "Wait"}));
-    let until = last(&world, LIST_CHECKPOINTS) + PROOF_MS;
+    let until = last(&world, LIST_CHECKPOINTS).min(last(&world, GET_LAG)) + PROOF_MS;
+    let offsets_until = last(&world, LIST_CHECKPOINTS) + PROOF_MS;
     fail(&world, Class::Unavailable, None);
     world.observe_for(20_000);
     world.edit(json!({"pollInterval": "50s"}));
@@ -114,7 +118,7 @@ fn edit_during_outage_extends_nothing() {
     let generation = conditions::find(&world.status.head.conditions, PROTECTED).unwrap().observed_generation;
     assert_eq!(generation, Some(1), "about the old spec");
     let found = expiries(&mut world, 300_000);
-    for condition in [PROTECTED, OFFSETS_COVERED] {
+    for (condition, until) in [(PROTECTED, until), (OFFSETS_COVERED, offsets_until)] {
         // Here a timer waits for the repeats of a read that fails at the same time.
         assert!((until..=until + 2_000).contains(&found[condition].0), "{condition} {until} {found:?}");
     }

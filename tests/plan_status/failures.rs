@@ -81,7 +81,7 @@ fn message_names_why_nothing_is_known() {
         world.edit(json!({"planDesc": "Other"}));
         world
     };
-    let within = "every consumer group is within 5m";
+    let within = "every consumer group and every message is within 5m";
     let running = || steady(json!({}), Rules::default());
     assert_eq!(unobserved(edited(running()), true), [behind, within, later]);
     assert_eq!(unobserved(edited(running()), false), [long, long, later]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlan;
-use disaster_recovery_operator::controller::plan::evidence::{Evidence, Reading, Task};
+use disaster_recovery_operator::controller::plan::evidence::{CheckpointLists, Evidence, Reading, Task};
 use disaster_recovery_operator::controller::resource::Scope;
 use disaster_recovery_operator::simulator::model::Rules;
 use jiff::Timestamp;
@@ -32,7 +32,8 @@ fn sample_in_flight_does_not_answer_a_request() {
         let task = Task::Checkpoints("a".into());
         let grounds = evidence.grounds.clone().unwrap();
         let of = (grounds.plan_id.unwrap(), grounds.item("a").unwrap());
-        let reading = || Reading::Checkpoints { of, lists: BTreeMap::new(), clock_skew: Duration::ZERO };
+        let reading =
+            || Reading::Checkpoints(CheckpointLists { of, lists: BTreeMap::new(), clock_skew: Duration::ZERO });
         let before = scope.now.checked_sub(Duration::from_secs(1)).unwrap();
         evidence.record(scope, &task, reading(), before);
         assert_eq!(due(scope, &evidence), scope.now, "this sample began before the request");

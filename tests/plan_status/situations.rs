@@ -93,6 +93,8 @@ pub(crate) const EXPIRING: [&str; 3] =
 pub(crate) const LIST_PLANS: &str = "ListDisasterRecoveryPlans";
 pub(crate) const LIST_ITEMS: &str = "ListDisasterRecoveryItems";
 pub(crate) const LIST_CHECKPOINTS: &str = "ListDisasterRecoveryCheckpoints";
+pub(crate) const GET_LAG: &str = "GetConsumerGroupLag";
+pub(crate) const SYNC_CHECKPOINT: &str = "SyncDisasterRecoveryCheckpoint";
 
 /// Rules with consumer groups that have consumed everything: a sample proves the objective from its own time on.
 pub(crate) fn caught_up() -> Rules {

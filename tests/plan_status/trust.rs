@@ -7,7 +7,7 @@ use disaster_recovery_operator::api::condition::condition_type::PROTECTED;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::cloud::list::List;
 use disaster_recovery_operator::cloud::rocketmq::{Checkpoint, Progress, ProgressData};
-use disaster_recovery_operator::controller::plan::evidence::{Evidence, Reading, Task};
+use disaster_recovery_operator::controller::plan::evidence::{CheckpointLists, Evidence, Reading, Task};
 use disaster_recovery_operator::simulator::model::{ItemStatus, Rules};
 use serde_json::json;
 
@@ -73,7 +73,7 @@ fn new_id_of_lagging_group_proves_nothing() {
             let id = if step < 15 { 1 } else { 2 };
             let list = List::Complete(vec![late(id, &source, now)]);
             let lists: BTreeMap<_, _> = [(source, Ok(list))].into();
-            let reading = Reading::Checkpoints { of, lists, clock_skew: Duration::ZERO };
+            let reading = Reading::Checkpoints(CheckpointLists { of, lists, clock_skew: Duration::ZERO });
             evidence.record(scope, &Task::Checkpoints("a".into()), reading, scope.now);
             assert_eq!(evidence.proven_until(), None, "an hour behind, sample {step}");
         });

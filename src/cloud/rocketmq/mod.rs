@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 
 pub use self::shapes::*;
 use super::client::{Body, Call, Client, Style, Target};
+use super::endpoint;
 use super::error::{Class, Error};
 use super::list::{List, MAX_READS, Pages};
 use super::operation::ApiOperation;
+use super::sign::encode;
 use super::wire::{broken, maybe_number, parse, referenced};
 
 /// The product's name in metrics and in the rate limit.
@@ -195,6 +197,28 @@ impl RocketMq {
     pub async fn sync_checkpoint(&self, plan_id: i64, item_id: i64, checkpoint_id: i64) -> Result<(), Error> {
         let path = format!("{}/checkpoints/{checkpoint_id}", item_path(plan_id, item_id));
         self.change(ApiOperation::SyncDisasterRecoveryCheckpoint, Method::POST, path, None).await
+    }
+
+    /// `GetConsumerGroupLag`: the messages that a consumer group of an instance has not consumed yet, by topic. The call goes to
+    /// the instance's region. An instance or group that does not exist is [`Class::NotFound`].
+    pub async fn consumer_group_lag(&self, instance_id: &str, group: &str) -> Result<GroupLag, Error> {
+        let operation = ApiOperation::GetConsumerGroupLag;
+        let path = format!("/instances/{}/consumerGroups/{}/lag", encode(instance_id), encode(group));
+        let lag: GroupLag = found(operation, self.call(operation, Method::GET, path, vec![], None).await?)?;
+        let same = |shown: &Option<String>, asked: &str| shown.as_deref().is_none_or(|it| it.is_empty() || it == asked);
+        match same(&lag.instance_id, instance_id) && same(&lag.consumer_group_id, group) {
+            true => Ok(lag),
+            false => Err(broken(operation, "another consumer group than was asked for")),
+        }
+    }
+
+    /// The API of another region, as the same caller. A custom endpoint serves every region.
+    pub fn of_region(&self, region: &str) -> Self {
+        let Target { endpoint, region: home, .. } = &self.target;
+        let public = *endpoint == endpoint::rocketmq(home);
+        let endpoint = if public { endpoint::rocketmq(region) } else { endpoint.clone() };
+        let target = Target { endpoint, region: region.to_owned(), ..self.target.clone() };
+        Self { client: self.client.clone(), target }
     }
 
     /// Reads a list.

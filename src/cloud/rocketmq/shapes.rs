@@ -3,10 +3,12 @@
 //! Reading is tolerant: unknown fields are ignored, numbers may come as text, lists may be null, and an undocumented
 //! status keeps its name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::super::wire::{list, maybe_number, number, status};
 
@@ -289,6 +291,50 @@ pub struct Checkpoint {
     pub target_progress: Option<Progress>,
 }
 
+/// The lag of one consumer group.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupLag {
+    /// The instance.
+    pub instance_id: Option<String>,
+    /// The consumer group.
+    pub consumer_group_id: Option<String>,
+    /// All topics together.
+    #[serde(deserialize_with = "lenient")]
+    pub total_lag: TopicLag,
+    /// By topic. Whether it contains topics without lag is not documented. One that cannot be read is here without numbers, so that it
+    /// breaks no other.
+    #[serde(deserialize_with = "lenient_map")]
+    pub topic_lag_map: BTreeMap<String, TopicLag>,
+}
+
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TopicLag, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+fn lenient_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TopicLag>, D::Error> {
+    let topics = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(topics.into_iter().map(|(topic, lag)| (topic, serde_json::from_value(lag).unwrap_or_default())).collect())
+}
+
+/// The lag of one consumer group in one topic.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopicLag {
+    /// The number of messages that are not being consumed yet.
+    #[serde(deserialize_with = "maybe_number")]
+    pub ready_count: Option<i64>,
+    /// The number of messages that are being consumed.
+    #[serde(deserialize_with = "maybe_number")]
+    pub inflight_count: Option<i64>,
+    /// The time for which the oldest of these messages has waited, in s.
+    #[serde(deserialize_with = "maybe_number")]
+    pub delivery_duration: Option<i64>,
+    /// Time of the message that was consumed last, in ms since 1970 UTC.
+    #[serde(deserialize_with = "maybe_number")]
+    pub last_consume_timestamp: Option<i64>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -306,6 +352,22 @@ mod tests {
         assert_eq!(checkpoint.last_sync_time, Some(1740724080343));
         let source = checkpoint.source_progress.and_then(|side| side.progress_data).and_then(|it| it.consume_timestamp);
         assert_eq!(source, Some(1740724080343));
+    }
+
+    #[test]
+    fn odd_topic_breaks_no_other() {
+        let lag: GroupLag = serde_json::from_value(json!({
+            "totalLag": [],
+            "topicLagMap": {
+                "orders": {"readyCount": "3", "inflightCount": 0, "deliveryDuration": 7, "lastConsumeTimestamp": null},
+                "%RETRY%g": {"deliveryDuration": 1.5}, "list": [], "none": null,
+            },
+        }))
+        .expect("reads");
+        let durations: Vec<_> =
+            lag.topic_lag_map.iter().map(|(topic, it)| (topic.as_str(), it.delivery_duration)).collect();
+        assert_eq!(durations, [("%RETRY%g", None), ("list", None), ("none", None), ("orders", Some(7))]);
+        assert_eq!(lag.total_lag, TopicLag::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Evidence: what is known of the cloud between reconciles, and until when.
 
 pub mod agenda;
+pub mod backlog;
 pub mod observer;
 pub mod progress;

@@ -21,9 +21,9 @@ use crate::cloud::rate_limit::Priority;
 use crate::controller::access::{InventoryKey, Key};
 use crate::controller::conditions::{Truth, find};
 use crate::controller::inventory::Inventories;
-use crate::controller::memory::Memory;
+use crate::controller::memory::{Memory, Replaced};
 use crate::controller::object::{ObjectHandle, POLLS_OF_EVIDENCE, later};
-use crate::controller::refresh::refresh;
+use crate::controller::refresh::{Refreshed, refresh};
 use crate::controller::requeue::Intervals;
 use crate::controller::resource::{Lane, Listed, Resource, Scheduled};
 use crate::controller::{self, Context, Shutdown, key};
@@ -34,6 +34,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time from a refresh until the next one of an object. Until then the cache shows the first, and the reads of many mappings that end
 /// meanwhile are one write.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(300);
+/// The number of refreshes in a row for which the cache is late, after which it is believed.
+const MAX_CACHE_LATE: u32 = 20;
 /// Maximum time between two reads of the clock, which may be set.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 /// Time between two comparisons of an object with its version at the start of a read.
@@ -63,6 +65,8 @@ struct Known<T> {
     /// The time of the next refresh at the earliest, and the number of failed ones in a row.
     refresh_from: Option<Timestamp>,
     refresh_failures: u32,
+    /// The number of refreshes in a row for which the cache was late.
+    cache_late: u32,
     /// The number of reads in a row that had no credentials, and the time of the next attempt.
     blocked: (u32, Option<Timestamp>),
 }
@@ -220,23 +224,35 @@ impl<K: Resource> Observer<K> {
 
     async fn refresh(&self, object: &Key) {
         let Ok(_permit) = self.refreshes.acquire().await else { return };
-        self.with_state(|state| state.known(object).stale = false);
+        let stale = self.with_state(|state| std::mem::take(&mut state.known(object).stale));
         let outcome = refresh::<K>(&self.ctx, || (self.find)(object)).await;
         let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
+        let mut forget_replaced = false;
         self.with_state(|state| {
             let known = state.known(object);
             known.refresh_failures = match &outcome {
                 // The cache shows the newer version soon.
-                Ok(()) | Err(controller::Error::Conflict) => 0,
+                Ok(_) | Err(controller::Error::Conflict) => 0,
                 Err(_) => known.refresh_failures + 1,
             };
-            let wait = match known.refresh_failures {
-                0 => REFRESH_INTERVAL,
-                times => intervals.failed_read(Class::Unavailable, times),
+            let wait = match (&outcome, known.refresh_failures) {
+                // Evidence that comes next may say more. An expiry that the cache does not show yet is not repeated at once.
+                (Ok(Refreshed::Same), _) if stale => None,
+                (_, 0) => Some(REFRESH_INTERVAL),
+                (_, times) => Some(intervals.failed_read(Class::Unavailable, times)),
             };
-            known.refresh_from = Some(later(now, wait));
-            known.stale |= outcome.is_err();
+            known.refresh_from = wait.map(|wait| later(now, wait));
+            known.stale |= !matches!(outcome, Ok(Refreshed::Same | Refreshed::Written));
+            known.cache_late = if matches!(outcome, Ok(Refreshed::CacheLate)) { known.cache_late + 1 } else { 0 };
+            if known.cache_late == MAX_CACHE_LATE {
+                known.cache_late = 0;
+                // Kubernetes may have lost writes in a restore. A write on top of an older version is refused.
+                forget_replaced = true;
+            }
         });
+        if forget_replaced {
+            self.remember(object, |memory| memory.replaced = Replaced::default());
+        }
         if let Err(error) = outcome {
             tracing::warn!(kind = K::KIND, namespace = object.0, object = object.1, %error, "status not refreshed");
         }
@@ -366,6 +382,11 @@ impl<K: Resource> Observer<K> {
                 }
             }
         }
+    }
+
+    /// Schedules what follows a reconcile. Evidence that came while it wrote status may say something else.
+    pub fn reconciled(&self, object: &Key) {
+        self.refresh_soon(object);
     }
 
     fn refresh_soon(&self, object: &Key) {
@@ -511,6 +532,7 @@ impl<T: Ord + Clone> State<T> {
             stale: false,
             refresh_from: None,
             refresh_failures: 0,
+            cache_late: 0,
             blocked: (0, None),
         };
         self.objects.entry(object.clone()).or_insert_with(new)
@@ -531,7 +553,8 @@ impl<T: Ord + Clone> State<T> {
             if !self.agenda.runs(&job) {
                 let at = blocked.map_or(it.due, |blocked| it.due.max(blocked));
                 let renews = it.renews && blocked.is_none();
-                self.agenda.set(job, Due { at, expires: it.expires, renews, lane: Some(lane.clone()) });
+                let region = it.region.unwrap_or_else(|| lane.1.clone());
+                self.agenda.set(job, Due { at, expires: it.expires, renews, lane: Some((lane.0.clone(), region)) });
             }
         }
     }

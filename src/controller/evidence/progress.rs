@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 /// Maximum age of a list of checkpoints that a condition rests on.
 pub const MAX_LIST_AGE_MS: i64 = 300_000;
+/// The clock skew above which nothing is claimed.
+pub const MAX_CLOCK_SKEW_MS: i64 = 60_000;
 /// The part of the objective that no proof uses, besides the clock skew.
 const MARGIN_MS: i64 = 5_000;
 /// The distance by which a target may be ahead of its source.
@@ -39,8 +41,6 @@ pub struct Terms {
     pub objective_ms: i64,
     /// The distance between the clocks of the operator and of the cloud.
     pub skew_ms: i64,
-    /// Whether both sides have consumers of their own, so that a target may be ahead.
-    pub two_way: bool,
 }
 
 /// A value of S and the times at which samples showed it.
@@ -202,7 +202,7 @@ impl Track {
     /// Judges the consumer group at `now_ms`.
     pub fn judge(&self, now_ms: i64, terms: Terms) -> Judgement {
         let fresh = now_ms.saturating_sub(self.listed_ms) < MAX_LIST_AGE_MS;
-        if let Some(by_ms) = self.ahead_ms().filter(|_| fresh && !terms.two_way) {
+        if let Some(by_ms) = self.ahead_ms().filter(|_| fresh) {
             return Judgement::TargetAhead { by_ms };
         }
         if let Some(until_ms) = self.covered_ms().map(|covered_ms| terms.proof_end_ms(covered_ms))
@@ -222,7 +222,7 @@ impl Track {
     /// Whether the target is certainly further behind than the objective.
     fn exceeds(&self, now_ms: i64, terms: Terms) -> bool {
         let Some(target_ms) = self.reading.target_ms.filter(|_| !self.stands_still()) else { return false };
-        let Terms { objective_ms, skew_ms, two_way: _ } = terms;
+        let Terms { objective_ms, skew_ms } = terms;
         let apart = self.reading.source_ms.is_some_and(|source_ms| source_ms.saturating_sub(target_ms) > objective_ms);
         // T was present when the cloud fetched it.
         let present_ms = self.reading.target_fetched_ms.map_or(now_ms.saturating_sub(skew_ms), |ms| ms.min(now_ms));
@@ -261,8 +261,13 @@ impl Track {
 
 impl Terms {
     /// The end of a proof that rests on this covered time.
-    fn proof_end_ms(&self, covered_ms: i64) -> i64 {
-        covered_ms.saturating_add(self.objective_ms).saturating_sub(MARGIN_MS).saturating_sub(self.skew_ms)
+    pub(super) fn proof_end_ms(&self, covered_ms: i64) -> i64 {
+        covered_ms.saturating_add(self.objective_ms).saturating_sub(self.margin_ms())
+    }
+
+    /// The part of the objective that no proof uses.
+    pub(super) fn margin_ms(&self) -> i64 {
+        MARGIN_MS.saturating_add(self.skew_ms)
     }
 }
 
@@ -280,7 +285,7 @@ mod tests {
     }
 
     fn terms() -> Terms {
-        Terms { objective_ms: OBJECTIVE_S * 1000, skew_ms: 0, two_way: false }
+        Terms { objective_ms: OBJECTIVE_S * 1000, skew_ms: 0 }
     }
 
     /// A reading at `t`: S, T and the last synchronization, each in seconds. The cloud fetched both sides at `t`.
@@ -454,7 +459,6 @@ mod tests {
             assert_eq!(judged(&track(&[reading]), 100, terms()), expected, "{name}");
         }
         let track = track(&[ahead(30, now, now)]);
-        assert_eq!(judged(&track, 100, Terms { two_way: true, ..terms() }), within, "both sides have consumers");
         assert_eq!(judged(&track, 399, terms()), "ahead by 30");
         assert_eq!(judged(&track, 400, terms()), "Unknown(ListTooOld)", "nothing is known of the present");
     }
@@ -469,10 +473,10 @@ mod tests {
             (55_000, 60, "Unknown(Unproven)"),
             (0, 604_800, "within until 604895"),
         ] {
-            let terms = Terms { objective_ms: objective_s * 1000, skew_ms, two_way: false };
+            let terms = Terms { objective_ms: objective_s * 1000, skew_ms };
             assert_eq!(judged(&track, 100, terms), expected, "{skew_ms} {objective_s}");
         }
-        let endless = |skew_ms| Terms { objective_ms: i64::MAX, skew_ms, two_way: false };
+        let endless = |skew_ms| Terms { objective_ms: i64::MAX, skew_ms };
         assert!(judged(&track, 100, endless(0)).starts_with("within"));
         assert_eq!(judged(&track, 100, endless(i64::MAX)), "Unknown(Unproven)");
     }

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::evidence::{SourceSamples, terms};
+use super::arrival::{self, Arrivals};
+use super::evidence::terms;
 use super::grounds::{Grounds, GroundsOfMapping};
+use super::samples::SourceSamples;
 use super::{Scope, lag};
 use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
 use crate::api::condition::{condition_type, offsets, protected};
-use crate::api::plan::{DisasterRecoveryPlanStatus, PlanType};
+use crate::api::plan::{DisasterRecoveryPlanStatus, MessageEvidence};
 use crate::controller::conditions::{ConditionState, Truth, find, join_limited};
-use crate::controller::evidence::progress::{Doubt, Judgement, MAX_LIST_AGE_MS, Terms, Track};
+use crate::controller::evidence::progress::{Doubt, Judgement, MAX_CLOCK_SKEW_MS, MAX_LIST_AGE_MS, Terms, Track};
 use crate::controller::resource::Expiry;
-use crate::telemetry::metrics::ConsumerGroupLag;
+use crate::telemetry::metrics::{ConsumerGroupLag, MappingMeasures};
 
 /// Maximum age of an observation of the items that `Protected` rests on.
 pub const MAX_ITEMS_AGE: Duration = Duration::from_secs(900);
@@ -23,8 +25,6 @@ const MIN_INHERITED_OBJECTIVE: Duration = Duration::from_secs(60);
 const MAX_PROOF: Duration = Duration::from_secs(300);
 /// Maximum time from the moment at which a proof is marked as ending until the mark is written.
 const WRITE_DELAY: Duration = Duration::from_secs(2);
-/// The clock skew above which nothing is claimed.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 const ITEMS_TOO_OLD: &str = "no observation of the topic mappings is recent enough";
 
@@ -52,10 +52,12 @@ pub fn refresh(scope: &Scope<'_>, status: &mut DisasterRecoveryPlanStatus) -> Ve
     let Some(grounds) = grounds else { return unobserved(scope, status) };
     let (protected, covered) = match &grounds.settled {
         Some((protected, covered)) => {
+            status.topic_mappings.iter_mut().for_each(|it| it.backlog = None);
             (Concluded::without_end(protected.clone()), Concluded::without_end(covered.clone()))
         }
         None => {
             summarize(scope, grounds, status);
+            arrival::summarize(scope, grounds, status);
             let found = Findings::new(scope, grounds);
             (found.protected(scope, grounds), found.offsets_covered(scope, grounds))
         }
@@ -83,7 +85,13 @@ fn unobserved(scope: &Scope<'_>, status: &mut DisasterRecoveryPlanStatus) -> Vec
         let known = find(&status.head.conditions, condition_type);
         let about_spec = known.is_some_and(|it| it.observed_generation == scope.generation());
         let until = match &scope.evidence.grounds {
-            Some(grounds) => scope.evidence.proven_until().map(|until| until.min(items_until(grounds))),
+            Some(grounds) => {
+                let proven = match condition_type {
+                    condition_type::PROTECTED => scope.evidence.proven_until(),
+                    _ => scope.evidence.progress_proven_until(),
+                };
+                proven.map(|until| until.min(items_until(grounds)))
+            }
             None => inherited_until(scope, status, condition_type).filter(|_| about_spec),
         };
         let lasts = until.is_some_and(|until| scope.now < until);
@@ -161,7 +169,7 @@ fn items_until(grounds: &Grounds) -> Timestamp {
     grounds.items_at.saturating_add(MAX_ITEMS_AGE).unwrap_or(Timestamp::MAX)
 }
 
-/// What the samples say about the consumer groups that count.
+/// What the samples say about the consumer groups that count, and about messages.
 struct Findings {
     /// The groups that were never synchronized, by a recent list.
     never_synced: Vec<String>,
@@ -185,6 +193,8 @@ struct Findings {
     groups: usize,
     /// The number of gaps and unproven groups that the next samples may end.
     new: usize,
+    /// What is known of messages.
+    arrivals: Arrivals,
 }
 
 impl Findings {
@@ -202,6 +212,7 @@ impl Findings {
             acceptable: false,
             groups: 0,
             new: 0,
+            arrivals: Arrivals::new(scope, grounds),
         };
         let terms = terms(scope, scope.evidence);
         for mapping in grounds.mappings.iter().filter(|_| grounds.synchronizes) {
@@ -212,7 +223,6 @@ impl Findings {
 
     fn add_mapping(&mut self, scope: &Scope<'_>, grounds: &Grounds, mapping: &GroundsOfMapping, terms: Terms) {
         let now_ms = scope.now.as_millisecond();
-        let two_way = scope.object.spec.plan_type == PlanType::ActiveActive;
         let samples = scope.evidence.mappings.get(&mapping.name);
         let (before, mut silent) = (self.groups, Vec::new());
         for source_id in &grounds.sources {
@@ -240,7 +250,7 @@ impl Findings {
                 silent.push(source_id);
             }
         }
-        let expected = mapping.expects_checkpoints() && (two_way || self.groups == before);
+        let expected = mapping.expects_checkpoints() && (grounds.two_way || self.groups == before);
         for source_id in silent.into_iter().filter(|_| expected) {
             self.acceptable = true;
             let gap = format!("{} (no checkpoint from {source_id} of a consumer group that counts)", mapping.name);
@@ -271,8 +281,13 @@ impl Findings {
     }
 
     /// Whether the next samples may end every doubt.
-    fn is_new(&self) -> bool {
-        self.new > 0 && self.new == self.gaps.len() + self.unproven.len()
+    fn is_new(&self, grounds: &Grounds) -> bool {
+        let (new, doubts) = match grounds.two_way {
+            true => (0, 0),
+            false => (self.new, self.gaps.len() + self.unproven.len()),
+        };
+        let (new, doubts) = (new + self.arrivals.new, doubts + self.arrivals.unknown.len());
+        new > 0 && new == doubts
     }
 
     /// `Protected`: whether a failover now would lose no more than the objective.
@@ -284,55 +299,96 @@ impl Findings {
         if let Some(state) = &grounds.not_replicating {
             return Concluded::until_ms(state.clone(), items_ms);
         }
-        if !grounds.synchronizes && !grounds.nothing_to_cover {
+        if let Some(refuted) = self.refuted(scope, grounds) {
+            return refuted;
+        }
+        let counts_messages = scope.object.spec.message_evidence == MessageEvidence::Required;
+        let nothing_to_read = grounds.nothing_to_cover && counts_messages;
+        if !grounds.two_way && !grounds.synchronizes && !nothing_to_read {
             let text = "the plan does not synchronize consumer progress, so that its lag is not known: set \
                         syncCheckpointEnabled: true";
             return Concluded::without_end(ConditionState::unknown(protected::UNKNOWN, text));
         }
-        let objective = lag::duration(lag::objective_ms(&scope.object.spec) / 1000);
-        let refuted = if !self.uncovered.is_empty() {
-            Some((protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&self.uncovered))))
-        } else if !self.ahead.is_empty() {
+        if terms(scope, scope.evidence).skew_ms > MAX_CLOCK_SKEW_MS {
+            let text = format!(
+                "the clocks of the operator and of the cloud differ by more than {} s, so that no age is known: correct the time of \
+                 the operator's node",
+                MAX_CLOCK_SKEW_MS / 1000
+            );
+            return Concluded::without_end(ConditionState::unknown(protected::CLOCK_SKEW, text));
+        }
+        if let Some(state) = self.doubt(scope, grounds) {
+            return Concluded { is_new: self.is_new(grounds), ..Concluded::without_end(state) };
+        }
+        let objective = objective(scope);
+        let text = match (grounds.two_way, scope.object.spec.message_evidence) {
+            (true, _) => format!("every message is within {objective} in both directions"),
+            (false, MessageEvidence::Required) => {
+                format!("every consumer group and every message is within {objective}")
+            }
+            (false, MessageEvidence::NotRequired) => {
+                format!(
+                    "every consumer group is within {objective}; messages were not counted (messageEvidence: NotRequired)"
+                )
+            }
+        };
+        let progress_ms = self.proven_until_ms.min(self.listed_ms.saturating_add(MAX_LIST_AGE_MS));
+        let progress_ms = if grounds.two_way { i64::MAX } else { progress_ms };
+        let messages_ms = self.arrivals.proven_until_ms.unwrap_or(i64::MAX);
+        let until_ms = progress_ms.min(messages_ms).min(items_ms);
+        Concluded::until_ms(ConditionState::yes(protected::WITHIN_OBJECTIVE, text), until_ms)
+    }
+
+    /// `Protected` where a failover now would certainly lose more than the objective, or skip messages.
+    fn refuted(&self, scope: &Scope<'_>, grounds: &Grounds) -> Option<Concluded> {
+        let progress_ms = self.listed_ms.saturating_add(MAX_LIST_AGE_MS);
+        let by_progress = |names: &[String]| !names.is_empty() && !grounds.two_way;
+        let objective = objective(scope);
+        let (reason, text, until_ms) = if by_progress(&self.uncovered) {
+            (protected::NEVER_SYNCED, format!("never synchronized: {}", join_limited(&self.uncovered)), progress_ms)
+        } else if by_progress(&self.ahead) {
             let text = format!(
                 "the destination is ahead of the source, so that a failover would skip messages: {}. Reset the offset of these \
                  consumer groups at the destination, or stop their consumers there",
                 join_limited(&self.ahead)
             );
-            Some((protected::TARGET_AHEAD, text))
-        } else if !self.exceeded.is_empty() {
+            (protected::TARGET_AHEAD, text, progress_ms)
+        } else if !self.arrivals.exceeded.is_empty() {
+            let names = join_limited(&self.arrivals.exceeded);
+            let text = format!("messages wait for more than {objective} before they reach the destination: {names}");
+            (protected::BACKLOG_EXCEEDED, text, self.arrivals.refuted_until_ms)
+        } else if by_progress(&self.exceeded) {
             let text = format!("consumer progress is more than {objective} behind: {}", join_limited(&self.exceeded));
-            Some((protected::OBJECTIVE_EXCEEDED, text))
+            (protected::OBJECTIVE_EXCEEDED, text, progress_ms)
         } else {
-            None
+            return None;
         };
-        let ends_ms = self.listed_ms.saturating_add(MAX_LIST_AGE_MS);
-        if let Some((reason, text)) = refuted {
-            return Concluded::until_ms(ConditionState::no(reason, text), ends_ms);
+        Some(Concluded::until_ms(ConditionState::no(reason, text), until_ms))
+    }
+
+    /// `Protected` where something is not known.
+    fn doubt(&self, scope: &Scope<'_>, grounds: &Grounds) -> Option<ConditionState> {
+        if let Some(text) = self.unknown_progress().filter(|_| !grounds.two_way) {
+            return Some(ConditionState::unknown(protected::UNKNOWN, text));
         }
-        if scope.evidence.clock_skew > MAX_CLOCK_SKEW {
+        if !self.unproven.is_empty() && !grounds.two_way {
             let text = format!(
-                "the clocks of the operator and of the cloud differ by more than {} s, so that no age is known: correct the time of \
-                 the operator's node",
-                MAX_CLOCK_SKEW.as_secs()
-            );
-            return Concluded::without_end(ConditionState::unknown(protected::CLOCK_SKEW, text));
-        }
-        if let Some(text) = self.unknown_progress() {
-            let state = ConditionState::unknown(protected::UNKNOWN, text);
-            return Concluded { is_new: self.is_new(), ..Concluded::without_end(state) };
-        }
-        if !self.unproven.is_empty() {
-            let text = format!(
-                "no sample proves that consumer progress is within {objective}: {}. The consumers are catching up, or the cloud \
-                 shows progress that does not advance",
+                "no sample proves that consumer progress is within {}: {}. The consumers are catching up, or the cloud shows \
+                 progress that does not advance",
+                objective(scope),
                 join_limited(&self.unproven)
             );
-            let state = ConditionState::unknown(protected::UNKNOWN, text);
-            return Concluded { is_new: self.is_new(), ..Concluded::without_end(state) };
+            return Some(ConditionState::unknown(protected::UNKNOWN, text));
         }
-        let until_ms = self.proven_until_ms.min(ends_ms).min(items_ms);
-        let text = format!("every consumer group is within {objective}");
-        Concluded::until_ms(ConditionState::yes(protected::WITHIN_OBJECTIVE, text), until_ms)
+        if !self.arrivals.unknown.is_empty() {
+            let remedy = match self.arrivals.acceptable {
+                true => ". Where this lasts, messageEvidence: NotRequired accepts consumer progress alone",
+                false => "",
+            };
+            let text = format!("the message backlog is not known: {}{remedy}", join_limited(&self.arrivals.unknown));
+            return Some(ConditionState::unknown(protected::BACKLOG_UNKNOWN, text));
+        }
+        None
     }
 
     /// `OffsetsCovered`: whether every consumer group has an offset at the destination.
@@ -342,16 +398,25 @@ impl Findings {
             return Concluded::without_end(ConditionState::unknown(offsets::UNKNOWN, ITEMS_TOO_OLD));
         }
         if !grounds.synchronizes && !grounds.nothing_to_cover {
-            let text = "syncCheckpointEnabled is false: consumers start anew after a failover";
+            let text = "syncCheckpointEnabled is false: consumers start without an offset after a failover";
             return Concluded::without_end(ConditionState::no(offsets::SYNC_DISABLED, text));
         }
         let ends_ms = self.listed_ms.saturating_add(MAX_LIST_AGE_MS);
         if !self.never_synced.is_empty() {
-            let text = format!(
-                "not synchronized: {}; automatic synchronization skips groups that are offline at the destination: start a \
-                 consumer there, or annotate {SYNC_CHECKPOINTS_ANNOTATION}",
-                join_limited(&self.never_synced)
-            );
+            let remedy = match (grounds.two_way, lag::round_interval(&scope.object.spec)) {
+                (true, _) => format!(
+                    "the cloud synchronizes no progress of an ACTIVE_ACTIVE plan by itself: each side has offsets of its own, or annotate \
+                     {SYNC_CHECKPOINTS_ANNOTATION}"
+                ),
+                (false, Some(_)) => {
+                    "the operator synchronizes them in its next round, see status.checkpointSync".into()
+                }
+                (false, None) => format!(
+                    "automatic synchronization skips groups that are offline at the destination: start a consumer there, set \
+                     checkpointSync: {{by: Operator}}, or annotate {SYNC_CHECKPOINTS_ANNOTATION}"
+                ),
+            };
+            let text = format!("not synchronized: {}; {remedy}", join_limited(&self.never_synced));
             return Concluded::until_ms(ConditionState::no(offsets::GROUPS_NOT_SYNCED, text), ends_ms);
         }
         if let Some(text) = self.unknown_progress() {
@@ -379,6 +444,11 @@ impl Findings {
         let text = format!("consumer progress is not known: {}{remedy}", join_limited(&self.gaps));
         (!self.gaps.is_empty()).then_some(text)
     }
+}
+
+/// The objective, for people.
+fn objective(scope: &Scope<'_>) -> String {
+    lag::duration(lag::objective_ms(&scope.object.spec) / 1000)
 }
 
 /// The reason why there is no recent list from a source.
@@ -410,6 +480,12 @@ pub fn lags(scope: &Scope<'_>) -> Vec<ConsumerGroupLag> {
     all
 }
 
+/// The exact numbers of the mappings.
+pub fn measures(scope: &Scope<'_>) -> MappingMeasures {
+    let (sampled, backlogs) = (scope.evidence.sampled_ms(), arrival::backlogs(scope));
+    MappingMeasures { sampled, backlogs, rounds: scope.evidence.rounds.measures() }
+}
+
 /// Sums consumer progress up in status. A plan that does not synchronize it has none.
 fn summarize(scope: &Scope<'_>, grounds: &Grounds, status: &mut DisasterRecoveryPlanStatus) {
     if !grounds.synchronizes {
@@ -422,10 +498,10 @@ fn summarize(scope: &Scope<'_>, grounds: &Grounds, status: &mut DisasterRecovery
     if !grounds.mappings.iter().any(|it| sampled(&it.name)) {
         return;
     }
-    let (lags, objective_ms) = (lags(scope), lag::objective_ms(&scope.object.spec));
+    let (lags, usual) = (lags(scope), lag::Usual::new(&scope.object.spec));
     for entry in status.topic_mappings.iter_mut().filter(|it| sampled(&it.name)) {
         let own = lags.iter().filter(|it| it.mapping == entry.name);
-        entry.checkpoints = Some(lag::summary(own, objective_ms, entry.checkpoints.as_ref()));
+        entry.checkpoints = Some(lag::summary(own, usual, entry.checkpoints.as_ref()));
     }
-    status.checkpoints = Some(lag::plan_checkpoints(&lags, objective_ms, status.checkpoints.as_ref()));
+    status.checkpoints = Some(lag::plan_checkpoints(&lags, usual, status.checkpoints.as_ref()));
 }

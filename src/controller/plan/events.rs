@@ -68,6 +68,26 @@ pub fn synchronized(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus) -> Opt
     })
 }
 
+/// The event of a round of spec.checkpointSync that begins to fail, or of the first one that succeeds after failures.
+pub fn rounds(before: &DisasterRecoveryPlanStatus, new: &DisasterRecoveryPlanStatus) -> Option<EventRecord> {
+    let failed = |status: &DisasterRecoveryPlanStatus| status.checkpoint_sync.as_ref().map(|it| it.failed);
+    let count = failed(new)?;
+    match (failed(before).unwrap_or_default(), count) {
+        (0, 1..) => {
+            let first = new.checkpoint_sync.iter().flat_map(|it| &it.failures).next();
+            let why = first.map(|it| it.message.as_str()).unwrap_or_default();
+            let note =
+                format!("the operator could not synchronize {count} consumer groups or mappings; the first: {why}");
+            Some(EventRecord::warning(reason::CHECKPOINTS_NOT_SYNCED, action::SYNC_CHECKPOINTS, note))
+        }
+        (1.., 0) => {
+            let note = "the operator synchronizes every consumer group again";
+            Some(EventRecord::normal(reason::CHECKPOINTS_SYNCED, action::SYNC_CHECKPOINTS, note))
+        }
+        _ => None,
+    }
+}
+
 /// The event of a plan that is bound now. After a Create without an answer, the plan with this object's mark is its result.
 fn bound(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Option<EventRecord> {
     let new_binding = before.status.plan_id.is_none() && ran.observed.found().is_some() && !before.observe_only();

@@ -1,21 +1,27 @@
 //! The evidence of a plan: what its last reconcile observed, the samples of consumer progress, and when each is read again. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::grounds::{Grounds, GroundsOfMapping};
+use super::backlog::{self, Arrival, BacklogSamples, BacklogSource, Replicator};
+use super::grounds::Grounds;
 use super::inventory::ListedPlan;
 use super::observe::Observed;
+use super::pace::Outcome;
+use super::repeated::Repeated;
+use super::rounds::{Round, Rounds};
+use super::samples::MappingSamples;
 use super::sync::{SyncRequest, SyncRun};
 use super::{Scope, lag, resolve};
 use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
-use crate::api::plan::{DisasterRecoveryPlanSpec, PlanType};
+use crate::api::plan::MappingState;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::list::List;
-use crate::cloud::rocketmq::{Checkpoint, ItemView};
-use crate::controller::evidence::progress::{Judgement, MAX_LIST_AGE_MS, Reading as Progress, Terms, Track};
+use crate::cloud::rocketmq::{Checkpoint, GroupLag, ItemView};
+use crate::controller::evidence::backlog::Consumed;
+use crate::controller::evidence::progress::{MAX_CLOCK_SKEW_MS, Terms};
 use crate::controller::resource::{Recorded, Scheduled};
 
 /// A read of a plan between reconciles.
@@ -23,24 +29,29 @@ use crate::controller::resource::{Recorded, Scheduled};
 pub enum Task {
     /// The checkpoints of a topic mapping.
     Checkpoints(String),
+    /// The message backlog of an instance, by its name in the spec.
+    Backlog(String),
     /// The list of items.
     Items,
     /// The Secrets of the instances.
     Secrets,
     /// The requested synchronization of every checkpoint.
     Synchronization,
+    /// A round of spec.checkpointSync in a topic mapping.
+    Round(String),
 }
 
 /// The result of a task.
 #[derive(Debug)]
 pub enum Reading {
     /// The checkpoints of one mapping.
-    Checkpoints {
-        /// The plan and the item.
-        of: (i64, i64),
-        /// The lists, by the ID of the source instance.
-        lists: BTreeMap<String, Result<List<Checkpoint>, Error>>,
-        /// The distance between the clocks of the operator and of the cloud.
+    Checkpoints(CheckpointLists),
+    /// The message backlog of one instance.
+    Backlog {
+        /// Where it was read.
+        of: BacklogSource,
+        lag: Result<GroupLag, Error>,
+        /// The distance between the clocks of the operator and of the instance's region.
         clock_skew: Duration,
     },
     /// The list of items.
@@ -49,6 +60,21 @@ pub enum Reading {
     Secrets(u64),
     /// A part of the requested synchronization.
     Synchronization(SyncRun),
+    /// A round in one mapping, and the lists that it began with.
+    Round(CheckpointLists, Round),
+    /// There is no longer anything to read.
+    Nothing,
+}
+
+/// The checkpoints of one mapping.
+#[derive(Debug)]
+pub struct CheckpointLists {
+    /// The plan and the item.
+    pub of: (i64, i64),
+    /// The lists, by the ID of the source instance.
+    pub lists: BTreeMap<String, Result<List<Checkpoint>, Error>>,
+    /// The distance between the clocks of the operator and of the cloud.
+    pub clock_skew: Duration,
 }
 
 /// What this process knows of a plan between reconciles.
@@ -58,179 +84,27 @@ pub struct Evidence {
     pub grounds: Option<Grounds>,
     /// The samples, by the name of the topic mapping.
     pub mappings: BTreeMap<String, MappingSamples>,
+    /// The samples of the message backlog, by the name of the source instance in the spec.
+    backlogs: BTreeMap<String, BacklogSamples>,
     /// The list of items.
     items: Repeated,
     /// The Secrets of the instances.
     secrets: Repeated,
     /// The plan in Get and in the list of plans.
     pub(super) listed: ListedPlan,
-    /// The distance between the clocks of the operator and of the cloud.
-    pub clock_skew: Duration,
+    /// The distance between the clocks of the operator and of the plan's region.
+    clock_skew: Duration,
     /// The requested synchronization of every checkpoint.
     pub sync: Option<SyncRequest>,
-}
-
-/// A read that is repeated to find differences.
-#[derive(Clone, Debug, Default)]
-struct Repeated {
-    /// What the last reconcile observed, as a hash.
-    fingerprint: Option<u64>,
-    /// The start of the last read that succeeded.
-    read: Option<Timestamp>,
-    /// The number of failures in a row, and the time of the next attempt after them.
-    failures: u32,
-    retry: Option<Timestamp>,
-}
-
-/// The samples of one topic mapping.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MappingSamples {
-    /// The plan and the item.
-    of: (i64, i64),
-    /// By the ID of the source instance.
-    sources: BTreeMap<String, SourceSamples>,
-    /// The time of the next sample; at once, where absent.
-    next: Option<Timestamp>,
-    /// A sample that began before this time says little about the present: another one follows it at once.
-    outdated_before: Option<Timestamp>,
-    /// The end of what the samples prove of the mapping.
-    proven_until_ms: Option<i64>,
-    /// The number of samples in a row that proved nothing.
-    unproven: u32,
-}
-
-/// The samples of one topic mapping from one source.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SourceSamples {
-    /// The start of the newest complete list, in ms.
-    complete_ms: Option<i64>,
-    /// The start of the first complete list while the item runs, in ms.
-    first_complete_ms: Option<i64>,
-    /// The time up to which the newest complete list certainly shows every group, in ms.
-    current_ms: Option<i64>,
-    /// By consumer group, topic and ID of the checkpoint.
-    tracks: BTreeMap<(String, String, i64), Track>,
-    /// The failure of the newest read.
-    failure: Option<Error>,
-    /// Whether the newest list was incomplete.
-    incomplete: bool,
-}
-
-impl MappingSamples {
-    /// The samples of each source, by the ID of its instance.
-    pub fn sources(&self) -> impl Iterator<Item = (&str, &SourceSamples)> {
-        self.sources.iter().map(|(id, samples)| (id.as_str(), samples))
-    }
-
-    /// Requests a sample that begins at this time or later.
-    fn request(&mut self, at: Timestamp) {
-        (self.next, self.outdated_before) = (None, Some(at));
-    }
-
-    /// The samples of one source.
-    pub fn source(&self, id: &str) -> Option<&SourceSamples> {
-        self.sources.get(id)
-    }
-}
-
-impl SourceSamples {
-    /// The start of the newest complete list, in ms.
-    pub fn complete_ms(&self) -> Option<i64> {
-        self.complete_ms
-    }
-
-    /// The tracks, each with its consumer group and topic.
-    pub fn tracks(&self) -> impl Iterator<Item = (&str, &str, &Track)> {
-        self.tracks.iter().map(|((group, topic, _), track)| (group.as_str(), topic.as_str(), track))
-    }
-
-    /// The failure of the newest read.
-    pub fn failure(&self) -> Option<&Error> {
-        self.failure.as_ref()
-    }
-
-    /// Whether the newest list was incomplete.
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete
-    }
-
-    /// Adds a list of this source whose request began at `started_ms`. Absence counts only once complete lists agree over the
-    /// visibility window, and lists of an item that does not run prove none.
-    fn record(&mut self, source: &str, list: Result<List<Checkpoint>, Error>, started_ms: i64, about: &ListTerms) {
-        let list = match list {
-            Ok(list) => list,
-            Err(error) => {
-                // The ID of each request would change the message of a condition.
-                self.failure = Some(Error { request_id: None, ..error });
-                return;
-            }
-        };
-        let complete = list.is_complete();
-        (self.failure, self.incomplete) = (None, !complete);
-        let agreed = |last: i64, first: i64| last - first >= about.window_ms;
-        let known = self.complete_ms.zip(self.first_complete_ms).is_some_and(|(last, first)| agreed(last, first));
-        let absent_ms = self.current_ms.filter(|_| known);
-        // The same group under another ID was not absent.
-        let names: BTreeSet<_> = self.tracks.keys().map(|(group, topic, _)| (group.clone(), topic.clone())).collect();
-        let (mut shown, mut fetched_ms) = (BTreeSet::new(), None);
-        for checkpoint in list.into_entries() {
-            let side = checkpoint.source_progress.clone().unwrap_or_default();
-            if side.instance_id.as_deref().is_some_and(|id| !id.is_empty() && id != source) {
-                continue;
-            }
-            let name = (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default());
-            let absent_ms = absent_ms.filter(|_| !names.contains(&name));
-            let key = (name.0, name.1, checkpoint.checkpoint_id);
-            let reading = progress(&checkpoint, started_ms);
-            fetched_ms = fetched_ms.max(reading.source_fetched_ms);
-            let track = self.tracks.entry(key.clone()).or_insert_with(|| Track::new(absent_ms));
-            track.record(reading, about.objective_ms);
-            shown.insert(key);
-        }
-        self.complete_ms = self.complete_ms.max(complete.then_some(started_ms));
-        if complete && about.runs {
-            // A list may be late: it shows nothing of the time after its newest progress.
-            self.current_ms = self.current_ms.max(Some(fetched_ms.map_or(started_ms, |ms| ms.min(started_ms))));
-            self.first_complete_ms = self.first_complete_ms.or(Some(started_ms));
-        }
-        if complete {
-            self.tracks.retain(|key, track| shown.contains(key) || !track.is_gone(started_ms, about.window_ms));
-        }
-    }
-}
-
-/// The terms by which a list of checkpoints is recorded.
-struct ListTerms {
-    objective_ms: i64,
-    /// The visibility window, in ms.
-    window_ms: i64,
-    /// Whether the item runs.
-    runs: bool,
-}
-
-/// The progress that a checkpoint shows. The API reports 0 for a time that it does not know.
-fn progress(checkpoint: &Checkpoint, requested_ms: i64) -> Progress {
-    let known = |ms: Option<i64>| ms.filter(|ms| *ms > 0);
-    let (source, target) = (checkpoint.source_progress.as_ref(), checkpoint.target_progress.as_ref());
-    let consumed = |side: Option<&crate::cloud::rocketmq::Progress>| {
-        known(side.and_then(|it| it.progress_data.as_ref()).and_then(|it| it.consume_timestamp))
-    };
-    Progress {
-        source_ms: consumed(source),
-        target_ms: consumed(target),
-        last_sync_ms: known(checkpoint.last_sync_time),
-        source_fetched_ms: known(source.and_then(|it| it.last_fetch_time)),
-        target_fetched_ms: known(target.and_then(|it| it.last_fetch_time)),
-        requested_ms,
-    }
+    /// The rounds of spec.checkpointSync.
+    pub rounds: Rounds,
 }
 
 /// The terms by which samples of a plan are judged.
 pub fn terms(scope: &Scope<'_>, evidence: &Evidence) -> Terms {
     Terms {
         objective_ms: lag::objective_ms(&scope.object.spec),
-        skew_ms: i64::try_from(evidence.clock_skew.as_millis()).unwrap_or(i64::MAX),
-        two_way: scope.object.spec.plan_type == PlanType::ActiveActive,
+        skew_ms: i64::try_from(evidence.clock_skew().as_millis()).unwrap_or(i64::MAX),
     }
 }
 
@@ -241,30 +115,39 @@ impl Evidence {
         let before = self.grounds.replace(grounds);
         let Some(grounds) = &self.grounds else { return };
         let of = |item_id: i64| (grounds.plan_id.unwrap_or_default(), item_id);
-        self.mappings.retain(|name, samples| grounds.item(name).map(of) == Some(samples.of));
+        self.mappings.retain(|name, samples| grounds.item(name).map(of) == Some(samples.of()));
         for mapping in &grounds.mappings {
-            let new = MappingSamples { of: of(mapping.item_id), ..MappingSamples::default() };
-            let samples = self.mappings.entry(mapping.name.clone()).or_insert(new);
-            samples.sources.retain(|source, _| grounds.sources.contains(source));
+            let new = || MappingSamples::new(of(mapping.item_id));
+            let samples = self.mappings.entry(mapping.name.clone()).or_insert_with(new);
+            samples.keep_sources(&grounds.sources);
             // A sample from before a change says little about the time after it.
             let changed = before.as_ref().is_none_or(|before| {
                 before.generation != grounds.generation || before.mapping(&mapping.name) != Some(mapping)
             });
             if changed || scope.reconcile_requested() {
-                samples.request(started);
-                samples.unproven = 0;
+                samples.pace.restart(started);
             }
-            // While an item does not run, new groups have no checkpoints.
-            if before
-                .as_ref()
-                .and_then(|before| before.mapping(&mapping.name))
-                .is_some_and(|it| it.runs != mapping.runs)
-            {
-                for source in samples.sources.values_mut() {
-                    (source.first_complete_ms, source.current_ms) = (None, None);
-                }
+            let known = before.as_ref().and_then(|before| before.mapping(&mapping.name));
+            if known.is_some_and(|it| it.runs != mapping.runs) {
+                samples.forget_absence();
             }
         }
+        let sampled = |it: &&Replicator| !it.topics.is_empty();
+        let source = |it: &str| grounds.replicator(it).filter(sampled).and_then(|it| it.source.as_ref().ok());
+        self.backlogs.retain(|instance, samples| source(instance) == Some(samples.of()));
+        for replicator in &grounds.replicators {
+            let Some(source) = source(&replicator.instance) else { continue };
+            let new = || BacklogSamples::new(source.clone());
+            let samples = self.backlogs.entry(replicator.instance.clone()).or_insert_with(new);
+            let changed = before.as_ref().is_none_or(|before| {
+                before.generation != grounds.generation || before.replicator(&replicator.instance) != Some(replicator)
+            });
+            if changed || scope.reconcile_requested() {
+                samples.pace.restart(started);
+            }
+        }
+        let rounds = lag::round_interval(&scope.object.spec).is_some() && !scope.observe_only();
+        self.rounds.keep(|mapping| grounds.mapping(mapping).filter(|it| rounds && it.runs).map(|it| of(it.item_id)));
         self.items.observed(grounds.items_fingerprint, started);
         self.secrets.observed(observed.secrets_fingerprint, started);
         self.listed.observed(observed.found());
@@ -284,17 +167,94 @@ impl Evidence {
         }
     }
 
-    /// The end of what the samples prove of every mapping.
-    pub fn proven_until(&self) -> Option<Timestamp> {
-        let all: Option<Vec<_>> = self.mappings.values().map(|it| it.proven_until_ms).collect();
+    /// The largest distance between the clocks of the operator and of the cloud's regions.
+    pub fn clock_skew(&self) -> Duration {
+        self.backlogs.values().map(|it| it.clock_skew).max().unwrap_or_default().max(self.clock_skew)
+    }
+
+    /// The samples of the message backlog of an instance, by its name in the spec.
+    pub fn backlog(&self, instance: &str) -> Option<&BacklogSamples> {
+        self.backlogs.get(instance)
+    }
+
+    /// Whether the message backlog was read, or could not be.
+    pub fn has_backlog(&self) -> bool {
+        self.backlogs.values().any(|it| it.requested_ms().is_some() || it.failure().is_some())
+    }
+
+    /// The end of what the samples of consumer progress prove of every mapping.
+    pub fn progress_proven_until(&self) -> Option<Timestamp> {
+        let all: Option<Vec<_>> = self.mappings.values().map(|it| it.pace.proven_until_ms()).collect();
         Timestamp::from_millisecond(all?.into_iter().min()?).ok()
+    }
+
+    /// The end of what all samples prove.
+    pub fn proven_until(&self) -> Option<Timestamp> {
+        let grounds = self.grounds.as_ref()?;
+        let running = grounds.replicators.iter().filter(|it| !it.topics.is_empty());
+        let all: Option<Vec<_>> = running.map(|it| self.backlogs.get(&it.instance)?.pace.proven_until_ms()).collect();
+        let messages = all?.into_iter().min().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        match grounds.two_way {
+            true => messages,
+            false => self.progress_proven_until().map(|until| messages.map_or(until, |it| it.min(until))),
+        }
+    }
+
+    /// What is known of the messages of one topic of a replication.
+    pub fn arrival(&self, replicator: &Replicator, mapping: &str, now_ms: i64, terms: Terms) -> Arrival {
+        let Some(samples) = self.backlogs.get(&replicator.instance) else { return Arrival::NotRead };
+        let Some(topic) = replicator.topics.get(mapping) else { return Arrival::NotRead };
+        samples.judge(topic, self.consumed(samples, mapping, topic), now_ms, terms)
+    }
+
+    /// What consumer groups of the source have consumed of a topic. In a plan that replicates both ways they also consume messages that
+    /// came from the other side.
+    fn consumed(&self, samples: &BacklogSamples, mapping: &str, topic: &str) -> Vec<Consumed> {
+        let one_way = self.grounds.as_ref().is_some_and(|it| !it.two_way);
+        let source = self.mappings.get(mapping).and_then(|it| it.source(&samples.of().instance_id));
+        let Some(source) = source.filter(|_| one_way) else { return vec![] };
+        let replicated_since_ms = source.running_since_ms();
+        let of_topic = source.tracks().filter(|it| it.1 == topic);
+        let consumed = |stored_ms: i64| Consumed { stored_ms, replicated_since_ms };
+        of_topic.filter_map(|(_, _, track)| track.reading().source_ms.map(consumed)).collect()
+    }
+
+    /// Whether the operator may synchronize checkpoints by this version of the object: the last reconcile observed the plan under its
+    /// spec, and no change of the plan is in progress.
+    pub fn may_synchronize(&self, scope: &Scope<'_>) -> bool {
+        let grounds = self.grounds.as_ref().filter(|it| it.managed);
+        let current = grounds.is_some_and(|it| it.generation == scope.generation() && it.plan_id.is_some());
+        let forbidden = scope.observe_only() || scope.object.spec.suspend || scope.deleting();
+        let busy = !scope.status.paused_items.is_empty() || !scope.status.twins.is_empty();
+        current && !forbidden && !busy
+    }
+
+    /// The interval of the rounds in a mapping, where there may be rounds.
+    pub fn round_interval(&self, scope: &Scope<'_>, mapping: &str) -> Option<Duration> {
+        let spec = &scope.object.spec;
+        let interval = lag::round_interval(spec).filter(|_| self.may_synchronize(scope))?;
+        let runs = self.grounds.as_ref()?.mapping(mapping)?.runs && self.grounds.as_ref()?.synchronizes;
+        let wanted = spec.topic_mappings.iter().any(|it| it.name == mapping && it.state == MappingState::Running);
+        let timed = terms(scope, self).skew_ms <= MAX_CLOCK_SKEW_MS;
+        (runs && wanted && timed).then_some(interval)
+    }
+
+    /// Whether a mapping has a checkpoint that was never synchronized, and that the last round did not see.
+    fn has_unseen(&self, scope: &Scope<'_>, mapping: &str) -> bool {
+        let Some(samples) = self.mappings.get(mapping) else { return false };
+        let mut tracks = samples.sources().flat_map(|(_, source)| source.tracks());
+        tracks.any(|(group, topic, track)| {
+            let lacks = track.never_synced() && track.reading().source_ms.is_some() && !track.is_missing();
+            let counts = !lag::is_ignored(&scope.object.spec, group);
+            lacks && counts && !self.rounds.has_seen(mapping, &(group.to_owned(), topic.to_owned()))
+        })
     }
 
     /// When the checkpoints of each mapping were last read whole, in ms.
     pub fn sampled_ms(&self) -> Vec<(String, i64)> {
         let mut all = Vec::new();
         for (name, samples) in &self.mappings {
-            let oldest = samples.sources.values().map(|it| it.complete_ms).min().flatten();
+            let oldest = samples.sources().map(|(_, it)| it.complete_ms()).min().flatten();
             all.extend(oldest.map(|ms| (name.clone(), ms)));
         }
         all
@@ -305,26 +265,28 @@ impl Evidence {
         let Some(grounds) = self.grounds.as_ref().filter(|it| it.samples_checkpoints()) else { return vec![] };
         let now = scope.now;
         let mut tasks = Vec::new();
-        for (name, samples) in &self.mappings {
-            let due = samples.next.unwrap_or(now);
-            let proven = samples.proven_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            let (expires, renews) = (proven.unwrap_or(due), proven.is_some_and(|until| due < until));
-            if grounds.synchronizes {
-                tasks.push(Scheduled { task: Task::Checkpoints(name.clone()), due, expires, renews });
-            }
+        for (name, samples) in self.mappings.iter().filter(|_| grounds.synchronizes) {
+            tasks.push(samples.pace.scheduled(now, Task::Checkpoints(name.clone()), None));
+        }
+        for (name, samples) in &self.backlogs {
+            tasks.push(samples.pace.scheduled(now, Task::Backlog(name.clone()), Some(samples.of().region.clone())));
         }
         let intervals = scope.intervals;
-        let due = self.items.due(now, intervals.details());
-        tasks.push(Scheduled { task: Task::Items, due, expires: due, renews: self.items.failures == 0 });
+        let at = |task, due, renews| Scheduled { task, due, expires: due, renews, region: None };
+        tasks.push(at(Task::Items, self.items.due(now, intervals.details()), self.items.failures == 0));
         let secrets = scope.object.spec.instances.iter().any(|it| it.credentials_secret_ref.is_some());
         if secrets && !scope.observe_only() {
-            let due = self.secrets.due(now, intervals.poll);
-            tasks.push(Scheduled { task: Task::Secrets, due, expires: due, renews: true });
+            tasks.push(at(Task::Secrets, self.secrets.due(now, intervals.poll), true));
         }
-        let allowed = !grounds.pausing && !scope.observe_only() && grounds.generation == scope.generation();
+        let allowed = self.may_synchronize(scope);
         if let Some(sync) = self.sync.as_ref().filter(|it| it.result().is_none() && allowed) {
-            let due = sync.next(now);
-            tasks.push(Scheduled { task: Task::Synchronization, due, expires: due, renews: false });
+            tasks.push(at(Task::Synchronization, sync.next(now), false));
+        }
+        for about in &grounds.mappings {
+            let Some(interval) = self.round_interval(scope, &about.name) else { continue };
+            // A round may take long: samples that renew evidence do not wait for it.
+            let due = self.rounds.next(&about.name, interval, intervals, now);
+            tasks.push(at(Task::Round(about.name.clone()), due, false));
         }
         tasks
     }
@@ -332,11 +294,30 @@ impl Evidence {
     /// Records the result of a task that began at `started`.
     pub fn record(&mut self, scope: &Scope<'_>, task: &Task, reading: Reading, started: Timestamp) -> Recorded {
         match (task, reading) {
-            (Task::Checkpoints(mapping), Reading::Checkpoints { of, lists, clock_skew }) => {
-                self.clock_skew = clock_skew;
-                if self.mappings.get(mapping).is_some_and(|it| it.of == of) {
-                    self.sampled(scope, mapping, lists, started);
+            (Task::Checkpoints(mapping), Reading::Checkpoints(read)) => {
+                self.checkpoints_read(scope, mapping, read, started);
+                if self.has_unseen(scope, mapping) {
+                    self.rounds.hasten(mapping);
                 }
+                Recorded::default()
+            }
+            (Task::Round(mapping), Reading::Round(read, round)) => {
+                let of = read.of;
+                self.checkpoints_read(scope, mapping, read, started);
+                // What was synchronized is read again.
+                if let Some(samples) =
+                    self.mappings.get_mut(mapping).filter(|it| it.of() == of && round.has_synchronized())
+                {
+                    samples.pace.request(scope.now);
+                }
+                let runs = self.grounds.as_ref().and_then(|it| it.mapping(mapping)).is_some_and(|it| it.runs);
+                if runs && self.mappings.get(mapping).is_some_and(|it| it.of() == of) {
+                    self.rounds.record(mapping, of, round, started, scope);
+                }
+                Recorded::default()
+            }
+            (Task::Backlog(instance), Reading::Backlog { of, lag, clock_skew }) => {
+                self.backlog_read(scope, instance, &of, lag, clock_skew, started);
                 Recorded::default()
             }
             (_, Reading::Items(items)) => self.items_read(scope, items, started),
@@ -349,7 +330,7 @@ impl Evidence {
             (_, Reading::Synchronization(run)) => {
                 for mapping in run.mappings() {
                     if let Some(samples) = self.mappings.get_mut(mapping) {
-                        samples.request(scope.now);
+                        samples.pace.request(scope.now);
                     }
                 }
                 if let Some(sync) = &mut self.sync {
@@ -357,7 +338,9 @@ impl Evidence {
                 }
                 Recorded::default()
             }
-            (_, Reading::Checkpoints { .. }) => Recorded::default(),
+            (_, Reading::Checkpoints(_) | Reading::Round(..) | Reading::Backlog { .. } | Reading::Nothing) => {
+                Recorded::default()
+            }
         }
     }
 
@@ -385,100 +368,55 @@ impl Evidence {
         }
     }
 
-    fn sampled(
+    fn backlog_read(
         &mut self,
         scope: &Scope<'_>,
-        mapping: &str,
-        lists: BTreeMap<String, Result<List<Checkpoint>, Error>>,
+        instance: &str,
+        of: &BacklogSource,
+        lag: Result<GroupLag, Error>,
+        clock_skew: Duration,
         started: Timestamp,
     ) {
-        let terms = terms(scope, self);
-        let spec = &scope.object.spec;
-        let Some(grounds) = &self.grounds else { return };
-        let Some(about) = grounds.mapping(mapping) else { return };
-        let Some(samples) = self.mappings.get_mut(mapping) else { return };
-        let window_ms = i64::try_from(scope.visibility_window.as_millis()).unwrap_or(i64::MAX);
-        let by = ListTerms { objective_ms: terms.objective_ms, window_ms, runs: about.runs };
-        // Samples of another spec extend no proof: the next reconcile says what it is about.
-        if grounds.generation != scope.generation() {
-            samples.next = scope.now.checked_add(scope.intervals.unproven_sample(1)).ok();
-            return;
+        let Some(samples) = self.backlogs.get_mut(instance).filter(|it| it.of() == of) else { return };
+        samples.clock_skew = clock_skew;
+        samples.record(lag, started.as_millisecond());
+        let (terms, now_ms) = (terms(scope, self), scope.now.as_millisecond());
+        let Some(replicator) = self.grounds.as_ref().and_then(|it| it.replicator(instance)) else { return };
+        let (mut until_ms, mut lasts, mut exceeded) = (Some(i64::MAX), false, false);
+        for mapping in replicator.topics.keys() {
+            let arrival = self.arrival(replicator, mapping, now_ms, terms);
+            lasts |= arrival.lasts();
+            exceeded |= arrival == Arrival::Exceeded;
+            until_ms = until_ms.and_then(|until_ms| Some(until_ms.min(arrival.proven_until_ms()?)));
         }
-        let outdated = samples.outdated_before.is_some_and(|before| started < before);
-        // The first sample of an item is not one of the item before it.
-        if outdated && samples.sources.is_empty() {
-            return;
+        let current = self.grounds.as_ref().is_some_and(|it| it.generation == scope.generation());
+        let Some(samples) = self.backlogs.get_mut(instance) else { return };
+        // Samples of another spec extend no proof. The next reconcile observes by the new one.
+        if !current {
+            return samples.pace.delay(scope);
         }
-        for (source, list) in lists {
-            let samples = samples.sources.entry(source.clone()).or_default();
-            samples.record(&source, list, started.as_millisecond(), &by);
-        }
-        let now_ms = scope.now.as_millisecond();
-        let proven_until_ms = proven_until_ms(spec, samples, grounds, about, now_ms, terms);
-        samples.proven_until_ms = proven_until_ms;
-        // A failed read is repeated soon, and ends no proof.
-        let failed = samples.sources.values().any(|it| it.failure.is_some());
-        let wait = match proven_until_ms.map(|until_ms| until_ms.saturating_sub(now_ms)) {
-            Some(left_ms) if left_ms > 0 && !failed => {
-                samples.unproven = 0;
-                scope.intervals.proven_sample(Duration::from_millis(left_ms.unsigned_abs()))
-            }
-            _ => {
-                samples.unproven += 1;
-                scope.intervals.unproven_sample(samples.unproven)
+        let outcome = match (until_ms, samples.failure()) {
+            (Some(until_ms), None) => Outcome::Proven(until_ms),
+            (_, failure) => {
+                let lasts = lasts || failure.is_some_and(backlog::lasts);
+                // What refutes the objective is renewed before it is too old.
+                Outcome::Unproven { until_ms, lasts: lasts && !exceeded }
             }
         };
-        if !outdated {
-            (samples.next, samples.outdated_before) = (scope.now.checked_add(wait).ok(), None);
+        samples.pace.sampled(scope, started, outcome);
+    }
+
+    fn checkpoints_read(&mut self, scope: &Scope<'_>, mapping: &str, read: CheckpointLists, started: Timestamp) {
+        let CheckpointLists { of, lists, clock_skew } = read;
+        self.clock_skew = clock_skew;
+        let terms = terms(scope, self);
+        let Some(grounds) = &self.grounds else { return };
+        let Some(about) = grounds.mapping(mapping) else { return };
+        let Some(samples) = self.mappings.get_mut(mapping).filter(|it| it.of() == of) else { return };
+        match grounds.generation == scope.generation() {
+            true => samples.record(scope, grounds, about, lists, started, terms),
+            // Samples of another spec extend no proof: the next reconcile says what it is about.
+            false => samples.pace.delay(scope),
         }
-    }
-}
-
-/// The end of what the samples prove of a mapping, in ms. `None` where they prove nothing.
-fn proven_until_ms(
-    spec: &DisasterRecoveryPlanSpec,
-    samples: &MappingSamples,
-    grounds: &Grounds,
-    about: &GroundsOfMapping,
-    now_ms: i64,
-    terms: Terms,
-) -> Option<i64> {
-    if !about.runs {
-        // It is not protected, whatever its progress is. Its list must only be recent.
-        return now_ms.checked_add(MAX_LIST_AGE_MS);
-    }
-    let (mut until_ms, mut counted) = (i64::MAX, 0);
-    for source in &grounds.sources {
-        let source = samples.sources.get(source)?;
-        until_ms = until_ms.min(source.complete_ms?.saturating_add(MAX_LIST_AGE_MS));
-        for (_, _, track) in source.tracks().filter(|(group, _, _)| !lag::is_ignored(spec, group)) {
-            counted += usize::from(!track.is_missing());
-            let Judgement::Within { until_ms: end_ms } = track.judge(now_ms, terms) else { return None };
-            until_ms = until_ms.min(end_ms);
-        }
-    }
-    (counted > 0 || !about.expects_checkpoints()).then_some(until_ms)
-}
-
-impl Repeated {
-    fn observed(&mut self, fingerprint: Option<u64>, at: Timestamp) {
-        if fingerprint.is_some() {
-            self.fingerprint = fingerprint;
-        }
-        self.succeeded(at);
-    }
-
-    fn succeeded(&mut self, at: Timestamp) {
-        (self.read, self.failures, self.retry) = (self.read.max(Some(at)), 0, None);
-    }
-
-    fn failed(&mut self, scope: &Scope<'_>, class: Class) {
-        self.failures += 1;
-        self.retry = scope.now.checked_add(scope.intervals.failed_read(class, self.failures)).ok();
-    }
-
-    fn due(&self, now: Timestamp, interval: Duration) -> Timestamp {
-        let regular = self.read.and_then(|read| read.checked_add(interval).ok());
-        self.retry.or(regular).unwrap_or(now)
     }
 }

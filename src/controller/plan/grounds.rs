@@ -3,10 +3,11 @@
 
 use jiff::Timestamp;
 
+use super::backlog::{BacklogSource, NotCounted, Replicator};
 use super::observe::Observed;
 use super::{Scope, decide, resolve};
 use crate::api::condition::{offsets, protected};
-use crate::api::plan::{Consumers, TopicMapping};
+use crate::api::plan::{Consumers, Instance, InstanceType, MessageEvidence, PlanType, TopicMapping};
 use crate::cloud::rocketmq::{ItemStatus, PlanStatus, PlanView};
 use crate::controller::conditions::{ConditionState, join_limited};
 use crate::controller::ownership::Owner;
@@ -32,12 +33,16 @@ pub struct Grounds {
     pub synchronizes: bool,
     /// Whether no mapping is expected to have consumers, and each has an item.
     pub nothing_to_cover: bool,
-    /// Whether items are stopped for a change.
-    pub pausing: bool,
+    /// Whether the plan is this object's to change: it carries our mark, or did so before.
+    pub managed: bool,
     /// The IDs of the instances that progress comes from.
     pub sources: Vec<String>,
     /// The mappings with an item.
     pub mappings: Vec<GroundsOfMapping>,
+    /// Whether both instances have consumers of their own. Then progress is not evidence.
+    pub two_way: bool,
+    /// The replication from each source instance, where the message backlog is evidence.
+    pub replicators: Vec<Replicator>,
 }
 
 /// What an observation says about one topic mapping.
@@ -82,10 +87,17 @@ impl Grounds {
             gaps: plan.map(|plan| gaps(scope, observed, plan)).unwrap_or_default(),
             synchronizes: plan.is_some_and(|plan| plan.sync_checkpoint_enabled != Some(false)),
             nothing_to_cover: !spec.topic_mappings.is_empty() && spec.topic_mappings.iter().all(unread),
-            pausing: !scope.status.paused_items.is_empty(),
+            managed: plan.is_some_and(|plan| observed.manages(plan)),
             sources: observed.sources(spec).into_iter().map(str::to_owned).collect(),
             mappings: spec.topic_mappings.iter().filter_map(mapped).collect(),
+            two_way: spec.plan_type == PlanType::ActiveActive,
+            replicators: replicators(scope, observed),
         }
+    }
+
+    /// The replication from an instance, by its name in the spec.
+    pub fn replicator(&self, instance: &str) -> Option<&Replicator> {
+        self.replicators.iter().find(|it| it.instance == instance)
     }
 
     /// Whether the plan is read between reconciles.
@@ -102,6 +114,38 @@ impl Grounds {
     pub fn item(&self, name: &str) -> Option<i64> {
         self.mapping(name).map(|it| it.item_id)
     }
+}
+
+fn replicators(scope: &Scope<'_>, observed: &Observed) -> Vec<Replicator> {
+    let spec = &scope.object.spec;
+    let sources = spec.instances.iter().filter(|want| resolve::is_source(spec, want));
+    let required = sources.filter(|_| spec.message_evidence == MessageEvidence::Required);
+    required.map(|want| replicator(scope, observed, want)).collect()
+}
+
+fn replicator(scope: &Scope<'_>, observed: &Observed, want: &Instance) -> Replicator {
+    let id = observed.instance(&want.name).and_then(|found| found.instance_id.as_deref());
+    let topic = |mapping: &TopicMapping| {
+        let item = observed.item(&mapping.name).filter(|item| item.item_status == ItemStatus::Running)?;
+        let replicated = item.topics.iter().find(|topic| topic.instance_id.as_deref() == id);
+        let wanted = mapping.topics.iter().find(|topic| topic.instance == want.name);
+        let topic = replicated.and_then(|it| it.topic_name.clone()).or(wanted.map(|it| it.topic_name.clone()))?;
+        Some((mapping.name.clone(), topic))
+    };
+    let topics = scope.object.spec.topic_mappings.iter().filter_map(topic).collect();
+    Replicator { instance: want.name.clone(), source: backlog_source(observed, want), topics }
+}
+
+/// Where the messages that are not replicated from an instance are counted.
+fn backlog_source(observed: &Observed, want: &Instance) -> Result<BacklogSource, NotCounted> {
+    if want.instance_type == InstanceType::External {
+        return Err(NotCounted::External);
+    }
+    let given = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
+    let found = observed.instance(&want.name).ok_or(NotCounted::NoInstance)?;
+    let instance_id = given(&found.instance_id).ok_or(NotCounted::NoInstance)?;
+    let group = given(&found.consumer_group_id).ok_or(NotCounted::NoGroup)?;
+    Ok(BacklogSource { region: want.region_id.clone(), instance_id, group })
 }
 
 /// The plan, unless another object owns it: such a plan proves nothing about this object. Observe mode accepts any plan.

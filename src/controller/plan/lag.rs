@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::plan::{CheckpointSummary, DisasterRecoveryPlanSpec, LaggingGroup, PlanCheckpoints};
+use crate::api::plan::{CheckpointSummary, CheckpointSyncBy, DisasterRecoveryPlanSpec, LaggingGroup, PlanCheckpoints};
 use crate::controller::evidence::progress::{Reading, Track};
 use crate::telemetry::metrics::ConsumerGroupLag;
 
@@ -15,6 +15,29 @@ const MAX_LAGGING_GROUPS: usize = 10;
 pub fn objective_ms(spec: &DisasterRecoveryPlanSpec) -> i64 {
     let objective = Duration::from(spec.recovery_point_objective);
     i64::try_from(objective.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The interval of the rounds in which the operator synchronizes checkpoints. `None` where the cloud does.
+pub fn round_interval(spec: &DisasterRecoveryPlanSpec) -> Option<Duration> {
+    let sync = spec.checkpoint_sync.as_ref().filter(|it| it.by == CheckpointSyncBy::Operator)?;
+    Some(sync.interval.map_or_else(|| Duration::from(spec.recovery_point_objective) / 4, Duration::from))
+}
+
+/// What is normal for the lags of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    /// The recovery point objective, in ms.
+    pub objective_ms: i64,
+    /// The interval of the operator's rounds, in ms: between two of them a lag grows by it. 0 where the cloud synchronizes.
+    pub round_ms: i64,
+}
+
+impl Usual {
+    /// By the spec of a plan.
+    pub fn new(spec: &DisasterRecoveryPlanSpec) -> Self {
+        let round_ms = round_interval(spec).map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
+        Self { objective_ms: objective_ms(spec), round_ms }
+    }
 }
 
 /// Whether the spec ignores a consumer group.
@@ -50,18 +73,19 @@ pub fn never_synced(lag: &ConsumerGroupLag) -> bool {
 }
 
 /// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays
-/// while the exact one is within one step of it (or a tenth of the objective), so that the status of a steady plan does not
-/// change.
-fn rounded_seconds(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
+/// while the exact one is within one step of it (or a tenth of the objective), or has fallen by no more than a round takes off, so that
+/// the status of a steady plan does not change.
+pub fn rounded_seconds(lag_ms: i64, usual: Usual, before: Option<i64>) -> i64 {
     let exact = lag_ms.div_euclid(1000) + i64::from(lag_ms % 1000 > 0);
     let step = match exact {
         ..=600 => 10,
         601..=10_800 => 60,
         _ => 600,
     };
-    let near = step.max(objective_ms / 10_000);
+    let above = step.max(usual.objective_ms / 10_000);
+    let below = above.max(usual.round_ms / 1000 + step);
     match before {
-        Some(before) if (before - exact).abs() <= near => before,
+        Some(before) if exact <= before.saturating_add(above) && before - exact <= below => before,
         _ => (exact + step - 1) / step * step,
     }
 }
@@ -69,7 +93,7 @@ fn rounded_seconds(lag_ms: i64, objective_ms: i64, before: Option<i64>) -> i64 {
 /// Summarizes lags. `before` is the summary in status.
 pub fn summary<'a>(
     lags: impl IntoIterator<Item = &'a ConsumerGroupLag>,
-    objective_ms: i64,
+    usual: Usual,
     before: Option<&CheckpointSummary>,
 ) -> CheckpointSummary {
     let mut sum = CheckpointSummary::default();
@@ -77,22 +101,18 @@ pub fn summary<'a>(
     for lag in lags {
         sum.total += 1;
         sum.never_synced += i64::from(never_synced(lag));
-        sum.behind += i64::from(lag.lag_ms.is_some_and(|ms| ms > objective_ms));
+        sum.behind += i64::from(lag.lag_ms.is_some_and(|ms| ms > usual.objective_ms));
         max_ms = max_ms.max(lag.lag_ms);
     }
-    sum.max_lag_seconds = max_ms.map(|ms| rounded_seconds(ms, objective_ms, before.and_then(|it| it.max_lag_seconds)));
+    sum.max_lag_seconds = max_ms.map(|ms| rounded_seconds(ms, usual, before.and_then(|it| it.max_lag_seconds)));
     sum
 }
 
 /// Summarizes the whole plan. The time of the last synchronization advances only with another change, so that a steady plan is not
 /// rewritten.
-pub fn plan_checkpoints(
-    lags: &[ConsumerGroupLag],
-    objective_ms: i64,
-    before: Option<&PlanCheckpoints>,
-) -> PlanCheckpoints {
-    let summary = summary(lags, objective_ms, before.map(|it| &it.summary));
-    let worst = worst(lags, objective_ms, before);
+pub fn plan_checkpoints(lags: &[ConsumerGroupLag], usual: Usual, before: Option<&PlanCheckpoints>) -> PlanCheckpoints {
+    let summary = summary(lags, usual, before.map(|it| &it.summary));
+    let worst = worst(lags, usual, before);
     let max_lag = summary.max_lag_seconds.map_or_else(|| "-".to_owned(), duration);
     let last_sync = lags.iter().filter_map(|lag| lag.last_sync_ms).max();
     let last_sync_time = last_sync.and_then(|ms| Timestamp::from_second(ms.div_euclid(1000)).ok());
@@ -107,12 +127,16 @@ pub fn plan_checkpoints(
 }
 
 /// The groups that lag most, those that were never synchronized first.
-fn worst(lags: &[ConsumerGroupLag], objective_ms: i64, before: Option<&PlanCheckpoints>) -> Vec<LaggingGroup> {
+fn worst(lags: &[ConsumerGroupLag], usual: Usual, before: Option<&PlanCheckpoints>) -> Vec<LaggingGroup> {
     let mut worst = Vec::new();
     for lag in lags {
         let known = before.and_then(|it| it.worst.iter().find(|it| is_about(it, lag)));
-        // The cloud synchronizes every 10 s: a lag of a few times that is normal. An entry stays until its group has caught up.
-        let threshold_ms = if known.is_some() { 10_000 } else { 30_000 };
+        // The cloud synchronizes every 10 s: a lag of a few times that is normal, and one as long as a round of the operator. An entry
+        // stays until its group has caught up.
+        let threshold_ms = match known {
+            Some(_) => usual.round_ms.max(10_000),
+            None => usual.round_ms.saturating_mul(3).div_euclid(2).max(30_000),
+        };
         if lag.lag_ms.is_some_and(|ms| ms <= threshold_ms) {
             continue;
         }
@@ -122,7 +146,7 @@ fn worst(lags: &[ConsumerGroupLag], objective_ms: i64, before: Option<&PlanCheck
             consumer_group_id: lag.group.clone(),
             topic_name: lag.topic.clone(),
             source_instance_id: lag.source_instance.clone(),
-            lag_seconds: lag.lag_ms.map(|ms| rounded_seconds(ms, objective_ms, known_seconds)),
+            lag_seconds: lag.lag_ms.map(|ms| rounded_seconds(ms, usual, known_seconds)),
         });
     }
     let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
@@ -157,6 +181,8 @@ pub fn duration(seconds: i64) -> String {
 mod tests {
     use super::*;
 
+    const USUAL: Usual = Usual { objective_ms: 300_000, round_ms: 0 };
+
     fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> ConsumerGroupLag {
         ConsumerGroupLag {
             mapping: "orders".into(),
@@ -170,22 +196,34 @@ mod tests {
 
     #[test]
     fn steady_plan_shows_same_numbers() {
-        let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], 300_000, None);
+        let first = plan_checkpoints(&[group(Some(3_000), 1_000_000)], USUAL, None);
         for (poll, lag_ms) in [(1, 0), (2, 9_900), (3, 10_000), (4, 14_000), (5, 200)] {
-            let next = plan_checkpoints(&[group(Some(lag_ms), 1_000_000 + poll * 60_000)], 300_000, Some(&first));
+            let next = plan_checkpoints(&[group(Some(lag_ms), 1_000_000 + poll * 60_000)], USUAL, Some(&first));
             if lag_ms <= 10_000 {
                 assert_eq!(next, first, "poll {poll}");
             }
         }
-        let late = plan_checkpoints(&[group(Some(60_000), 2_000_000)], 300_000, Some(&first));
+        let late = plan_checkpoints(&[group(Some(60_000), 2_000_000)], USUAL, Some(&first));
         assert_ne!(late.last_sync_time, first.last_sync_time);
     }
 
     #[test]
+    fn lag_between_rounds_shows_its_largest_value() {
+        let usual = Usual { round_ms: 75_000, ..USUAL };
+        let mut shown = plan_checkpoints(&[group(Some(1_000), 1)], usual, None);
+        let mut seen = Vec::new();
+        for lag_ms in [75_000, 900, 76_000, 40_000, 0, 70_000, 120_000, 500] {
+            shown = plan_checkpoints(&[group(Some(lag_ms), 1)], usual, Some(&shown));
+            seen.push((shown.summary.max_lag_seconds.unwrap_or_default(), shown.worst.len()));
+        }
+        assert_eq!(seen, [(80, 0), (80, 0), (80, 0), (80, 0), (80, 0), (80, 0), (120, 1), (10, 0)]);
+    }
+
+    #[test]
     fn rounding_never_hides_lag_beyond_objective() {
-        let rounded = |ms| rounded_seconds(ms, 300_000, None);
+        let rounded = |ms| rounded_seconds(ms, USUAL, None);
         assert_eq!([300_001, 1, 0, 700_000].map(rounded), [310, 10, 0, 720]);
-        let sum = summary(&[group(Some(300_001), 1)], 300_000, None);
+        let sum = summary(&[group(Some(300_001), 1)], USUAL, None);
         assert_eq!((sum.behind, sum.total, sum.max_lag_seconds), (1, 1, Some(310)));
     }
 
@@ -230,7 +268,7 @@ mod tests {
     fn ten_worst_groups_never_synced_first() {
         let mut all: Vec<_> = (0..15).map(|i| group(Some(i * 60_000), 1)).collect();
         all.push(group(None, 0));
-        let sum = plan_checkpoints(&all, 300_000, None);
+        let sum = plan_checkpoints(&all, USUAL, None);
         assert_eq!(sum.worst.len(), 10);
         assert_eq!(sum.worst[0].lag_seconds, None);
         assert_eq!(sum.worst[1].lag_seconds, Some(840));

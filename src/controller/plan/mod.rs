@@ -1,6 +1,8 @@
 //! The kind `DisasterRecoveryPlan`.
 
 pub mod act;
+pub mod arrival;
+pub mod backlog;
 pub mod binding;
 pub mod coverage;
 pub mod credentials;
@@ -11,8 +13,12 @@ pub mod grounds;
 pub mod inventory;
 pub mod lag;
 pub mod observe;
+pub mod pace;
+pub mod repeated;
 pub mod resolve;
+pub mod rounds;
 pub mod sampler;
+pub mod samples;
 pub mod search;
 pub mod status;
 pub mod sync;
@@ -39,7 +45,7 @@ use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
 use crate::cloud::rocketmq::{self, RocketMq};
-use crate::telemetry::metrics::Measurements;
+use crate::telemetry::metrics::{MappingMeasures, Measurements};
 
 /// One plan during one reconcile.
 pub type Scope<'a> = resource::Scope<'a, DisasterRecoveryPlan>;
@@ -124,11 +130,11 @@ impl Resource for DisasterRecoveryPlan {
 
     fn measurements(scope: &Scope<'_>, _observed: Option<&Observed>) -> Option<Measurements> {
         let objective_ms = lag::objective_ms(&scope.object.spec);
-        let (lags, sampled) = match scope.object.spec.suspend {
-            true => (vec![], vec![]),
-            false => (coverage::lags(scope), scope.evidence.sampled_ms()),
+        let (lags, mappings) = match scope.object.spec.suspend {
+            true => (vec![], MappingMeasures::default()),
+            false => (coverage::lags(scope), coverage::measures(scope)),
         };
-        Some(Measurements::Plan { lags, sampled, objective_ms })
+        Some(Measurements::Plan { lags, mappings, objective_ms })
     }
 
     fn learn(scope: &Scope<'_>, evidence: &mut Evidence, observed: &Observed, started: Timestamp) {
@@ -143,10 +149,16 @@ impl Resource for DisasterRecoveryPlan {
         if let Some(sync) = scope.evidence.sync.as_ref().filter(|it| it.result().is_some()) {
             status.last_handled_sync_checkpoints_at = Some(sync.requested.clone());
         }
+        if lag::round_interval(&scope.object.spec).is_none() || scope.observe_only() {
+            status.checkpoint_sync = None;
+        } else if let Some(grounds) = &scope.evidence.grounds {
+            let running = grounds.mappings.iter().filter(|it| it.runs).map(|it| it.name.as_str());
+            status.checkpoint_sync = scope.evidence.rounds.summary(running, scope.status.checkpoint_sync.as_ref());
+        }
     }
 
     fn refreshed_events(before: &Scope<'_>, after: &DisasterRecoveryPlanStatus) -> Vec<EventRecord> {
-        events::synchronized(before, after).into_iter().collect()
+        events::synchronized(before, after).into_iter().chain(events::rounds(before.status, after)).collect()
     }
 
     fn tasks(scope: &Scope<'_>) -> Vec<Scheduled<Task>> {

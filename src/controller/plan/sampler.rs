@@ -1,39 +1,58 @@
 //! The reads of a plan between reconciles, and the requested synchronizations of checkpoints.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::Scope;
 use super::credentials::{acl_credentials, fingerprint};
-use super::evidence::{Reading, Task};
+use super::evidence::{CheckpointLists, Reading, Task, terms};
 use super::grounds::Grounds;
-use super::observe;
+use super::rounds::{self, Check, Round};
 use super::sync::{MappingRun, SyncRun};
+use super::{Scope, lag, observe};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::list::{self, List};
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::{Checkpoint, RocketMq};
 use crate::controller::Context;
 
+/// Time from the request for a list until a round reaches no further checkpoint: what the list shows is too old then. The next round
+/// continues.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time after which a run of a requested synchronization reaches no further checkpoint. The next run continues.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum time for the checkpoints of one mapping from one source.
 const LIST_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// Maximum number of concurrent synchronizations of one mapping.
+const CONCURRENT_SYNCS: usize = 4;
+
 /// Carries out a task.
 pub async fn read(task: &Task, scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Reading {
     let grounds = scope.evidence.grounds.as_ref();
     match task {
-        Task::Checkpoints(mapping) => {
-            let lists = match grounds {
-                Some(grounds) => checkpoints(cloud, grounds, mapping).await,
-                None => BTreeMap::new(),
-            };
-            let plan_id = grounds.and_then(|it| it.plan_id).unwrap_or_default();
-            let of = (plan_id, grounds.and_then(|it| it.item(mapping)).unwrap_or_default());
-            Reading::Checkpoints { of, lists, clock_skew: cloud.clock_skew() }
+        Task::Checkpoints(mapping) => Reading::Checkpoints(checkpoint_lists(cloud, grounds, mapping).await),
+        Task::Synchronization if !scope.evidence.may_synchronize(scope) => Reading::Nothing,
+        Task::Round(mapping) if scope.evidence.round_interval(scope, mapping).is_none() => Reading::Nothing,
+        Task::Round(mapping) => {
+            let until = Instant::now() + ROUND_TIMEOUT;
+            let read = checkpoint_lists(cloud, grounds, mapping).await;
+            let round = round(cloud, scope, mapping, &read, until).await;
+            Reading::Round(read, round)
+        }
+        Task::Backlog(instance) => {
+            let source = grounds.and_then(|it| it.replicator(instance)?.source.as_ref().ok());
+            match source {
+                Some(source) => {
+                    let cloud = cloud.of_region(&source.region);
+                    let lag = cloud.consumer_group_lag(&source.instance_id, &source.group).await;
+                    Reading::Backlog { of: source.clone(), lag, clock_skew: cloud.clock_skew() }
+                }
+                None => Reading::Nothing,
+            }
         }
         Task::Items => match grounds.and_then(|it| it.plan_id) {
             Some(plan_id) => Reading::Items(observe::items(cloud, plan_id).await),
@@ -45,6 +64,16 @@ pub async fn read(task: &Task, scope: &Scope<'_>, ctx: &Context, cloud: &RocketM
         }
         Task::Synchronization => Reading::Synchronization(synchronize(cloud, scope, grounds).await),
     }
+}
+
+async fn checkpoint_lists(cloud: &RocketMq, grounds: Option<&Grounds>, mapping: &str) -> CheckpointLists {
+    let lists = match grounds {
+        Some(grounds) => checkpoints(cloud, grounds, mapping).await,
+        None => BTreeMap::new(),
+    };
+    let plan_id = grounds.and_then(|it| it.plan_id).unwrap_or_default();
+    let of = (plan_id, grounds.and_then(|it| it.item(mapping)).unwrap_or_default());
+    CheckpointLists { of, lists, clock_skew: cloud.clock_skew() }
 }
 
 /// Reads the checkpoints of one mapping, from each source.
@@ -80,7 +109,7 @@ fn too_slow() -> Error {
     Error { class: Class::Unavailable, operation, code: "TooSlow".into(), message, request_id: None }
 }
 
-/// Synchronizes the checkpoints that the request has not reached, one after another. A mapping that fails stops no other.
+/// Synchronizes the checkpoints that the request has not reached. A mapping that fails stops no other.
 async fn synchronize(cloud: &RocketMq, scope: &Scope<'_>, grounds: Option<&Grounds>) -> SyncRun {
     let started = Instant::now();
     let mut run = SyncRun::default();
@@ -94,26 +123,16 @@ async fn synchronize(cloud: &RocketMq, scope: &Scope<'_>, grounds: Option<&Groun
         let mut mapping = MappingRun::default();
         let mut all = Vec::new();
         for list in checkpoints(cloud, grounds, &about.name).await.into_values() {
-            match list {
-                Ok(list) => {
-                    if !list.is_complete() {
-                        let shown = list.entries().len();
-                        mapping.unread = Some(list::incomplete(ApiOperation::ListDisasterRecoveryCheckpoints, shown));
-                    }
-                    all.extend(list.into_entries());
-                }
-                Err(error) => mapping.unread = Some(error),
-            }
+            mapping.unread = unread(&list).or(mapping.unread);
+            all.extend(list.map(List::into_entries).unwrap_or_default());
         }
-        // The oldest synchronization first: a run that has no time left is continued by the next one.
         all.retain(|checkpoint| request.is_due(checkpoint));
         all.sort_by_key(|checkpoint| checkpoint.last_sync_time);
-        for checkpoint in all {
-            if started.elapsed() > SYNC_TIMEOUT {
-                mapping.unfinished = true;
-                break;
-            }
-            match cloud.sync_checkpoint(plan_id, about.item_id, checkpoint.checkpoint_id).await {
+        let (outcomes, unfinished) =
+            synchronize_all(cloud, (plan_id, about.item_id), all, started + SYNC_TIMEOUT).await;
+        mapping.unfinished = unfinished;
+        for (checkpoint, outcome) in outcomes {
+            match outcome {
                 Ok(()) => mapping.done.push(checkpoint.checkpoint_id),
                 Err(error) => mapping.failed.push((checkpoint.checkpoint_id, error)),
             }
@@ -122,4 +141,90 @@ async fn synchronize(cloud: &RocketMq, scope: &Scope<'_>, grounds: Option<&Groun
     }
     run.finish(pending().map(|it| it.name.as_str()));
     run
+}
+
+/// Synchronizes the checkpoints of one mapping whose source is ahead of the target.
+async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &CheckpointLists, until: Instant) -> Round {
+    let (mut round, mut due, evidence) = (Round::default(), Vec::new(), scope.evidence);
+    let (now_ms, skew_ms) = (scope.now.as_millisecond(), terms(scope, evidence).skew_ms);
+    let series_ms = evidence.rounds.series(mapping).map(|it| it.as_millisecond());
+    for (source, list) in &read.lists {
+        round.unread = unread(list).or(round.unread);
+        let known = evidence.mappings.get(mapping).and_then(|it| it.source(source));
+        for checkpoint in list.iter().flat_map(List::entries) {
+            let side = checkpoint.source_progress.as_ref();
+            let from = side.and_then(|it| it.instance_id.as_deref()).unwrap_or_default();
+            let name = name(checkpoint);
+            if !(from.is_empty() || from == source) || lag::is_ignored(&scope.object.spec, &name.0) {
+                continue;
+            }
+            let track = known.and_then(|it| it.track(&name.0, &name.1, checkpoint.checkpoint_id));
+            let had_target = track.is_some_and(|it| !it.never_synced() || it.reading().target_ms.is_some());
+            // The rounds that this one continues have reached it.
+            let reached =
+                series_ms.is_some_and(|from_ms| checkpoint.last_sync_time.is_some_and(|at_ms| at_ms >= from_ms));
+            let check = match rounds::check(checkpoint, had_target, now_ms, skew_ms) {
+                Check::Due if reached => Check::Level,
+                other => other,
+            };
+            if check == Check::Due && !evidence.rounds.waits(mapping, &name, scope.now) {
+                due.push(checkpoint.clone());
+            }
+            round.seen.insert(name, check);
+        }
+    }
+    // The oldest synchronization first. What failed before keeps no other from its turn.
+    due.sort_by_key(|it| (evidence.rounds.has_failed(mapping, &name(it)), it.last_sync_time));
+    let (outcomes, unfinished) = synchronize_all(cloud, read.of, due, until).await;
+    round.unfinished = unfinished;
+    round.outcomes = outcomes.into_iter().map(|(checkpoint, outcome)| (name(&checkpoint), outcome.err())).collect();
+    round
+}
+
+/// The consumer group and the topic of a checkpoint.
+fn name(checkpoint: &Checkpoint) -> rounds::Name {
+    let side = checkpoint.source_progress.clone().unwrap_or_default();
+    (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default())
+}
+
+/// The error of a list that cannot be read whole.
+fn unread(list: &Result<List<Checkpoint>, Error>) -> Option<Error> {
+    match list {
+        Ok(list) if list.is_complete() => None,
+        Ok(list) => {
+            let operation = ApiOperation::ListDisasterRecoveryCheckpoints;
+            Some(list::incomplete(operation, list.entries().len()))
+        }
+        Err(error) => Some(error.clone()),
+    }
+}
+
+/// Synchronizes checkpoints of an item in this order. Returns the outcomes, and whether the time was over before all were reached. A
+/// denied call is answered for all the others: they need the same permission.
+async fn synchronize_all(
+    cloud: &RocketMq,
+    (plan_id, item_id): (i64, i64),
+    checkpoints: Vec<Checkpoint>,
+    until: Instant,
+) -> (Vec<(Checkpoint, Result<(), Error>)>, bool) {
+    let (all, denied) = (checkpoints.len(), &OnceLock::new());
+    let calls = checkpoints.into_iter().map(|checkpoint| async move {
+        if let Some(error) = denied.get() {
+            return Some((checkpoint, Err(Error::clone(error))));
+        }
+        if Instant::now() > until {
+            return None;
+        }
+        let outcome = cloud.sync_checkpoint(plan_id, item_id, checkpoint.checkpoint_id).await;
+        if let Err(error) = &outcome
+            && error.class == Class::Denied
+        {
+            denied.get_or_init(|| error.clone());
+        }
+        Some((checkpoint, outcome))
+    });
+    let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(CONCURRENT_SYNCS).collect().await;
+    let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
+    let unfinished = outcomes.len() < all;
+    (outcomes, unfinished)
 }

@@ -143,7 +143,7 @@ impl SyncRequest {
 }
 
 /// Whether a later run may succeed.
-fn passes(class: Class) -> bool {
+pub fn passes(class: Class) -> bool {
     match class {
         Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => true,
         Class::NotFound | Class::Conflict | Class::Denied | Class::Invalid => false,

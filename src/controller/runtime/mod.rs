@@ -170,7 +170,7 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, 
             async move {
                 let key = (object.namespace().unwrap_or_default(), object.name_any());
                 let outcome = super::reconcile(object, ctx).await;
-                observer.schedule(&key);
+                observer.reconciled(&key);
                 outcome
             }
         };

@@ -1,6 +1,6 @@
 //! The exact numbers of one object, as plain values.
 
-use super::{ConsumerGroupLag, GroupMeasures, Metrics};
+use super::{ConsumerGroupLag, GroupMeasures, MappingMeasures, Metrics};
 
 /// The exact numbers of one object. Numbers that are absent here disappear from the exported metrics.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,8 +8,8 @@ pub enum Measurements {
     Plan {
         /// The lags of all consumer groups.
         lags: Vec<ConsumerGroupLag>,
-        /// When the checkpoints of each mapping were last read whole, in ms since 1970 UTC.
-        sampled: Vec<(String, i64)>,
+        /// The numbers of the mappings.
+        mappings: MappingMeasures,
         /// The recovery point objective, in ms.
         objective_ms: i64,
     },
@@ -26,9 +26,9 @@ impl Metrics {
     /// Exports the numbers of an object.
     pub fn measure(&self, namespace: &str, name: &str, measurements: &Measurements) {
         match measurements {
-            Measurements::Plan { lags, sampled, objective_ms } => {
+            Measurements::Plan { lags, mappings, objective_ms } => {
                 self.lags(namespace, name, lags, *objective_ms);
-                self.sampled(namespace, name, sampled);
+                self.mappings(namespace, name, mappings);
             }
             Measurements::DiskReplicaGroup { group, drill_due } => {
                 self.disk_group(namespace, name, group.as_deref());

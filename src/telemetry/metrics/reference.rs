@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{ACCOUNT, ConsumerGroupLag, DISK_GROUP, DrillMeasures, GroupMeasures, Metrics, PLAN};
+use super::{
+    ACCOUNT, ConsumerGroupLag, DISK_GROUP, DrillMeasures, GroupMeasures, MappingMeasures, MessageBacklog, Metrics,
+    PLAN, SyncRound,
+};
 use crate::cloud::client::Finished;
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::{BucketKey, Identity, Owner, RateLimit};
@@ -72,7 +75,9 @@ fn complete() -> Metrics {
     let (mapping, source_instance, group, topic) = ("m".into(), "i".into(), "g".into(), "t".into());
     let lag = ConsumerGroupLag { mapping, source_instance, group, topic, lag_ms: Some(1), last_sync_ms: Some(1) };
     metrics.lags("shop", "orders", &[lag], 1);
-    metrics.sampled("shop", "orders", &[("m".into(), 1)]);
+    let backlog = MessageBacklog { messages: Some(1), ..MessageBacklog::default() };
+    let (sampled, backlogs, rounds) = (vec![("m".into(), 1)], vec![backlog], vec![SyncRound::default()]);
+    metrics.mappings("shop", "orders", &MappingMeasures { sampled, backlogs, rounds });
     let some = Some(1.0);
     let drill = DrillMeasures {
         active: true,

@@ -110,7 +110,7 @@ pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
             new.topic_mappings.clear();
         }
         new.items = Some(format!("0/{}", spec.topic_mappings.len()));
-        new.checkpoints = None;
+        (new.checkpoints, new.checkpoint_sync) = (None, None);
         return;
     }
     item_creations(scope, new, observed, acted);
@@ -126,6 +126,7 @@ pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
             item_id: found.or(added(acted, &mapping.name)).or(known),
             item_status: item.map(|item| item.item_status.as_str().into()),
             checkpoints: old.and_then(|it| it.checkpoints.clone()),
+            backlog: old.and_then(|it| it.backlog.clone()),
         }
     });
     let mut entries: Vec<_> = entries.collect();
@@ -143,7 +144,7 @@ fn forgotten(scope: &Scope<'_>, observed: &Observed, entries: &[TopicMappingStat
     let mut kept = Vec::new();
     for old in scope.status.topic_mappings.iter().filter(|it| !known(it)) {
         if old.item_id.as_ref().is_some_and(|id| !shown(id) && may_exist(scope, observed, id)) {
-            kept.push(TopicMappingStatus { item_status: None, checkpoints: None, ..old.clone() });
+            kept.push(TopicMappingStatus { item_status: None, checkpoints: None, backlog: None, ..old.clone() });
         }
     }
     kept

@@ -100,6 +100,18 @@ pub fn base_spec() -> DisasterRecoveryPlanSpec {
     .unwrap()
 }
 
+/// A plan with two running mappings that replicates both ways.
+pub fn two_way_spec(objective: &str) -> DisasterRecoveryPlanSpec {
+    let mappings = [mapping_to("shanghai", "a", "a", "Running"), mapping_to("shanghai", "b", "b", "Running")];
+    serde_json::from_value(json!({
+        "regionId": REGION, "planName": "orders", "planDesc": "Orders", "planType": "ACTIVE_ACTIVE",
+        "syncCheckpointEnabled": true, "recoveryPointObjective": objective,
+        "instances": [aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("shanghai", "rmq-b", "ACTIVE")],
+        "topicMappings": mappings,
+    }))
+    .unwrap()
+}
+
 impl Passed<DisasterRecoveryPlan> {
     /// The names of the steps.
     pub fn names(&self) -> Vec<&'static str> {

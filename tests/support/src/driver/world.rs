@@ -446,7 +446,7 @@ where
             None => self.restart(),
         }
         self.crashed = crashed;
-        self.observer.schedule(&self.key());
+        self.observer.reconciled(&self.key());
         if !crashed {
             self.observe_now();
         }
