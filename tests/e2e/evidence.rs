@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-use crate::leader::{Operator, served};
+use crate::leader::PROGRAM;
 use test_support::eventually;
 use test_support::operator::{self, Tripwire, installed};
+use test_support::process::{Operator, served};
 use test_support::stage::accounts::plan_of;
 use test_support::stage::plans::{World, one_way};
 use test_support::stage::{DEADLINE, has, message};
@@ -104,7 +105,7 @@ async fn dead_endpoint_delays_no_other_account() {
         world.create(&format!("dead-{number}"), plan_of("dead")).await;
     }
     let (kubeconfig, allowed) = (installed(), format!("--allowed-endpoints={dead},{cloud}"));
-    let _operator = Operator::without_election("simulator-key-id", &world, kubeconfig, &[&allowed]);
+    let _operator = Operator::quick(PROGRAM, "simulator-key-id", &world, kubeconfig, &[&allowed]);
     let waits = |it: &DisasterRecoveryPlanStatus| has(it, "Synced", "Unknown", "CloudUnavailable");
     world.accounts().condition("main", "Ready", "True", "Available").await;
     world.create("orders", plan_of("main")).await;

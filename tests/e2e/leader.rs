@@ -1,23 +1,23 @@
 //! Several operators at once, as users run them: one works, and another takes over when the first fails.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use disaster_recovery_operator::simulator::model::Rules;
 use disaster_recovery_operator::simulator::{AccessKey, Config, Fault, FaultKind, RequestRecord};
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::Api;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-use test_support::operator::{SYSTEM, installed};
+use test_support::operator::installed;
+use test_support::process::{Operator, lease, served};
 use test_support::stage::DEADLINE;
 use test_support::stage::plans::{World, one_way};
 use test_support::{ControlPlane, eventually};
 
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dr-operator");
 /// The lease is one for all tests of this process.
 static LEASE: Mutex<()> = Mutex::const_new(());
 
@@ -26,76 +26,11 @@ const LEASE_DURATION: Duration = Duration::from_secs(6);
 const RENEW_DEADLINE: Duration = Duration::from_secs(4);
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// An operator in a process of its own, which calls the cloud by a key of its own. It does not outlive the test.
-pub(crate) struct Operator {
-    process: Child,
-    key: &'static str,
-    log: PathBuf,
-}
-
-impl Operator {
-    fn start(key: &'static str, world: &World, cloud: &str, kubeconfig: &Path) -> Self {
-        let election = ["--leader-elect", "--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s"];
-        let more = ["--leader-elect-retry-period=1500ms", "--retry-interval=200ms", "--rocketmq-endpoint", cloud];
-        Self::without_election(key, world, kubeconfig, &[&election[..], &more].concat())
-    }
-
-    /// Starts an operator with more arguments.
-    pub(crate) fn without_election(key: &'static str, world: &World, kubeconfig: &Path, more: &[&str]) -> Self {
-        let log = ControlPlane::shared().folder().join(format!("operator-{key}-{}.log", world.namespace));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dr-operator"));
-        command.args(["run", "--metrics-address=127.0.0.1:0", "--poll-interval=1s", "--transition-interval=100ms"]);
-        command.args(["--namespace", &world.namespace, "--default-account-namespaces", &world.namespace]);
-        command.arg("--create-visibility-window=2s").args(more);
-        command
-            .env("KUBECONFIG", kubeconfig)
-            .env("POD_NAMESPACE", SYSTEM.0)
-            .env("POD_NAME", key)
-            .env_remove("RUST_LOG");
-        command.env("ALIBABA_CLOUD_ACCESS_KEY_ID", key).env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret");
-        let output = std::fs::File::create(&log).expect("its log is made");
-        let process = command.stdout(Stdio::null()).stderr(output).spawn().expect("the operator starts");
-        Self { process, key, log }
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        let done = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
-        assert!(done.success(), "{signal} of {}", self.key);
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).expect("its log reads")
-    }
-
-    async fn says(&self, text: &str) {
-        eventually(DEADLINE, format!("{} says: {text}", self.key), async || self.said().contains(text).then_some(()))
-            .await;
-    }
-
-    async fn ended(&mut self) -> Option<i32> {
-        let what = format!("{} ends", self.key);
-        eventually(DEADLINE, what, async || self.process.try_wait().expect("it can be awaited")).await.code()
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-        if std::thread::panicking() {
-            eprintln!("the log of {}:\n{}", self.key, self.said());
-        }
-    }
-}
-
-/// Serves the cloud of a world on a port.
-pub(crate) async fn served(world: &World) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = world.cloud.router();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+/// An operator that is elected.
+fn start(key: &'static str, world: &World, cloud: &str, kubeconfig: &Path) -> Operator {
+    let election = ["--leader-elect", "--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s"];
+    let more = ["--leader-elect-retry-period=1500ms", "--retry-interval=200ms", "--rocketmq-endpoint", cloud];
+    Operator::quick(PROGRAM, key, world, kubeconfig, &[&election[..], &more].concat())
 }
 
 /// A cloud with a key for each of three operators.
@@ -138,21 +73,16 @@ fn writes(world: &World) -> Vec<RequestRecord> {
 }
 
 fn by(request: &RequestRecord, operator: &Operator) -> bool {
-    request.access_key_id.as_deref() == Some(operator.key)
+    request.access_key_id.as_deref() == Some(operator.key())
 }
 
 /// Waits until an operator changes the cloud.
 async fn works(world: &World, operator: &Operator) {
     let before = writes(world).iter().filter(|it| by(it, operator)).count();
-    eventually(DEADLINE, format!("{} changes the cloud", operator.key), async || {
+    eventually(DEADLINE, format!("{} changes the cloud", operator.key()), async || {
         (writes(world).iter().filter(|it| by(it, operator)).count() > before).then_some(())
     })
     .await;
-}
-
-async fn lease() -> Option<LeaseSpec> {
-    let leases: Api<Lease> = Api::namespaced(ControlPlane::shared().admin_client(), SYSTEM.0);
-    leases.get_opt("disaster-recovery-operator").await.expect("kube-apiserver answers")?.spec
 }
 
 async fn holder() -> Option<String> {
@@ -173,9 +103,9 @@ fn turns(world: &World) -> Vec<String> {
 async fn stopped_leader_is_replaced_without_two_writers() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
-    let mut first = Operator::start("first", &world, &cloud, installed());
+    let mut first = start("first", &world, &cloud, installed());
     works(&world, &first).await;
-    let second = Operator::start("second", &world, &cloud, installed());
+    let second = start("second", &world, &cloud, installed());
     second.says("waiting for the lease").await;
     works(&world, &first).await;
     assert!(holder().await.expect("it is held").starts_with("first_"));
@@ -187,7 +117,7 @@ async fn stopped_leader_is_replaced_without_two_writers() {
     works(&world, &second).await;
     assert!(killed.elapsed() < LEASE_DURATION + MARGIN, "taken over after {:?}", killed.elapsed());
 
-    let mut third = Operator::start("third", &world, &cloud, installed());
+    let mut third = start("third", &world, &cloud, installed());
     third.says("waiting for the lease").await;
     works(&world, &second).await;
     let stopped = Instant::now();
@@ -205,7 +135,7 @@ async fn stopped_leader_is_replaced_without_two_writers() {
     third.signal("-TERM");
     assert_eq!(third.ended().await, Some(0));
     assert_eq!(holder().await.as_deref(), Some(""), "a clean end gives it back");
-    let next = Operator::start("first", &world, &cloud, installed());
+    let next = start("first", &world, &cloud, installed());
     next.says("\"leading\"").await;
     assert!(!next.said().contains("waiting for the lease"), "no candidate waits for a released lease: {}", next.said());
 }
@@ -245,9 +175,9 @@ async fn unreachable_leader_ends_before_the_next_starts() {
     let _lease = LEASE.lock().await;
     let (world, cloud, _changes) = busy().await;
     let (kubeconfig, cut) = cuttable(&world).await;
-    let mut first = Operator::start("first", &world, &cloud, &kubeconfig);
+    let mut first = start("first", &world, &cloud, &kubeconfig);
     works(&world, &first).await;
-    let second = Operator::start("second", &world, &cloud, installed());
+    let second = start("second", &world, &cloud, installed());
     second.says("waiting for the lease").await;
     works(&world, &first).await;
     let since = Instant::now();
@@ -271,9 +201,9 @@ async fn protection_outlives_its_leader_for_a_limited_time() {
     let mut spec = one_way(&["orders", "billing"]);
     spec["recoveryPointObjective"] = json!("2m");
     world.create("orders", spec).await;
-    let mut first = Operator::start("first", &world, &cloud, installed());
+    let mut first = start("first", &world, &cloud, installed());
     world.condition("orders", "Protected", "True", "WithinObjective").await;
-    let mut second = Operator::start("second", &world, &cloud, installed());
+    let mut second = start("second", &world, &cloud, installed());
     second.says("waiting for the lease").await;
 
     // Nothing renews the evidence of the first, which lasts longer than that of a former leader.
@@ -289,7 +219,7 @@ async fn protection_outlives_its_leader_for_a_limited_time() {
     world.cloud.clear_faults();
     world.condition("orders", "Protected", "True", "WithinObjective").await;
 
-    let third = Operator::start("third", &world, &cloud, installed());
+    let third = start("third", &world, &cloud, installed());
     third.says("waiting for the lease").await;
     second.signal("-KILL");
     second.ended().await;

@@ -13,6 +13,7 @@ mod helm;
 pub mod installation;
 mod kubectl;
 pub mod operator;
+pub mod process;
 pub mod programs;
 pub mod requests;
 pub mod stage;
