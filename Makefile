@@ -36,7 +36,7 @@ help: ## Says what can be made
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	echo "The demo's switches: CONTEXT=name or USE_KUBECONFIG=1 (a cluster of yours), KEEP=1 (until Ctrl-C)"
 
-demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a group of disks from beginning to end (about a minute, once it is built)
+demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a group of disks from beginning to end (a minute and a half, once it is built)
 	@echo "building the operator, the cloud simulator and the demo"
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)

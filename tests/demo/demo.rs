@@ -4,6 +4,7 @@
 //! Every step is checked: one that does not happen in its deadline ends the demo with an error.
 
 mod disks;
+mod replication;
 mod stage;
 mod terminal;
 
@@ -74,7 +75,7 @@ fn play(arguments: &Arguments, runtime: tokio::runtime::Handle) -> anyhow::Resul
         None if !arguments.use_kubeconfig => Cluster::Own,
         context => Cluster::Foreign(context.clone()),
     };
-    heading("1/11 A Kubernetes control plane, a simulated cloud, and the operator");
+    heading("1/13 A Kubernetes control plane, a simulated cloud, and the operator");
     if let Cluster::Foreign(_) = cluster {
         say("your cluster gets the custom resource definitions and one namespace, and nothing else");
     }
@@ -128,11 +129,16 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
     protect(stage)?;
     drift(stage)?;
     lag(stage)?;
+    replication::fall_behind(stage)?;
+    let protected_since = replication::stand_by_cold(stage)?;
     disks::create(stage, &file("deploy/samples/07-disk-group.yaml"))?;
     disks::fail_over(stage)?;
     disks::fail_back(stage)?;
     disks::drill(stage)?;
-    heading("10/11 What the operator told of the plan and of the group");
+    heading("12/13 What the operator told of the plan and of the group");
+    say("No consumer has run in Shanghai since step 7, and the plan stays covered:");
+    replication::stay_protected(stage, &protected_since)?;
+    say("");
     stage.kubectl.show(&EVENTS)?;
     say("");
     stage.kubectl.show(&EVENTS.map(|word| if word == OF_THE_PLAN { OF_THE_GROUP } else { word }))?;
@@ -148,7 +154,7 @@ fn scenes(stage: &mut Stage, cluster: &Cluster, keep: bool) -> anyhow::Result<()
 }
 
 fn create(stage: &Stage, sample: &str) -> anyhow::Result<()> {
-    heading("2/11 A plan is applied; the operator makes it in the cloud");
+    heading("2/13 A plan is applied; the operator makes it in the cloud");
     say("One consumer group, GID_BILLING, has no consumer in Shanghai yet:");
     group(stage, false)?;
     stage.kubectl.show(&["apply", "-f", sample])?;
@@ -161,7 +167,7 @@ fn create(stage: &Stage, sample: &str) -> anyhow::Result<()> {
 }
 
 fn protect(stage: &Stage) -> anyhow::Result<()> {
-    heading("3/11 Ready is not Protected: could we fail over now?");
+    heading("3/13 Ready is not Protected: could we fail over now?");
     say("The cloud carries consumer progress over every 10 s, but not that of groups without a consumer over there.");
     await_condition(stage, 30, "Protected", "NeverSynced", |conditions| {
         // The other group is covered by then.
@@ -186,7 +192,7 @@ fn protect(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn drift(stage: &Stage) -> anyhow::Result<()> {
-    heading("4/11 Somebody works in the console: a topic's replication is stopped, then the description is rewritten");
+    heading("4/13 Somebody works in the console: a topic's replication is stopped, then the description is rewritten");
     let plan = plan(stage)?;
     let id = &plan["planId"];
     let items = plan["items"].as_array().context("the plan has no items")?;
@@ -218,7 +224,7 @@ fn drift(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn lag(stage: &Stage) -> anyhow::Result<()> {
-    heading("5/11 A consumer group falls 20 minutes behind; the objective is 5");
+    heading("5/13 A consumer group falls 20 minutes behind; the objective is 5");
     let plan = plan(stage)?;
     let checkpoint = plan["items"][0]["checkpoints"][0]["checkpointId"].clone();
     let now = jiff::Timestamp::now();
@@ -247,7 +253,7 @@ fn lag(stage: &Stage) -> anyhow::Result<()> {
 }
 
 fn delete(stage: &Stage) -> anyhow::Result<()> {
-    heading("11/11 The objects are deleted, and with them the plan and the group in the cloud");
+    heading("13/13 The objects are deleted, and with them the plan and the group in the cloud");
     say("(items are stopped, then deleted, then the plan; replication is stopped, then pairs and group are deleted)");
     stage.kubectl.show_within(Duration::from_secs(50), &["delete", "drp/orders", "drg/orders-db", "--timeout=40s"])?;
     let url = format!("{}/_simulator/plans", stage.cloud);

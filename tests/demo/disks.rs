@@ -17,7 +17,7 @@ const DISK: &str = "d-hangzhou-data";
 
 /// Creates the group and waits until it is synchronized.
 pub(crate) fn create(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
-    heading("6/11 A group of disks is applied; the operator makes it, pairs the disks and starts replication");
+    heading("8/13 A group of disks is applied; the operator makes it, pairs the disks and starts replication");
     say(format_args!("An instance in Hangzhou uses {DISK}:"));
     attach(stage, true)?;
     apply(stage, sample)?;
@@ -27,7 +27,7 @@ pub(crate) fn create(stage: &Stage, sample: &Path) -> anyhow::Result<()> {
 
 /// A forced failover. The reversal waits for consent, and then for a disk that is still attached where it was.
 pub(crate) fn fail_over(stage: &Stage) -> anyhow::Result<()> {
-    heading("7/11 Forced failover: Hangzhou is lost, and a request makes Destination the active site");
+    heading("9/13 Forced failover: Hangzhou is lost, and a request makes Destination the active site");
     say("status.failoverPreview says what it would do:");
     stage.kubectl.show(&["get", "drg", NAME, "-o", r#"jsonpath={.status.failoverPreview.forced}{"\n"}"#])?;
     request(stage, "Destination", &json!({"mode": "Forced"}))?;
@@ -48,7 +48,7 @@ pub(crate) fn fail_over(stage: &Stage) -> anyhow::Result<()> {
 
 /// The way back, and what both ways came to.
 pub(crate) fn fail_back(stage: &Stage) -> anyhow::Result<()> {
-    heading("8/11 Planned failback: a newer request makes Source the active site again");
+    heading("10/13 Planned failback: a newer request makes Source the active site again");
     say(
         "(replication is stopped, the disks are synchronized once more, those in Hangzhou are opened for use, and replication",
     );
@@ -64,7 +64,7 @@ pub(crate) fn fail_back(stage: &Stage) -> anyhow::Result<()> {
 /// A drill on request, and its end.
 pub(crate) fn drill(stage: &Stage) -> anyhow::Result<()> {
     heading(
-        "9/11 A drill: the disks of the last recovery point are cloned while replication goes on, and cleared again",
+        "11/13 A drill: the disks of the last recovery point are cloned while replication goes on, and cleared again",
     );
     let drill = r#"{"spec":{"drill":{"schedule":"0 3 * * 0","keepFor":"6s"}}}"#;
     stage.kubectl.show(&["patch", "drg", NAME, "--type=merge", "-p", drill])?;

@@ -203,6 +203,13 @@ impl Http {
         Ok(())
     }
 
+    /// Shows and sends a PUT without a body.
+    pub(crate) fn put(&self, url: &str) -> anyhow::Result<()> {
+        typed(&format!("curl -sS -X PUT {url}"));
+        say(self.send(self.client.put(url), url)?);
+        Ok(())
+    }
+
     fn send(&self, request: reqwest::RequestBuilder, url: &str) -> anyhow::Result<String> {
         let text = self.runtime.block_on(async {
             let answer = request.send().await?;
