@@ -30,7 +30,7 @@ pub struct Reading {
 pub struct Consumed {
     /// The store time of the message that it consumed last.
     pub stored_ms: i64,
-    /// A time since which the topic is replicated.
+    /// A time since which the topic is replicated. Absent where the API does not say of any topic what was replicated last.
     pub replicated_since_ms: Option<i64>,
 }
 
@@ -71,7 +71,8 @@ impl Reading {
     /// Adds what the reading before this one shows.
     pub fn after(self, before: Option<&Reading>) -> Self {
         let waits = |it: &Reading| it.messages.is_some_and(|messages| messages > 0);
-        let stuck = before.filter(|it| waits(it) && waits(&self) && it.replicated_ms == self.replicated_ms);
+        let same = |it: &Reading| self.replicated_ms.is_some() && it.replicated_ms == self.replicated_ms;
+        let stuck = before.filter(|it| waits(it) && waits(&self) && same(it));
         let stuck_since_ms = stuck.map(|it| it.stuck_since_ms.unwrap_or(it.requested_ms));
         Self { stuck_since_ms, ..self }
     }
@@ -187,6 +188,9 @@ mod tests {
         assert_eq!(judged(said, 1_011, &[], terms(60, 0)), "within until 1065");
         let moved = Reading { replicated_ms: Some(1_001_000), ..third }.after(Some(&second));
         assert_eq!(judged(moved, 1_011, &[], terms(60, 0)), "within until 1066");
+        let untold = |s: i64, before: &Reading| Reading { replicated_ms: None, ..next(s, before) }.after(Some(before));
+        let unsaid = untold(1_030, &untold(1_000, &first));
+        assert_eq!(judged(unsaid, 1_030, &[], terms(60, 0)), "within until 1085", "nothing says that it stands still");
         let none = Reading { messages: Some(0), ..third }.after(Some(&second));
         assert_eq!(judged(none, 1_011, &[], terms(60, 0)), "within until 1066");
     }

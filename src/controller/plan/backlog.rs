@@ -108,6 +108,11 @@ impl BacklogSamples {
         self.failure.as_ref()
     }
 
+    /// Whether the newest answer says of a topic which message was replicated last: then a topic without it never was.
+    pub fn shows_replicated(&self) -> bool {
+        self.topics.values().any(|it| it.replicated_ms.is_some())
+    }
+
     /// The newest answer about a topic.
     pub fn topic(&self, topic: &str) -> Option<&Reading> {
         self.topics.get(topic)

@@ -213,7 +213,7 @@ impl Evidence {
         let one_way = self.grounds.as_ref().is_some_and(|it| !it.two_way);
         let source = self.mappings.get(mapping).and_then(|it| it.source(&samples.of().instance_id));
         let Some(source) = source.filter(|_| one_way) else { return vec![] };
-        let replicated_since_ms = source.running_since_ms();
+        let replicated_since_ms = source.running_since_ms().filter(|_| samples.shows_replicated());
         let of_topic = source.tracks().filter(|it| it.1 == topic);
         let consumed = |stored_ms: i64| Consumed { stored_ms, replicated_since_ms };
         of_topic.filter_map(|(_, _, track)| track.reading().source_ms.map(consumed)).collect()
