@@ -42,7 +42,8 @@ impl Arrivals {
 
     fn add(&mut self, scope: &Scope<'_>, replicator: &Replicator, source: &BacklogSource) {
         let (now_ms, terms) = (scope.now.as_millisecond(), terms(scope, scope.evidence));
-        let requested_ms = scope.evidence.backlog(&replicator.instance).and_then(|it| it.requested_ms());
+        let samples = scope.evidence.backlog(&replicator.instance);
+        let requested_ms = samples.and_then(|it| it.requested_ms());
         let (mut whole, mut expired, known) = (None, Vec::new(), self.unknown.len());
         for (mapping, topic) in &replicator.topics {
             let of = |why: &str| format!("{mapping} from {} ({why})", replicator.instance);
@@ -69,10 +70,8 @@ impl Arrivals {
             self.unknown.append(&mut expired);
         }
         if let Some(why) = whole {
-            self.new += usize::from(
-                requested_ms.is_none()
-                    && scope.evidence.backlog(&replicator.instance).is_none_or(|it| it.failure().is_none()),
-            );
+            let failed = samples.is_some_and(|it| it.failure().is_some());
+            self.new += usize::from(requested_ms.is_none() && !failed);
             self.unknown.push(format!("{} ({why})", replicator.instance));
         }
     }

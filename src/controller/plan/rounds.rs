@@ -10,8 +10,7 @@ use super::sync::passes;
 use crate::api::plan::{CheckpointSyncStatus, FailedSync};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::operation::ApiOperation;
-use crate::cloud::rocketmq::{Checkpoint, Progress};
-use crate::controller::evidence::progress::MAX_LIST_AGE_MS;
+use crate::controller::evidence::progress::{MAX_LIST_AGE_MS, Reading};
 use crate::controller::requeue::Intervals;
 use crate::telemetry::metrics::SyncRound;
 
@@ -256,26 +255,19 @@ fn held_back() -> Error {
     Error { class: Class::Conflict, operation, code: "OldProgress".into(), message, request_id: None }
 }
 
-/// What a round does about a checkpoint in a list whose request began at `requested_ms`. `had_target` says whether the target had
-/// progress in an earlier list. Progress that the cloud fetched long before the request does not show that the source is ahead:
-/// consumers may work at the target meanwhile, and the source may be lost.
-pub fn check(checkpoint: &Checkpoint, had_target: bool, requested_ms: i64, skew_ms: i64) -> Check {
-    let sides = [&checkpoint.source_progress, &checkpoint.target_progress];
-    let known = |ms: Option<i64>| ms.filter(|ms| *ms > 0);
-    let consumed = |side: &Option<Progress>| side.as_ref()?.progress_data.as_ref()?.consume_timestamp;
-    let [source, target] = sides.map(|side| known(consumed(side)));
-    let [source_fetched, target_fetched] = sides.map(|side| known(side.as_ref().and_then(|it| it.last_fetch_time)));
+/// What a round does about a checkpoint. `had_target` says whether the target had progress in an earlier list. Progress that the cloud
+/// fetched long before the request does not show that the source is ahead: consumers may work at the target meanwhile, and the source
+/// may be lost.
+pub fn check(reading: &Reading, had_target: bool, skew_ms: i64) -> Check {
+    let Reading { source_ms, target_ms, last_sync_ms, source_fetched_ms, target_fetched_ms, requested_ms } = *reading;
     let recent = |ms: i64, max_age_ms: i64| ms >= requested_ms.saturating_sub(max_age_ms).saturating_sub(skew_ms);
-    let source_recent = source_fetched.map(|ms| recent(ms, MAX_SOURCE_AGE_MS));
-    let target_recent = target_fetched.map(|ms| recent(ms, MAX_LIST_AGE_MS));
-    match (source, target) {
+    let source_recent = source_fetched_ms.map(|ms| recent(ms, MAX_SOURCE_AGE_MS));
+    let target_recent = target_fetched_ms.map(|ms| recent(ms, MAX_LIST_AGE_MS));
+    let never_synced = !had_target && last_sync_ms.is_none();
+    match (source_ms, target_ms) {
         (Some(source), Some(target)) if source <= target => Check::Level,
         (Some(_), Some(_)) if source_recent == Some(true) && target_recent == Some(true) => Check::Due,
-        (Some(_), None)
-            if !had_target && known(checkpoint.last_sync_time).is_none() && source_recent != Some(false) =>
-        {
-            Check::Due
-        }
+        (Some(_), None) if never_synced && source_recent != Some(false) => Check::Due,
         _ => Check::HeldBack,
     }
 }
@@ -285,6 +277,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cloud::rocketmq::Checkpoint;
+    use crate::controller::plan::samples::progress;
 
     const NOW_MS: i64 = 1_740_000_000_000;
 
@@ -320,12 +314,12 @@ mod tests {
                 "checkpointId": 7, "lastSyncTime": last_sync_time, "sourceProgress": source, "targetProgress": target,
             });
             let checkpoint: Checkpoint = serde_json::from_value(checkpoint).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(check(&checkpoint, had_target, NOW_MS, 0), expected, "{name}");
+            assert_eq!(check(&progress(&checkpoint, NOW_MS), had_target, 0), expected, "{name}");
         }
         let skewed = json!({
             "checkpointId": 7, "sourceProgress": side(Some(5), Some(130)), "targetProgress": side(Some(9), Some(130)),
         });
         let skewed: Checkpoint = serde_json::from_value(skewed).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!([0, 10_000].map(|skew_ms| check(&skewed, true, NOW_MS, skew_ms)), [HeldBack, Due]);
+        assert_eq!([0, 10_000].map(|skew_ms| check(&progress(&skewed, NOW_MS), true, skew_ms)), [HeldBack, Due]);
     }
 }

@@ -11,6 +11,7 @@ use super::credentials::{acl_credentials, fingerprint};
 use super::evidence::{CheckpointLists, Reading, Task, terms};
 use super::grounds::Grounds;
 use super::rounds::{self, Check, Round};
+use super::samples::{key, name, progress};
 use super::sync::{MappingRun, SyncRun};
 use super::{Scope, lag, observe};
 use crate::cloud::error::{Class, Error};
@@ -152,21 +153,20 @@ async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &Checkp
         round.unread = unread(list).or(round.unread);
         let known = evidence.mappings.get(mapping).and_then(|it| it.source(source));
         for checkpoint in list.iter().flat_map(List::entries) {
-            let side = checkpoint.source_progress.as_ref();
-            let from = side.and_then(|it| it.instance_id.as_deref()).unwrap_or_default();
-            let name = name(checkpoint);
-            if !(from.is_empty() || from == source) || lag::is_ignored(&scope.object.spec, &name.0) {
+            let Some(key) = key(checkpoint, source) else { continue };
+            if lag::is_ignored(&scope.object.spec, &key.0) {
                 continue;
             }
-            let track = known.and_then(|it| it.track(&name.0, &name.1, checkpoint.checkpoint_id));
+            let track = known.and_then(|it| it.track(&key));
             let had_target = track.is_some_and(|it| !it.never_synced() || it.reading().target_ms.is_some());
+            let reading = progress(checkpoint, now_ms);
             // The rounds that this one continues have reached it.
-            let reached =
-                series_ms.is_some_and(|from_ms| checkpoint.last_sync_time.is_some_and(|at_ms| at_ms >= from_ms));
-            let check = match rounds::check(checkpoint, had_target, now_ms, skew_ms) {
+            let reached = series_ms.is_some_and(|from_ms| reading.last_sync_ms.is_some_and(|at_ms| at_ms >= from_ms));
+            let check = match rounds::check(&reading, had_target, skew_ms) {
                 Check::Due if reached => Check::Level,
                 other => other,
             };
+            let name = (key.0, key.1);
             if check == Check::Due && !evidence.rounds.waits(mapping, &name, scope.now) {
                 due.push(checkpoint.clone());
             }
@@ -179,12 +179,6 @@ async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &Checkp
     round.unfinished = unfinished;
     round.outcomes = outcomes.into_iter().map(|(checkpoint, outcome)| (name(&checkpoint), outcome.err())).collect();
     round
-}
-
-/// The consumer group and the topic of a checkpoint.
-fn name(checkpoint: &Checkpoint) -> rounds::Name {
-    let side = checkpoint.source_progress.clone().unwrap_or_default();
-    (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default())
 }
 
 /// The error of a list that cannot be read whole.

@@ -121,8 +121,8 @@ impl SourceSamples {
     }
 
     /// The track of a checkpoint.
-    pub fn track(&self, group: &str, topic: &str, checkpoint_id: i64) -> Option<&Track> {
-        self.tracks.get(&(group.to_owned(), topic.to_owned(), checkpoint_id))
+    pub fn track(&self, key: &(String, String, i64)) -> Option<&Track> {
+        self.tracks.get(key)
     }
 
     /// The failure of the newest read.
@@ -189,12 +189,17 @@ impl SourceSamples {
     }
 }
 
-/// The consumer group, the topic and the ID of a checkpoint from this source. `None` for one from another source.
-fn key(checkpoint: &Checkpoint, source: &str) -> Option<(String, String, i64)> {
+/// The consumer group and the topic of a checkpoint.
+pub fn name(checkpoint: &Checkpoint) -> (String, String) {
     let side = checkpoint.source_progress.clone().unwrap_or_default();
-    let other = side.instance_id.is_some_and(|id| !id.is_empty() && id != source);
-    let name = (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default());
-    (!other).then_some((name.0, name.1, checkpoint.checkpoint_id))
+    (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default())
+}
+
+/// The consumer group, the topic and the ID of a checkpoint from this source. `None` for one from another source.
+pub fn key(checkpoint: &Checkpoint, source: &str) -> Option<(String, String, i64)> {
+    let from = checkpoint.source_progress.as_ref().and_then(|it| it.instance_id.as_deref()).unwrap_or_default();
+    let (group, topic) = name(checkpoint);
+    (from.is_empty() || from == source).then_some((group, topic, checkpoint.checkpoint_id))
 }
 
 /// The terms by which a list of checkpoints is recorded.
@@ -207,7 +212,7 @@ struct ListTerms {
 }
 
 /// The progress that a checkpoint shows. The API reports 0 for a time that it does not know.
-fn progress(checkpoint: &Checkpoint, requested_ms: i64) -> Reading {
+pub fn progress(checkpoint: &Checkpoint, requested_ms: i64) -> Reading {
     let known = |ms: Option<i64>| ms.filter(|ms| *ms > 0);
     let (source, target) = (checkpoint.source_progress.as_ref(), checkpoint.target_progress.as_ref());
     let consumed = |side: Option<&rocketmq::Progress>| {
