@@ -48,6 +48,9 @@ struct Arguments {
     /// How stored passwords come back.
     #[arg(long, env = "CLOUD_SIMULATOR_PASSWORD_ECHO", value_enum, default_value_t = Echo::Masked)]
     password_echo: Echo,
+    /// Takes changes of a plan while its items run, which the cloud's documents leave open.
+    #[arg(long, env = "CLOUD_SIMULATOR_UPDATE_WHILE_RUNNING")]
+    update_while_running: bool,
     /// The region that requests to the loopback address are meant for.
     #[arg(long, env = "CLOUD_SIMULATOR_REGION", default_value = "cn-hangzhou")]
     region: String,
@@ -130,7 +133,12 @@ async fn main() -> anyhow::Result<()> {
         sts: arguments.sts(),
         metadata: arguments.metadata(),
         default_region: arguments.region,
-        rules: Rules { delay_ms: arguments.delay, password_echo, ..Rules::default() },
+        rules: Rules {
+            delay_ms: arguments.delay,
+            update_while_running: arguments.update_while_running,
+            password_echo,
+            ..Rules::default()
+        },
         disk_rules: DiskRules {
             delay_ms: arguments.delay,
             one_shot_interval_ms: arguments.one_shot_interval,

@@ -10,7 +10,7 @@ use super::model::ebs::Disks;
 use super::model::sts::{Caller, Role, Sts};
 use super::model::{Failure, ListFault, Model};
 use super::product::{Operation, Product};
-use super::record::RequestRecord;
+use super::record::{RequestCounts, RequestRecord};
 use super::signature::Nonces;
 use super::{signature, sts};
 
@@ -30,6 +30,7 @@ pub(super) struct Cloud {
     /// By region, action and account: the begin of the current second, ms since the epoch, and the calls in it.
     calls: HashMap<(String, &'static str, String), (i64, u32)>,
     pub(super) requests: VecDeque<RequestRecord>,
+    pub(super) request_counts: RequestCounts,
     pub(super) clock_offset_ms: i64,
 }
 
@@ -62,9 +63,9 @@ impl Cloud {
         let (model, disks) = (Model::new(config.rules.clone()), Disks::new(config.disk_rules.clone()));
         let sts = Sts::new(config.sts.clone(), config.metadata.clone());
         let faults = Faults::new(config.history_ms);
-        let (late, nonces, calls, requests) = Default::default();
+        let (late, nonces, calls, requests, request_counts) = Default::default();
         let clock_offset_ms = config.clock_offset_ms;
-        Cloud { config, model, disks, sts, faults, late, nonces, calls, requests, clock_offset_ms }
+        Cloud { config, model, disks, sts, faults, late, nonces, calls, requests, request_counts, clock_offset_ms }
     }
 
     pub(super) fn now(&self) -> i64 {
@@ -123,6 +124,7 @@ impl Cloud {
             at_ms: now,
             signed_at: incoming.header("x-acs-date"),
         };
+        self.request_counts.count(&record);
         if self.requests.len() == MAX_RECORDS {
             self.requests.pop_front();
         }

@@ -9,7 +9,8 @@ use super::faults::Fault;
 use super::model::ebs::Disks;
 use super::model::sts::Sts;
 use super::model::{Model, PlanView};
-use super::record::RequestRecord;
+use super::record::{RequestCounts, RequestRecord};
+use super::totals::Totals;
 
 /// One simulated cloud. A clone is a handle to the same cloud.
 #[derive(Clone)]
@@ -46,9 +47,35 @@ impl Simulator {
         self.lock().requests.iter().cloned().collect()
     }
 
-    /// Deletes the records of all requests.
+    /// The requests among [`Simulator::requests`] that arrived at this time, ms since the epoch, or later and change the cloud.
+    pub fn changes_since(&self, since_ms: i64) -> Vec<RequestRecord> {
+        let cloud = self.lock();
+        let recent = cloud.requests.iter().rev().take_while(|it| it.at_ms >= since_ms);
+        let mut changes: Vec<_> = recent.filter(|it| it.changing).cloned().collect();
+        changes.reverse();
+        changes
+    }
+
+    /// The number of all requests by action since the start or the last [`Simulator::clear_requests`], without those of
+    /// the admin API.
+    pub fn request_counts(&self) -> RequestCounts {
+        self.lock().request_counts.clone()
+    }
+
+    /// Deletes the records and counts of all requests.
     pub fn clear_requests(&self) {
-        self.lock().requests.clear();
+        let mut cloud = self.lock();
+        cloud.requests.clear();
+        cloud.request_counts = RequestCounts::default();
+    }
+
+    /// The number of everything that there is, which costs less than to show it.
+    pub fn totals(&self) -> Totals {
+        let mut cloud = self.lock();
+        let now = cloud.execute_late();
+        cloud.model.advance(now);
+        cloud.disks.advance(now);
+        Totals::of(&cloud.model, &cloud.disks)
     }
 
     /// All plans of all regions with items, checkpoints and clear passwords, for assertions; includes plans that are

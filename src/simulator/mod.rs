@@ -17,8 +17,10 @@ mod rocketmq;
 mod router;
 mod signature;
 mod sts;
+mod totals;
 
 pub use self::config::{AccessKey, Clock, Config};
 pub use self::faults::{Fault, FaultKind};
 pub use self::handle::{ModelGuard, Simulator};
-pub use self::record::RequestRecord;
+pub use self::record::{ActionCounts, RequestCounts, RequestRecord};
+pub use self::totals::Totals;

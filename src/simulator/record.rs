@@ -1,5 +1,8 @@
 //! Records of the requests that arrived.
 
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde::Serialize;
 
 /// A request that arrived, accepted or refused. It holds no secret: headers and bodies are not kept, and secret query
@@ -35,4 +38,47 @@ pub struct RequestRecord {
     pub at_ms: i64,
     /// The time of signing that the request claims, in whole seconds: the header `x-acs-date`.
     pub signed_at: Option<String>,
+}
+
+/// The requests of one action, however many there are.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionCounts {
+    /// All calls.
+    pub calls: u64,
+    /// Calls whose answer is no success.
+    pub refused: u64,
+    /// Calls beyond the rate limit.
+    pub throttled: u64,
+    /// Different paths: plans, items and so on that were called.
+    pub paths: usize,
+    /// Hashes of these paths.
+    #[serde(skip)]
+    seen: HashSet<u64>,
+}
+
+/// The number of requests by action.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RequestCounts(BTreeMap<String, ActionCounts>);
+
+impl RequestCounts {
+    /// The counts of an action.
+    pub fn of(&self, action: &str) -> ActionCounts {
+        self.0.get(action).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn count(&mut self, request: &RequestRecord) {
+        let counts = match self.0.get_mut(&request.action) {
+            Some(counts) => counts,
+            None => self.0.entry(request.action.clone()).or_default(),
+        };
+        counts.calls += 1;
+        counts.refused += u64::from(request.status >= 300);
+        counts.throttled += u64::from(request.code.starts_with("Throttling"));
+        let mut hasher = DefaultHasher::new();
+        request.path.hash(&mut hasher);
+        if counts.seen.insert(hasher.finish()) {
+            counts.paths += 1;
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod consumers;
+mod counts;
 mod ebs;
 mod faults;
 mod limits;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -16,6 +16,9 @@ use super::answer::{Answer, done, read};
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .route("/requests", get(requests).delete(clear_requests))
+        .route("/request-counts", get(request_counts))
+        .route("/changes", get(changes))
+        .route("/totals", get(totals))
         .route("/faults", post(add_fault).delete(clear_faults))
         .route("/denied", post(denied))
         .route("/clock", post(clock))
@@ -23,6 +26,25 @@ pub(super) fn router() -> Router<Simulator> {
 
 async fn requests(State(simulator): State<Simulator>) -> Response {
     Json(simulator.requests()).into_response()
+}
+
+async fn request_counts(State(simulator): State<Simulator>) -> Response {
+    Json(simulator.request_counts()).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Since {
+    since_ms: i64,
+}
+
+/// The recorded changing requests that arrived at `sinceMs`, ms since the epoch, or later.
+async fn changes(State(simulator): State<Simulator>, Query(Since { since_ms }): Query<Since>) -> Response {
+    Json(simulator.changes_since(since_ms)).into_response()
+}
+
+async fn totals(State(simulator): State<Simulator>) -> Response {
+    Json(simulator.totals()).into_response()
 }
 
 async fn clear_requests(State(simulator): State<Simulator>) -> Answer {

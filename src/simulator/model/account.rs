@@ -10,13 +10,15 @@ use super::rules::Rules;
 
 /// The disaster-recovery state of one account in all regions.
 ///
-/// Every operation first advances the state to its `now`, so that results depend only on the calls and their times.
+/// Every operation first advances the plans that it is about to its `now`, so that results depend only on the calls and their times.
 #[derive(Debug, Clone)]
 pub struct Model {
     /// The rules, which a test may change at any time.
     pub rules: Rules,
-    /// The time of the last advance, ms.
+    /// The time of the last advance of all plans, ms.
     pub(super) now: i64,
+    /// The time of the last advance of any plan, ms.
+    pub(super) latest: i64,
     pub(super) plans: BTreeMap<i64, Plan>,
     pub(super) next_plan: i64,
     pub(super) next_item: i64,
@@ -32,6 +34,7 @@ impl Model {
         Model {
             rules,
             now: 0,
+            latest: 0,
             plans: BTreeMap::new(),
             next_plan: 1_300_000_016,
             next_item: 100_070_284,
@@ -46,13 +49,28 @@ impl Model {
     ///
     /// After the clock was set back, no change ends early and no checkpoint is synchronised twice.
     pub fn advance(&mut self, now: i64) {
-        let before = self.now.min(now);
         self.now = now;
+        self.advance_plans(now, |_| true);
+    }
+
+    /// As [`Model::advance`], for one plan: an operation on it depends on no other plan, and there may be thousands.
+    pub(super) fn advance_plan(&mut self, plan_id: i64, now: i64) {
         let Model { rules, plans, next_checkpoint, offline, frozen, messages, .. } = self;
         let automatic = |group: &str| !*frozen && !offline.contains(group);
-        for plan in plans.values_mut() {
-            plan.advance((before, now), (rules, messages), next_checkpoint, &automatic);
+        if let Some(plan) = plans.get_mut(&plan_id) {
+            plan.advance(now, (rules, messages), next_checkpoint, &automatic);
         }
+        self.latest = now;
+    }
+
+    /// As [`Model::advance`], for the plans that `over` selects.
+    pub(super) fn advance_plans(&mut self, now: i64, over: impl Fn(&Plan) -> bool) {
+        let Model { rules, plans, next_checkpoint, offline, frozen, messages, .. } = self;
+        let automatic = |group: &str| !*frozen && !offline.contains(group);
+        for plan in plans.values_mut().filter(|plan| over(plan)) {
+            plan.advance(now, (rules, messages), next_checkpoint, &automatic);
+        }
+        self.latest = now;
     }
 
     /// All plans of all regions, also those that Get and List do not show.

@@ -130,6 +130,7 @@ impl Model {
 
     /// Sets a consumer group online or offline at every target; the automatic synchronisation skips an offline group.
     pub fn set_group_online(&mut self, group: &str, online: bool) {
+        self.advance(self.latest);
         if online {
             self.offline.remove(group);
         } else {
@@ -139,12 +140,14 @@ impl Model {
 
     /// Stops or resumes every automatic synchronisation, so that lag grows. SyncCheckpoint continues to work.
     pub fn freeze_sync(&mut self, frozen: bool) {
+        self.advance(self.latest);
         self.frozen = frozen;
     }
 
     /// Sets the times of a checkpoint at the time of the last advance, and holds them until SyncCheckpoint.
     pub fn set_checkpoint(&mut self, checkpoint_id: i64, times: CheckpointTimes) -> Result<(), Failure> {
-        let now = self.now;
+        let now = self.latest;
+        self.advance(now);
         let (checkpoint, messages) = self.checkpoint_mut(checkpoint_id)?;
         checkpoint.hold(times, messages, now);
         Ok(())

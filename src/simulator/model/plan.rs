@@ -66,6 +66,8 @@ pub struct Plan {
     /// Time from which Get and List return it, ms.
     pub visible_at: i64,
     pub items: BTreeMap<i64, Item>,
+    /// The time of the last advance, ms.
+    pub(super) advanced: i64,
 }
 
 /// A plan as Get and List return it.
@@ -153,11 +155,13 @@ impl Plan {
 
     pub(super) fn advance(
         &mut self,
-        (before, now): (i64, i64),
+        now: i64,
         (rules, messages): (&Rules, &Messages),
         next_checkpoint: &mut i64,
         automatic: &dyn Fn(&str) -> bool,
     ) {
+        let before = self.advanced.min(now);
+        self.advanced = now;
         let directions = self.directions();
         let synced =
             self.sync_checkpoint_enabled && self.auto_sync_checkpoint && self.plan_type == PlanType::ActivePassive;

@@ -85,6 +85,16 @@ impl Disks {
         }
     }
 
+    /// All groups of all regions.
+    pub fn groups(&self) -> impl Iterator<Item = &DiskGroup> {
+        self.groups.values()
+    }
+
+    /// All pairs of all regions.
+    pub fn pairs(&self) -> impl Iterator<Item = &DiskPair> {
+        self.pairs.values()
+    }
+
     /// The group with this id in any region.
     pub fn group(&self, id: &str) -> Option<&DiskGroup> {
         self.groups.get(id)

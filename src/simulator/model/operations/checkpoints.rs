@@ -17,7 +17,7 @@ impl Model {
         paging: &Paging,
         now: i64,
     ) -> Result<Page<CheckpointView>, Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         let (plan, item) = self.visible_item(region, ids, now)?;
         let instance_id = given(instance_id).ok_or_else(|| Failure::missing("instanceId"))?;
         if !plan.instances.iter().any(|instance| instance.id() == instance_id) {
@@ -44,7 +44,7 @@ impl Model {
         checkpoint_id: i64,
         now: i64,
     ) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         let enabled = self.find(region, ids.0)?.sync_checkpoint_enabled;
         let Model { plans, messages, .. } = self;
         let plan = plans.get_mut(&ids.0).ok_or_else(Failure::plan_not_found)?;

@@ -12,7 +12,7 @@ use super::super::text::given;
 impl Model {
     /// AddDisasterRecoveryItem: the new item's id. The same pair of topics may be added twice (inferred).
     pub fn add_item(&mut self, region: &str, plan_id: i64, input: ItemInput, now: i64) -> Result<i64, Failure> {
-        self.advance(now);
+        self.advance_plan(plan_id, now);
         let rules = self.rules.clone();
         let item_id = self.next_item;
         let plan = self.find_mut(region, plan_id)?;
@@ -39,7 +39,7 @@ impl Model {
 
     /// UpdateDisasterRecoveryItem: CHANGING, then the former status.
     pub fn update_item(&mut self, region: &str, ids: (i64, i64), input: ItemInput, now: i64) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         let rules = self.rules.clone();
         let plan = self.find_mut(region, ids.0)?;
         let item = plan.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
@@ -70,7 +70,7 @@ impl Model {
         to: ItemStatus,
         now: i64,
     ) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         let delay_ms = self.rules.delay_ms;
         let item = self.find_mut(region, ids.0)?.items.get_mut(&ids.1).ok_or_else(Failure::item_not_found)?;
         if item.status != from {
@@ -82,7 +82,7 @@ impl Model {
 
     /// DeleteDisasterRecoveryItem: only a stopped item.
     pub fn delete_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         let plan = self.find_mut(region, ids.0)?;
         if !plan.items.get(&ids.1).ok_or_else(Failure::item_not_found)?.status.is_stopped() {
             return Err(Failure::item_status());
@@ -93,7 +93,7 @@ impl Model {
 
     /// GetDisasterRecoveryItem.
     pub fn get_item(&mut self, region: &str, ids: (i64, i64), now: i64) -> Result<ItemView, Failure> {
-        self.advance(now);
+        self.advance_plan(ids.0, now);
         Ok(self.visible_item(region, ids, now)?.1.view(ids.0))
     }
 
@@ -106,7 +106,7 @@ impl Model {
         paging: &Paging,
         now: i64,
     ) -> Result<Page<ItemView>, Failure> {
-        self.advance(now);
+        self.advance_plan(plan_id, now);
         let (exact, part) = (given(topic_name), given(filter).unwrap_or_default());
         let wanted = |item: &&Item| {
             item.visible_at <= now

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::account::Model;
 use super::super::failure::Failure;
 use super::super::instance::Instance;
+use super::super::item::Item;
 use super::super::messages::Stored;
 use super::super::place::Place;
 use super::super::plan::Plan;
@@ -87,7 +88,7 @@ impl Model {
         (topic_name, lite_topic_name): (Option<&String>, Option<&String>),
         now: i64,
     ) -> Result<ConsumerGroupLag, Failure> {
-        self.advance(now);
+        self.advance_plans(now, |plan| plan.names(instance_id));
         let wanted = |instance: &&Instance| {
             let in_region = region.is_none_or(|region| instance.region_id.as_deref() == Some(region));
             instance.is_aliyun() && instance.id() == instance_id && in_region
@@ -116,7 +117,7 @@ impl Model {
     fn lags(&self, instance_id: &str, group: &str, now: i64) -> Option<BTreeMap<String, Lag>> {
         let mut positions: Vec<(&Place, &Position)> = Vec::new();
         let mut found = false;
-        for plan in self.plans.values() {
+        for plan in self.plans.values().filter(|plan| plan.names(instance_id)) {
             let items = plan.items.values();
             if plan.replicates_with(instance_id, group) {
                 found = true;
@@ -141,6 +142,12 @@ impl Model {
 }
 
 impl Plan {
+    /// Whether it is between this instance and another, or was when an item ran.
+    fn names(&self, instance_id: &str) -> bool {
+        let of_item = |item: &Item| item.replications.iter().any(|it| it.source.instance_id == instance_id);
+        self.instances.iter().any(|it| it.id() == instance_id) || self.items.values().any(of_item)
+    }
+
     /// Whether its replicator reads from this instance with this group.
     fn replicates_with(&self, instance_id: &str, group: &str) -> bool {
         let sources = self.directions().into_iter().filter_map(|(source, _)| self.instances.get(source));

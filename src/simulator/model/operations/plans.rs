@@ -16,7 +16,6 @@ impl Model {
     ///
     /// There is no client token and no unique name: a repeated request creates a second plan.
     pub fn create_plan(&mut self, region: &str, input: PlanInput, now: i64) -> Result<i64, Failure> {
-        self.advance(now);
         let plan_name = given(input.plan_name.as_ref()).ok_or_else(|| Failure::missing("planName"))?.to_owned();
         let plan_type = given(input.plan_type.as_ref()).ok_or_else(|| Failure::missing("planType"))?;
         let plan_type = PlanType::parse(plan_type)?;
@@ -37,6 +36,7 @@ impl Model {
             updated_at: now,
             visible_at: now.saturating_add(self.rules.visibility_delay_ms),
             items: BTreeMap::new(),
+            advanced: now,
         };
         self.plans.insert(plan_id, plan);
         self.next_plan += 1;
@@ -45,7 +45,7 @@ impl Model {
 
     /// UpdateDisasterRecoveryPlan: changes every given field or, on a refusal, none.
     pub fn update_plan(&mut self, region: &str, plan_id: i64, input: PlanInput, now: i64) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(plan_id, now);
         let rules = self.rules.clone();
         let plan = self.find_mut(region, plan_id)?;
         if plan.is_busy() && !rules.update_while_running {
@@ -76,13 +76,12 @@ impl Model {
 
     /// GetDisasterRecoveryPlan.
     pub fn get_plan(&mut self, region: &str, plan_id: i64, now: i64) -> Result<PlanView, Failure> {
-        self.advance(now);
+        self.advance_plan(plan_id, now);
         Ok(self.find_visible(region, plan_id, now)?.view(self.rules.password_echo))
     }
 
     /// ListDisasterRecoveryPlans: the region's plans.
     pub fn list_plans(&mut self, region: &str, filter: &PlanFilter, paging: &Paging, now: i64) -> Page<PlanView> {
-        self.advance(now);
         let wanted = |plan: &&Plan| {
             let text = given(filter.filter.as_ref()).unwrap_or_default();
             let described = plan.plan_desc.as_deref().unwrap_or_default();
@@ -92,18 +91,19 @@ impl Model {
                 && (plan.plan_name.contains(text) || described.contains(text))
                 && instance.is_none_or(|id| plan.instances.iter().any(|instance| instance.id() == id))
         };
-        let plans = self
-            .plans
-            .values()
-            .filter(wanted)
-            .map(|plan| (plan.plan_id, plan.view(self.rules.password_echo)))
-            .collect();
-        paging.page(plans, true)
+        let ids = self.plans.values().filter(wanted).map(|plan| (plan.plan_id, plan.plan_id)).collect();
+        let Page { page_number, page_size, total_count, list: ids, scroll_id } = paging.page(ids, true);
+        let echo = self.rules.password_echo;
+        let shown = ids.into_iter().filter_map(|id| {
+            self.advance_plan(id, now);
+            Some(self.plans.get(&id)?.view(echo))
+        });
+        Page { page_number, page_size, total_count, list: shown.collect(), scroll_id }
     }
 
     /// DeleteDisasterRecoveryPlan: deletes a plan and its items when no item runs or changes.
     pub fn delete_plan(&mut self, region: &str, plan_id: i64, now: i64) -> Result<(), Failure> {
-        self.advance(now);
+        self.advance_plan(plan_id, now);
         if self.find(region, plan_id)?.is_busy() {
             return Err(Failure::plan_status());
         }
