@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 # One after the other: two builds at once only take longer.
 .NOTPARALLEL:
-.PHONY: help demo test lint crds docs manifests crds-check control-plane argocd promtool sdk image-binary audit needs needs-demo
+.PHONY: help demo bench test lint crds docs manifests crds-check control-plane argocd promtool sdk image-binary audit needs needs-demo
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -18,6 +18,11 @@ USE_KUBECONFIG ?=
 KEEP ?=
 demo_flags := $(if $(CONTEXT),--context '$(CONTEXT)') $(if $(USE_KUBECONFIG),--use-kubeconfig) $(if $(KEEP),--keep)
 demo_is_foreign := $(CONTEXT)$(USE_KUBECONFIG)
+
+# What `make bench` measures: numbers of plans and of groups of disks, and the least length of the time at rest.
+PLANS ?= 100 1000 10000
+DISK_GROUPS ?= 1000
+REST ?= 600s
 
 CARGO_DENY := 0.20.2
 chart := charts/disaster-recovery-operator
@@ -34,12 +39,28 @@ endef
 help: ## Says what can be made
 	@echo "The targets:"
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	echo "The benchmark's: PLANS and DISK_GROUPS (numbers, or nothing), REST (such as 300s)"
 	echo "The demo's switches: CONTEXT=name or USE_KUBECONFIG=1 (a cluster of yours), KEEP=1 (until Ctrl-C)"
 
 demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a group of disks from beginning to end (a minute and a half, once it is built)
 	@echo "building the operator, the cloud simulator and the demo"
 	$(CARGO) build --locked --bins --example demo
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
+
+bench: needs-demo control-plane ## Measures the operator with many plans and groups of disks, and writes docs/benchmarks.md (two hours; PLANS="100 1000" is half an hour)
+	@echo "building the operator, the cloud simulator and the benchmark, optimised"
+	$(CARGO) build --release --locked --bins --example bench
+	folder=$${CARGO_TARGET_DIR:-target}/bench
+	mkdir -p "$$folder"
+	files=()
+	measure() { # kind number
+	  echo "── $$1 $$2"
+	  files+=("$$folder/$$1-$$2.json")
+	  $(CARGO) run --release --quiet --locked --example bench -- "--$$1" "$$2" --rest '$(REST)' --out "$${files[-1]}"
+	}
+	for number in $(PLANS); do measure plans "$$number"; done
+	for number in $(DISK_GROUPS); do measure disk-groups "$$number"; done
+	$(CARGO) run --release --quiet --locked --example bench -- --report "$${files[@]}"
 
 test: needs lint crds-check control-plane argocd promtool sdk image-binary ## Everything that CI runs: formatting, lints, all tests, the demo
 	@echo "── tests of all targets"

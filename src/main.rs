@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::fence::Fence;
@@ -58,7 +58,7 @@ struct Run {
     #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR")]
     label_selector: Option<String>,
     /// How many objects of a kind are reconciled at a time, for each account and region.
-    #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
     /// The interval between two observations of an object at rest where spec.pollInterval does not say, such as 30s or 1m. Plans are
     /// listed no more often than every 15s, unless this is shorter; checkpoints are read when their evidence is about to expire.
@@ -146,6 +146,9 @@ struct Run {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "DR_OPERATOR_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_address: SocketAddr,
+    /// Whether consumer groups have series of their own: their lag, their last synchronization, and whether they have one.
+    #[arg(long, env = "DR_OPERATOR_GROUP_METRICS", default_value_t = true, action = ArgAction::Set)]
+    group_metrics: bool,
     /// How log lines look.
     #[arg(long, env = "DR_OPERATOR_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     log_format: Format,
@@ -294,7 +297,8 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
     let kubernetes = kubernetes_client(kubernetes)?;
     let settings = arguments.settings(&own_namespace)?;
 
-    let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
+    let readiness = Readiness::default();
+    let metrics = Arc::new(Metrics::new().with_group_metrics(arguments.group_metrics));
     let listener = TcpListener::bind(arguments.metrics_address)
         .await
         .with_context(|| format!("cannot listen on --metrics-address {}", arguments.metrics_address))?;

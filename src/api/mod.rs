@@ -39,6 +39,11 @@ pub const RECONCILE_ANNOTATION: &str = "disasterrecovery.dev/reconcile-requested
 /// last handled value.
 pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpoints-requested-at";
 
+/// Whether an annotation belongs to the operator: its name has the prefix of the API group.
+pub fn is_own_annotation(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)
+}
+
 /// The finalizer that keeps an object until its cloud side is deleted or released.
 pub const FINALIZER: &str = "disasterrecovery.dev/cloud-resource";
 

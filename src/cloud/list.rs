@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
 use super::error::{Class, Error};
 use super::operation::ApiOperation;
-use super::wire::broken;
+use super::wire::{broken, each, misshapen};
 
 /// Maximum number of reads of a list until one is complete.
 pub(super) const MAX_READS: usize = 3;
@@ -45,7 +48,7 @@ impl<T> List<T> {
     pub fn complete(self, operation: ApiOperation) -> Result<Vec<T>, Error> {
         match self {
             Self::Complete(entries) => Ok(entries),
-            Self::Incomplete(entries) => Err(incomplete(operation, entries.len())),
+            Self::Incomplete(_) => Err(incomplete(operation)),
         }
     }
 
@@ -73,9 +76,9 @@ impl<T> List<T> {
 }
 
 /// The error for a decision that needs a complete list.
-pub fn incomplete(operation: ApiOperation, shown: usize) -> Error {
+pub fn incomplete(operation: ApiOperation) -> Error {
     let message =
-        format!("the list changed each time it was read: its pages show {shown} entries, which is not their total");
+        "the list changed each time it was read: the entries of its pages are not as many as their total".into();
     Error { class: Class::Unavailable, operation, code: "Incomplete".into(), message, request_id: None }
 }
 
@@ -96,23 +99,37 @@ impl<T, Id: Ord> Pages<T, Id> {
         Self { operation, entries: BTreeMap::new(), read: 0, total: None, changed: false }
     }
 
-    /// Adds a page. Returns whether the list continues: pages may be shorter than requested, so that only the total or an empty
-    /// page ends it.
-    pub(super) fn add(&mut self, entries: Vec<T>, total: Option<i64>, id: impl Fn(&T) -> Id) -> Result<bool, Error> {
-        let (first, empty) = (self.read == 0, entries.is_empty());
-        self.read += entries.len();
+    /// Adds a page, each entry as soon as it is read: `entry` returns its ID and what to keep of it. A page may come without its
+    /// list if there are no entries. Returns whether the list of pages continues: pages may be shorter than requested, so that only
+    /// the total or an empty page ends it.
+    pub(super) fn add<E: DeserializeOwned>(
+        &mut self,
+        page: Option<&RawValue>,
+        total: Option<i64>,
+        entry: impl Fn(E) -> (Id, T),
+    ) -> Result<bool, Error> {
+        let before = self.read;
+        if let Some(page) = page {
+            each(page, |it| self.push(entry(it))).map_err(|_| misshapen(self.operation))?;
+        }
         if self.read > MAX_ENTRIES {
             return Err(broken(self.operation, format!("more than {MAX_ENTRIES} entries")));
         }
+        let (first, empty) = (before == 0, self.read == before);
         self.changed |= !first && total != self.total;
         if first {
             self.total = total;
         }
-        for entry in entries {
-            self.changed |= self.entries.insert(id(&entry), entry).is_some();
-        }
         let end = total.and_then(|total| usize::try_from(total).ok());
         Ok(!empty && end.is_none_or(|end| self.read < end))
+    }
+
+    /// Adds an entry. Of one that comes twice the last one counts.
+    fn push(&mut self, (id, kept): (Id, T)) {
+        self.read += 1;
+        if self.read <= MAX_ENTRIES {
+            self.changed |= self.entries.insert(id, kept).is_some();
+        }
     }
 
     /// The list, once it does not continue.
@@ -143,7 +160,8 @@ mod tests {
         let mut continues = true;
         for (entries, total) in pages {
             assert!(continues, "the list ended before {entries:?}");
-            continues = read.add(entries.to_vec(), *total, |id| *id).expect("a page");
+            let page = serde_json::value::to_raw_value(entries).expect("JSON");
+            continues = read.add(Some(&page), *total, |id| (id, id)).expect("a page");
         }
         (continues, read.counted())
     }
@@ -166,6 +184,30 @@ mod tests {
             let (continues, list) = list(pages);
             assert_eq!((continues, list.is_complete()), (false, complete), "{pages:?}: {list:?}");
         }
+    }
+
+    #[test]
+    fn endless_list_is_refused() {
+        let mut read = Pages::new(ApiOperation::ListDisasterRecoveryPlans);
+        let page = serde_json::value::to_raw_value(&vec![7; MAX_ENTRIES]).expect("JSON");
+        assert_eq!(read.add(Some(&page), None, |id: i32| (id, id)), Ok(true));
+        let error = read.add(Some(&page), None, |id: i32| (id, id)).expect_err("too many entries");
+        assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "BrokenAnswer"));
+        assert_eq!(read.entries.len(), 1);
+    }
+
+    #[test]
+    fn entries_are_handed_over_as_they_are_read() {
+        let mut read = Pages::new(ApiOperation::ListDisasterRecoveryPlans);
+        let seen = std::cell::RefCell::new(vec![]);
+        let entry = |id: i32| {
+            seen.borrow_mut().push(id);
+            (id, ())
+        };
+        // The third entry cannot be read: the two before it were handed over by then.
+        let page = RawValue::from_string(r#"[2, 1, "x", 3]"#.into()).expect("JSON");
+        assert!(read.add(Some(&page), Some(4), entry).is_err());
+        assert_eq!(seen.take(), [2, 1]);
     }
 
     #[test]

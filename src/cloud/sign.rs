@@ -27,9 +27,13 @@ pub fn payload_hash(body: &[u8]) -> String {
 /// The canonical query: sorted by key, encoded, joined with `&`; an empty value is `key=`.
 pub fn canonical_query<K: AsRef<str>, V: AsRef<str>>(query: &[(K, V)]) -> String {
     let mut pairs: Vec<_> = query.iter().map(|(key, value)| (encode(key.as_ref()), encode(value.as_ref()))).collect();
-    pairs.sort();
-    let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    pairs.join("&")
+    pairs.sort_unstable();
+    let mut text = String::new();
+    for (key, value) in &pairs {
+        let separator = if text.is_empty() { "" } else { "&" };
+        text.extend([separator, key, "=", value]);
+    }
+    text
 }
 
 /// The canonical request, which the signature covers.
@@ -38,6 +42,8 @@ pub struct Canonical {
     pub request: String,
     /// The signed headers' names, lower case, sorted, joined with `;`.
     pub signed_headers: String,
+    /// The canonical query.
+    pub query: String,
 }
 
 /// Builds the canonical request.
@@ -51,19 +57,23 @@ pub fn canonical_request<K: AsRef<str>, V: AsRef<str>>(
     headers: &[(&str, &str)],
     payload_hash: &str,
 ) -> Canonical {
-    let mut by_name = std::collections::BTreeMap::<String, Vec<&str>>::new();
-    for (name, value) in headers {
-        by_name.entry(name.to_ascii_lowercase()).or_default().push(value.trim());
-    }
-    let mut lines = String::new();
-    for (name, values) in &mut by_name {
-        values.sort_unstable();
-        lines.push_str(&format!("{name}:{}\n", values.join(",")));
-    }
-    let signed_headers = by_name.into_keys().collect::<Vec<_>>().join(";");
     let query = canonical_query(query);
-    let request = format!("{method}\n{path}\n{query}\n{lines}\n{signed_headers}\n{payload_hash}");
-    Canonical { request, signed_headers }
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.trim())).collect();
+    headers.sort_unstable();
+    let mut signed_headers = String::new();
+    let mut request = String::new();
+    request.extend([method, "\n", path, "\n", &query, "\n"]);
+    for same in headers.chunk_by(|one, other| one.0 == other.0) {
+        let (name, separator) = (same[0].0.as_str(), if signed_headers.is_empty() { "" } else { ";" });
+        signed_headers.extend([separator, name]);
+        request.extend([name, ":"]);
+        for (number, (_, value)) in same.iter().enumerate() {
+            request.extend([if number == 0 { "" } else { "," }, value]);
+        }
+        request.push('\n');
+    }
+    request.extend(["\n", &signed_headers, "\n", payload_hash]);
+    Canonical { request, signed_headers, query }
 }
 
 /// The lower-case hexadecimal signature of a canonical request.
@@ -79,7 +89,7 @@ pub fn signature(access_key_secret: &str, canonical_request: &str) -> String {
 
 /// The value of the `Authorization` header for a canonical request.
 pub fn authorization(access_key_id: &str, access_key_secret: &str, canonical: &Canonical) -> String {
-    let Canonical { request, signed_headers } = canonical;
+    let Canonical { request, signed_headers, query: _ } = canonical;
     let signature = signature(access_key_secret, request);
     format!("{ALGORITHM} Credential={access_key_id},SignedHeaders={signed_headers},Signature={signature}")
 }

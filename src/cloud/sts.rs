@@ -8,9 +8,8 @@ use http::Method;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::client::{Body, Call, Client, Style, Target};
+use super::client::{Body, Call, Client, Data, Style, Target};
 use super::credentials::signer::Signer;
 use super::credentials::{Credentials, CredentialsError, Issued};
 use super::error::{Class, Error};
@@ -95,7 +94,7 @@ impl Sts {
         query.extend(external_id.clone().map(|id| ("ExternalId".into(), id)));
         let call = Call { query, ..call(ApiOperation::AssumeRole) };
         let answer = self.client.send(&self.target(Some(base)), &call).await?;
-        issued(ApiOperation::AssumeRole, role_arn, answer)
+        issued(ApiOperation::AssumeRole, role_arn, &answer)
     }
 
     /// Temporary credentials of a role, for a token of an OIDC identity provider that the role trusts. The call is
@@ -115,7 +114,7 @@ impl Sts {
             ..call(ApiOperation::AssumeRoleWithOidc)
         };
         let answer = self.client.send(&self.target(None), &call).await?;
-        issued(ApiOperation::AssumeRoleWithOidc, role_arn, answer)
+        issued(ApiOperation::AssumeRoleWithOidc, role_arn, &answer)
     }
 
     fn target(&self, signer: Option<Signer>) -> Target {
@@ -139,8 +138,8 @@ fn call(operation: ApiOperation) -> Call {
     }
 }
 
-fn issued(operation: ApiOperation, role_arn: &str, answer: Value) -> Result<Issued, Error> {
-    let Ok(Answer { credentials }) = serde_json::from_value(answer) else {
+fn issued(operation: ApiOperation, role_arn: &str, answer: &Data) -> Result<Issued, Error> {
+    let Ok(Answer { credentials }) = answer.read() else {
         // The answer may hold secrets, so the error quotes none of it.
         let message = "the answer holds no credentials that are understood".into();
         return Err(Error {

@@ -2,6 +2,7 @@
 //! for all of its objects. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{InventoryKey, Key};
@@ -11,21 +12,21 @@ use crate::cloud::error::Class;
 #[derive(Clone, Debug, Default)]
 pub struct Inventories {
     all: BTreeMap<InventoryKey, Inventory>,
-    joined: BTreeMap<Key, InventoryKey>,
+    joined: BTreeMap<Arc<Key>, InventoryKey>,
 }
 
 /// One inventory.
 #[derive(Clone, Debug)]
 struct Inventory {
     /// The objects, with the interval of each.
-    members: BTreeMap<Key, Duration>,
+    members: BTreeMap<Arc<Key>, Duration>,
     /// The number of failed reads in a row, and the class of the last failure.
     failures: (u32, Class),
 }
 
 impl Inventories {
     /// Puts an object into its inventory, or takes it out.
-    pub fn assign(&mut self, object: &Key, inventory: Option<(InventoryKey, Duration)>) {
+    pub fn assign(&mut self, object: &Arc<Key>, inventory: Option<(InventoryKey, Duration)>) {
         let before = self.joined.get(object).cloned();
         if let Some(before) = before.filter(|before| inventory.as_ref().is_none_or(|(key, _)| key != before)) {
             self.joined.remove(object);
@@ -44,7 +45,7 @@ impl Inventories {
     }
 
     /// The objects of an inventory.
-    pub fn members(&self, inventory: &InventoryKey) -> BTreeSet<Key> {
+    pub fn members(&self, inventory: &InventoryKey) -> BTreeSet<Arc<Key>> {
         self.all.get(inventory).map(|it| it.members.keys().cloned().collect()).unwrap_or_default()
     }
 
@@ -70,8 +71,8 @@ impl Inventories {
 mod tests {
     use super::*;
 
-    fn object(name: &str) -> Key {
-        ("a".to_owned(), name.to_owned())
+    fn object(name: &str) -> Arc<Key> {
+        Arc::new(("a".to_owned(), name.to_owned()))
     }
 
     fn minutes(count: u64) -> Duration {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn names(inventories: &Inventories, inventory: &InventoryKey) -> Vec<String> {
-        inventories.members(inventory).into_iter().map(|(_, name)| name).collect()
+        inventories.members(inventory).iter().map(|it| it.1.clone()).collect()
     }
 
     #[test]

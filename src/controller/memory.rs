@@ -25,10 +25,10 @@ pub struct Memory {
     /// The expiry of the evidence that the parts of the cloud side are as the last reconcile observed them.
     pub detailed_until: Option<Timestamp>,
     /// The error of the inventory that shows the object, while it lasts.
-    pub unlisted: Option<Error>,
+    pub unlisted: Option<Box<Error>>,
     /// The inventory that shows the object.
     pub inventory: Option<InventoryKey>,
-    /// The time when the cache was first as new as the API server: it contains the writes of another process.
+    /// The time when the cache was first proven to be as new as the leadership of this process: it contains the writes of the others.
     pub caught_up: Option<Timestamp>,
     /// The last logged reason of `Synced`, until the next observation.
     pub logged_failure: Option<&'static str>,
@@ -36,6 +36,8 @@ pub struct Memory {
     pub absences: Absences,
     /// The statuses that were written between reconciles.
     pub refreshed: Refreshed,
+    /// Whether a reconcile is in progress, which may have read an older version than the cache shows.
+    pub reconciling: bool,
     /// The versions of the object that this process replaced. A cache that shows one of them is late.
     pub replaced: Replaced,
     /// Held during each write of the object.
@@ -64,6 +66,17 @@ impl Memory {
         Some(self.listed_until?.min(self.detailed_until?))
     }
 
+    /// Forgets what only a later cache needs: it shows this version now, and shows no older one again.
+    pub fn shown(&mut self, version: &str) {
+        if self.reconciling || self.replaced.contains(version) {
+            return;
+        }
+        self.replaced = Replaced::default();
+        if self.refreshed.is_newest(version) {
+            self.refreshed = Refreshed::default();
+        }
+    }
+
     /// Whether to log a failed observation with this reason. Polls that fail for the same reason are logged once.
     pub fn is_news(&mut self, reason: &'static str) -> bool {
         self.logged_failure.replace(reason) != Some(reason)
@@ -81,6 +94,10 @@ impl Refreshed {
             self.versions.pop_front();
         }
         self.status = Some(Arc::new(status));
+    }
+
+    fn is_newest(&self, version: &str) -> bool {
+        self.versions.back().is_some_and(|newest| newest == version)
     }
 
     /// The newest version on top of this one.

@@ -4,6 +4,7 @@ pub mod absence;
 pub mod access;
 pub mod account;
 pub mod conditions;
+mod decode;
 pub mod disk_replica_group;
 pub mod events;
 pub mod evidence;
@@ -53,7 +54,7 @@ use crate::telemetry::metrics::Metrics;
 /// A signal that every controller waits for.
 pub type Shutdown = Shared<BoxFuture<'static, ()>>;
 
-/// The field manager of server-side apply.
+/// The field manager of every write.
 pub const FIELD_MANAGER: &str = "disaster-recovery-operator";
 
 /// The operator's own Secret, which no object can name.
@@ -209,6 +210,14 @@ impl Context {
         with(memory.entry(key.to_owned()).or_default())
     }
 
+    /// Changes the memory of an object, unless the object is forgotten.
+    fn recall(&self, key: &str, with: impl FnOnce(&mut Memory)) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = memory.get_mut(key) {
+            with(memory);
+        }
+    }
+
     /// What this process remembers of an object.
     pub fn memory(&self, kind: &str, namespace: &str, name: &str) -> Memory {
         self.remember(&key(kind, namespace, name), |memory| memory.clone())
@@ -245,7 +254,7 @@ impl Context {
     }
 
     /// Drops the memory, the evidence and the metrics of an object.
-    pub fn forget(&self, kind: &str, namespace: &str, name: &str) {
+    pub fn forget(&self, kind: &'static str, namespace: &str, name: &str) {
         let key = key(kind, namespace, name);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.evidence.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);

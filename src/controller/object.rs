@@ -1,5 +1,6 @@
 //! One object during one reconcile: its newest version, and every write to Kubernetes. Each write is made against the version
-//! that was read. A reconcile with an old version fails, and does not undo the write of another actor.
+//! that was read. A reconcile with an old version fails, and does not undo the write of another actor. A write is a patch of the fields
+//! that the operator owns: the cache does not have all metadata.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -16,9 +17,10 @@ use tokio::sync::Mutex;
 
 use super::absence::Absences;
 use super::access::InventoryKey;
+use super::decode::Decoded;
 use super::events::EventRecord;
 use super::requeue::Intervals;
-use super::resource::{Object, Resource, Scope};
+use super::resource::{Annotations, Expiry, Object, Resource, Scope};
 use super::{Context, Error, FIELD_MANAGER, Requeue, requeue};
 
 /// Maximum time for one request to the Kubernetes API.
@@ -71,7 +73,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     }
 
     /// Fails for a version that is older than one on which another process may have acted: this process's watch may be late.
-    /// Reads the object's metadata once, so that a newer version that does not parse is a conflict too.
+    /// Reads the object's metadata only where the watch itself proves nothing. A newer version that does not parse is a conflict too.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
             return Ok(());
@@ -91,11 +93,15 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     pub(super) async fn add_finalizer(&mut self) -> Result<(), Error> {
         let mut all = self.object.finalizers().to_vec();
         all.push(K::FINALIZER.into());
+        let writing = self.writing();
+        let _writing = writing.lock().await;
         self.patch_metadata("add the finalizer", json!({ "finalizers": all }), true).await
     }
 
     pub(super) async fn remove_finalizer(&mut self) -> Result<(), Error> {
         let all: Vec<_> = self.object.finalizers().iter().filter(|it| *it != K::FINALIZER).cloned().collect();
+        let writing = self.writing();
+        let _writing = writing.lock().await;
         match self.patch_metadata("remove the finalizer", json!({ "finalizers": all }), true).await {
             Err(Error::Gone) => Ok(()),
             other => other,
@@ -104,12 +110,14 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
     /// cost the ID of a new plan or group. Another object of the same name does not get it.
-    pub(super) async fn annotate(&mut self, all: &[(&'static str, String)]) -> Result<(), Error> {
+    pub(super) async fn annotate(&mut self, all: &Annotations) -> Result<(), Error> {
         if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
             return Ok(());
         }
         let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
         let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
+        let writing = self.writing();
+        let _writing = writing.lock().await;
         self.patch_metadata("write the cloud's ID", metadata, false).await
     }
 
@@ -125,26 +133,26 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         self.ctx.remember(&self.key(), |memory| memory.writing.clone())
     }
 
-    fn api(&self) -> Api<K> {
+    /// Answers are decoded without metadata of other actors, which may be large.
+    fn api(&self) -> Api<Decoded<K>> {
         Api::namespaced(self.ctx.client.clone(), &self.namespace())
     }
 
+    /// Writes metadata. The caller holds the lock of writes.
     async fn patch_metadata(
         &mut self,
         what: &'static str,
         mut metadata: serde_json::Value,
         against_version: bool,
     ) -> Result<(), Error> {
-        let (api, name, writing) = (self.api(), self.object.name_any(), self.writing());
-        let _writing = writing.lock().await;
-        let before = self.version();
+        let (api, name, before) = (self.api(), self.object.name_any(), self.version());
         if against_version {
             metadata["resourceVersion"] = json!(before);
         }
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
-        self.object = with_status(Arc::new(within(what, call).await?));
+        self.object = with_status(Arc::new(readable(within(what, call).await?)?));
         self.remember_replaced(before);
         Ok(())
     }
@@ -165,20 +173,22 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     pub(super) async fn write_status(&mut self, status: K::Status) -> Result<(), Error> {
         let writing = self.writing();
         let _writing = writing.lock().await;
-        self.apply_status(status).await
+        self.replace_status(status).await
     }
 
-    async fn apply_status(&mut self, status: K::Status) -> Result<(), Error> {
+    /// Replaces the status, which also removes fields that other field managers have set. The API server takes nothing else from
+    /// the body.
+    async fn replace_status(&mut self, status: K::Status) -> Result<(), Error> {
         let (api, name, before) = (self.api(), self.object.name_any(), self.version());
         let body = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
-            "metadata": { "name": name, "resourceVersion": before },
+            "metadata": { "name": name, "namespace": self.namespace(), "resourceVersion": before },
             "status": status,
         });
-        let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body));
-        let call = api.patch_status(&name, &params, &patch);
-        self.object = with_status(Arc::new(within("write status", call).await?));
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let call = api.replace_subresource("status", &name, &params, &body);
+        self.object = with_status(Arc::new(readable(within("write status", call).await?)?));
         self.remember_replaced(before);
         Ok(())
     }
@@ -234,14 +244,14 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         if newest && status == *self.scope(&self.object).status {
             return Ok(());
         }
-        self.apply_status(status).await
+        self.replace_status(status).await
     }
 
     /// Writes a status between reconciles. A reconcile in progress continues on top of it. The caller holds the lock of writes, so that
     /// no reconcile ends between the evidence that it read and the write.
     pub(super) async fn write_refreshed(&mut self, status: K::Status) -> Result<(), Error> {
         let before = self.version();
-        self.apply_status(status).await?;
+        self.replace_status(status).await?;
         let after = self.object.resource_version().unwrap_or_default();
         let status = self.scope(&self.object).status.clone();
         self.ctx.remember(&self.key(), |memory| memory.refreshed.record(before, after, status));
@@ -317,15 +327,15 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     }
 
     /// Exports the conditions, and the expiry of the evidence of each.
-    pub(super) fn export(&self, conditions: &[Condition]) {
+    pub(super) fn export(&self, conditions: &[Condition], expiries: &[Expiry]) {
         let scope = self.scope(&self.object);
-        let mut expiries = BTreeMap::new();
-        for it in scope.expiries() {
+        let mut ends = BTreeMap::new();
+        for it in expiries {
             // The last one is that of the condition. An earlier one is that of `protectionEnds`.
-            let at: &mut Timestamp = expiries.entry(it.condition_type).or_insert(it.at);
+            let at: &mut Timestamp = ends.entry(it.condition_type).or_insert(it.at);
             *at = (*at).max(it.at);
         }
-        let expiries: Vec<_> = expiries.into_iter().collect();
+        let expiries: Vec<_> = ends.into_iter().collect();
         let (namespace, name) = (scope.namespace(), scope.name());
         self.ctx.metrics.conditions(K::KIND, namespace, name, conditions);
         self.ctx.metrics.evidence(K::KIND, namespace, name, &expiries);
@@ -377,6 +387,11 @@ pub(super) async fn publish(ctx: &Context, about: &ObjectReference, record: &Eve
         Ok(Err(error)) => tracing::warn!(%error, reason = record.reason, "event not published"),
         Err(_) => tracing::warn!(reason = record.reason, "event not published in time"),
     }
+}
+
+/// The object of an answer. Where it does not parse, another version than was read is stored: the watch reports it.
+fn readable<K>(answer: Decoded<K>) -> Result<K, Error> {
+    answer.0.map_err(|_| Error::Conflict)
 }
 
 /// Waits for a request with a time limit, and distinguishes a conflict from a failure.

@@ -36,6 +36,19 @@ pub fn mark(cluster_id: &str, namespace: &str, name: &str) -> String {
     format!("{MARK_PREFIX}{id}{MARK_SUFFIX}")
 }
 
+/// A hash of a mark, which stands for it: 128 bits of SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MarkHash([u8; 16]);
+
+impl MarkHash {
+    /// The hash of a mark.
+    pub fn of(mark: &str) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(&Sha256::digest(mark)[..16]);
+        Self(half)
+    }
+}
+
 /// The owner that the mark at the end of a description names.
 pub fn owner(description: &str, mark: &str) -> Owner {
     match split(description) {

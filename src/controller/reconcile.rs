@@ -11,7 +11,7 @@ use super::access::{Access, AccountError};
 use super::conditions::{self, ConditionState};
 use super::events::{Change, EventRecord};
 use super::object::ObjectHandle;
-use super::resource::{MAX_PAUSE, Ran, RemoteState, Resource, Scope};
+use super::resource::{Annotations, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
 use super::steps::{act, first_failure};
 use super::verdict::Verdict;
 use super::{Context, Error, Requeue, ownership, status};
@@ -57,9 +57,15 @@ enum Release {
 /// Reconciles one object.
 pub async fn reconcile<K: Resource>(object: Arc<K>, ctx: Arc<Context>) -> Result<Action, Error> {
     let mut handle = ObjectHandle::new(&ctx, object);
+    ctx.remember(&handle.key(), |memory| memory.reconciling = true);
+    let outcome = attempt(&mut handle).await;
+    ctx.recall(&handle.key(), |memory| memory.reconciling = false);
+    Ok(ctx.requeue(&handle.key(), handle.poll_interval(), &outcome?))
+}
+
+async fn attempt<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, Error> {
     handle.catch_up().await?;
-    let requeue = run(&mut handle).await?;
-    Ok(ctx.requeue(&handle.key(), handle.poll_interval(), &requeue))
+    run(handle).await
 }
 
 async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, Error> {
@@ -174,7 +180,7 @@ fn conclude<K: Resource>(
     handle: &ObjectHandle<'_, K>,
     ran: &Ran<'_, K>,
     identity: String,
-) -> (K::Status, Requeue, Vec<(&'static str, String)>) {
+) -> (K::Status, Requeue, Annotations) {
     let scope = handle.scope(&handle.object);
     let mut report = K::report(&scope, ran);
     let (requeue, annotations) = (report.requeue, std::mem::take(&mut report.annotations));
@@ -223,10 +229,14 @@ fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, iden
 
 /// Writes a status that differs from the present one, and exports its conditions.
 async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status) -> Result<(), Error> {
-    let conditions = status.as_ref().conditions.clone();
-    handle.write_changed(status).await?;
-    handle.export(&conditions);
+    handle.write_changed(status.clone()).await?;
+    export(handle, &status);
     Ok(())
+}
+
+fn export<K: Resource>(handle: &ObjectHandle<'_, K>, status: &K::Status) {
+    let expiries = handle.scope(&handle.object).expiries();
+    handle.export(&status.as_ref().conditions, &expiries);
 }
 
 impl Unobserved {

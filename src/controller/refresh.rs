@@ -48,14 +48,14 @@ async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<R
         return Ok(Refreshed::CacheLate);
     }
     let unlisted = ctx.remember(&handle.key(), |memory| memory.unlisted.clone());
-    let status = handle.scope(&before).refreshed(unlisted.as_ref());
+    let (status, expiries) = handle.scope(&before).refreshed(unlisted.as_deref());
     let conditions = status.as_ref().conditions.clone();
     let changed = status != *handle.scope(&before).status;
     if changed {
         handle.write_refreshed(status.clone()).await?;
     }
     drop(writing);
-    handle.export(&conditions);
+    handle.export(&conditions, &expiries);
     handle.measure(None);
     if changed {
         let scope = handle.scope(&before);

@@ -231,6 +231,9 @@ pub struct Management<'a> {
     pub work_requested: bool,
 }
 
+/// Annotations to write, by their names.
+pub type Annotations = Vec<(&'static str, String)>;
+
 /// The account and the region of an object. A job that waits in one lane delays no other lane.
 pub type Lane = (String, String);
 
@@ -428,7 +431,7 @@ pub struct Report<K: Resource> {
     /// shared code.
     pub synced: Option<(ConditionState, bool)>,
     /// The annotations that survive a backup without status. They name only a cloud side that certainly belongs to this object.
-    pub annotations: Vec<(&'static str, String)>,
+    pub annotations: Annotations,
     /// When to reconcile again.
     pub requeue: Requeue,
 }

@@ -110,14 +110,14 @@ impl<K: Resource> Scope<'_, K> {
         }
     }
 
-    /// The status between reconciles: what the evidence of this process says now. `unlisted` is the error of the inventory that
-    /// shows the object, if it fails.
-    pub fn refreshed(&self, unlisted: Option<&Error>) -> K::Status {
+    /// The status between reconciles: what the evidence of this process says now, and the expiry of that evidence. `unlisted` is the
+    /// error of the inventory that shows the object, if it fails.
+    pub fn refreshed(&self, unlisted: Option<&Error>) -> (K::Status, Vec<Expiry>) {
         let mut status = self.status.clone();
         let head = status.as_mut();
         let known = find(&head.conditions, condition_type::READY).is_some_and(|it| it.reason != ready::DELETING);
         if self.deleting() || self.object.management().suspend || !known {
-            return status;
+            return (status, self.expiries());
         }
         let current = head.observed_generation == self.generation();
         if let Some(error) = unlisted.filter(|_| current) {
@@ -134,9 +134,9 @@ impl<K: Resource> Scope<'_, K> {
             let text = unlisted.map_or_else(|| EXPIRED.to_owned(), |error| format!("{EXPIRED}: {error}"));
             self.set(head, condition_type::READY, ConditionState::unknown(ready::NOT_READY, text));
         }
-        K::refresh(self, &mut status);
+        let expiries = self.refresh(&mut status);
         K::settle_tasks(self, &mut status);
-        status
+        (status, expiries)
     }
 
     /// The expiry of the evidence of each condition that rests on some. Nothing is observed of an object that is suspended, and no
@@ -145,7 +145,12 @@ impl<K: Resource> Scope<'_, K> {
         if self.deleting() || self.object.management().suspend {
             return vec![];
         }
-        let mut all = K::refresh(self, &mut self.status.clone());
+        self.refresh(&mut self.status.clone())
+    }
+
+    /// Sets the kind's own conditions by the evidence. The expiry of the evidence of each condition.
+    fn refresh(&self, status: &mut K::Status) -> Vec<Expiry> {
+        let mut all = K::refresh(self, status);
         all.extend(self.evidence_until().map(|at| Expiry { condition_type: condition_type::READY, at }));
         all
     }

@@ -1,14 +1,17 @@
 //! `/livez`, `/readyz` and `/metrics` over HTTP.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::stream;
 
 use super::metrics::Metrics;
 
@@ -81,5 +84,30 @@ async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
 
 async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics.text())
+    let pieces = stream::iter(metrics.scrape().map(Ok::<_, Infallible>));
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::telemetry::metrics::PLAN;
+
+    #[tokio::test]
+    async fn metrics_of_many_objects_arrive_whole() {
+        let metrics = Arc::new(Metrics::new());
+        for number in 0..1000 {
+            metrics.drift_corrected(PLAN, "ns", &format!("plan-{number}"));
+        }
+        let request = Request::get("/metrics").body(Body::empty()).expect("a request");
+        let answer = router(Readiness::default(), metrics.clone()).oneshot(request).await.expect("an answer");
+        let kind = answer.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+        assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert!(body == metrics.text().as_bytes() && body.ends_with(b"\n# EOF\n"));
+    }
 }

@@ -93,6 +93,7 @@ decisions and status are synchronous functions of data, without client, clock, e
     in crate::controller::*::decide crate::controller::*::status crate::controller::*::events
         crate::controller::*::resolve crate::controller::plan::lag crate::controller::disk_replica_group::lifecycle
         crate::controller::evidence::progress crate::controller::evidence::backlog crate::controller::evidence::agenda
+        crate::controller::evidence::packed crate::controller::plan::tracks
         crate::controller::plan::evidence crate::controller::plan::samples crate::controller::plan::backlog
         crate::controller::plan::arrival crate::controller::plan::pace crate::controller::plan::rounds
         crate::controller::plan::repeated crate::controller::plan::sync crate::controller::plan::grounds
@@ -104,7 +105,7 @@ decisions and status are synchronous functions of data, without client, clock, e
         crate::controller::runtime crate::controller::secrets::read crate::telemetry crate::leadership
     except crate::cloud::credentials::CredentialsError crate::cloud::credentials::cache::KeyHealth
         crate::controller::access::AccountError crate::controller::access::error
-        crate::telemetry::metrics::ConsumerGroupLag crate::telemetry::metrics::mappings
+        crate::telemetry::metrics::ConsumerGroupLag crate::telemetry::metrics::groups crate::telemetry::metrics::mappings
         crate::telemetry::metrics::MessageBacklog crate::telemetry::metrics::SyncRound
         crate::telemetry::metrics::MappingMeasures
 

@@ -24,10 +24,12 @@ async fn polls_of_an_unchanged_plan_write_nothing() {
     let next = || lists() > first + 1;
     eventually(DEADLINE, "the next reads", async || next().then_some(())).await;
     world.cloud.clear_requests();
-    let before = (operator.writes.count(), world.get("orders").await.expect("it is there").metadata.resource_version);
+    let before =
+        (operator.requests.writes().len(), world.get("orders").await.expect("it is there").metadata.resource_version);
     eventually(DEADLINE, "ten lists of plans, one of items", async || (lists() >= 10 && items() >= 1).then_some(()))
         .await;
-    let after = (operator.writes.count(), world.get("orders").await.expect("it is there").metadata.resource_version);
+    let after =
+        (operator.requests.writes().len(), world.get("orders").await.expect("it is there").metadata.resource_version);
     assert_eq!(after, before, "no write, of status or anything else");
     assert_eq!(world.changes(), Vec::<String>::new());
     assert_eq!(count("GetDisasterRecoveryPlan"), 0, "lists show it as the last reconcile saw it");

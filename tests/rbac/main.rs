@@ -91,11 +91,11 @@ fn operator_has_needed_permissions_only() {
     let rights = [
         // What its work needs.
         ("yes", "get list watch patch", PLANS, anywhere),
-        ("yes", "patch", PLANS, status),
+        ("yes", "update", PLANS, status),
         ("yes", "get list watch patch", GROUPS, anywhere),
-        ("yes", "patch", GROUPS, status),
+        ("yes", "update", GROUPS, status),
         ("yes", "get list watch patch", ACCOUNTS, anywhere),
-        ("yes", "patch", ACCOUNTS, status),
+        ("yes", "update", ACCOUNTS, status),
         ("yes", "get", "secrets", anywhere),
         ("yes", "get", "secrets/idc-acl", there),
         ("yes", "create patch", EVENTS, anywhere),
@@ -110,13 +110,13 @@ fn operator_has_needed_permissions_only() {
         ("no", "create get update", LEASES, anywhere),
         // The users' objects are theirs.
         ("no", "create update delete deletecollection", PLANS, anywhere),
-        ("no", "get update", PLANS, status),
+        ("no", "get patch", PLANS, status),
         ("no", "update patch", PLANS, finalizers),
         ("no", "create update delete deletecollection", GROUPS, anywhere),
-        ("no", "get update", GROUPS, status),
+        ("no", "get patch", GROUPS, status),
         ("no", "update patch", GROUPS, finalizers),
         ("no", "create update delete deletecollection", ACCOUNTS, anywhere),
-        ("no", "get update", ACCOUNTS, status),
+        ("no", "get patch", ACCOUNTS, status),
         ("no", "update patch", ACCOUNTS, finalizers),
         // Secrets are read by name, nowhere listed, and never written.
         ("no", "list watch create update patch delete deletecollection", "secrets", anywhere),
@@ -173,7 +173,7 @@ fn single_namespace_operator_has_no_permission_elsewhere() {
     ];
     for kind in [PLANS, GROUPS, ACCOUNTS] {
         rights.push(("yes", "get list watch patch", kind, at_home));
-        rights.push(("yes", "patch", kind, status));
+        rights.push(("yes", "update", kind, status));
         rights.push(("no", "create update delete", kind, at_home));
     }
     for resource in [PLANS, GROUPS, ACCOUNTS, "secrets", EVENTS, LEASES, "configmaps", "pods"] {
@@ -218,10 +218,10 @@ async fn operator_works_on_groups() {
         "finalizers": [disaster_recovery_operator::api::FINALIZER],
         "annotations": { (disaster_recovery_operator::api::GROUP_ID_ANNOTATION): "pg-one" },
     }});
-    groups.patch("orders-db", &PatchParams::default(), &Patch::Merge(&metadata)).await.expect("a finalizer");
-    let status = json!({ "status": { "replicaGroupId": "pg-one" } });
-    let group =
-        groups.patch_status("orders-db", &PatchParams::default(), &Patch::Merge(&status)).await.expect("a status");
+    let written = groups.patch("orders-db", &PatchParams::default(), &Patch::Merge(&metadata)).await;
+    let mut group = written.expect("a finalizer");
+    group.status.get_or_insert_default().replica_group_id = Some("pg-one".into());
+    let group = groups.replace_status("orders-db", &PostParams::default(), &group).await.expect("a status");
     assert_eq!(group.status.and_then(|status| status.replica_group_id).as_deref(), Some("pg-one"));
     refused(&groups.delete("orders-db", &kube::api::DeleteParams::default()).await);
 }
@@ -246,10 +246,10 @@ async fn operator_works_without_listing_secrets() {
         "finalizers": [disaster_recovery_operator::api::FINALIZER],
         "annotations": { (disaster_recovery_operator::api::PLAN_ID_ANNOTATION): "1300000016" },
     }});
-    plans.patch("orders-to-idc", &PatchParams::default(), &Patch::Merge(&metadata)).await.expect("a finalizer");
-    let status = json!({ "status": { "planId": "1300000016" } });
-    let plan =
-        plans.patch_status("orders-to-idc", &PatchParams::default(), &Patch::Merge(&status)).await.expect("a status");
+    let written = plans.patch("orders-to-idc", &PatchParams::default(), &Patch::Merge(&metadata)).await;
+    let mut plan = written.expect("a finalizer");
+    plan.status.get_or_insert_default().plan_id = Some("1300000016".into());
+    let plan = plans.replace_status("orders-to-idc", &PostParams::default(), &plan).await.expect("a status");
     assert_eq!(plan.status.and_then(|status| status.plan_id).as_deref(), Some("1300000016"));
 
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
@@ -365,9 +365,10 @@ async fn operator_works_on_accounts() {
     assert!(found.items.iter().any(|it| it.metadata.namespace.as_deref() == Some(&namespace)), "{found:?}");
     let accounts: Api<AlibabaCloudAccount> = Api::namespaced(client, &namespace);
     let finalizer = json!({ "metadata": { "finalizers": [disaster_recovery_operator::api::IN_USE_FINALIZER] } });
-    accounts.patch("production", &PatchParams::default(), &Patch::Merge(&finalizer)).await.expect("a finalizer");
-    let status = json!({ "status": { "identity": "LTAI****abcd" } });
-    let account = accounts.patch_status("production", &PatchParams::default(), &Patch::Merge(&status)).await;
+    let written = accounts.patch("production", &PatchParams::default(), &Patch::Merge(&finalizer)).await;
+    let mut account = written.expect("a finalizer");
+    account.status.get_or_insert_default().identity = Some("LTAI****abcd".into());
+    let account = accounts.replace_status("production", &PostParams::default(), &account).await;
     assert_eq!(account.expect("a status").status.and_then(|it| it.identity).as_deref(), Some("LTAI****abcd"));
     refused(&accounts.delete("production", &kube::api::DeleteParams::default()).await);
 }

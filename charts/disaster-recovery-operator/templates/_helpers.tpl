@@ -78,6 +78,7 @@
   (list "retry-interval" .retryInterval)
   (list "create-visibility-window" .createVisibilityWindow)
   (list "workers" .workers)
+  (list "group-metrics" (eq (toString .metrics.groupMetrics) "false" | ternary "false" ""))
   (list "log-format" .logging.format)
   (list "log-level" .logging.level)
 -}}
@@ -101,7 +102,7 @@
 {{- define "disaster-recovery-operator.ownFlags" -}}
 {{- list "metrics-address" "namespace" "label-selector" "cluster-id" "credentials-secret" "default-account-namespaces" "allowed-endpoints"
   "rocketmq-endpoint" "ebs-endpoint" "sts-endpoint" "rocketmq-requests-per-second" "ebs-requests-per-second" "cloud-timeout" "poll-interval"
-  "transition-interval" "retry-interval" "create-visibility-window" "workers" "log-format" "log-level" "leader-elect"
+  "transition-interval" "retry-interval" "create-visibility-window" "workers" "group-metrics" "log-format" "log-level" "leader-elect"
   "leader-elect-resource-name" "leader-elect-resource-namespace" "leader-elect-lease-duration" "leader-elect-renew-deadline"
   "leader-elect-retry-period" | toJson -}}
 {{- end -}}
@@ -113,10 +114,10 @@
 - apiGroups: [disasterrecovery.dev]
   resources: [alibabacloudaccounts, disasterrecoveryplans, diskreplicagroups]
   verbs: [get, list, watch, patch]
-# Status is only ever patched; it is read with its object.
+# Status is only ever replaced; it is read with its object.
 - apiGroups: [disasterrecovery.dev]
   resources: [alibabacloudaccounts/status, disasterrecoveryplans/status, diskreplicagroups/status]
-  verbs: [patch]
+  verbs: [update]
 # A plan or an account may name a Secret of its own namespace, which is read by that name when it is needed. No list and no
 # watch: who can list Secrets can read all of them, and the operator keeps none in memory.
 - apiGroups: [""]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+mod json;
 mod request;
 mod response;
 mod slot;
@@ -28,6 +28,7 @@ use super::fence::{Closed, Fence};
 use super::operation::ApiOperation;
 use super::rate_limit::{BucketKey, Budget, Identity, Owner, RateLimit};
 use super::skew::Skews;
+pub use super::wire::Data;
 
 /// Code of a call that the client did not send, or gave up, since the [`Fence`] was closed.
 pub const NOT_LEADING: &str = "NotLeading";
@@ -131,7 +132,7 @@ impl Client {
     ///
     /// The service does not carry out a call whose key it refuses. The client makes it once more if the signer has
     /// another key.
-    pub async fn send(&self, target: &Target, call: &Call) -> Result<Value, Error> {
+    pub async fn send(&self, target: &Target, call: &Call) -> Result<Data, Error> {
         let (mut attempt, mut lost, mut replaced) = (0, false, false);
         loop {
             attempt += 1;
@@ -346,7 +347,7 @@ mod tests {
 
     /// Makes a call through a fence and returns the outcome and the number of requests that arrived. If `closes`, the
     /// service closes the fence before it answers.
-    async fn fenced(fence: Fence, call: Call, closes: bool) -> (Result<Value, Error>, usize) {
+    async fn fenced(fence: Fence, call: Call, closes: bool) -> (Result<Data, Error>, usize) {
         let arrived = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let (counted, closed) = (arrived.clone(), fence.clone());
         let service = tower::service_fn(move |_| {

@@ -29,18 +29,18 @@ pub enum Style {
 #[derive(Clone)]
 pub struct Body {
     content_type: &'static str,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Body {
     /// A JSON body.
     pub fn json(bytes: Vec<u8>) -> Self {
-        Self { content_type: "application/json; charset=utf-8", bytes }
+        Self { content_type: "application/json; charset=utf-8", bytes: bytes.into() }
     }
 
     /// A form body, already encoded.
     pub fn form(text: String) -> Self {
-        Self { content_type: "application/x-www-form-urlencoded", bytes: text.into_bytes() }
+        Self { content_type: "application/x-www-form-urlencoded", bytes: text.into() }
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn signed(
     headers.extend(call.body.iter().map(|body| ("content-type", body.content_type)));
     let canonical = sign::canonical_request(call.method.as_str(), &call.path, &call.query, &headers, &hash);
     let authorization = sign::authorization(access_key_id, access_key_secret.expose_secret(), &canonical);
-    let query = sign::canonical_query(&call.query);
+    let query = &canonical.query;
     let mark = if query.is_empty() { "" } else { "?" };
     let mut request =
         Request::builder().method(call.method.clone()).uri(format!("{}{}{mark}{query}", target.endpoint, call.path));
@@ -134,7 +134,7 @@ pub(super) fn signed(
     }
     let mut authorization = http::HeaderValue::try_from(authorization)?;
     authorization.set_sensitive(true);
-    request.header("authorization", authorization).body(Bytes::from(body))
+    request.header("authorization", authorization).body(body)
 }
 
 /// Builds the request of an RPC that takes no signature: action, version and time are in the query.
@@ -155,7 +155,7 @@ pub(super) fn unsigned(target: &Target, call: &Call, now: Timestamp) -> Result<R
     if let Some(body) = &call.body {
         request = request.header("content-type", body.content_type);
     }
-    request.body(Bytes::from(call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default()))
+    request.body(call.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default())
 }
 
 /// Formats a time as the API does.

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::error::{Class, Error, classify};
+use super::super::wire::Data;
+use super::json;
 use super::request::{Call, Style};
 
 /// The data of an answer and its request ID.
-pub(super) type Answer = (Value, Option<String>);
+pub(super) type Answer = (Data, Option<String>);
 
 /// The parts of an answer that a failure contains.
 struct Parts<'a> {
@@ -37,31 +42,36 @@ impl Parts<'_> {
 
 /// Reads an answer: its `data` (all of it if the product has no envelope), or the failure. Reads both casings of the
 /// error body, and the gateway's XML.
-pub(super) fn parse(status: u16, headers: &HeaderMap, body: &[u8], call: &Call) -> Result<Answer, Error> {
-    let answer = serde_json::from_slice::<Value>(body).ok().filter(Value::is_object);
-    let text = |names| text(answer.as_ref(), body, names);
-    let code = text(["Code", "code"]).filter(|code| !code.is_empty());
-    let message = text(["Message", "message"]).unwrap_or_default();
-    let request_id = text(["RequestId", "requestId"]).or_else(|| header(headers, "x-acs-request-id").map(Into::into));
+pub(super) fn parse(status: u16, headers: &HeaderMap, body: &Bytes, call: &Call) -> Result<Answer, Error> {
+    let json = json::object(body);
+    let answer: Option<Envelope<'_>> = json.as_deref().and_then(|text| serde_json::from_slice(text).ok());
+    let fields = answer.as_ref();
+    let code = || text(fields.map(Envelope::code), body, "Code").filter(|code| !code.is_empty());
+    let message = || text(fields.map(Envelope::message), body, "Message").unwrap_or_default();
+    let request_id = text(fields.map(Envelope::request_id), body, "RequestId")
+        .or_else(|| header(headers, "x-acs-request-id").map(Into::into));
     let parts = Parts { status, retry_after: retry_after(headers), request_id, call };
     if !(200..300).contains(&status) {
-        return Err(match code {
-            Some(code) => parts.failed(parts.classify(status, &code), code, message),
+        return Err(match code() {
+            Some(code) => parts.failed(parts.classify(status, &code), code, message()),
             None if parts.retry_after.is_some() || status == 429 => {
-                parts.failed(parts.classify(status, ""), format!("HTTP {status}"), message)
+                parts.failed(parts.classify(status, ""), format!("HTTP {status}"), message())
             }
             None => parts.broken("a body that is no error of the API"),
         });
     }
-    let Some(mut answer) = answer else { return Err(parts.broken("a body that is no JSON object")) };
-    let accepted = success(&answer).unwrap_or_else(|| message.is_empty() || code.as_deref().is_none_or(is_fine));
+    let (Some(json), Some(answer)) = (&json, &answer) else {
+        return Err(parts.broken("a body that is no JSON object"));
+    };
+    let accepted = answer.success().unwrap_or_else(|| message().is_empty() || code().as_deref().is_none_or(is_fine));
     if !accepted {
-        let code = code.unwrap_or_else(|| "Unknown".into());
-        return Err(parts.failed(parts.classify(failed_status(&answer), &code), code, message));
+        let code = code().unwrap_or_else(|| "Unknown".into());
+        return Err(parts.failed(parts.classify(answer.failed_status(), &code), code, message()));
     }
-    let data = match call.style {
-        Style::Roa => answer.get_mut("data").map(Value::take).unwrap_or_default(),
-        Style::Rpc => answer,
+    let data = match (call.style, answer.data) {
+        (Style::Roa, Some(data)) => Data::new(json.slice_ref(data.get().as_bytes())),
+        (Style::Roa, None) => Data::null(),
+        (Style::Rpc, _) => Data::new(json.clone()),
     };
     Ok((data, parts.request_id))
 }
@@ -76,21 +86,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_millis(ms))
 }
 
-/// The text of the first of two spellings of a field, or of the XML element with the first.
-fn text(answer: Option<&Value>, body: &[u8], names: [&str; 2]) -> Option<String> {
-    match answer.and_then(|json| names.iter().find_map(|name| json.get(name))) {
-        Some(Value::String(text)) => Some(text.clone()),
+/// The text of a field, or of the XML element with the same name.
+fn text(field: Option<Value>, body: &[u8], name: &str) -> Option<String> {
+    match field {
+        Some(Value::String(text)) => Some(text),
         Some(Value::Number(number)) => Some(number.to_string()),
-        _ => element(body, names[0]),
-    }
-}
-
-/// Whether the answer reports success, if it says so.
-fn success(answer: &Value) -> Option<bool> {
-    match answer.get("success").or_else(|| answer.get("Success")) {
-        Some(Value::Bool(success)) => Some(*success),
-        Some(Value::String(text)) => Some(!text.eq_ignore_ascii_case("false")),
-        _ => None,
+        _ => element(body, name),
     }
 }
 
@@ -98,12 +99,6 @@ fn success(answer: &Value) -> Option<bool> {
 /// Terraform provider).
 fn is_fine(code: &str) -> bool {
     ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine))
-}
-
-/// The HTTP status that the body of a failure names, 400 if it names none.
-fn failed_status(answer: &Value) -> u16 {
-    let status = answer.get("httpStatusCode").or_else(|| answer.get("HttpStatusCode")).and_then(Value::as_u64);
-    status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400).unwrap_or(400)
 }
 
 /// The text of an XML element, for the gateway's XML errors.
@@ -114,11 +109,82 @@ fn element(body: &[u8], name: &str) -> Option<String> {
     Some(inner.trim().to_owned())
 }
 
+/// The fields around the data, as they are written. Of two spellings the first one that is there counts.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "Code", deserialize_with = "written")]
+    pascal_code: Field<'a>,
+    #[serde(borrow, rename = "code", deserialize_with = "written")]
+    camel_code: Field<'a>,
+    #[serde(borrow, rename = "Message", deserialize_with = "written")]
+    pascal_message: Field<'a>,
+    #[serde(borrow, rename = "message", deserialize_with = "written")]
+    camel_message: Field<'a>,
+    #[serde(borrow, rename = "RequestId", deserialize_with = "written")]
+    pascal_request_id: Field<'a>,
+    #[serde(borrow, rename = "requestId", deserialize_with = "written")]
+    camel_request_id: Field<'a>,
+    #[serde(borrow, rename = "Success", deserialize_with = "written")]
+    pascal_success: Field<'a>,
+    #[serde(borrow, rename = "success", deserialize_with = "written")]
+    camel_success: Field<'a>,
+    #[serde(borrow, rename = "HttpStatusCode", deserialize_with = "written")]
+    pascal_status: Field<'a>,
+    #[serde(borrow, rename = "httpStatusCode", deserialize_with = "written")]
+    camel_status: Field<'a>,
+    #[serde(borrow)]
+    data: Field<'a>,
+}
+
+/// A field; none if it is absent.
+type Field<'a> = Option<&'a RawValue>;
+
+/// Reads a field that may be null.
+fn written<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Field<'a>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The value of a field, null if it is absent.
+fn value(field: Field<'_>) -> Value {
+    field.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
+}
+
+impl Envelope<'_> {
+    fn code(&self) -> Value {
+        value(self.pascal_code.or(self.camel_code))
+    }
+
+    fn message(&self) -> Value {
+        value(self.pascal_message.or(self.camel_message))
+    }
+
+    fn request_id(&self) -> Value {
+        value(self.pascal_request_id.or(self.camel_request_id))
+    }
+
+    /// Whether the answer reports success, if it says so.
+    fn success(&self) -> Option<bool> {
+        match value(self.camel_success.or(self.pascal_success)) {
+            Value::Bool(success) => Some(success),
+            Value::String(text) => Some(!text.eq_ignore_ascii_case("false")),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status that the body of a failure names, 400 if it names none.
+    fn failed_status(&self) -> u16 {
+        let status = value(self.camel_status.or(self.pascal_status)).as_u64();
+        status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400).unwrap_or(400)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cloud::operation::ApiOperation;
 
+    /// The data of an answer as a tree.
     fn answer(status: u16, body: &str, changing: bool) -> Result<Value, Error> {
         of_style(Style::Roa, status, body, changing)
     }
@@ -135,7 +201,8 @@ mod tests {
             repeatable: false,
             secrets: vec![],
         };
-        parse(status, &HeaderMap::new(), body.as_bytes(), &call).map(|(data, _)| data)
+        let (data, _) = parse(status, &HeaderMap::new(), &Bytes::from(body.to_owned()), &call)?;
+        Ok(data.read().expect("JSON"))
     }
 
     #[test]
@@ -183,6 +250,41 @@ mod tests {
         let bare = r#"{"code":"Instance.NotFound","message":"no such instance"}"#;
         assert_eq!(answer(200, bare, false).expect_err("refused").class, Class::Invalid);
         assert_eq!(answer(200, r#"{"data":7}"#, false), Ok(Value::from(7)));
+    }
+
+    #[test]
+    fn envelope_is_read_tolerantly() {
+        let refused = |class: Class, code: &str| Err((class, code.to_owned()));
+        for (body, expected) in [
+            (r#"{"success":"true","code":"X","message":"m","data":1}"#, Ok(Value::from(1))),
+            (r#"{"success":null,"code":"OK","message":"m","data":1}"#, Ok(Value::from(1))),
+            (r#"{"success":[],"code":0,"message":"m","data":{"data":1}}"#, Ok(serde_json::json!({"data": 1}))),
+            (r#"{"Success":false,"success":true,"data":null}"#, Ok(Value::Null)),
+            (r#"{"success":false,"code":"X","success":true,"data":1,"data":[2]}"#, Ok(serde_json::json!([2]))),
+            (r#"{"code":"X","message":""}"#, Ok(Value::Null)),
+            (r#"{"code":"X"}"#, Ok(Value::Null)),
+            (r#"{"succ\u0065ss":false,"code":"X"}"#, refused(Class::Invalid, "X")),
+            (r#"{"success":"False","code":"X","data":1}"#, refused(Class::Invalid, "X")),
+            (r#"{"success":0,"code":"X","message":7,"data":1}"#, refused(Class::Invalid, "X")),
+            (r#"{"success":false,"Code":"A","code":"B"}"#, refused(Class::Invalid, "A")),
+            (r#"{"success":false,"Code":null,"code":"B"}"#, refused(Class::Unavailable, "Unknown")),
+            (r#"{"success":false,"code":{"code":"B"}}"#, refused(Class::Unavailable, "Unknown")),
+            (r#"{"success":false,"code":""}"#, refused(Class::Unavailable, "Unknown")),
+            (r#"{"success":false,"code":1.50}"#, refused(Class::Invalid, "1.5")),
+            (r#"{"success":false,"code":503,"httpStatusCode":503}"#, refused(Class::Unavailable, "503")),
+            (r#"{"success":false,"code":503,"httpStatusCode":"503"}"#, refused(Class::Invalid, "503")),
+            (r#"{"success":false,"code":503,"httpStatusCode":200}"#, refused(Class::Invalid, "503")),
+            (r#"{"success":false,"code":503,"HttpStatusCode":503}"#, refused(Class::Unavailable, "503")),
+            (
+                r#"{"success":false,"code":503,"HttpStatusCode":503,"httpStatusCode":[]}"#,
+                refused(Class::Invalid, "503"),
+            ),
+        ] {
+            assert_eq!(answer(200, body, false).map_err(|error| (error.class, error.code)), expected, "{body}");
+        }
+        let failed = answer(400, r#"{"code":7,"message":8,"requestId":9}"#, false).expect_err("refused");
+        assert_eq!((failed.code.as_str(), failed.message.as_str()), ("7", "8"));
+        assert_eq!(failed.request_id.as_deref(), Some("9"));
     }
 
     #[test]

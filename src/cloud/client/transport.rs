@@ -14,8 +14,7 @@ use super::super::endpoint;
 
 /// Time after which a connection with unacknowledged data is closed.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum size of an answer. A page of 1,000 entries is far smaller. Parsed as JSON it takes many times as much
-/// memory.
+/// Maximum size of an answer. A page of 1,000 entries is far smaller.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 /// Host of the metadata service of an ECS instance. Source: the official SDK.
@@ -65,7 +64,8 @@ pub fn https(connect_timeout: Duration) -> Result<HttpService, reqwest::Error> {
             if let Some(headers) = response.headers_mut() {
                 std::mem::swap(headers, answer.headers_mut());
             }
-            let mut body = Vec::new();
+            let length = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+            let mut body = Vec::with_capacity(length.min(MAX_ANSWER_BYTES));
             while let Some(chunk) = answer.chunk().await.map_err(|error| lost(&error))? {
                 if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                     return Err(TransportError::Lost("the answer is larger than 8 MiB".into()));

@@ -12,11 +12,12 @@ use http::Method;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use self::query::Query;
 pub use self::shapes::*;
 pub use self::token::{ClientToken, NoClientToken};
-use super::client::{Call, Client, Style, Target};
+use super::client::{Call, Client, Data, Style, Target};
 use super::error::{Class, Error};
 use super::list::{List, MAX_READS, Pages, incomplete};
 use super::operation::ApiOperation;
@@ -73,13 +74,13 @@ pub struct Ebs {
 /// A page of any list: the list has a name of its own.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Page<T> {
+struct Page<'a> {
     next_token: Option<String>,
     #[serde(default, deserialize_with = "maybe_number")]
     total_count: Option<i64>,
     page_number: Option<IgnoredAny>,
-    #[serde(alias = "ReplicaGroups", alias = "ReplicaPairs", alias = "Drills")]
-    entries: Option<Vec<T>>,
+    #[serde(borrow, alias = "ReplicaGroups", alias = "ReplicaPairs", alias = "Drills")]
+    entries: Option<&'a RawValue>,
 }
 
 impl Ebs {
@@ -112,13 +113,7 @@ impl Ebs {
         Query::at(self.target(site))
     }
 
-    async fn send(
-        &self,
-        site: SiteRole,
-        operation: ApiOperation,
-        query: Query,
-        changing: bool,
-    ) -> Result<Value, Error> {
+    async fn send(&self, site: SiteRole, operation: ApiOperation, query: Query, changing: bool) -> Result<Data, Error> {
         let repeatable = changing && query.has_token();
         let (method, path, style) = (Method::POST, "/".into(), Style::Rpc);
         let (query, body, secrets) = (query.0, None, vec![]);
@@ -167,8 +162,8 @@ impl Ebs {
 
     /// `DescribeDiskReplicaGroups`: the groups with these IDs, or all groups of the region if `group_ids` is empty.
     pub async fn groups(&self, site: SiteRole, group_ids: &[&str]) -> Result<List<GroupView>, Error> {
-        let id = |group: &GroupView| group.replica_group_id.clone();
-        self.by_ids(site, ApiOperation::DescribeDiskReplicaGroups, "GroupIds", group_ids, id).await
+        let entry = |group: GroupView| (group.replica_group_id.clone(), group);
+        self.by_ids(site, ApiOperation::DescribeDiskReplicaGroups, "GroupIds", group_ids, entry).await
     }
 
     /// `DescribeDiskReplicaGroups` of one group. A group that does not exist is [`Class::NotFound`].
@@ -267,15 +262,15 @@ impl Ebs {
     /// `DescribeDiskReplicaPairs`.
     pub async fn pairs(&self, site: SiteRole, pairs: Pairs<'_>) -> Result<List<PairView>, Error> {
         let operation = ApiOperation::DescribeDiskReplicaPairs;
-        let id = |pair: &PairView| pair.replica_pair_id.clone();
+        let entry = |pair: PairView| (pair.replica_pair_id.clone(), pair);
         let filter = match pairs {
             Pairs::Ids([]) => return Ok(List::Complete(vec![])),
-            Pairs::Ids(ids) => return self.by_ids(site, operation, "PairIds", ids, id).await,
+            Pairs::Ids(ids) => return self.by_ids(site, operation, "PairIds", ids, entry).await,
             Pairs::All => None,
             Pairs::InGroup(group_id) => Some(("ReplicaGroupId", group_id)),
             Pairs::Ungrouped => Some(("ReplicaGroupId", "-")),
         };
-        self.list(site, operation, filter, id).await
+        self.list(site, operation, filter, entry).await
     }
 
     /// `DescribeDiskReplicaPairs` of one pair. A pair that does not exist is [`Class::NotFound`].
@@ -301,8 +296,8 @@ impl Ebs {
 
     /// `DescribeReplicaGroupDrills` at the standby site, where drills run: all drills of a group.
     pub async fn drills(&self, group_id: &str) -> Result<List<DrillView>, Error> {
-        let id = |drill: &DrillView| drill.drill_id.clone();
-        self.list(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), id).await
+        let entry = |drill: DrillView| (drill.drill_id.clone(), drill);
+        self.list(SiteRole::Standby, ApiOperation::DescribeReplicaGroupDrills, Some(("GroupId", group_id)), entry).await
     }
 
     /// `ClearReplicaGroupDrill` at the standby site. It takes no token, so a lost answer is [`Class::Ambiguous`]. A
@@ -319,14 +314,14 @@ impl Ebs {
         operation: ApiOperation,
         key: &'static str,
         ids: &[&str],
-        id: fn(&T) -> String,
+        entry: fn(T) -> (String, T),
     ) -> Result<List<T>, Error> {
         if ids.is_empty() {
-            return self.list(site, operation, None, id).await;
+            return self.list(site, operation, None, entry).await;
         }
         let mut all = List::Complete(vec![]);
         for ids in ids.chunks(MAX_IDS) {
-            all = all.and(self.list(site, operation, Some((key, &ids.join(","))), id).await?);
+            all = all.and(self.list(site, operation, Some((key, &ids.join(","))), entry).await?);
         }
         Ok(all)
     }
@@ -337,14 +332,14 @@ impl Ebs {
         site: SiteRole,
         operation: ApiOperation,
         filter: Option<(&'static str, &str)>,
-        id: fn(&T) -> String,
+        entry: fn(T) -> (String, T),
     ) -> Result<List<T>, Error> {
-        let mut list = self.all_pages(site, operation, filter, id).await?;
+        let mut list = self.all_pages(site, operation, filter, entry).await?;
         for _ in 1..MAX_READS {
             if list.is_complete() {
                 break;
             }
-            list = self.all_pages(site, operation, filter, id).await?;
+            list = self.all_pages(site, operation, filter, entry).await?;
         }
         Ok(list)
     }
@@ -355,18 +350,19 @@ impl Ebs {
         site: SiteRole,
         operation: ApiOperation,
         filter: Option<(&'static str, &str)>,
-        id: fn(&T) -> String,
+        entry: fn(T) -> (String, T),
     ) -> Result<List<T>, Error> {
         let query = || filter.iter().fold(self.query(site), |query, (key, value)| query.with(key, value));
         let mut pages = Pages::new(operation);
         let mut token: Option<String> = None;
         for number in 1..=MAX_PAGES {
             let query = query().with("MaxResults", PAGE_SIZE).maybe("NextToken", token.as_ref());
-            let (page, entries) = self.page(site, operation, query).await?;
+            let data = self.send(site, operation, query, false).await?;
+            let page = page(operation, &data)?;
             let next = page.next_token.filter(|next| !next.is_empty());
             // With tokens the total means nothing. Without any, it says whether the list is complete.
             let total = page.total_count.filter(|_| number == 1 && next.is_none());
-            let continues = pages.add(entries, total, id)?;
+            let continues = pages.add(page.entries, total, entry)?;
             match next {
                 None if number == 1 && total.is_some() && continues => break,
                 None if number == 1 && total.is_some() => return Ok(pages.counted()),
@@ -382,27 +378,22 @@ impl Ebs {
         let mut pages = Pages::new(operation);
         for number in 1..=MAX_PAGES {
             let query = query().with("PageNumber", number).with("PageSize", NUMBERED_PAGE_SIZE);
-            let (page, entries) = self.page(site, operation, query).await?;
-            if !pages.add(entries, page.total_count, id)? {
+            let data = self.send(site, operation, query, false).await?;
+            let page = page(operation, &data)?;
+            if !pages.add(page.entries, page.total_count, entry)? {
                 return Ok(pages.counted());
             }
         }
         Err(broken(operation, "more pages than can be"))
     }
+}
 
-    /// Reads one page and takes its entries out. Only a list without entries may come without them.
-    async fn page<T: DeserializeOwned>(
-        &self,
-        site: SiteRole,
-        operation: ApiOperation,
-        query: Query,
-    ) -> Result<(Page<T>, Vec<T>), Error> {
-        let mut page: Page<T> = parse(operation, self.send(site, operation, query, false).await?)?;
-        match (page.entries.take(), page.total_count) {
-            (Some(entries), _) => Ok((page, entries)),
-            (None, Some(0)) => Ok((page, vec![])),
-            (None, _) => Err(broken(operation, "a page without its list")),
-        }
+/// Reads one page. Only a list without entries may come without them.
+fn page(operation: ApiOperation, data: &Data) -> Result<Page<'_>, Error> {
+    let page: Page<'_> = parse(operation, data)?;
+    match (page.entries, page.total_count) {
+        (Some(_), _) | (None, Some(0)) => Ok(page),
+        (None, _) => Err(broken(operation, "a page without its list")),
     }
 }
 
@@ -415,9 +406,8 @@ fn one<T>(
 ) -> Result<T, Error> {
     let complete = list.is_complete();
     let entries = list.into_entries();
-    let shown = entries.len();
     entries.into_iter().find(is_it).ok_or_else(|| match complete {
-        false => incomplete(operation, shown),
+        false => incomplete(operation),
         true => {
             let message = format!("there is no {} in this region", what());
             Error { class: Class::NotFound, operation, code: "NoSuchResource".into(), message, request_id: None }
@@ -426,7 +416,8 @@ fn one<T>(
 }
 
 /// The ID of the created resource. Without an ID the outcome is ambiguous, since the call has happened.
-fn new_id(operation: ApiOperation, key: &str, answer: &Value) -> Result<String, Error> {
+fn new_id(operation: ApiOperation, key: &str, answer: &Data) -> Result<String, Error> {
+    let answer: Value = answer.read().unwrap_or_default();
     let id = answer.get(key).and_then(Value::as_str).filter(|id| !id.is_empty());
     let ambiguous = |error| Error { class: Class::Ambiguous, ..error };
     id.map(Into::into).ok_or_else(|| ambiguous(broken(operation, "no ID of what was made")))

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::wire::{list, maybe_number, number, status};
 
@@ -48,6 +49,12 @@ impl PartialEq for Password {
     }
 }
 
+impl Hash for Password {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose().hash(state);
+    }
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
@@ -67,7 +74,7 @@ impl<'de> Deserialize<'de> for Password {
 }
 
 /// An attribute that the replicator adds to replicated messages.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MessageProperty {
     /// The attribute's key.
@@ -79,7 +86,7 @@ pub struct MessageProperty {
 }
 
 /// An instance of a plan, sent and returned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Instance {
     /// `ALIYUN_ROCKETMQ` or `EXTERNAL_ROCKETMQ`.
@@ -209,7 +216,7 @@ pub struct PlanView {
 }
 
 /// One side of an item, sent and returned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ItemTopic {
     /// The region of the instance.
@@ -233,7 +240,7 @@ pub struct ItemTopic {
 }
 
 /// An item in an answer.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemView {
     /// The ID.
@@ -309,12 +316,16 @@ pub struct GroupLag {
 }
 
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TopicLag, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+    Ok(topic_lag(<&RawValue>::deserialize(deserializer)?))
 }
 
 fn lenient_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, TopicLag>, D::Error> {
-    let topics = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(topics.into_iter().map(|(topic, lag)| (topic, serde_json::from_value(lag).unwrap_or_default())).collect())
+    let topics = Option::<BTreeMap<String, &RawValue>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(topics.into_iter().map(|(topic, lag)| (topic, topic_lag(lag))).collect())
+}
+
+fn topic_lag(lag: &RawValue) -> TopicLag {
+    serde_json::from_str(lag.get()).unwrap_or_default()
 }
 
 /// The lag of one consumer group in one topic.
@@ -356,14 +367,14 @@ mod tests {
 
     #[test]
     fn odd_topic_breaks_no_other() {
-        let lag: GroupLag = serde_json::from_value(json!({
+        let answer = json!({
             "totalLag": [],
             "topicLagMap": {
                 "orders": {"readyCount": "3", "inflightCount": 0, "deliveryDuration": 7, "lastConsumeTimestamp": null},
                 "%RETRY%g": {"deliveryDuration": 1.5}, "list": [], "none": null,
             },
-        }))
-        .expect("reads");
+        });
+        let lag: GroupLag = serde_json::from_str(&answer.to_string()).expect("reads");
         let durations: Vec<_> =
             lag.topic_lag_map.iter().map(|(topic, it)| (topic.as_str(), it.delivery_duration)).collect();
         assert_eq!(durations, [("%RETRY%g", None), ("list", None), ("none", None), ("orders", Some(7))]);

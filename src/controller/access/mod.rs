@@ -31,7 +31,7 @@ use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
 use crate::cloud::rate_limit::{Budget, Priority};
-use crate::cloud::rocketmq::{self, RocketMq};
+use crate::cloud::rocketmq::{self, RocketMq, SharedLists};
 use crate::cloud::sts::{self, RoleRequest, Sts};
 
 /// Maximum time for reading an account from Kubernetes.
@@ -101,13 +101,13 @@ impl Account {
 
 /// The credentials, endpoint and region of a list. Two credentials never share one: a policy may filter lists.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InventoryKey(String);
+pub struct InventoryKey(Arc<str>);
 
 #[cfg(test)]
 impl InventoryKey {
     /// A key that no credentials have.
     pub fn for_test(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(name.into())
     }
 }
 
@@ -117,6 +117,7 @@ pub struct Access {
     client: cloud::client::Client,
     signer: Signer,
     endpoints: CustomEndpoints,
+    lists: Arc<SharedLists>,
 }
 
 impl Access {
@@ -137,7 +138,7 @@ impl Access {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
-        InventoryKey(hex::encode(digest.finalize()))
+        InventoryKey(hex::encode(digest.finalize()).into())
     }
 
     /// The RocketMQ API of a region.
@@ -146,7 +147,8 @@ impl Access {
         let endpoint = custom.map_or_else(|| endpoint::rocketmq(region), |it| it.url);
         let (product, version) = (rocketmq::PRODUCT, rocketmq::VERSION);
         let (region, signer) = (region.to_owned(), Some(self.signer.clone()));
-        RocketMq::new(self.client.clone(), Target { product, version, endpoint, region, signer, priority })
+        let target = Target { product, version, endpoint, region, signer, priority };
+        RocketMq::new(self.client.clone(), target).sharing(self.lists.clone())
     }
 
     /// The EBS API of the production and the standby region of a disk group. The two regions may be one.
@@ -177,6 +179,7 @@ pub struct Accounts {
     /// The operator's own identity.
     own: Arc<Account>,
     cached: Mutex<HashMap<Key, CachedAccount>>,
+    lists: Arc<SharedLists>,
     stores: OnceLock<Vec<Store<AlibabaCloudAccount>>>,
     triggers: broadcast::Sender<Key>,
     user_triggers: broadcast::Sender<Key>,
@@ -194,8 +197,8 @@ impl Accounts {
         let own = Arc::new(Account { name: None, credentials, base: None, client: cloud.clone(), endpoints });
         let triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
         let user_triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
-        let (cached, stores) = (Mutex::default(), OnceLock::new());
-        Self { kubernetes, cloud, settings, own, cached, stores, triggers, user_triggers }
+        let (cached, lists, stores) = (Mutex::default(), Arc::default(), OnceLock::new());
+        Self { kubernetes, cloud, settings, own, cached, lists, stores, triggers, user_triggers }
     }
 
     /// Sets the stores in which accounts are looked up before a request to Kubernetes.
@@ -242,7 +245,8 @@ impl Accounts {
         };
         let signer = Signer::of(&account.credentials, self.cloud.clock().now()).await;
         let signer = signer.map_err(|why| AccountError::credentials(account.name.as_deref(), why))?;
-        Ok(Access { client: account.client.clone(), signer, endpoints: account.endpoints.clone() })
+        let (client, endpoints) = (account.client.clone(), account.endpoints.clone());
+        Ok(Access { client, signer, endpoints, lists: self.lists.clone() })
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {

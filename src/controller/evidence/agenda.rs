@@ -1,16 +1,27 @@
 //! The queue of timed jobs: what is due when, and how many jobs of one lane run at a time. Pure. A lane has the jobs of one account
-//! and region, so that a region or credentials that do not answer delay no others.
+//! and region, so that a region or credentials that do not answer delay no others. Where more jobs are due than a lane has places, the
+//! tenant with the fewest running jobs goes first, so that one with many delays no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-/// Maximum number of concurrent jobs of a lane.
-const MAX_RUNNING: usize = 16;
-/// Maximum number of them that renew no valid evidence. Reads that never end must not keep evidence from being renewed.
-const MAX_FIRST: usize = 8;
-/// Maximum number of them that renew valid evidence, so that new evidence is gained as well.
-const MAX_RENEWALS: usize = 14;
+/// The places of each lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Maximum number of concurrent jobs.
+    pub all: usize,
+    /// Maximum number of them that renew no valid evidence. Reads that never end must not keep evidence from being renewed.
+    pub first: usize,
+    /// Maximum number of them that renew valid evidence, so that new evidence is gained as well.
+    pub renewals: usize,
+}
+
+/// A job of a queue.
+pub trait Job: Ord + Clone {
+    /// The tenant who competes with others for the places of a lane.
+    fn tenant(&self) -> &str;
+}
 
 /// When a job is due, and how urgent it is among the due jobs of its lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +45,30 @@ struct Entry<L> {
 
 #[derive(Clone, Debug)]
 struct Lane<J> {
+    places: Places,
     /// The number of running jobs, and of those among them that renew nothing.
     running: usize,
     first: usize,
+    /// The tenants with running or due jobs.
+    tenants: BTreeMap<String, Tenant<J>>,
+}
+
+/// The jobs of one tenant in a lane.
+#[derive(Clone, Debug)]
+struct Tenant<J> {
+    running: usize,
     /// The due jobs that renew valid evidence, and those that do not, by urgency.
     renewals: BTreeSet<(Timestamp, J)>,
     others: BTreeSet<(Timestamp, J)>,
 }
 
-impl<J: Ord> Lane<J> {
-    fn new() -> Self {
-        Self { running: 0, first: 0, renewals: BTreeSet::new(), others: BTreeSet::new() }
+impl<J> Tenant<J> {
+    fn waiting(&self, renews: bool) -> &BTreeSet<(Timestamp, J)> {
+        if renews { &self.renewals } else { &self.others }
     }
 
-    fn waiting(&mut self, renews: bool) -> &mut BTreeSet<(Timestamp, J)> {
+    fn waiting_mut(&mut self, renews: bool) -> &mut BTreeSet<(Timestamp, J)> {
         if renews { &mut self.renewals } else { &mut self.others }
-    }
-
-    fn has_place(&self, renews: bool) -> bool {
-        if renews { self.running - self.first < MAX_RENEWALS } else { self.first < MAX_FIRST }
     }
 
     fn is_idle(&self) -> bool {
@@ -60,9 +76,65 @@ impl<J: Ord> Lane<J> {
     }
 }
 
+impl<J: Job> Lane<J> {
+    fn new(places: Places) -> Self {
+        Self { places, running: 0, first: 0, tenants: BTreeMap::new() }
+    }
+
+    fn add(&mut self, renews: bool, expires: Timestamp, job: J) {
+        let new = || Tenant { running: 0, renewals: BTreeSet::new(), others: BTreeSet::new() };
+        let tenant = self.tenants.entry(job.tenant().to_owned()).or_insert_with(new);
+        tenant.waiting_mut(renews).insert((expires, job));
+    }
+
+    fn remove(&mut self, renews: bool, expires: Timestamp, job: &J) {
+        if let Some(tenant) = self.tenants.get_mut(job.tenant()) {
+            tenant.waiting_mut(renews).remove(&(expires, job.clone()));
+        }
+    }
+
+    /// The next due job that is not running, of the tenant with the fewest running jobs.
+    fn take(&mut self, renews: bool, is_running: impl Fn(&J) -> bool) -> Option<J> {
+        if !self.has_place(renews) {
+            return None;
+        }
+        // A job that runs begins again only after its end.
+        let ready = |tenant: &Tenant<J>| tenant.waiting(renews).iter().find(|(_, job)| !is_running(job)).map(|it| it.0);
+        let candidates = self.tenants.values_mut().filter_map(|it| Some((it.running, ready(it)?, it)));
+        let (_, _, tenant) = candidates.min_by_key(|(running, expires, _)| (*running, *expires))?;
+        let waiting = tenant.waiting(renews);
+        let taken = waiting.iter().find(|(_, job)| !is_running(job)).cloned()?;
+        tenant.waiting_mut(renews).remove(&taken);
+        tenant.running += 1;
+        (self.running, self.first) = (self.running + 1, self.first + usize::from(!renews));
+        Some(taken.1)
+    }
+
+    fn end(&mut self, renews: bool, job: &J) {
+        self.running = self.running.saturating_sub(1);
+        self.first = self.first.saturating_sub(usize::from(!renews));
+        if let Some(tenant) = self.tenants.get_mut(job.tenant()) {
+            tenant.running = tenant.running.saturating_sub(1);
+        }
+    }
+
+    fn has_place(&self, renews: bool) -> bool {
+        let (running, max) =
+            if renews { (self.running - self.first, self.places.renewals) } else { (self.first, self.places.first) };
+        self.running < self.places.all && running < max
+    }
+
+    /// Whether nothing runs or waits. Keeps nothing of tenants without jobs.
+    fn is_idle(&mut self) -> bool {
+        self.tenants.retain(|_, tenant| !tenant.is_idle());
+        self.tenants.is_empty()
+    }
+}
+
 /// All jobs of a kind. A job is scheduled at most once, and does not run twice at the same time.
 #[derive(Clone, Debug)]
 pub struct Agenda<J, L> {
+    places: Places,
     entries: BTreeMap<J, Entry<L>>,
     times: BTreeSet<(Timestamp, J)>,
     lanes: BTreeMap<L, Lane<J>>,
@@ -70,13 +142,13 @@ pub struct Agenda<J, L> {
     running: BTreeMap<J, Option<(L, bool)>>,
 }
 
-impl<J, L> Default for Agenda<J, L> {
-    fn default() -> Self {
-        Self { entries: BTreeMap::new(), times: BTreeSet::new(), lanes: BTreeMap::new(), running: BTreeMap::new() }
+impl<J: Job, L: Ord + Clone> Agenda<J, L> {
+    /// Without jobs. Each lane has these places.
+    pub fn new(places: Places) -> Self {
+        let (entries, times, lanes, running) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { places, entries, times, lanes, running }
     }
-}
 
-impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
     /// Schedules a job, or moves it.
     pub fn set(&mut self, job: J, due: Due<L>) {
         if self.entries.get(&job).is_some_and(|entry| entry.due == due) {
@@ -93,7 +165,7 @@ impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
         match (waits_in_lane, &due.lane) {
             (true, Some(lane)) => {
                 if let Some(lane) = self.lanes.get_mut(lane) {
-                    lane.waiting(due.renews).remove(&(due.expires, job.clone()));
+                    lane.remove(due.renews, due.expires, job);
                 }
             }
             _ => {
@@ -123,8 +195,8 @@ impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
             match &entry.due.lane {
                 Some(lane) => {
                     entry.waits_in_lane = true;
-                    let lane = self.lanes.entry(lane.clone()).or_insert_with(Lane::new);
-                    lane.waiting(entry.due.renews).insert((entry.due.expires, job));
+                    let lane = self.lanes.entry(lane.clone()).or_insert_with(|| Lane::new(self.places));
+                    lane.add(entry.due.renews, entry.due.expires, job);
                 }
                 None => {
                     self.entries.remove(&job);
@@ -137,13 +209,7 @@ impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
         }
         for (name, lane) in &mut self.lanes {
             for renews in [true, false] {
-                while lane.running < MAX_RUNNING && lane.has_place(renews) {
-                    // A job that runs begins again only after its end.
-                    let ready = lane.waiting(renews).iter().find(|(_, job)| !self.running.contains_key(job)).cloned();
-                    let Some(ready) = ready else { break };
-                    lane.waiting(renews).remove(&ready);
-                    (lane.running, lane.first) = (lane.running + 1, lane.first + usize::from(!renews));
-                    let job = ready.1;
+                while let Some(job) = lane.take(renews, |job| self.running.contains_key(job)) {
                     self.entries.remove(&job);
                     self.running.insert(job.clone(), Some((name.clone(), renews)));
                     begun.push(job);
@@ -171,8 +237,7 @@ impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
         if let Some(Some((lane, renews))) = self.running.remove(job)
             && let Some(lane) = self.lanes.get_mut(&lane)
         {
-            lane.running = lane.running.saturating_sub(1);
-            lane.first = lane.first.saturating_sub(usize::from(!renews));
+            lane.end(renews, job);
         }
     }
 
@@ -186,7 +251,20 @@ impl<J: Ord + Clone, L: Ord + Clone> Agenda<J, L> {
 mod tests {
     use super::*;
 
+    impl Job for u32 {
+        /// Each thousand is a tenant.
+        fn tenant(&self) -> &str {
+            ["a", "b", "c"][*self as usize / 1000]
+        }
+    }
+
     type Jobs = Agenda<u32, &'static str>;
+
+    const PLACES: Places = Places { all: 16, first: 8, renewals: 14 };
+
+    fn agenda() -> Jobs {
+        Agenda::new(PLACES)
+    }
 
     fn at(s: i64) -> Timestamp {
         Timestamp::from_second(1_740_000_000 + s).unwrap_or_default()
@@ -203,7 +281,7 @@ mod tests {
 
     #[test]
     fn job_begins_when_it_is_due() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         jobs.set(1, due("a", 10, 20));
         jobs.set(2, timer(5));
         assert_eq!((jobs.next(), jobs.at(&1), jobs.at(&3)), (Some(at(5)), Some(at(10)), None));
@@ -224,7 +302,7 @@ mod tests {
             ("removed", |jobs| jobs.remove(&1), [vec![], vec![], vec![]]),
         ];
         for (name, change, expected) in changes {
-            let mut jobs = Jobs::default();
+            let mut jobs = agenda();
             jobs.set(1, due("a", 10, 10));
             change(&mut jobs);
             assert_eq!([5, 10, 15].map(|s| jobs.begin(at(s))), expected, "{name}");
@@ -233,7 +311,7 @@ mod tests {
 
     #[test]
     fn lane_runs_limited_jobs_by_urgency() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         // The later a job is due, the more urgent it is.
         for job in 0..40 {
             jobs.set(job, due("a", i64::from(job), 1000 - i64::from(job)));
@@ -254,11 +332,11 @@ mod tests {
 
     #[test]
     fn blocked_lane_delays_no_other() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         for job in 0..100 {
             jobs.set(job, due("a", 0, 0));
         }
-        assert_eq!(jobs.begin(at(0)).len(), MAX_RENEWALS);
+        assert_eq!(jobs.begin(at(0)).len(), PLACES.renewals);
         jobs.set(200, due("b", 1, 900));
         jobs.set(201, timer(1));
         assert_eq!(jobs.begin(at(1)), [201, 200]);
@@ -266,11 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn tenant_with_many_jobs_delays_no_other() {
+        let mut jobs = agenda();
+        // Those of the first tenant are more urgent.
+        (0..500).for_each(|job| jobs.set(job, due("a", 0, 0)));
+        assert_eq!(jobs.begin(at(0)).len(), PLACES.renewals);
+        (1000..1500).chain(2000..2002).for_each(|job| jobs.set(job, due("a", 1, 900)));
+        assert_eq!(jobs.begin(at(1)), Vec::<u32>::new());
+        let mut begun = Vec::new();
+        for ended in 0..6 {
+            jobs.end(&ended);
+            begun.extend(jobs.begin(at(1)));
+        }
+        assert_eq!(begun, [1000, 2000, 1001, 2001, 1002, 1003], "the tenant with the fewest running jobs goes first");
+        // Alone again, the first tenant takes all places.
+        (6..14).chain([1000, 1001, 1002, 1003, 2000, 2001]).for_each(|job| jobs.end(&job));
+        (1004..1500).for_each(|job| jobs.remove(&job));
+        assert_eq!(jobs.begin(at(2)), (14..28).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn reads_without_end_leave_places_to_renewals() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         let first = |s| Due { renews: false, ..due("a", s, s) };
         (0..40).for_each(|job| jobs.set(job, first(0)));
-        assert_eq!(jobs.begin(at(0)).len(), MAX_FIRST);
+        assert_eq!(jobs.begin(at(0)).len(), PLACES.first);
         (100..140).for_each(|job| jobs.set(job, due("a", 1, 50)));
         assert_eq!(jobs.begin(at(1)), (100..108).collect::<Vec<_>>());
         // Nor do renewals take all places.
@@ -282,7 +380,7 @@ mod tests {
     fn job_never_runs_twice_at_once() {
         for lane in [Some("a"), None] {
             let when = |s| Due { at: at(s), expires: at(s), renews: true, lane };
-            let mut jobs = Jobs::default();
+            let mut jobs = agenda();
             jobs.set(1, when(0));
             assert_eq!(jobs.begin(at(0)), [1], "{lane:?}");
             jobs.set(1, when(1));
@@ -295,7 +393,7 @@ mod tests {
 
     #[test]
     fn waiting_job_begins_after_its_own_end() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         jobs.set(1, due("a", 0, 0));
         jobs.begin(at(0));
         jobs.set(1, due("a", 1, 1));
@@ -307,11 +405,11 @@ mod tests {
 
     #[test]
     fn waiting_job_can_move_or_leave() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         for job in 0..20 {
             jobs.set(job, due("a", 0, i64::from(job)));
         }
-        assert_eq!(jobs.begin(at(0)).len(), MAX_RENEWALS);
+        assert_eq!(jobs.begin(at(0)).len(), PLACES.renewals);
         jobs.remove(&14);
         jobs.set(17, due("a", 100, 100));
         jobs.set(18, due("b", 0, 0));
@@ -323,7 +421,7 @@ mod tests {
 
     #[test]
     fn end_of_job_frees_lane_that_it_began_in() {
-        let mut jobs = Jobs::default();
+        let mut jobs = agenda();
         for job in 0..17 {
             jobs.set(job, due("a", 0, i64::from(job)));
         }

@@ -3,6 +3,7 @@
 //! The API shows for how long the oldest message has waited that was not replicated yet. So every message that was stored earlier is at
 //! the destination. All times are in ms since 1970 UTC.
 
+use super::packed::Packed;
 use super::progress::{MAX_LIST_AGE_MS, Terms};
 
 /// The distance between two store times that does not contradict. Each is about as old as the cloud's last observation of it.
@@ -23,6 +24,40 @@ pub struct Reading {
     pub replicated_ms: Option<i64>,
     /// The start of the first request since which messages wait and none is replicated.
     pub stuck_since_ms: Option<i64>,
+}
+
+/// A reading as samples keep it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptReading {
+    requested_ms: i64,
+    messages: Packed,
+    delay_ms: Packed,
+    replicated_ms: Packed,
+    stuck_since_ms: Packed,
+}
+
+impl From<Reading> for KeptReading {
+    fn from(reading: Reading) -> Self {
+        Self {
+            requested_ms: reading.requested_ms,
+            messages: reading.messages.into(),
+            delay_ms: reading.delay_ms.into(),
+            replicated_ms: reading.replicated_ms.into(),
+            stuck_since_ms: reading.stuck_since_ms.into(),
+        }
+    }
+}
+
+impl From<KeptReading> for Reading {
+    fn from(kept: KeptReading) -> Self {
+        Self {
+            requested_ms: kept.requested_ms,
+            messages: kept.messages.get(),
+            delay_ms: kept.delay_ms.get(),
+            replicated_ms: kept.replicated_ms.get(),
+            stuck_since_ms: kept.stuck_since_ms.get(),
+        }
+    }
 }
 
 /// What a consumer group of the source has consumed.
@@ -69,7 +104,7 @@ pub enum Doubt {
 
 impl Reading {
     /// Adds what the reading before this one shows.
-    pub fn after(self, before: Option<&Reading>) -> Self {
+    pub fn after(self, before: Option<Reading>) -> Self {
         let waits = |it: &Reading| it.messages.is_some_and(|messages| messages > 0);
         let same = |it: &Reading| self.replicated_ms.is_some() && it.replicated_ms == self.replicated_ms;
         let stuck = before.filter(|it| waits(it) && waits(&self) && same(it));
@@ -178,7 +213,7 @@ mod tests {
 
     #[test]
     fn messages_that_nothing_replicates_wait() {
-        let next = |s: i64, before: &Reading| Reading { requested_ms: s * 1000, ..waiting(0) }.after(Some(before));
+        let next = |s: i64, before: &Reading| Reading { requested_ms: s * 1000, ..waiting(0) }.after(Some(*before));
         let first = waiting(0);
         let second = next(1_010, &first);
         assert_eq!(judged(second, 1_010, &[], terms(60, 0)), "within until 1065");
@@ -186,12 +221,12 @@ mod tests {
         assert_eq!(judged(third, 1_011, &[], terms(60, 0)), "Unknown(Inconsistent)", "they wait for 11 s");
         let said = Reading { delay_ms: Some(1_000), ..third };
         assert_eq!(judged(said, 1_011, &[], terms(60, 0)), "within until 1065");
-        let moved = Reading { replicated_ms: Some(1_001_000), ..third }.after(Some(&second));
+        let moved = Reading { replicated_ms: Some(1_001_000), ..third }.after(Some(second));
         assert_eq!(judged(moved, 1_011, &[], terms(60, 0)), "within until 1066");
-        let untold = |s: i64, before: &Reading| Reading { replicated_ms: None, ..next(s, before) }.after(Some(before));
+        let untold = |s: i64, before: &Reading| Reading { replicated_ms: None, ..next(s, before) }.after(Some(*before));
         let unsaid = untold(1_030, &untold(1_000, &first));
         assert_eq!(judged(unsaid, 1_030, &[], terms(60, 0)), "within until 1085", "nothing says that it stands still");
-        let none = Reading { messages: Some(0), ..third }.after(Some(&second));
+        let none = Reading { messages: Some(0), ..third }.after(Some(second));
         assert_eq!(judged(none, 1_011, &[], terms(60, 0)), "within until 1066");
     }
 

@@ -3,4 +3,5 @@
 pub mod agenda;
 pub mod backlog;
 pub mod observer;
+pub mod packed;
 pub mod progress;

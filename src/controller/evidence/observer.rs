@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::agenda::{Agenda, Due};
+use super::agenda::{self, Agenda, Due, Places};
 use crate::api::condition::condition_type;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rate_limit::Priority;
@@ -42,6 +42,8 @@ const MAX_SLEEP: Duration = Duration::from_millis(500);
 const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
+/// The reads of each account and region at a time. The rate limit bounds them first, unless the cloud is slow.
+const PLACES: Places = Places { all: 64, first: 32, renewals: 56 };
 /// Maximum number of concurrent writes of status between reconciles.
 const MAX_REFRESHES: usize = 32;
 
@@ -49,17 +51,27 @@ const MAX_REFRESHES: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job<T> {
     /// Brings the status of an object up to date, when evidence expires.
-    Refresh(Key),
+    Refresh(Arc<Key>),
     /// Reads a part of the cloud side of an object.
-    Read(Key, T),
+    Read(Arc<Key>, T),
     /// Reads an inventory.
     Inventory(InventoryKey),
+}
+
+impl<T: Ord + Clone> agenda::Job for Job<T> {
+    /// The namespace of the object. Inventories serve all namespaces.
+    fn tenant(&self) -> &str {
+        match self {
+            Self::Refresh(object) | Self::Read(object, _) => &object.0,
+            Self::Inventory(_) => "",
+        }
+    }
 }
 
 /// What is scheduled of an object.
 #[derive(Clone, Debug)]
 struct Known<T> {
-    tasks: BTreeSet<T>,
+    tasks: Vec<T>,
     /// Whether a refresh is due although no evidence expires.
     stale: bool,
     /// The time of the next refresh at the earliest, and the number of failed ones in a row.
@@ -72,8 +84,10 @@ struct Known<T> {
 }
 
 struct State<T> {
-    agenda: Agenda<Job<T>, Lane>,
-    objects: BTreeMap<Key, Known<T>>,
+    agenda: Agenda<Job<T>, Arc<Lane>>,
+    objects: BTreeMap<Arc<Key>, Known<T>>,
+    /// The lanes of the jobs, each once.
+    lanes: BTreeSet<Arc<Lane>>,
     inventories: Inventories,
 }
 
@@ -109,7 +123,12 @@ impl<K: Resource> Observer<K> {
         find: impl Fn(&Key) -> Option<Arc<K>> + Send + Sync + 'static,
         wake: impl Fn(&Key) + Send + Sync + 'static,
     ) -> Self {
-        let state = State { agenda: Agenda::default(), objects: BTreeMap::new(), inventories: Inventories::default() };
+        let state = State {
+            agenda: Agenda::new(PLACES),
+            objects: BTreeMap::new(),
+            lanes: BTreeSet::new(),
+            inventories: Inventories::default(),
+        };
         Self {
             ctx,
             find: Box::new(find),
@@ -142,7 +161,11 @@ impl<K: Resource> Observer<K> {
         let (now, tasks) = (scope.now, K::tasks(&scope));
         let conditions = &scope.head().conditions;
         let certain = |it: &str| find(conditions, it).is_some_and(|found| found.status != Truth::Unknown.as_str());
-        let expiries = scope.expiries();
+        let version = found.meta().resource_version.as_deref().unwrap_or_default();
+        self.remember(object, |memory| memory.shown(version));
+        // A refresh follows at once.
+        let stale = self.with_state(|state| state.objects.get(object).is_some_and(|it| it.stale));
+        let expiries = if stale { vec![] } else { scope.expiries() };
         // Another process set the condition, and no evidence supports it.
         let unsupported = certain(condition_type::READY) && scope.evidence_until().is_none();
         // The cache may be older than a condition that a reconcile has just written.
@@ -152,6 +175,7 @@ impl<K: Resource> Observer<K> {
         let inventory = inventory.map(|key| (key, scope.intervals.list()));
         let lane = management.lane(&object.0);
         self.with_state(|state| {
+            let object = &state.shared(object);
             state.set_tasks(object, &lane, tasks);
             let known = state.known(object);
             let expiry = if known.stale { Some(now) } else { expiry };
@@ -167,7 +191,8 @@ impl<K: Resource> Observer<K> {
                 let sooner = later(now, interval);
                 let at = state.agenda.at(&job).map_or(sooner, |at| at.min(sooner));
                 if !state.agenda.runs(&job) {
-                    state.agenda.set(job, Due { at, expires: at, renews: true, lane: Some(lane) });
+                    let lane = Some(state.lane(lane));
+                    state.agenda.set(job, Due { at, expires: at, renews: true, lane });
                 }
             }
         });
@@ -176,12 +201,11 @@ impl<K: Resource> Observer<K> {
 
     fn drop_jobs(&self, object: &Key) {
         self.with_state(|state| {
-            state.inventories.assign(object, None);
+            let Some((object, known)) = state.objects.remove_entry(object) else { return };
+            state.inventories.assign(&object, None);
             state.agenda.remove(&Job::Refresh(object.clone()));
-            if let Some(known) = state.objects.remove(object) {
-                for task in known.tasks {
-                    state.agenda.remove(&Job::Read(object.clone(), task));
-                }
+            for task in known.tasks {
+                state.agenda.remove(&Job::Read(object.clone(), task));
             }
         });
     }
@@ -202,8 +226,8 @@ impl<K: Resource> Observer<K> {
         let work = async {
             match &job {
                 Job::Refresh(object) => self.refresh(object).await,
-                Job::Read(object, task) => self.read(object, task).await,
-                Job::Inventory(inventory) => self.list(inventory).await,
+                Job::Read(object, task) => Box::pin(self.read(object, task)).await,
+                Job::Inventory(inventory) => Box::pin(self.list(inventory)).await,
             }
         };
         let ended = AssertUnwindSafe(work).catch_unwind().await;
@@ -224,6 +248,11 @@ impl<K: Resource> Observer<K> {
 
     async fn refresh(&self, object: &Key) {
         let Ok(_permit) = self.refreshes.acquire().await else { return };
+        // Many wait at a time: they are small in memory.
+        Box::pin(self.refresh_now(object)).await;
+    }
+
+    async fn refresh_now(&self, object: &Key) {
         let stale = self.with_state(|state| std::mem::take(&mut state.known(object).stale));
         let outcome = refresh::<K>(&self.ctx, || (self.find)(object)).await;
         let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
@@ -323,7 +352,7 @@ impl<K: Resource> Observer<K> {
         self.ctx.forget_former();
         let objects: Vec<_> = self.with_state(|state| state.objects.keys().cloned().collect());
         for object in objects {
-            let (namespace, name) = &object;
+            let (namespace, name) = &*object;
             self.ctx
                 .update_evidence::<K, _>(&key(K::KIND, namespace, name), |evidence| *evidence = K::Evidence::default());
             self.remember(&object, |memory| (memory.listed_until, memory.detailed_until) = (None, None));
@@ -372,7 +401,7 @@ impl<K: Resource> Observer<K> {
                             .as_ref()
                             .is_some_and(|it| (it.class, &it.code) == (error.class, &error.code));
                         if !known {
-                            memory.unlisted = Some(error.clone());
+                            memory.unlisted = Some(Box::new(error.clone()));
                         }
                         known
                     });
@@ -398,7 +427,7 @@ impl<K: Resource> Observer<K> {
     async fn read_inventory(
         &self,
         inventory: &InventoryKey,
-        members: &BTreeSet<Key>,
+        members: &BTreeSet<Arc<Key>>,
     ) -> Option<Result<K::Inventory, Error>> {
         for object in members {
             let Some(found) = (self.find)(object) else { continue };
@@ -450,10 +479,8 @@ impl<K: Resource> Observer<K> {
                 None => interval,
                 Some((times, class)) => intervals.failed_read(class, times),
             };
-            let at = later(now, wait);
-            state
-                .agenda
-                .set(Job::Inventory(inventory.clone()), Due { at, expires: at, renews: true, lane: Some(place) });
+            let (at, lane) = (later(now, wait), Some(state.lane(place)));
+            state.agenda.set(Job::Inventory(inventory.clone()), Due { at, expires: at, renews: true, lane });
         });
     }
 
@@ -526,26 +553,47 @@ impl<K: Resource> Observer<K> {
 }
 
 impl<T: Ord + Clone> State<T> {
+    /// The key of an object, which its jobs share.
+    fn shared(&self, object: &Key) -> Arc<Key> {
+        self.objects.get_key_value(object).map_or_else(|| Arc::new(object.clone()), |(key, _)| key.clone())
+    }
+
+    /// A lane, which its jobs share.
+    fn lane(&mut self, lane: Lane) -> Arc<Lane> {
+        if let Some(known) = self.lanes.get(&lane) {
+            return known.clone();
+        }
+        // Nothing is kept of lanes without jobs.
+        self.lanes.retain(|it| Arc::strong_count(it) > 1);
+        let lane = Arc::new(lane);
+        self.lanes.insert(lane.clone());
+        lane
+    }
+
     fn known(&mut self, object: &Key) -> &mut Known<T> {
         let new = || Known {
-            tasks: BTreeSet::new(),
+            tasks: Vec::new(),
             stale: false,
             refresh_from: None,
             refresh_failures: 0,
             cache_late: 0,
             blocked: (0, None),
         };
-        self.objects.entry(object.clone()).or_insert_with(new)
+        let object = self.shared(object);
+        self.objects.entry(object).or_insert_with(new)
     }
 
     /// Replaces the scheduled reads of an object.
-    fn set_tasks(&mut self, object: &Key, lane: &Lane, tasks: Vec<Scheduled<T>>) {
-        let wanted: BTreeSet<T> = tasks.iter().map(|it| it.task.clone()).collect();
+    fn set_tasks(&mut self, object: &Arc<Key>, lane: &Lane, tasks: Vec<Scheduled<T>>) {
         let known = self.known(object);
         let blocked = known.blocked.1;
-        let former = std::mem::replace(&mut known.tasks, wanted.clone());
-        for task in former.difference(&wanted) {
-            self.agenda.remove(&Job::Read(object.clone(), task.clone()));
+        if !known.tasks.iter().eq(tasks.iter().map(|it| &it.task)) {
+            let wanted = tasks.iter().map(|it| it.task.clone()).collect();
+            let former = std::mem::replace(&mut known.tasks, wanted);
+            let kept: BTreeSet<_> = tasks.iter().map(|it| &it.task).collect();
+            for task in former.into_iter().filter(|task| !kept.contains(task)) {
+                self.agenda.remove(&Job::Read(object.clone(), task));
+            }
         }
         for it in tasks {
             let job = Job::Read(object.clone(), it.task);
@@ -554,7 +602,8 @@ impl<T: Ord + Clone> State<T> {
                 let at = blocked.map_or(it.due, |blocked| it.due.max(blocked));
                 let renews = it.renews && blocked.is_none();
                 let region = it.region.unwrap_or_else(|| lane.1.clone());
-                self.agenda.set(job, Due { at, expires: it.expires, renews, lane: Some((lane.0.clone(), region)) });
+                let lane = Some(self.lane((lane.0.clone(), region)));
+                self.agenda.set(job, Due { at, expires: it.expires, renews, lane });
             }
         }
     }

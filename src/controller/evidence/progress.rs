@@ -4,7 +4,7 @@
 //! had consumed up to S at time t. The target covers the source's progress up to the newest t whose S is not beyond the present T.
 //! All times are in ms since 1970 UTC.
 
-use std::collections::VecDeque;
+use super::packed::Packed;
 
 /// Maximum age of a list of checkpoints that a condition rests on.
 pub const MAX_LIST_AGE_MS: i64 = 300_000;
@@ -43,6 +43,43 @@ pub struct Terms {
     pub skew_ms: i64,
 }
 
+/// A reading as a track keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct KeptReading {
+    source_ms: Packed,
+    target_ms: Packed,
+    last_sync_ms: Packed,
+    source_fetched_ms: Packed,
+    target_fetched_ms: Packed,
+    requested_ms: i64,
+}
+
+impl From<Reading> for KeptReading {
+    fn from(reading: Reading) -> Self {
+        Self {
+            source_ms: reading.source_ms.into(),
+            target_ms: reading.target_ms.into(),
+            last_sync_ms: reading.last_sync_ms.into(),
+            source_fetched_ms: reading.source_fetched_ms.into(),
+            target_fetched_ms: reading.target_fetched_ms.into(),
+            requested_ms: reading.requested_ms,
+        }
+    }
+}
+
+impl From<KeptReading> for Reading {
+    fn from(kept: KeptReading) -> Self {
+        Self {
+            source_ms: kept.source_ms.get(),
+            target_ms: kept.target_ms.get(),
+            last_sync_ms: kept.last_sync_ms.get(),
+            source_fetched_ms: kept.source_fetched_ms.get(),
+            target_fetched_ms: kept.target_fetched_ms.get(),
+            requested_ms: kept.requested_ms,
+        }
+    }
+}
+
 /// A value of S and the times at which samples showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
@@ -55,15 +92,15 @@ struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Track {
     /// The newest reading.
-    reading: Reading,
+    reading: KeptReading,
     /// The start of the newest list that shows the checkpoint.
     listed_ms: i64,
     /// The samples, the oldest first.
-    samples: VecDeque<Sample>,
+    samples: Vec<Sample>,
     /// The start of the newest complete list that did not contain the checkpoint, before it appeared.
-    absent_ms: Option<i64>,
+    absent_ms: Packed,
     /// The start of the first complete list since which no list contains it.
-    gone_since_ms: Option<i64>,
+    gone_since_ms: Packed,
 }
 
 /// What the samples say about a consumer group.
@@ -102,12 +139,12 @@ impl Track {
     /// The track of a checkpoint that was in no list before. `absent_ms` is the start of the newest complete list without it, where
     /// complete lists agree on that.
     pub fn new(absent_ms: Option<i64>) -> Self {
-        Self { absent_ms, ..Self::default() }
+        Self { absent_ms: absent_ms.into(), ..Self::default() }
     }
 
     /// The newest reading.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
+    pub fn reading(&self) -> Reading {
+        self.reading.into()
     }
 
     /// The start of the newest list that shows the checkpoint.
@@ -118,31 +155,36 @@ impl Track {
     /// Adds a reading. One that the cloud fetched before the present one changes nothing: a list may be late.
     pub fn record(&mut self, mut reading: Reading, objective_ms: i64) {
         self.listed_ms = self.listed_ms.max(reading.requested_ms);
-        self.gone_since_ms = None;
+        self.gone_since_ms = Packed::NONE;
         // Nothing was fetched after the request, whatever clocks say.
         for fetched_ms in [&mut reading.source_fetched_ms, &mut reading.target_fetched_ms] {
             *fetched_ms = fetched_ms.map(|ms| ms.min(reading.requested_ms));
         }
-        if self.is_late(&reading) {
+        let known = self.reading();
+        if is_late(&reading, &known) {
             return;
         }
         // A list without a time does not say that no synchronization ever was.
-        reading.last_sync_ms = reading.last_sync_ms.or(self.reading.last_sync_ms);
-        self.reading = reading;
+        reading.last_sync_ms = reading.last_sync_ms.or(known.last_sync_ms);
+        self.reading = reading.into();
         let (Some(source_ms), Some(at_ms)) = (reading.source_ms, reading.source_fetched_ms) else { return };
-        if self.samples.back().is_some_and(|last| at_ms < last.last_ms) {
+        if self.samples.last().is_some_and(|last| at_ms < last.last_ms) {
             return;
         }
         // After a reset of the source's offset, what it consumed before is consumed again.
         self.samples.retain(|sample| sample.source_ms <= source_ms);
-        match self.samples.back_mut() {
-            Some(last) if last.source_ms == source_ms => last.last_ms = at_ms,
-            Some(_) | None => self.samples.push_back(Sample { source_ms, first_ms: at_ms, last_ms: at_ms }),
-        }
         // One sample older than the objective may refute it.
-        while self.samples.get(1).is_some_and(|second| at_ms - second.first_ms > objective_ms) {
-            self.samples.pop_front();
+        let old = |sample: &Sample| at_ms - sample.first_ms > objective_ms;
+        let newest = Sample { source_ms, first_ms: at_ms, last_ms: at_ms };
+        match self.samples.last_mut() {
+            Some(last) if last.source_ms == source_ms => last.last_ms = at_ms,
+            Some(_) | None => {
+                self.samples.reserve_exact(1);
+                self.samples.push(newest);
+            }
         }
+        let outdated = self.samples.iter().skip(1).take_while(|second| old(second)).count();
+        self.samples.drain(..outdated);
         if self.samples.len() > MAX_SAMPLES {
             self.thin_out();
         }
@@ -150,23 +192,14 @@ impl Track {
 
     /// Records a complete list without the checkpoint. True once such lists agree over the visibility window.
     pub fn is_gone(&mut self, requested_ms: i64, window_ms: i64) -> bool {
-        let since_ms = *self.gone_since_ms.get_or_insert(requested_ms);
+        let since_ms = self.gone_since_ms.get().unwrap_or(requested_ms);
+        self.gone_since_ms = Some(since_ms).into();
         requested_ms.saturating_sub(since_ms) >= window_ms
     }
 
     /// Whether the newest complete list does not contain the checkpoint.
     pub fn is_missing(&self) -> bool {
-        self.gone_since_ms.is_some()
-    }
-
-    fn is_late(&self, reading: &Reading) -> bool {
-        let before = |new: Option<i64>, known: Option<i64>| new.zip(known).is_some_and(|(new, known)| new < known);
-        let after = |new: Option<i64>, known: Option<i64>| new.zip(known).is_some_and(|(new, known)| new > known);
-        let sides = [
-            (reading.source_fetched_ms, self.reading.source_fetched_ms),
-            (reading.target_fetched_ms, self.reading.target_fetched_ms),
-        ];
-        sides.iter().any(|(new, known)| before(*new, *known)) && !sides.iter().any(|(new, known)| after(*new, *known))
+        self.gone_since_ms != Packed::NONE
     }
 
     /// Drops the sample whose neighbours are closest to each other. The oldest and the newest stay.
@@ -179,13 +212,14 @@ impl Track {
 
     /// The time up to which the target covers the source's progress.
     pub fn covered_ms(&self) -> Option<i64> {
-        let by_target = self.reading.target_ms.and_then(|target_ms| {
-            let synced = self.reading.last_sync_ms.map(|last_sync_ms| target_ms.min(last_sync_ms));
+        let reading = self.reading();
+        let by_target = reading.target_ms.and_then(|target_ms| {
+            let synced = reading.last_sync_ms.map(|last_sync_ms| target_ms.min(last_sync_ms));
             let sampled = self.samples.iter().rev().find(|sample| sample.source_ms <= target_ms).map(|it| it.last_ms);
             synced.max(sampled)
         });
         // Nothing is known of the time after the request, whatever clocks say.
-        by_target.map(|covered_ms| covered_ms.min(self.reading.requested_ms)).max(self.absent_ms)
+        by_target.map(|covered_ms| covered_ms.min(reading.requested_ms)).max(self.absent_ms.get())
     }
 
     /// The distance of the target behind the source when the newest list was read: that of `covered_ms`. `None` where nothing is
@@ -196,7 +230,7 @@ impl Track {
 
     /// Whether the checkpoint was never synchronized.
     pub fn never_synced(&self) -> bool {
-        self.reading.last_sync_ms.is_none()
+        self.reading.last_sync_ms == Packed::NONE
     }
 
     /// Judges the consumer group at `now_ms`.
@@ -221,18 +255,19 @@ impl Track {
 
     /// Whether the target is certainly further behind than the objective.
     fn exceeds(&self, now_ms: i64, terms: Terms) -> bool {
-        let Some(target_ms) = self.reading.target_ms.filter(|_| !self.stands_still()) else { return false };
+        let reading = self.reading();
+        let Some(target_ms) = reading.target_ms.filter(|_| !self.stands_still()) else { return false };
         let Terms { objective_ms, skew_ms } = terms;
-        let apart = self.reading.source_ms.is_some_and(|source_ms| source_ms.saturating_sub(target_ms) > objective_ms);
+        let apart = reading.source_ms.is_some_and(|source_ms| source_ms.saturating_sub(target_ms) > objective_ms);
         // T was present when the cloud fetched it.
-        let present_ms = self.reading.target_fetched_ms.map_or(now_ms.saturating_sub(skew_ms), |ms| ms.min(now_ms));
+        let present_ms = reading.target_fetched_ms.map_or(now_ms.saturating_sub(skew_ms), |ms| ms.min(now_ms));
         let old = |sample: &Sample| present_ms.saturating_sub(sample.first_ms) > objective_ms;
         apart || self.samples.iter().any(|sample| old(sample) && sample.source_ms > target_ms)
     }
 
     /// Whether the cloud fetched the progress too long before the list.
     fn stands_still(&self) -> bool {
-        let Reading { source_fetched_ms, target_fetched_ms, requested_ms, .. } = self.reading;
+        let Reading { source_fetched_ms, target_fetched_ms, requested_ms, .. } = self.reading();
         let old = |fetched_ms: Option<i64>| {
             fetched_ms.is_some_and(|ms| requested_ms.max(self.listed_ms).saturating_sub(ms) > MAX_LIST_AGE_MS)
         };
@@ -245,18 +280,27 @@ impl Track {
     }
 
     fn lacks_timestamps(&self) -> bool {
-        let Reading { source_ms, target_ms, source_fetched_ms, .. } = self.reading;
+        let Reading { source_ms, target_ms, source_fetched_ms, .. } = self.reading();
         source_ms.is_none() || target_ms.is_none() || source_fetched_ms.is_none()
     }
 
     /// The distance by which the target is ahead of the source, beyond what the times of the two fetches explain.
     fn ahead_ms(&self) -> Option<i64> {
-        let Reading { source_ms, target_ms, source_fetched_ms, target_fetched_ms, .. } = self.reading;
+        let Reading { source_ms, target_ms, source_fetched_ms, target_fetched_ms, .. } = self.reading();
         let by_ms = target_ms?.saturating_sub(source_ms?);
         let later_ms = target_fetched_ms?.saturating_sub(source_fetched_ms?).max(0);
         let ahead = by_ms > AHEAD_TOLERANCE_MS.saturating_add(later_ms) && !self.stands_still();
         ahead.then_some(by_ms)
     }
+}
+
+/// Whether the cloud fetched a reading before a known one.
+fn is_late(reading: &Reading, known: &Reading) -> bool {
+    let before = |new: Option<i64>, known: Option<i64>| new.zip(known).is_some_and(|(new, known)| new < known);
+    let after = |new: Option<i64>, known: Option<i64>| new.zip(known).is_some_and(|(new, known)| new > known);
+    let sides =
+        [(reading.source_fetched_ms, known.source_fetched_ms), (reading.target_fetched_ms, known.target_fetched_ms)];
+    sides.iter().any(|(new, known)| before(*new, *known)) && !sides.iter().any(|(new, known)| after(*new, *known))
 }
 
 impl Terms {
@@ -524,7 +568,7 @@ mod tests {
         ] {
             let mut track = track(&[newest]);
             track.record(reading, OBJECTIVE_S * 1000);
-            assert_eq!(*track.reading() == newest, late, "{name}");
+            assert_eq!(track.reading() == newest, late, "{name}");
             // The list was read all the same.
             assert_eq!(track.listed_ms(), at(110), "{name}");
         }
@@ -539,7 +583,7 @@ mod tests {
             ..reading(110, Some(70), Some(75), Some(50))
         };
         track.record(mixed, OBJECTIVE_S * 1000);
-        assert_eq!(track.reading(), &mixed);
+        assert_eq!(track.reading(), mixed);
         assert_eq!(track.covered_ms(), Some(at(50)), "the order of its times is not known");
     }
 
@@ -564,7 +608,7 @@ mod tests {
                 let exact = all.iter().rev().find(|(s, _)| *s <= target).map(|(_, t)| at(*t));
                 assert!(track.covered_ms() <= exact, "{:?} {exact:?}", track.covered_ms());
                 assert!(track.samples.len() <= MAX_SAMPLES);
-                assert_eq!(track.samples.back().map(|it| it.last_ms), Some(at(t)));
+                assert_eq!(track.samples.last().map(|it| it.last_ms), Some(at(t)));
             }
         }
     }
@@ -593,7 +637,7 @@ mod tests {
         let mut track = track(&[reading(100, Some(99), Some(70), Some(100))]);
         assert_eq!(track.lag_ms(), Some(30_000));
         // The same progress in a later list.
-        track.record(Reading { requested_ms: at(160), ..*track.reading() }, OBJECTIVE_S * 1000);
+        track.record(Reading { requested_ms: at(160), ..track.reading() }, OBJECTIVE_S * 1000);
         assert_eq!(track.lag_ms(), Some(90_000));
         assert_eq!(Track::new(None).lag_ms(), None);
         assert_eq!(self::track(&[reading(100, Some(99), None, None)]).lag_ms(), None);

@@ -109,9 +109,9 @@ pub fn backlogs(scope: &Scope<'_>) -> Vec<MessageBacklog> {
                 continue;
             };
             all.push(MessageBacklog {
-                mapping: mapping.clone(),
-                source_instance: samples.of().instance_id.clone(),
-                topic: topic.clone(),
+                mapping: mapping.to_string(),
+                source_instance: samples.of().instance_id.to_string(),
+                topic: topic.to_string(),
                 messages: reading.messages,
                 delay_ms,
                 requested_ms: reading.requested_ms,
@@ -135,7 +135,7 @@ pub fn summarize(scope: &Scope<'_>, grounds: &Grounds, status: &mut DisasterReco
         let own: Vec<_> = all.iter().filter(|it| it.mapping == entry.name).collect();
         let before = entry.backlog.take();
         // What is known of one direction says nothing of both.
-        if own.len() < grounds.replicators.iter().filter(|it| it.topics.contains_key(&entry.name)).count() {
+        if own.len() < grounds.replicators.iter().filter(|it| it.topics.contains_key(entry.name.as_str())).count() {
             continue;
         }
         let Some(delay_ms) = own.iter().map(|it| it.delay_ms).max() else { continue };

@@ -1,11 +1,14 @@
 //! The message backlog of a plan: where it is read, and what the answers say. Pure.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rocketmq::{GroupLag, TopicLag};
-use crate::controller::evidence::backlog::{Consumed, Doubt, Judgement, Reading};
+use crate::controller::evidence::backlog::{Consumed, Doubt, Judgement, KeptReading, Reading};
+use crate::controller::evidence::packed::Packed;
 use crate::controller::evidence::progress::Terms;
 
 use super::pace::Pace;
@@ -17,22 +20,22 @@ const UNASSIGNED_MS: i64 = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicator {
     /// The name of the instance in the spec.
-    pub instance: String,
+    pub instance: Arc<str>,
     /// Where the messages that it has not replicated are counted, or why they are not.
-    pub source: Result<BacklogSource, NotCounted>,
+    pub source: Result<Arc<BacklogSource>, NotCounted>,
     /// The topics on the instance, by the names of the mappings that run.
-    pub topics: BTreeMap<String, String>,
+    pub topics: LiteMap<Arc<str>, Arc<str>>,
 }
 
 /// Where the API counts the messages that are not replicated: in the consumer group that replication uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BacklogSource {
     /// The region of the instance.
-    pub region: String,
+    pub region: Box<str>,
     /// The ID of the instance.
-    pub instance_id: String,
+    pub instance_id: Box<str>,
     /// The consumer group.
-    pub group: String,
+    pub group: Box<str>,
 }
 
 /// The cause for which the API counts no messages of an instance.
@@ -70,15 +73,15 @@ pub enum Arrival {
 #[derive(Clone, Debug, PartialEq)]
 pub struct BacklogSamples {
     /// Where they are counted.
-    of: BacklogSource,
+    of: Arc<BacklogSource>,
     /// The newest answer, by topic.
-    topics: BTreeMap<String, Reading>,
+    topics: LiteMap<Arc<str>, KeptReading>,
     /// The start of its request, in ms.
-    requested_ms: Option<i64>,
+    requested_ms: Packed,
     /// Whether messages wait that the answer assigns to no topic.
     unassigned: bool,
     /// The failure of the newest request.
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
     /// The distance between the clocks of the operator and of the region.
     pub clock_skew: Duration,
     /// When they are counted again.
@@ -87,10 +90,9 @@ pub struct BacklogSamples {
 
 impl BacklogSamples {
     /// Without a sample.
-    pub fn new(of: BacklogSource) -> Self {
-        let (topics, pace) = (BTreeMap::new(), Pace::default());
-        let (requested_ms, clock_skew) = (None, Duration::ZERO);
-        Self { of, topics, requested_ms, unassigned: false, failure: None, clock_skew, pace }
+    pub fn new(of: Arc<BacklogSource>) -> Self {
+        let (topics, requested_ms, pace) = (LiteMap::new(), Packed::NONE, Pace::default());
+        Self { of, topics, requested_ms, unassigned: false, failure: None, clock_skew: Duration::ZERO, pace }
     }
 
     /// Where they are counted.
@@ -100,56 +102,69 @@ impl BacklogSamples {
 
     /// The start of the newest request that was answered, in ms.
     pub fn requested_ms(&self) -> Option<i64> {
-        self.requested_ms
+        self.requested_ms.get()
     }
 
     /// The failure of the newest request.
     pub fn failure(&self) -> Option<&Error> {
-        self.failure.as_ref()
+        self.failure.as_deref()
+    }
+
+    /// The newest answer about every topic.
+    fn readings(&self) -> impl Iterator<Item = Reading> {
+        self.topics.values().map(|it| Reading::from(*it))
     }
 
     /// Whether the newest answer says of a topic which message was replicated last: then a topic without it never was.
     pub fn shows_replicated(&self) -> bool {
-        self.topics.values().any(|it| it.replicated_ms.is_some())
+        self.readings().any(|it| it.replicated_ms.is_some())
     }
 
     /// The newest answer about a topic.
-    pub fn topic(&self, topic: &str) -> Option<&Reading> {
-        self.topics.get(topic)
+    pub fn topic(&self, topic: &str) -> Option<Reading> {
+        self.topics.get(topic).map(|it| Reading::from(*it))
     }
 
-    /// Adds the answer to a request that began at `started_ms`.
-    pub fn record(&mut self, lag: Result<GroupLag, Error>, started_ms: i64) {
+    /// Adds the answer to a request that began at `started_ms`. `replicated` are the topics of the mappings.
+    pub fn record(&mut self, lag: Result<GroupLag, Error>, started_ms: i64, replicated: &LiteMap<Arc<str>, Arc<str>>) {
         let lag = match lag {
             Ok(lag) => lag,
             Err(error) => {
                 // The ID of each request would change the message of a condition.
-                self.failure = Some(Error { request_id: None, ..error });
+                self.failure = Some(Box::new(Error { request_id: None, ..error }));
                 return;
             }
         };
         self.failure = None;
-        self.requested_ms = Some(started_ms);
-        let before = std::mem::take(&mut self.topics);
+        self.requested_ms = Some(started_ms).into();
+        let shared = |topic: &str| replicated.values().find(|it| ***it == *topic).cloned();
+        let mut topics = LiteMap::with_capacity(lag.topic_lag_map.len());
         for (topic, lag) in lag.topic_lag_map {
-            let reading = reading(&lag, started_ms).after(before.get(&topic));
-            self.topics.insert(topic, reading);
+            let reading = reading(&lag, started_ms).after(self.topic(&topic));
+            topics.insert(shared(&topic).unwrap_or_else(|| topic.into()), reading.into());
         }
-        let longest_ms = self.topics.values().filter_map(|it| it.delay_ms).max().unwrap_or_default();
+        self.topics = topics;
+        let longest_ms = self.readings().filter_map(|it| it.delay_ms).max().unwrap_or_default();
         let total_ms = reading(&lag.total_lag, started_ms).delay_ms.unwrap_or_default();
         self.unassigned = total_ms.saturating_sub(longest_ms) > UNASSIGNED_MS;
     }
 
     /// Judges a topic at `now_ms`, by what consumer groups of the source have consumed.
-    pub fn judge(&self, topic: &str, consumed: Vec<Consumed>, now_ms: i64, terms: Terms) -> Arrival {
-        let judgement = self.topics.get(topic).map(|reading| reading.judge(now_ms, consumed, terms));
+    pub fn judge(
+        &self,
+        topic: &str,
+        consumed: impl IntoIterator<Item = Consumed>,
+        now_ms: i64,
+        terms: Terms,
+    ) -> Arrival {
+        let judgement = self.topic(topic).map(|reading| reading.judge(now_ms, consumed, terms));
         match (judgement, &self.failure) {
             (Some(Judgement::Within { .. }), _) if self.unassigned => Arrival::Unknown(Doubt::Unassigned),
             (Some(Judgement::Within { until_ms }), _) => Arrival::Within { until_ms },
             (Some(Judgement::Exceeded), _) => Arrival::Exceeded,
-            (_, Some(error)) => Arrival::Failed(error.clone()),
+            (_, Some(error)) => Arrival::Failed(Error::clone(error)),
             (Some(Judgement::Unknown(doubt)), None) => Arrival::Unknown(doubt),
-            (None, None) if self.requested_ms.is_none() => Arrival::NotRead,
+            (None, None) if self.requested_ms == Packed::NONE => Arrival::NotRead,
             (None, None) => Arrival::Missing,
         }
     }

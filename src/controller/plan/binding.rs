@@ -79,6 +79,13 @@ impl Binding {
         named || self.bound == Some(plan.plan_id) || self.owns(plan)
     }
 
+    /// Whether a plan of the list of all plans may be this object's, a twin of it, or in its way.
+    pub fn seeks(&self, plan: &PlanView) -> bool {
+        let named = [self.spec_plan_id, self.bound].contains(&Some(plan.plan_id));
+        let hinted = self.hints.contains(&plan.plan_id) || self.twins.contains(&plan.plan_id);
+        named || hinted || plan.plan_name.as_deref() == Some(&self.plan_name) || self.owns(plan)
+    }
+
     pub(super) fn owns(&self, plan: &PlanView) -> bool {
         resolve::owner(plan, &self.mark) == Owner::Us
     }

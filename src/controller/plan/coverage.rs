@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::arrival::{self, Arrivals};
 use super::evidence::terms;
 use super::grounds::{Grounds, GroundsOfMapping};
+use super::lag::Lag;
 use super::samples::SourceSamples;
 use super::{Scope, lag};
 use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
@@ -50,7 +51,7 @@ impl Concluded {
 pub fn refresh(scope: &Scope<'_>, status: &mut DisasterRecoveryPlanStatus) -> Vec<Expiry> {
     let grounds = scope.evidence.grounds.as_ref().filter(|it| it.generation == scope.generation());
     let Some(grounds) = grounds else { return unobserved(scope, status) };
-    let (protected, covered) = match &grounds.settled {
+    let (protected, covered) = match grounds.settled.as_deref() {
         Some((protected, covered)) => {
             status.topic_mappings.iter_mut().for_each(|it| it.backlog = None);
             (Concluded::without_end(protected.clone()), Concluded::without_end(covered.clone()))
@@ -205,7 +206,7 @@ impl Findings {
             exceeded: vec![],
             ahead: vec![],
             unproven: vec![],
-            gaps: grounds.gaps.clone(),
+            gaps: grounds.gaps.to_vec(),
             proven_until_ms: i64::MAX,
             listed_ms: i64::MAX,
             oldest_ms: i64::MAX,
@@ -297,7 +298,7 @@ impl Findings {
             return Concluded::without_end(ConditionState::unknown(protected::UNKNOWN, ITEMS_TOO_OLD));
         }
         if let Some(state) = &grounds.not_replicating {
-            return Concluded::until_ms(state.clone(), items_ms);
+            return Concluded::until_ms(ConditionState::clone(state), items_ms);
         }
         if let Some(refuted) = self.refuted(scope, grounds) {
             return refuted;
@@ -463,21 +464,25 @@ fn unread(source: Option<&SourceSamples>) -> String {
     }
 }
 
-/// The exact lags of the consumer groups that count.
-pub fn lags(scope: &Scope<'_>) -> Vec<ConsumerGroupLag> {
+/// The exact lags of the consumer groups that count, in the order of messages and status.
+fn exact_lags<'a>(scope: &Scope<'a>) -> Vec<Lag<'a>> {
     let Some(grounds) = scope.evidence.grounds.as_ref().filter(|it| it.synchronizes) else { return vec![] };
     let mut all = Vec::new();
     for mapping in &grounds.mappings {
         let Some(samples) = scope.evidence.mappings.get(&mapping.name) else { continue };
         for (source_id, source) in samples.sources() {
             for (group, topic, track) in source.tracks().filter(|it| !lag::is_ignored(&scope.object.spec, it.0)) {
-                all.push(lag::lag(&mapping.name, source_id, group, topic, track));
+                all.push(Lag::new(&mapping.name, source_id, group, topic, track));
             }
         }
     }
-    // Messages must not change with the order of the list.
-    all.sort_by_cached_key(|it| (it.mapping.clone(), it.group.clone(), it.topic.clone(), it.source_instance.clone()));
+    all.sort_by_key(Lag::place);
     all
+}
+
+/// The exact lags of the consumer groups that count, for the metrics.
+pub fn lags(scope: &Scope<'_>) -> Vec<ConsumerGroupLag> {
+    exact_lags(scope).into_iter().map(ConsumerGroupLag::from).collect()
 }
 
 /// The exact numbers of the mappings.
@@ -498,9 +503,11 @@ fn summarize(scope: &Scope<'_>, grounds: &Grounds, status: &mut DisasterRecovery
     if !grounds.mappings.iter().any(|it| sampled(&it.name)) {
         return;
     }
-    let (lags, usual) = (lags(scope), lag::Usual::new(&scope.object.spec));
+    let (lags, usual) = (exact_lags(scope), lag::Usual::new(&scope.object.spec));
     for entry in status.topic_mappings.iter_mut().filter(|it| sampled(&it.name)) {
-        let own = lags.iter().filter(|it| it.mapping == entry.name);
+        let from = lags.partition_point(|it| *it.mapping < *entry.name);
+        let own = lags.get(from..).unwrap_or_default();
+        let own = &own[..own.partition_point(|it| it.mapping == entry.name)];
         entry.checkpoints = Some(lag::summary(own, usual, entry.checkpoints.as_ref()));
     }
     status.checkpoints = Some(lag::plan_checkpoints(&lags, usual, status.checkpoints.as_ref()));

@@ -1,9 +1,11 @@
 //! The evidence of a plan: what its last reconcile observed, the samples of consumer progress, and when each is read again. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use super::backlog::{self, Arrival, BacklogSamples, BacklogSource, Replicator};
 use super::grounds::Grounds;
@@ -12,7 +14,7 @@ use super::observe::Observed;
 use super::pace::Outcome;
 use super::repeated::Repeated;
 use super::rounds::{Round, Rounds};
-use super::samples::MappingSamples;
+use super::samples::{MappingSamples, SourceSamples};
 use super::sync::{SyncRequest, SyncRun};
 use super::{Scope, lag, resolve};
 use crate::api::SYNC_CHECKPOINTS_ANNOTATION;
@@ -28,9 +30,9 @@ use crate::controller::resource::{Recorded, Scheduled};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
     /// The checkpoints of a topic mapping.
-    Checkpoints(String),
+    Checkpoints(Arc<str>),
     /// The message backlog of an instance, by its name in the spec.
-    Backlog(String),
+    Backlog(Arc<str>),
     /// The list of items.
     Items,
     /// The Secrets of the instances.
@@ -38,7 +40,7 @@ pub enum Task {
     /// The requested synchronization of every checkpoint.
     Synchronization,
     /// A round of spec.checkpointSync in a topic mapping.
-    Round(String),
+    Round(Arc<str>),
 }
 
 /// The result of a task.
@@ -49,7 +51,7 @@ pub enum Reading {
     /// The message backlog of one instance.
     Backlog {
         /// Where it was read.
-        of: BacklogSource,
+        of: Arc<BacklogSource>,
         lag: Result<GroupLag, Error>,
         /// The distance between the clocks of the operator and of the instance's region.
         clock_skew: Duration,
@@ -72,7 +74,7 @@ pub struct CheckpointLists {
     /// The plan and the item.
     pub of: (i64, i64),
     /// The lists, by the ID of the source instance.
-    pub lists: BTreeMap<String, Result<List<Checkpoint>, Error>>,
+    pub lists: BTreeMap<Arc<str>, Result<List<Checkpoint>, Error>>,
     /// The distance between the clocks of the operator and of the cloud.
     pub clock_skew: Duration,
 }
@@ -83,9 +85,9 @@ pub struct Evidence {
     /// What the last reconcile observed.
     pub grounds: Option<Grounds>,
     /// The samples, by the name of the topic mapping.
-    pub mappings: BTreeMap<String, MappingSamples>,
+    pub mappings: LiteMap<Arc<str>, MappingSamples>,
     /// The samples of the message backlog, by the name of the source instance in the spec.
-    backlogs: BTreeMap<String, BacklogSamples>,
+    backlogs: LiteMap<Arc<str>, BacklogSamples>,
     /// The list of items.
     items: Repeated,
     /// The Secrets of the instances.
@@ -95,7 +97,7 @@ pub struct Evidence {
     /// The distance between the clocks of the operator and of the plan's region.
     clock_skew: Duration,
     /// The requested synchronization of every checkpoint.
-    pub sync: Option<SyncRequest>,
+    pub sync: Option<Box<SyncRequest>>,
     /// The rounds of spec.checkpointSync.
     pub rounds: Rounds,
 }
@@ -108,47 +110,56 @@ pub fn terms(scope: &Scope<'_>, evidence: &Evidence) -> Terms {
     }
 }
 
+/// A map without room for more.
+fn exact<V>(entries: Vec<(Arc<str>, V)>) -> LiteMap<Arc<str>, V> {
+    let mut map = LiteMap::with_capacity(entries.len());
+    map.extend(entries);
+    map
+}
+
 impl Evidence {
     /// Adds the observation of a reconcile that began at `started`.
     pub fn learn(&mut self, scope: &Scope<'_>, observed: &Observed, started: Timestamp) {
-        let grounds = Grounds::new(scope, observed, started);
-        let before = self.grounds.replace(grounds);
+        let before = self.grounds.take();
+        let mut grounds = Grounds::new(scope, observed, started);
+        before.iter().for_each(|before| grounds.share(before));
+        self.grounds = Some(grounds);
         let Some(grounds) = &self.grounds else { return };
+        let items = observed.items_complete.then(|| resolve::items_fingerprint(&observed.items));
         let of = |item_id: i64| (grounds.plan_id.unwrap_or_default(), item_id);
-        self.mappings.retain(|name, samples| grounds.item(name).map(of) == Some(samples.of()));
+        let same_spec = before.as_ref().is_some_and(|before| before.generation == grounds.generation);
+        let mut mappings = Vec::new();
         for mapping in &grounds.mappings {
-            let new = || MappingSamples::new(of(mapping.item_id));
-            let samples = self.mappings.entry(mapping.name.clone()).or_insert_with(new);
+            let known =
+                self.mappings.get_mut(&mapping.name).map(std::mem::take).filter(|it| it.of() == of(mapping.item_id));
+            let mut samples = known.unwrap_or_else(|| MappingSamples::new(of(mapping.item_id)));
             samples.keep_sources(&grounds.sources);
             // A sample from before a change says little about the time after it.
-            let changed = before.as_ref().is_none_or(|before| {
-                before.generation != grounds.generation || before.mapping(&mapping.name) != Some(mapping)
-            });
-            if changed || scope.reconcile_requested() {
+            let known = before.as_ref().and_then(|before| before.mapping(&mapping.name));
+            if !same_spec || known != Some(mapping) || scope.reconcile_requested() {
                 samples.pace.restart(started);
             }
-            let known = before.as_ref().and_then(|before| before.mapping(&mapping.name));
             if known.is_some_and(|it| it.runs != mapping.runs) {
                 samples.forget_absence();
             }
+            mappings.push((mapping.name.clone(), samples));
         }
-        let sampled = |it: &&Replicator| !it.topics.is_empty();
-        let source = |it: &str| grounds.replicator(it).filter(sampled).and_then(|it| it.source.as_ref().ok());
-        self.backlogs.retain(|instance, samples| source(instance) == Some(samples.of()));
-        for replicator in &grounds.replicators {
-            let Some(source) = source(&replicator.instance) else { continue };
-            let new = || BacklogSamples::new(source.clone());
-            let samples = self.backlogs.entry(replicator.instance.clone()).or_insert_with(new);
-            let changed = before.as_ref().is_none_or(|before| {
-                before.generation != grounds.generation || before.replicator(&replicator.instance) != Some(replicator)
-            });
-            if changed || scope.reconcile_requested() {
+        self.mappings = exact(mappings);
+        let mut backlogs = Vec::new();
+        for replicator in grounds.replicators.iter().filter(|it| !it.topics.is_empty()) {
+            let Ok(source) = &replicator.source else { continue };
+            let known = self.backlogs.remove(&replicator.instance).filter(|it| *it.of() == **source);
+            let mut samples = known.unwrap_or_else(|| BacklogSamples::new(source.clone()));
+            let known = before.as_ref().and_then(|before| before.replicator(&replicator.instance));
+            if !same_spec || known != Some(replicator) || scope.reconcile_requested() {
                 samples.pace.restart(started);
             }
+            backlogs.push((replicator.instance.clone(), samples));
         }
+        self.backlogs = exact(backlogs);
         let rounds = lag::round_interval(&scope.object.spec).is_some() && !scope.observe_only();
         self.rounds.keep(|mapping| grounds.mapping(mapping).filter(|it| rounds && it.runs).map(|it| of(it.item_id)));
-        self.items.observed(grounds.items_fingerprint, started);
+        self.items.observed(items, started);
         self.secrets.observed(observed.secrets_fingerprint, started);
         self.listed.observed(observed.found());
         self.request_synchronization(scope);
@@ -160,7 +171,7 @@ impl Evidence {
         let handled = scope.status.last_handled_sync_checkpoints_at.as_deref();
         match wanted.filter(|wanted| handled != Some(*wanted)) {
             Some(wanted) if self.sync.as_ref().is_none_or(|it| it.requested != wanted) => {
-                self.sync = Some(SyncRequest::new(wanted));
+                self.sync = Some(Box::new(SyncRequest::new(wanted)));
             }
             Some(_) => {}
             None => self.sync = None,
@@ -209,14 +220,14 @@ impl Evidence {
 
     /// What consumer groups of the source have consumed of a topic. In a plan that replicates both ways they also consume messages that
     /// came from the other side.
-    fn consumed(&self, samples: &BacklogSamples, mapping: &str, topic: &str) -> Vec<Consumed> {
+    fn consumed(&self, samples: &BacklogSamples, mapping: &str, topic: &str) -> impl Iterator<Item = Consumed> {
         let one_way = self.grounds.as_ref().is_some_and(|it| !it.two_way);
         let source = self.mappings.get(mapping).and_then(|it| it.source(&samples.of().instance_id));
-        let Some(source) = source.filter(|_| one_way) else { return vec![] };
-        let replicated_since_ms = source.running_since_ms().filter(|_| samples.shows_replicated());
-        let of_topic = source.tracks().filter(|it| it.1 == topic);
-        let consumed = |stored_ms: i64| Consumed { stored_ms, replicated_since_ms };
-        of_topic.filter_map(|(_, _, track)| track.reading().source_ms.map(consumed)).collect()
+        let source = source.filter(|_| one_way);
+        let since_ms = source.and_then(SourceSamples::running_since_ms).filter(|_| samples.shows_replicated());
+        let of_topic = source.into_iter().flat_map(SourceSamples::tracks).filter(move |it| it.1 == topic);
+        let consumed = move |stored_ms: i64| Consumed { stored_ms, replicated_since_ms: since_ms };
+        of_topic.filter_map(move |(_, _, track)| track.reading().source_ms.map(consumed))
     }
 
     /// Whether the operator may synchronize checkpoints by this version of the object: the last reconcile observed the plan under its
@@ -246,7 +257,7 @@ impl Evidence {
         tracks.any(|(group, topic, track)| {
             let lacks = track.never_synced() && track.reading().source_ms.is_some() && !track.is_missing();
             let counts = !lag::is_ignored(&scope.object.spec, group);
-            lacks && counts && !self.rounds.has_seen(mapping, &(group.to_owned(), topic.to_owned()))
+            lacks && counts && !self.rounds.has_seen(mapping, (group, topic))
         })
     }
 
@@ -255,7 +266,7 @@ impl Evidence {
         let mut all = Vec::new();
         for (name, samples) in &self.mappings {
             let oldest = samples.sources().map(|(_, it)| it.complete_ms()).min().flatten();
-            all.extend(oldest.map(|ms| (name.clone(), ms)));
+            all.extend(oldest.map(|ms| (name.to_string(), ms)));
         }
         all
     }
@@ -269,7 +280,7 @@ impl Evidence {
             tasks.push(samples.pace.scheduled(now, Task::Checkpoints(name.clone()), None));
         }
         for (name, samples) in &self.backlogs {
-            tasks.push(samples.pace.scheduled(now, Task::Backlog(name.clone()), Some(samples.of().region.clone())));
+            tasks.push(samples.pace.scheduled(now, Task::Backlog(name.clone()), Some(samples.of().region.to_string())));
         }
         let intervals = scope.intervals;
         let at = |task, due, renews| Scheduled { task, due, expires: due, renews, region: None };
@@ -378,10 +389,10 @@ impl Evidence {
         started: Timestamp,
     ) {
         let Some(samples) = self.backlogs.get_mut(instance).filter(|it| it.of() == of) else { return };
-        samples.clock_skew = clock_skew;
-        samples.record(lag, started.as_millisecond());
-        let (terms, now_ms) = (terms(scope, self), scope.now.as_millisecond());
         let Some(replicator) = self.grounds.as_ref().and_then(|it| it.replicator(instance)) else { return };
+        samples.clock_skew = clock_skew;
+        samples.record(lag, started.as_millisecond(), &replicator.topics);
+        let (terms, now_ms) = (terms(scope, self), scope.now.as_millisecond());
         let (mut until_ms, mut lasts, mut exceeded) = (Some(i64::MAX), false, false);
         for mapping in replicator.topics.keys() {
             let arrival = self.arrival(replicator, mapping, now_ms, terms);

@@ -1,7 +1,10 @@
 //! What the observation of a reconcile says about protection: whether the mappings certainly replicate, and which checkpoints are
 //! sampled. Consumer progress is judged on these grounds. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use super::backlog::{BacklogSource, NotCounted, Replicator};
 use super::observe::Observed;
@@ -21,14 +24,12 @@ pub struct Grounds {
     pub plan_id: Option<i64>,
     /// The start of the newest read that showed the items like this.
     pub items_at: Timestamp,
-    /// A hash of the items.
-    pub items_fingerprint: Option<u64>,
     /// `Protected` and `OffsetsCovered`, where checkpoints do not matter.
-    pub settled: Option<(ConditionState, ConditionState)>,
+    pub settled: Option<Box<(ConditionState, ConditionState)>>,
     /// `Protected`, where mappings do not replicate, or it is not known whether they do.
-    pub not_replicating: Option<ConditionState>,
+    pub not_replicating: Option<Box<ConditionState>>,
     /// What is not known, for each mapping or direction concerned.
-    pub gaps: Vec<String>,
+    pub gaps: Box<[String]>,
     /// Whether the plan synchronizes consumer progress.
     pub synchronizes: bool,
     /// Whether no mapping is expected to have consumers, and each has an item.
@@ -36,20 +37,20 @@ pub struct Grounds {
     /// Whether the plan is this object's to change: it carries our mark, or did so before.
     pub managed: bool,
     /// The IDs of the instances that progress comes from.
-    pub sources: Vec<String>,
+    pub sources: Box<[Arc<str>]>,
     /// The mappings with an item.
-    pub mappings: Vec<GroundsOfMapping>,
+    pub mappings: Box<[GroundsOfMapping]>,
     /// Whether both instances have consumers of their own. Then progress is not evidence.
     pub two_way: bool,
     /// The replication from each source instance, where the message backlog is evidence.
-    pub replicators: Vec<Replicator>,
+    pub replicators: Box<[Replicator]>,
 }
 
 /// What an observation says about one topic mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroundsOfMapping {
     /// The name in the spec.
-    pub name: String,
+    pub name: Arc<str>,
     /// The item.
     pub item_id: i64,
     /// Whether the item runs.
@@ -70,10 +71,11 @@ impl Grounds {
     pub fn new(scope: &Scope<'_>, observed: &Observed, started: Timestamp) -> Self {
         let spec = &scope.object.spec;
         let plan = plan_of(scope, observed);
-        let mapped = |mapping: &TopicMapping| {
+        let names: Vec<Arc<str>> = spec.topic_mappings.iter().map(|it| it.name.as_str().into()).collect();
+        let mapped = |(mapping, name): (&TopicMapping, &Arc<str>)| {
             // An item that is being created has no checkpoints.
             let item = observed.item(&mapping.name).filter(|item| item.item_status != ItemStatus::Creating)?;
-            let (name, runs) = (mapping.name.clone(), item.item_status == ItemStatus::Running);
+            let (name, runs) = (name.clone(), item.item_status == ItemStatus::Running);
             Some(GroundsOfMapping { name, item_id: item.item_id, runs, consumers: mapping.consumers })
         };
         let unread = |it: &TopicMapping| it.consumers == Consumers::NotExpected && observed.item(&it.name).is_some();
@@ -81,23 +83,48 @@ impl Grounds {
             generation: scope.generation(),
             plan_id: plan.map(|plan| plan.plan_id).filter(|_| !scope.deleting()),
             items_at: started,
-            items_fingerprint: observed.items_complete.then(|| resolve::items_fingerprint(&observed.items)),
-            settled: settled(scope, observed),
-            not_replicating: plan.and_then(|plan| not_replicating(scope, observed, plan)),
-            gaps: plan.map(|plan| gaps(scope, observed, plan)).unwrap_or_default(),
+            settled: settled(scope, observed).map(Box::new),
+            not_replicating: plan.and_then(|plan| not_replicating(scope, observed, plan)).map(Box::new),
+            gaps: plan.map(|plan| gaps(scope, observed, plan)).unwrap_or_default().into(),
             synchronizes: plan.is_some_and(|plan| plan.sync_checkpoint_enabled != Some(false)),
             nothing_to_cover: !spec.topic_mappings.is_empty() && spec.topic_mappings.iter().all(unread),
             managed: plan.is_some_and(|plan| observed.manages(plan)),
-            sources: observed.sources(spec).into_iter().map(str::to_owned).collect(),
-            mappings: spec.topic_mappings.iter().filter_map(mapped).collect(),
+            sources: observed.sources(spec).into_iter().map(Arc::from).collect(),
+            mappings: spec.topic_mappings.iter().zip(&names).filter_map(mapped).collect(),
             two_way: spec.plan_type == PlanType::ActiveActive,
-            replicators: replicators(scope, observed),
+            replicators: replicators(scope, observed, &names),
+        }
+    }
+
+    /// Takes the names that are as before from the earlier grounds: samples share them.
+    pub fn share(&mut self, before: &Grounds) {
+        if self.sources == before.sources {
+            self.sources.clone_from(&before.sources);
+        }
+        if self.mappings == before.mappings {
+            self.mappings.clone_from(&before.mappings);
+        }
+        for replicator in &mut self.replicators {
+            let Some(known) = before.replicator(&replicator.instance) else { continue };
+            replicator.instance.clone_from(&known.instance);
+            if replicator.source == known.source {
+                replicator.source.clone_from(&known.source);
+            }
+            if replicator.topics == known.topics {
+                replicator.topics.clone_from(&known.topics);
+            }
         }
     }
 
     /// The replication from an instance, by its name in the spec.
     pub fn replicator(&self, instance: &str) -> Option<&Replicator> {
-        self.replicators.iter().find(|it| it.instance == instance)
+        self.replicators.iter().find(|it| *it.instance == *instance)
+    }
+
+    /// The topic of a mapping at a source instance, where its messages are counted.
+    pub fn topic(&self, instance_id: &str, mapping: &str) -> Option<&Arc<str>> {
+        let at = |it: &&Replicator| it.source.as_ref().is_ok_and(|source| *source.instance_id == *instance_id);
+        self.replicators.iter().find(at)?.topics.get(mapping)
     }
 
     /// Whether the plan is read between reconciles.
@@ -107,7 +134,7 @@ impl Grounds {
 
     /// What is known of a mapping.
     pub fn mapping(&self, name: &str) -> Option<&GroundsOfMapping> {
-        self.mappings.iter().find(|it| it.name == name)
+        self.mappings.iter().find(|it| *it.name == *name)
     }
 
     /// The item of a mapping.
@@ -116,24 +143,26 @@ impl Grounds {
     }
 }
 
-fn replicators(scope: &Scope<'_>, observed: &Observed) -> Vec<Replicator> {
+/// The replication from each source instance. `names` are those of the topic mappings.
+fn replicators(scope: &Scope<'_>, observed: &Observed, names: &[Arc<str>]) -> Box<[Replicator]> {
     let spec = &scope.object.spec;
     let sources = spec.instances.iter().filter(|want| resolve::is_source(spec, want));
     let required = sources.filter(|_| spec.message_evidence == MessageEvidence::Required);
-    required.map(|want| replicator(scope, observed, want)).collect()
+    required.map(|want| replicator(scope, observed, names, want)).collect()
 }
 
-fn replicator(scope: &Scope<'_>, observed: &Observed, want: &Instance) -> Replicator {
+fn replicator(scope: &Scope<'_>, observed: &Observed, names: &[Arc<str>], want: &Instance) -> Replicator {
     let id = observed.instance(&want.name).and_then(|found| found.instance_id.as_deref());
-    let topic = |mapping: &TopicMapping| {
+    let topic = |(mapping, name): (&TopicMapping, &Arc<str>)| {
         let item = observed.item(&mapping.name).filter(|item| item.item_status == ItemStatus::Running)?;
         let replicated = item.topics.iter().find(|topic| topic.instance_id.as_deref() == id);
         let wanted = mapping.topics.iter().find(|topic| topic.instance == want.name);
-        let topic = replicated.and_then(|it| it.topic_name.clone()).or(wanted.map(|it| it.topic_name.clone()))?;
-        Some((mapping.name.clone(), topic))
+        let topic = replicated.and_then(|it| it.topic_name.as_ref()).or(wanted.map(|it| &it.topic_name))?;
+        Some((name.clone(), topic.as_str().into()))
     };
-    let topics = scope.object.spec.topic_mappings.iter().filter_map(topic).collect();
-    Replicator { instance: want.name.clone(), source: backlog_source(observed, want), topics }
+    let mut topics = LiteMap::with_capacity(names.len());
+    topics.extend(scope.object.spec.topic_mappings.iter().zip(names).filter_map(topic));
+    Replicator { instance: want.name.as_str().into(), source: backlog_source(observed, want).map(Arc::new), topics }
 }
 
 /// Where the messages that are not replicated from an instance are counted.
@@ -141,11 +170,11 @@ fn backlog_source(observed: &Observed, want: &Instance) -> Result<BacklogSource,
     if want.instance_type == InstanceType::External {
         return Err(NotCounted::External);
     }
-    let given = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
+    let given = |text: &Option<String>| text.as_deref().filter(|it| !it.is_empty()).map(Box::from);
     let found = observed.instance(&want.name).ok_or(NotCounted::NoInstance)?;
     let instance_id = given(&found.instance_id).ok_or(NotCounted::NoInstance)?;
     let group = given(&found.consumer_group_id).ok_or(NotCounted::NoGroup)?;
-    Ok(BacklogSource { region: want.region_id.clone(), instance_id, group })
+    Ok(BacklogSource { region: want.region_id.as_str().into(), instance_id, group })
 }
 
 /// The plan, unless another object owns it: such a plan proves nothing about this object. Observe mode accepts any plan.

@@ -1,38 +1,70 @@
 //! The inventory of plans: one list that serves every object of an account and region. A plan in it is compared with what the last
 //! reconcile observed. Pure.
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Scope, binding};
+use super::{Scope, binding, resolve};
 use crate::cloud::list::List;
 use crate::cloud::rocketmq::{PlanStatus, PlanView};
-use crate::controller::ownership;
+use crate::controller::ownership::{self, MarkHash};
 use crate::controller::resource::Listed;
 
 /// The number of inventories with the same difference between Get and List until it counts as one of representation.
 const MAX_MISMATCHES: u8 = 3;
 
+/// A plan in an inventory. It is small: there may be ten thousand of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlanEntry {
+    plan_id: i64,
+    fingerprint: u64,
+    deleted: bool,
+    mark: Option<MarkHash>,
+}
+
+impl PlanEntry {
+    /// The entry of a plan.
+    pub fn of(plan: &PlanView) -> Self {
+        Self {
+            plan_id: plan.plan_id,
+            fingerprint: fingerprint(plan),
+            deleted: plan.plan_status == PlanStatus::Deleted,
+            mark: plan.plan_desc.as_deref().and_then(ownership::found_mark).map(MarkHash::of),
+        }
+    }
+}
+
 /// All plans of an account and region, as hashes.
 #[derive(Debug, Default)]
 pub struct Inventory {
     complete: bool,
-    plans: HashMap<i64, u64>,
-    /// The plans with each owner mark.
-    marked: BTreeMap<String, Vec<i64>>,
+    /// The hash of each plan, sorted by its ID.
+    plans: Vec<(i64, u64)>,
+    /// The plans with an owner mark, sorted by its hash.
+    marked: Vec<(MarkHash, i64)>,
 }
 
 impl Inventory {
     /// The inventory of a list.
-    pub fn new(list: List<PlanView>) -> Self {
-        let mut inventory = Self { complete: list.is_complete(), ..Self::default() };
-        for plan in list.into_entries().iter().filter(|plan| plan.plan_status != PlanStatus::Deleted) {
-            inventory.plans.insert(plan.plan_id, fingerprint(plan));
-            if let Some(mark) = plan.plan_desc.as_deref().and_then(ownership::found_mark) {
-                inventory.marked.entry(mark.to_owned()).or_default().push(plan.plan_id);
-            }
-        }
-        inventory
+    pub fn new(list: &List<PlanEntry>) -> Self {
+        let living = || list.entries().iter().filter(|plan| !plan.deleted);
+        let mut plans: Vec<_> = living().map(|plan| (plan.plan_id, plan.fingerprint)).collect();
+        let mut marked: Vec<_> = living().filter_map(|plan| Some((plan.mark?, plan.plan_id))).collect();
+        plans.sort_unstable();
+        marked.sort_unstable();
+        Self { complete: list.is_complete(), plans, marked }
+    }
+
+    /// The fingerprint of a plan.
+    fn fingerprint(&self, plan_id: i64) -> Option<u64> {
+        let at = self.plans.binary_search_by_key(&plan_id, |plan| plan.0).ok()?;
+        Some(self.plans[at].1)
+    }
+
+    /// The plans with a mark, sorted.
+    fn marked(&self, mark: &str) -> impl Iterator<Item = i64> {
+        let mark = MarkHash::of(mark);
+        let begin = self.marked.partition_point(|it| it.0 < mark);
+        self.marked[begin..].iter().take_while(move |it| it.0 == mark).map(|it| it.1)
     }
 }
 
@@ -51,7 +83,7 @@ pub struct ListedPlan {
     /// The pair that the last reconcile left.
     last: Option<(u64, u64)>,
     /// The other plans with this object's mark.
-    pub twins: Vec<i64>,
+    pub twins: Box<[i64]>,
 }
 
 impl ListedPlan {
@@ -87,15 +119,13 @@ impl ListedPlan {
 pub fn compare(scope: &Scope<'_>, known: &mut ListedPlan, inventory: &Inventory) -> Listed {
     let Some(plan_id) = known.plan_id else { return Listed::NotShown };
     let mark = ownership::mark(scope.cluster_id, scope.namespace(), scope.name());
-    let mut twins = inventory.marked.get(&mark).cloned().unwrap_or_default();
-    twins.retain(|id| *id != plan_id);
-    twins.sort_unstable();
+    let twins: Vec<_> = inventory.marked(&mark).filter(|id| *id != plan_id).collect();
     let known_twins: Vec<_> = scope.status.twins.iter().filter_map(|id| binding::parse_id(Some(id))).collect();
     let new_twin = twins.iter().any(|id| !known_twins.contains(id));
-    known.twins = twins;
-    match inventory.plans.get(&plan_id) {
+    known.twins = twins.into();
+    match inventory.fingerprint(plan_id) {
         Some(listed) => {
-            known.read(*listed);
+            known.read(listed);
             if known.differs() || new_twin { Listed::Differs } else { Listed::Same }
         }
         None if inventory.complete || new_twin => Listed::Differs,
@@ -105,21 +135,26 @@ pub fn compare(scope: &Scope<'_>, known: &mut ListedPlan, inventory: &Inventory)
 
 /// A hash of all that decisions compare. The order of the instances does not matter.
 fn fingerprint(plan: &PlanView) -> u64 {
-    let mut instances: Vec<_> = plan
-        .instances
-        .iter()
-        // Debug output has no password.
-        .map(|it| (format!("{it:?}"), it.password.as_ref().map(|password| password.expose().to_owned())))
-        .collect();
-    instances.sort();
+    let PlanView {
+        plan_id,
+        plan_status,
+        plan_name,
+        plan_desc,
+        plan_type,
+        instances,
+        auto_sync_checkpoint,
+        sync_checkpoint_enabled,
+    } = plan;
     let mut hasher = DefaultHasher::new();
-    format!("{:?}", PlanView { instances: vec![], ..plan.clone() }).hash(&mut hasher);
-    instances.hash(&mut hasher);
+    (plan_id, plan_status, plan_name, plan_desc, plan_type).hash(&mut hasher);
+    (instances.len(), resolve::unordered(instances), auto_sync_checkpoint, sync_checkpoint_enabled).hash(&mut hasher);
     hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
     use crate::cloud::rocketmq::Instance;
 
@@ -194,7 +229,7 @@ mod tests {
     fn fingerprint_has_what_decisions_compare() {
         let known = plan(1, "x", "desc");
         type Change = fn(&mut PlanView);
-        let changes: [(&str, Change, bool); 8] = [
+        let changes: [(&str, Change, bool); 13] = [
             ("nothing", |_| {}, true),
             ("order of instances", |plan| plan.instances.reverse(), true),
             ("name", |plan| plan.plan_name = Some("y".into()), false),
@@ -203,6 +238,11 @@ mod tests {
             ("type", |plan| plan.plan_type = None, false),
             ("synchronization", |plan| plan.sync_checkpoint_enabled = None, false),
             ("instance", |plan| plan.instances[1].username = Some("other".into()), false),
+            ("other instance", |plan| plan.instances[0].username = Some("other".into()), false),
+            ("password", |plan| plan.instances[1].password = Some(SecretString::from("other").into()), false),
+            ("fields of instances", |plan| plan.instances[0].region_id = plan.instances[0].instance_id.take(), false),
+            ("fewer instances", |plan| drop(plan.instances.pop()), false),
+            ("an empty instance", |plan| plan.instances.push(Instance::default()), false),
         ];
         for (name, change, same) in changes {
             let mut changed = known.clone();
@@ -215,10 +255,16 @@ mod tests {
     fn inventory_has_living_plans_by_mark() {
         let mark = "[drp 0a1b2c3d/messaging/orders]";
         let gone = PlanView { plan_status: PlanStatus::Deleted, ..plan(4, "w", mark) };
-        let all = vec![plan(1, "x", mark), plan(2, "y", ""), plan(3, "z", &format!("Orders {mark}")), gone];
-        let inventory = Inventory::new(List::Complete(all.clone()));
-        assert_eq!(inventory.marked.into_iter().collect::<Vec<_>>(), [(mark.to_owned(), vec![1, 3])]);
-        assert!(inventory.complete && inventory.plans.len() == 3 && !inventory.plans.contains_key(&4));
-        assert!(!Inventory::new(List::Incomplete(all)).complete);
+        let all = [plan(1, "x", mark), plan(2, "y", ""), plan(3, "z", &format!("Orders {mark}")), gone];
+        let kept: Vec<_> = all.iter().map(PlanEntry::of).collect();
+        let inventory = Inventory::new(&List::Complete(kept.clone()));
+        assert_eq!(inventory.marked(mark).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((inventory.marked("[drp 0a1b2c3d/messaging/other]").count(), inventory.marked.len()), (0, 2));
+        assert!(inventory.complete && inventory.plans.len() == 3);
+        for plan in &all[..3] {
+            assert_eq!(inventory.fingerprint(plan.plan_id), Some(fingerprint(plan)));
+        }
+        assert_eq!((inventory.fingerprint(4), inventory.fingerprint(5)), (None, None));
+        assert!(!Inventory::new(&List::Incomplete(kept)).complete);
     }
 }

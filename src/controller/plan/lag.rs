@@ -53,23 +53,53 @@ fn matches(pattern: &str, group: &str) -> bool {
     }
 }
 
-/// The lag of a consumer group. It is known only where a synchronization and both timestamps are.
-pub fn lag(mapping: &str, source_instance: &str, group: &str, topic: &str, track: &Track) -> ConsumerGroupLag {
-    let Reading { source_ms, target_ms, last_sync_ms, .. } = *track.reading();
-    let known = last_sync_ms.and(source_ms).and(target_ms);
-    ConsumerGroupLag {
-        mapping: mapping.to_owned(),
-        source_instance: source_instance.to_owned(),
-        group: group.to_owned(),
-        topic: topic.to_owned(),
-        lag_ms: known.and(track.lag_ms()),
-        last_sync_ms,
+/// The lag of a consumer group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag<'a> {
+    /// The name of the mapping.
+    pub mapping: &'a str,
+    /// The consumer group.
+    pub group: &'a str,
+    /// The topic on the source.
+    pub topic: &'a str,
+    /// The ID of the instance that the progress comes from.
+    pub source_instance: &'a str,
+    /// The distance of the target behind the source. It is known only where a synchronization and both timestamps are.
+    pub lag_ms: Option<i64>,
+    /// The time of the last synchronization.
+    pub last_sync_ms: Option<i64>,
+}
+
+impl<'a> Lag<'a> {
+    /// The lag that a track of this name shows.
+    pub fn new(mapping: &'a str, source_instance: &'a str, group: &'a str, topic: &'a str, track: &Track) -> Self {
+        let Reading { source_ms, target_ms, last_sync_ms, .. } = track.reading();
+        let known = last_sync_ms.and(source_ms).and(target_ms);
+        Self { mapping, source_instance, group, topic, lag_ms: known.and(track.lag_ms()), last_sync_ms }
+    }
+
+    /// What messages and status are ordered by.
+    pub fn place(&self) -> (&'a str, &'a str, &'a str, &'a str) {
+        (self.mapping, self.group, self.topic, self.source_instance)
+    }
+
+    /// Whether the checkpoint was never synchronized.
+    fn never_synced(&self) -> bool {
+        self.last_sync_ms.is_none()
     }
 }
 
-/// Whether a checkpoint was never synchronized.
-pub fn never_synced(lag: &ConsumerGroupLag) -> bool {
-    lag.last_sync_ms.is_none()
+impl From<Lag<'_>> for ConsumerGroupLag {
+    fn from(lag: Lag<'_>) -> Self {
+        Self {
+            mapping: lag.mapping.to_owned(),
+            source_instance: lag.source_instance.to_owned(),
+            group: lag.group.to_owned(),
+            topic: lag.topic.to_owned(),
+            lag_ms: lag.lag_ms,
+            last_sync_ms: lag.last_sync_ms,
+        }
+    }
 }
 
 /// The lag in seconds for status: rounded up to 10 s, above 10 min to a minute, above 3 h to 10 min. The former value stays
@@ -91,16 +121,12 @@ pub fn rounded_seconds(lag_ms: i64, usual: Usual, before: Option<i64>) -> i64 {
 }
 
 /// Summarizes lags. `before` is the summary in status.
-pub fn summary<'a>(
-    lags: impl IntoIterator<Item = &'a ConsumerGroupLag>,
-    usual: Usual,
-    before: Option<&CheckpointSummary>,
-) -> CheckpointSummary {
+pub fn summary(lags: &[Lag<'_>], usual: Usual, before: Option<&CheckpointSummary>) -> CheckpointSummary {
     let mut sum = CheckpointSummary::default();
     let mut max_ms = None;
     for lag in lags {
         sum.total += 1;
-        sum.never_synced += i64::from(never_synced(lag));
+        sum.never_synced += i64::from(lag.never_synced());
         sum.behind += i64::from(lag.lag_ms.is_some_and(|ms| ms > usual.objective_ms));
         max_ms = max_ms.max(lag.lag_ms);
     }
@@ -110,7 +136,7 @@ pub fn summary<'a>(
 
 /// Summarizes the whole plan. The time of the last synchronization advances only with another change, so that a steady plan is not
 /// rewritten.
-pub fn plan_checkpoints(lags: &[ConsumerGroupLag], usual: Usual, before: Option<&PlanCheckpoints>) -> PlanCheckpoints {
+pub fn plan_checkpoints(lags: &[Lag<'_>], usual: Usual, before: Option<&PlanCheckpoints>) -> PlanCheckpoints {
     let summary = summary(lags, usual, before.map(|it| &it.summary));
     let worst = worst(lags, usual, before);
     let max_lag = summary.max_lag_seconds.map_or_else(|| "-".to_owned(), duration);
@@ -127,7 +153,7 @@ pub fn plan_checkpoints(lags: &[ConsumerGroupLag], usual: Usual, before: Option<
 }
 
 /// The groups that lag most, those that were never synchronized first.
-fn worst(lags: &[ConsumerGroupLag], usual: Usual, before: Option<&PlanCheckpoints>) -> Vec<LaggingGroup> {
+fn worst(lags: &[Lag<'_>], usual: Usual, before: Option<&PlanCheckpoints>) -> Vec<LaggingGroup> {
     let mut worst = Vec::new();
     for lag in lags {
         let known = before.and_then(|it| it.worst.iter().find(|it| is_about(it, lag)));
@@ -141,24 +167,22 @@ fn worst(lags: &[ConsumerGroupLag], usual: Usual, before: Option<&PlanCheckpoint
             continue;
         }
         let known_seconds = known.and_then(|it| it.lag_seconds);
-        worst.push(LaggingGroup {
-            mapping: lag.mapping.clone(),
-            consumer_group_id: lag.group.clone(),
-            topic_name: lag.topic.clone(),
-            source_instance_id: lag.source_instance.clone(),
-            lag_seconds: lag.lag_ms.map(|ms| rounded_seconds(ms, usual, known_seconds)),
-        });
+        worst.push((lag.lag_ms.map(|ms| rounded_seconds(ms, usual, known_seconds)), lag));
     }
-    let rank = |it: &LaggingGroup| (it.lag_seconds.map_or(i64::MIN, |seconds| -seconds), it.mapping.clone());
-    worst.sort_by(|a, b| {
-        (rank(a), &a.consumer_group_id, &a.topic_name).cmp(&(rank(b), &b.consumer_group_id, &b.topic_name))
-    });
+    worst.sort_by_key(|(seconds, lag)| (seconds.map_or(i64::MIN, |seconds| -seconds), lag.place()));
     worst.truncate(MAX_LAGGING_GROUPS);
-    worst
+    let entry = |(lag_seconds, lag): (Option<i64>, &Lag<'_>)| LaggingGroup {
+        mapping: lag.mapping.to_owned(),
+        consumer_group_id: lag.group.to_owned(),
+        topic_name: lag.topic.to_owned(),
+        source_instance_id: lag.source_instance.to_owned(),
+        lag_seconds,
+    };
+    worst.into_iter().map(entry).collect()
 }
 
 /// Whether an entry of status is about the group of a lag.
-fn is_about(entry: &LaggingGroup, lag: &ConsumerGroupLag) -> bool {
+fn is_about(entry: &LaggingGroup, lag: &Lag<'_>) -> bool {
     entry.mapping == lag.mapping
         && entry.consumer_group_id == lag.group
         && entry.topic_name == lag.topic
@@ -183,12 +207,12 @@ mod tests {
 
     const USUAL: Usual = Usual { objective_ms: 300_000, round_ms: 0 };
 
-    fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> ConsumerGroupLag {
-        ConsumerGroupLag {
-            mapping: "orders".into(),
-            source_instance: "rmq-a".into(),
-            group: "GID_ORDERS".into(),
-            topic: "orders".into(),
+    fn group(lag_ms: Option<i64>, last_sync_ms: i64) -> Lag<'static> {
+        Lag {
+            mapping: "orders",
+            source_instance: "rmq-a",
+            group: "GID_ORDERS",
+            topic: "orders",
             lag_ms,
             last_sync_ms: Some(last_sync_ms),
         }
@@ -246,7 +270,7 @@ mod tests {
         ] {
             let mut track = Track::new(None);
             track.record(reading, 300_000);
-            assert_eq!(lag("m", "i", "g", "t", &track).lag_ms, lag_ms, "{reading:?}");
+            assert_eq!(Lag::new("m", "i", "g", "t", &track).lag_ms, lag_ms, "{reading:?}");
         }
     }
 

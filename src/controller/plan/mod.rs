@@ -22,6 +22,7 @@ pub mod samples;
 pub mod search;
 pub mod status;
 pub mod sync;
+pub mod tracks;
 
 use jiff::Timestamp;
 
@@ -29,7 +30,7 @@ use self::binding::Binding;
 use self::decide::{Decision, Details, Step};
 use self::evidence::{Evidence, Reading, Task};
 use self::grounds::Grounds;
-use self::inventory::Inventory;
+use self::inventory::{Inventory, PlanEntry};
 use self::observe::Observed;
 use super::Context;
 use super::access::Access;
@@ -152,7 +153,7 @@ impl Resource for DisasterRecoveryPlan {
         if lag::round_interval(&scope.object.spec).is_none() || scope.observe_only() {
             status.checkpoint_sync = None;
         } else if let Some(grounds) = &scope.evidence.grounds {
-            let running = grounds.mappings.iter().filter(|it| it.runs).map(|it| it.name.as_str());
+            let running = grounds.mappings.iter().filter(|it| it.runs).map(|it| &*it.name);
             status.checkpoint_sync = scope.evidence.rounds.summary(running, scope.status.checkpoint_sync.as_ref());
         }
     }
@@ -184,7 +185,7 @@ impl Resource for DisasterRecoveryPlan {
     }
 
     async fn inventory(cloud: &RocketMq) -> Result<Inventory, Error> {
-        Ok(Inventory::new(cloud.list_plans().await?))
+        Ok(Inventory::new(&cloud.list_plans_as(|plan| PlanEntry::of(&plan)).await?))
     }
 
     fn compare(scope: &Scope<'_>, evidence: &mut Evidence, inventory: &Inventory) -> Listed {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Scope;
+use crate::controller::evidence::packed::{Packed, PackedTime};
 use crate::controller::resource::Scheduled;
 
 /// The last sample of something.
@@ -25,11 +26,11 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pace {
     /// The time of the next sample; at once, where absent.
-    next: Option<Timestamp>,
+    next: PackedTime,
     /// A sample that began before this time says little about the present: another one follows it at once.
-    outdated_before: Option<Timestamp>,
+    outdated_before: PackedTime,
     /// The end of what the samples prove.
-    proven_until_ms: Option<i64>,
+    proven_until_ms: Packed,
     /// The number of samples in a row that proved nothing.
     unproven: u32,
 }
@@ -37,7 +38,7 @@ pub struct Pace {
 impl Pace {
     /// Requests a sample that begins at this time or later.
     pub fn request(&mut self, at: Timestamp) {
-        (self.next, self.outdated_before) = (None, Some(at));
+        (self.next, self.outdated_before) = (None.into(), Some(at).into());
     }
 
     /// Requests such a sample, and forgets how many before it proved nothing.
@@ -48,12 +49,12 @@ impl Pace {
 
     /// Delays the next sample: it is not known yet what it is about.
     pub fn delay(&mut self, scope: &Scope<'_>) {
-        self.next = scope.now.checked_add(scope.intervals.unproven_sample(1)).ok();
+        self.next = scope.now.checked_add(scope.intervals.unproven_sample(1)).ok().into();
     }
 
     /// Whether a sample that began at `started` says little about the present.
     pub fn is_outdated(&self, started: Timestamp) -> bool {
-        self.outdated_before.is_some_and(|before| started < before)
+        self.outdated_before.get().is_some_and(|before| started < before)
     }
 
     /// Adds a sample that began at `started`.
@@ -73,24 +74,25 @@ impl Pace {
                 scope.intervals.refused_sample(self.unproven)
             }
         };
-        self.proven_until_ms = match outcome {
+        let until_ms = match outcome {
             Outcome::Proven(until_ms) => Some(until_ms),
             Outcome::Unproven { until_ms, .. } => until_ms,
         };
+        self.proven_until_ms = until_ms.into();
         if !self.is_outdated(started) {
-            (self.next, self.outdated_before) = (scope.now.checked_add(wait).ok(), None);
+            (self.next, self.outdated_before) = (scope.now.checked_add(wait).ok().into(), None.into());
         }
     }
 
     /// The end of what the samples prove, in ms.
     pub fn proven_until_ms(&self) -> Option<i64> {
-        self.proven_until_ms
+        self.proven_until_ms.get()
     }
 
     /// The next sample.
     pub fn scheduled<T>(&self, now: Timestamp, task: T, region: Option<String>) -> Scheduled<T> {
-        let due = self.next.unwrap_or(now);
-        let proven = self.proven_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let due = self.next.get().unwrap_or(now);
+        let proven = self.proven_until_ms().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let (expires, renews) = (proven.unwrap_or(due), proven.is_some_and(|until| due < until));
         Scheduled { task, due, expires, renews, region }
     }

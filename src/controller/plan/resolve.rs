@@ -2,7 +2,7 @@
 //! stages.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use crate::api::plan::{
     DisasterRecoveryPlanSpec, Instance, InstanceRole, InstanceType, MappedTopic, PlanType, TopicMapping,
@@ -176,11 +176,13 @@ pub fn pair(topics: &[ItemTopic]) -> String {
 
 /// A hash of all items, in whichever order they are listed.
 pub fn items_fingerprint(items: &[ItemView]) -> u64 {
-    let mut all: Vec<_> = items.iter().map(|item| (item.item_id, format!("{item:?}"))).collect();
-    all.sort();
-    let mut hasher = DefaultHasher::new();
-    all.hash(&mut hasher);
-    hasher.finish()
+    unordered(items)
+}
+
+/// A hash of values, in whichever order they are.
+pub fn unordered(values: impl IntoIterator<Item: Hash>) -> u64 {
+    let hash = |value| BuildHasherDefault::<DefaultHasher>::default().hash_one(value);
+    values.into_iter().map(hash).fold(0, u64::wrapping_add)
 }
 
 /// Whether an item maps the pair of topics, in whichever order it names them.

@@ -1,9 +1,11 @@
 //! The rounds of `spec.checkpointSync`: which checkpoints are synchronized, when, and what failed. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use litemap::LiteMap;
 
 use super::Scope;
 use super::sync::passes;
@@ -24,7 +26,7 @@ const MAX_FAILURES: usize = 10;
 const SHOWN_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// The consumer group and the topic of a checkpoint.
-pub type Name = (String, String);
+pub type Name = (Box<str>, Box<str>);
 
 /// The outcome of one round in one mapping.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +55,7 @@ pub enum Check {
 /// The last rounds of each mapping.
 #[derive(Debug, Clone, Default)]
 pub struct Rounds {
-    mappings: BTreeMap<String, LastRound>,
+    mappings: LiteMap<Arc<str>, LastRound>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,9 +66,16 @@ struct LastRound {
     /// The start of the first of the rounds that were not finished in time, and that this one continues.
     series: Timestamp,
     ended: Timestamp,
-    round: Round,
+    /// The checkpoints that count, in the order of their names.
+    seen: Arc<[Name]>,
+    /// As [`Round::unread`].
+    unread: Option<Box<Error>>,
+    /// As [`Round::passing`].
+    passing: Option<Class>,
+    /// As [`Round::continues`].
+    continues: bool,
     /// The checkpoints that could not be synchronized, in this round or before.
-    failed: BTreeMap<Name, Failed>,
+    failed: LiteMap<Name, Failed>,
     /// The number of rounds in a row with a failure that may pass.
     failures: u32,
     /// Whether the next round is due at once.
@@ -76,7 +85,7 @@ struct LastRound {
 /// A checkpoint that could not be synchronized.
 #[derive(Debug, Clone)]
 struct Failed {
-    error: Error,
+    error: Arc<Error>,
     /// The number of failures in a row.
     times: u32,
     /// The time of the next attempt at the earliest.
@@ -103,6 +112,11 @@ impl Round {
         let classes = self.errors().map(|error| error.class).filter(|class| passes(*class));
         classes.max_by_key(|class| patience(*class))
     }
+
+    /// Whether the next round reaches at once what this one did not reach in time. One that came no further does not.
+    fn continues(&self) -> bool {
+        self.unfinished && self.synchronized() > 0
+    }
 }
 
 /// For how long the cloud asks not to be called.
@@ -114,11 +128,9 @@ fn patience(class: Class) -> Duration {
     }
 }
 
-impl LastRound {
-    /// Whether the next round reaches at once what this one did not reach in time. One that came no further does not.
-    fn continues(&self) -> bool {
-        self.round.unfinished && self.round.synchronized() > 0
-    }
+/// A name that lasts.
+pub fn owned((group, topic): (&str, &str)) -> Name {
+    (group.into(), topic.into())
 }
 
 impl Rounds {
@@ -128,34 +140,28 @@ impl Rounds {
     }
 
     /// Adds a round in a mapping that began at `started`, and ends now.
-    pub fn record(&mut self, mapping: &str, of: (i64, i64), round: Round, started: Timestamp, scope: &Scope<'_>) {
+    pub fn record(&mut self, mapping: &Arc<str>, of: (i64, i64), round: Round, started: Timestamp, scope: &Scope<'_>) {
         let before = self.mappings.remove(mapping).filter(|last| last.of == of);
-        let series = before.as_ref().filter(|last| last.continues()).map_or(started, |last| last.series);
-        let (known, failures) = before.map(|last| (last.failed, last.failures)).unwrap_or_default();
-        let mut failed = BTreeMap::new();
-        for (name, it) in &known {
-            // A checkpoint that the list does not show may still fail.
-            let kept = match round.seen.get(name) {
-                Some(check) => *check == Check::Due,
-                None => round.unread.is_some(),
-            };
-            if kept && !round.outcomes.contains_key(name) {
-                failed.insert(name.clone(), it.clone());
-            }
-        }
-        for (name, _) in round.seen.iter().filter(|(_, check)| **check == Check::HeldBack) {
-            failed.insert(name.clone(), Failed { error: held_back(), times: 0, retry: started });
-        }
-        for (name, error) in &round.outcomes {
-            let Some(error) = error else { continue };
-            let times = known.get(name).map_or(0, |it| it.times) + 1;
-            let wait = if passes(error.class) { Duration::ZERO } else { scope.intervals.refused_sample(times) };
-            let retry = started.checked_add(wait).unwrap_or(started);
-            failed.insert(name.clone(), Failed { error: error.clone(), times, retry });
-        }
+        let series = before.as_ref().filter(|last| last.continues).map_or(started, |last| last.series);
+        let (known, failures) = before.map_or_else(Default::default, |last| (last.failed, last.failures));
         let failures = round.passing().map_or(0, |_| failures + 1);
-        let last = LastRound { of, started, series, ended: scope.now, round, failed, failures, hastened: false };
-        self.mappings.insert(mapping.to_owned(), last);
+        let failed = failed(known, &round, started, scope);
+        let (passing, continues) = (round.passing(), round.continues());
+        let seen = round.seen.into_keys().collect();
+        let last = LastRound {
+            of,
+            started,
+            series,
+            ended: scope.now,
+            seen,
+            unread: round.unread.map(Box::new),
+            passing,
+            continues,
+            failed,
+            failures,
+            hastened: false,
+        };
+        self.mappings.insert(mapping.clone(), last);
     }
 
     /// Makes the next round of a mapping due at once.
@@ -166,43 +172,47 @@ impl Rounds {
     }
 
     /// Whether the last round in a mapping saw a checkpoint. True before the first round.
-    pub fn has_seen(&self, mapping: &str, name: &Name) -> bool {
-        self.mappings.get(mapping).is_none_or(|last| last.round.seen.contains_key(name))
+    pub fn has_seen(&self, mapping: &str, name: (&str, &str)) -> bool {
+        self.mappings.get(mapping).is_none_or(|last| last.seen.binary_search_by(|it| borrowed(it).cmp(&name)).is_ok())
     }
 
     /// The start of the rounds that the next one continues, where the last one was not finished in time.
     pub fn series(&self, mapping: &str) -> Option<Timestamp> {
-        self.mappings.get(mapping).filter(|last| last.continues()).map(|last| last.series)
+        self.mappings.get(mapping).filter(|last| last.continues).map(|last| last.series)
     }
 
     /// The time of the next round in a mapping.
     pub fn next(&self, mapping: &str, interval: Duration, intervals: Intervals, now: Timestamp) -> Timestamp {
         let Some(last) = self.mappings.get(mapping) else { return now };
-        let (from, wait) = match last.round.passing() {
+        let (from, wait) = match last.passing {
             // The cloud may ask for more patience than the interval.
             Some(class) => (last.ended, interval.min(intervals.failed_read(class, last.failures)).max(patience(class))),
-            None if last.continues() || last.hastened => (last.ended, Duration::ZERO),
+            None if last.continues || last.hastened => (last.ended, Duration::ZERO),
             None => (last.series, interval),
         };
         from.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
+    fn failure(&self, mapping: &str, name: (&str, &str)) -> Option<&Failed> {
+        self.mappings.get(mapping)?.failed.get_by(|it| borrowed(it).cmp(&name))
+    }
+
     /// Whether a checkpoint failed before, and its next attempt is not due yet.
-    pub fn waits(&self, mapping: &str, name: &Name, now: Timestamp) -> bool {
-        self.mappings.get(mapping).and_then(|last| last.failed.get(name)).is_some_and(|it| now < it.retry)
+    pub fn waits(&self, mapping: &str, name: (&str, &str), now: Timestamp) -> bool {
+        self.failure(mapping, name).is_some_and(|it| now < it.retry)
     }
 
     /// Whether a checkpoint failed before.
-    pub fn has_failed(&self, mapping: &str, name: &Name) -> bool {
-        self.mappings.get(mapping).is_some_and(|last| last.failed.contains_key(name))
+    pub fn has_failed(&self, mapping: &str, name: (&str, &str)) -> bool {
+        self.failure(mapping, name).is_some()
     }
 
     /// The last round of each mapping, for the metrics.
     pub fn measures(&self) -> Vec<SyncRound> {
-        let measure = |(mapping, last): (&String, &LastRound)| SyncRound {
-            mapping: mapping.clone(),
+        let measure = |(mapping, last): (&Arc<str>, &LastRound)| SyncRound {
+            mapping: mapping.to_string(),
             started_ms: last.started.as_millisecond(),
-            failed: last.failed.len() + usize::from(last.round.unread.is_some()),
+            failed: last.failed.len() + usize::from(last.unread.is_some()),
         };
         self.mappings.iter().map(measure).collect()
     }
@@ -220,21 +230,21 @@ impl Rounds {
         if !mappings.iter().all(|mapping| self.mappings.contains_key(*mapping)) {
             return before.cloned();
         }
-        let mut failures = Vec::new();
-        for (mapping, last) in self.mappings.iter().filter(|(mapping, _)| mappings.contains(&mapping.as_str())) {
-            let failed = |group: Option<&String>, topic: Option<&String>, error: &Error| FailedSync {
-                mapping: mapping.clone(),
-                consumer_group_id: group.cloned(),
-                topic_name: topic.cloned(),
+        let (mut failures, mut failed) = (Vec::new(), 0);
+        for (mapping, last) in self.mappings.iter().filter(|(mapping, _)| mappings.contains(&&***mapping)) {
+            let unread = last.unread.iter().map(|error| (None, &**error));
+            let errors = unread.chain(last.failed.iter().map(|(name, it)| (Some(name), &*it.error)));
+            failed += errors.clone().count();
+            let failure = |(name, error): (Option<&Name>, &Error)| FailedSync {
+                mapping: mapping.to_string(),
+                consumer_group_id: name.map(|(group, _)| group.to_string()),
+                topic_name: name.map(|(_, topic)| topic.to_string()),
                 // The ID of each request would change status.
                 message: Error { request_id: None, ..error.clone() }.to_string(),
             };
-            failures.extend(last.round.unread.iter().map(|error| failed(None, None, error)));
-            let groups = last.failed.iter();
-            failures.extend(groups.map(|((group, topic), it)| failed(Some(group), Some(topic), &it.error)));
+            failures.extend(errors.take(MAX_FAILURES - failures.len()).map(failure));
         }
-        let failed = i64::try_from(failures.len()).unwrap_or(i64::MAX);
-        failures.truncate(MAX_FAILURES);
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
         let oldest = self.mappings.values().map(|last| last.started.as_second()).min();
         let last_round_time = oldest.and_then(|s| Timestamp::from_second(s).ok());
         let mut new = CheckpointSyncStatus { last_round_time, failed, failures };
@@ -246,6 +256,40 @@ impl Rounds {
         }
         Some(new)
     }
+}
+
+fn borrowed((group, topic): &Name) -> (&str, &str) {
+    (group, topic)
+}
+
+/// The checkpoints that could not be synchronized in a round that began at `started`, or in one before it.
+fn failed(known: LiteMap<Name, Failed>, round: &Round, started: Timestamp, scope: &Scope<'_>) -> LiteMap<Name, Failed> {
+    let mut failed = Vec::new();
+    for (name, it) in known.iter() {
+        // A checkpoint that the list does not show may still fail.
+        let kept = match round.seen.get(name) {
+            Some(check) => *check == Check::Due,
+            None => round.unread.is_some(),
+        };
+        if kept && !round.outcomes.contains_key(name) {
+            failed.push((name.clone(), it.clone()));
+        }
+    }
+    let held_back = Arc::new(held_back());
+    for (name, _) in round.seen.iter().filter(|(_, check)| **check == Check::HeldBack) {
+        failed.push((name.clone(), Failed { error: held_back.clone(), times: 0, retry: started }));
+    }
+    for (name, error) in &round.outcomes {
+        let Some(error) = error else { continue };
+        let times = known.get(name).map_or(0, |it| it.times) + 1;
+        let wait = if passes(error.class) { Duration::ZERO } else { scope.intervals.refused_sample(times) };
+        let retry = started.checked_add(wait).unwrap_or(started);
+        failed.push((name.clone(), Failed { error: Arc::new(error.clone()), times, retry }));
+    }
+    let mut sorted = LiteMap::with_capacity(failed.len());
+    // The last entry of a name counts.
+    sorted.extend(failed);
+    sorted
 }
 
 /// The failure of a checkpoint that is held back.
@@ -278,7 +322,7 @@ mod tests {
 
     use super::*;
     use crate::cloud::rocketmq::Checkpoint;
-    use crate::controller::plan::samples::progress;
+    use crate::controller::plan::tracks::progress;
 
     const NOW_MS: i64 = 1_740_000_000_000;
 

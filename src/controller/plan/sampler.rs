@@ -1,7 +1,7 @@
 //! The reads of a plan between reconciles, and the requested synchronizations of checkpoints.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -11,8 +11,8 @@ use super::credentials::{acl_credentials, fingerprint};
 use super::evidence::{CheckpointLists, Reading, Task, terms};
 use super::grounds::Grounds;
 use super::rounds::{self, Check, Round};
-use super::samples::{key, name, progress};
 use super::sync::{MappingRun, SyncRun};
+use super::tracks::{key, name, progress};
 use super::{Scope, lag, observe};
 use crate::cloud::error::{Class, Error};
 use crate::cloud::list::{self, List};
@@ -82,7 +82,7 @@ async fn checkpoints(
     cloud: &RocketMq,
     grounds: &Grounds,
     mapping: &str,
-) -> BTreeMap<String, Result<List<Checkpoint>, Error>> {
+) -> BTreeMap<Arc<str>, Result<List<Checkpoint>, Error>> {
     let (Some(plan_id), Some(about)) = (grounds.plan_id, grounds.mapping(mapping)) else { return BTreeMap::new() };
     let mut lists = BTreeMap::new();
     for source in &grounds.sources {
@@ -95,9 +95,9 @@ async fn checkpoints(
         match &list {
             Ok(list) => {
                 let (shown, complete) = (list.entries().len(), list.is_complete());
-                tracing::debug!(mapping, source, shown, complete, "checkpoints sampled");
+                tracing::debug!(mapping, %source, shown, complete, "checkpoints sampled");
             }
-            Err(error) => tracing::debug!(mapping, source, %error, "checkpoints not sampled"),
+            Err(error) => tracing::debug!(mapping, %source, %error, "checkpoints not sampled"),
         }
         lists.insert(source.clone(), list);
     }
@@ -138,9 +138,9 @@ async fn synchronize(cloud: &RocketMq, scope: &Scope<'_>, grounds: Option<&Groun
                 Err(error) => mapping.failed.push((checkpoint.checkpoint_id, error)),
             }
         }
-        run.add(about.name.clone(), mapping);
+        run.add(about.name.to_string(), mapping);
     }
-    run.finish(pending().map(|it| it.name.as_str()));
+    run.finish(pending().map(|it| &*it.name));
     run
 }
 
@@ -154,10 +154,10 @@ async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &Checkp
         let known = evidence.mappings.get(mapping).and_then(|it| it.source(source));
         for checkpoint in list.iter().flat_map(List::entries) {
             let Some(key) = key(checkpoint, source) else { continue };
-            if lag::is_ignored(&scope.object.spec, &key.0) {
+            if lag::is_ignored(&scope.object.spec, key.0) {
                 continue;
             }
-            let track = known.and_then(|it| it.track(&key));
+            let track = known.and_then(|it| it.track(key));
             let had_target = track.is_some_and(|it| !it.never_synced() || it.reading().target_ms.is_some());
             let reading = progress(checkpoint, now_ms);
             // The rounds that this one continues have reached it.
@@ -166,18 +166,18 @@ async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &Checkp
                 Check::Due if reached => Check::Level,
                 other => other,
             };
-            let name = (key.0, key.1);
-            if check == Check::Due && !evidence.rounds.waits(mapping, &name, scope.now) {
+            if check == Check::Due && !evidence.rounds.waits(mapping, name(checkpoint), scope.now) {
                 due.push(checkpoint.clone());
             }
-            round.seen.insert(name, check);
+            round.seen.insert(rounds::owned(name(checkpoint)), check);
         }
     }
     // The oldest synchronization first. What failed before keeps no other from its turn.
-    due.sort_by_key(|it| (evidence.rounds.has_failed(mapping, &name(it)), it.last_sync_time));
+    due.sort_by_key(|it| (evidence.rounds.has_failed(mapping, name(it)), it.last_sync_time));
     let (outcomes, unfinished) = synchronize_all(cloud, read.of, due, until).await;
     round.unfinished = unfinished;
-    round.outcomes = outcomes.into_iter().map(|(checkpoint, outcome)| (name(&checkpoint), outcome.err())).collect();
+    round.outcomes =
+        outcomes.into_iter().map(|(checkpoint, outcome)| (rounds::owned(name(&checkpoint)), outcome.err())).collect();
     round
 }
 
@@ -185,10 +185,7 @@ async fn round(cloud: &RocketMq, scope: &Scope<'_>, mapping: &str, read: &Checkp
 fn unread(list: &Result<List<Checkpoint>, Error>) -> Option<Error> {
     match list {
         Ok(list) if list.is_complete() => None,
-        Ok(list) => {
-            let operation = ApiOperation::ListDisasterRecoveryCheckpoints;
-            Some(list::incomplete(operation, list.entries().len()))
-        }
+        Ok(_) => Some(list::incomplete(ApiOperation::ListDisasterRecoveryCheckpoints)),
         Err(error) => Some(error.clone()),
     }
 }

@@ -1,17 +1,21 @@
 //! The samples of consumer progress of one topic mapping. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use super::grounds::{Grounds, GroundsOfMapping};
 use super::pace::{Outcome, Pace};
+use super::tracks::{Key, ListTerms, Shown, Tracks};
 use super::{Scope, lag};
 use crate::api::plan::DisasterRecoveryPlanSpec;
 use crate::cloud::error::Error;
 use crate::cloud::list::List;
-use crate::cloud::rocketmq::{self, Checkpoint};
-use crate::controller::evidence::progress::{Judgement, MAX_LIST_AGE_MS, Reading, Terms, Track};
+use crate::cloud::rocketmq::Checkpoint;
+use crate::controller::evidence::packed::Packed;
+use crate::controller::evidence::progress::{Judgement, MAX_LIST_AGE_MS, Terms, Track};
 
 /// The samples of one topic mapping.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +23,7 @@ pub struct MappingSamples {
     /// The plan and the item.
     of: (i64, i64),
     /// By the ID of the source instance.
-    sources: BTreeMap<String, SourceSamples>,
+    sources: LiteMap<Arc<str>, SourceSamples>,
     /// When it is sampled again.
     pub pace: Pace,
 }
@@ -28,15 +32,14 @@ pub struct MappingSamples {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceSamples {
     /// The start of the newest complete list, in ms.
-    complete_ms: Option<i64>,
+    complete_ms: Packed,
     /// The start of the first complete list while the item runs, in ms.
-    first_complete_ms: Option<i64>,
+    first_complete_ms: Packed,
     /// The time up to which the newest complete list certainly shows every group, in ms.
-    current_ms: Option<i64>,
-    /// By consumer group, topic and ID of the checkpoint.
-    tracks: BTreeMap<(String, String, i64), Track>,
+    current_ms: Packed,
+    tracks: Tracks,
     /// The failure of the newest read.
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
     /// Whether the newest list was incomplete.
     incomplete: bool,
 }
@@ -53,14 +56,14 @@ impl MappingSamples {
     }
 
     /// Forgets the samples from other sources.
-    pub fn keep_sources(&mut self, sources: &[String]) {
+    pub fn keep_sources(&mut self, sources: &[Arc<str>]) {
         self.sources.retain(|source, _| sources.contains(source));
     }
 
     /// The item runs from now on, or no longer: while it does not run, new groups have no checkpoints.
     pub fn forget_absence(&mut self) {
-        for source in self.sources.values_mut() {
-            (source.first_complete_ms, source.current_ms) = (None, None);
+        for (_, source) in self.sources.iter_mut() {
+            (source.first_complete_ms, source.current_ms) = (Packed::NONE, Packed::NONE);
         }
     }
 
@@ -70,7 +73,7 @@ impl MappingSamples {
         scope: &Scope<'_>,
         grounds: &Grounds,
         about: &GroundsOfMapping,
-        lists: BTreeMap<String, Result<List<Checkpoint>, Error>>,
+        lists: BTreeMap<Arc<str>, Result<List<Checkpoint>, Error>>,
         started: Timestamp,
         terms: Terms,
     ) {
@@ -79,10 +82,14 @@ impl MappingSamples {
             return;
         }
         let window_ms = i64::try_from(scope.visibility_window.as_millis()).unwrap_or(i64::MAX);
-        let by = ListTerms { objective_ms: terms.objective_ms, window_ms, runs: about.runs };
+        if self.sources.is_empty() {
+            self.sources = LiteMap::with_capacity(lists.len());
+        }
         for (source, list) in lists {
+            let topic = grounds.topic(&source, &about.name);
+            let by = ListTerms { objective_ms: terms.objective_ms, window_ms, runs: about.runs, topic };
             let samples = self.sources.entry(source.clone()).or_default();
-            samples.record(&source, list, started.as_millisecond(), &by);
+            samples.record(&source, list, started.as_millisecond(), by);
         }
         let until_ms = proven_until_ms(&scope.object.spec, self, grounds, about, scope.now.as_millisecond(), terms);
         let failed = self.sources.values().any(|it| it.failure.is_some());
@@ -95,7 +102,7 @@ impl MappingSamples {
 
     /// The samples of each source, by the ID of its instance.
     pub fn sources(&self) -> impl Iterator<Item = (&str, &SourceSamples)> {
-        self.sources.iter().map(|(id, samples)| (id.as_str(), samples))
+        self.sources.iter().map(|(id, samples)| (&**id, samples))
     }
 
     /// The samples of one source.
@@ -107,27 +114,27 @@ impl MappingSamples {
 impl SourceSamples {
     /// The start of the newest complete list, in ms.
     pub fn complete_ms(&self) -> Option<i64> {
-        self.complete_ms
+        self.complete_ms.get()
     }
 
-    /// The tracks, each with its consumer group and topic.
+    /// The tracks, each with its consumer group and topic, in this order.
     pub fn tracks(&self) -> impl Iterator<Item = (&str, &str, &Track)> {
-        self.tracks.iter().map(|((group, topic, _), track)| (group.as_str(), topic.as_str(), track))
+        self.tracks.iter()
     }
 
     /// The start of the first complete list while the item runs, in ms.
     pub fn running_since_ms(&self) -> Option<i64> {
-        self.first_complete_ms
+        self.first_complete_ms.get()
     }
 
     /// The track of a checkpoint.
-    pub fn track(&self, key: &(String, String, i64)) -> Option<&Track> {
+    pub fn track(&self, key: Key<'_>) -> Option<&Track> {
         self.tracks.get(key)
     }
 
     /// The failure of the newest read.
     pub fn failure(&self) -> Option<&Error> {
-        self.failure.as_ref()
+        self.failure.as_deref()
     }
 
     /// Whether the newest list was incomplete.
@@ -135,96 +142,38 @@ impl SourceSamples {
         self.incomplete
     }
 
-    /// Adds a list that began before the newest one: what it lacks says nothing.
-    fn record_late(&mut self, source: &str, list: List<Checkpoint>, started_ms: i64, about: &ListTerms) {
-        for checkpoint in list.into_entries() {
-            let Some(key) = key(&checkpoint, source) else { continue };
-            if let Some(track) = self.tracks.get_mut(&key) {
-                track.record(progress(&checkpoint, started_ms), about.objective_ms);
-            }
-        }
-    }
-
     /// Adds a list of this source whose request began at `started_ms`. Absence counts only once complete lists agree over the
     /// visibility window, and lists of an item that does not run prove none.
-    fn record(&mut self, source: &str, list: Result<List<Checkpoint>, Error>, started_ms: i64, about: &ListTerms) {
+    fn record(&mut self, source: &str, list: Result<List<Checkpoint>, Error>, started_ms: i64, about: ListTerms<'_>) {
+        let newest_ms = self.complete_ms.get();
+        let late = newest_ms.is_some_and(|newest_ms| started_ms < newest_ms);
         let list = match list {
             Ok(list) => list,
-            Err(_) if self.complete_ms.is_some_and(|newest_ms| started_ms < newest_ms) => return,
+            Err(_) if late => return,
             Err(error) => {
                 // The ID of each request would change the message of a condition.
-                self.failure = Some(Error { request_id: None, ..error });
+                self.failure = Some(Box::new(Error { request_id: None, ..error }));
                 return;
             }
         };
         let complete = list.is_complete();
-        if self.complete_ms.is_some_and(|newest_ms| started_ms < newest_ms) {
-            return self.record_late(source, list, started_ms, about);
+        let shown = Shown::new(list.entries(), source, started_ms);
+        if late {
+            // What a list lacks that began before the newest one says nothing.
+            return self.tracks.record_late(&shown, about);
         }
         (self.failure, self.incomplete) = (None, !complete);
         let agreed = |last: i64, first: i64| last - first >= about.window_ms;
-        let known = self.complete_ms.zip(self.first_complete_ms).is_some_and(|(last, first)| agreed(last, first));
-        let absent_ms = self.current_ms.filter(|_| known);
-        // The same group under another ID was not absent.
-        let names: BTreeSet<_> = self.tracks.keys().map(|(group, topic, _)| (group.clone(), topic.clone())).collect();
-        let (mut shown, mut fetched_ms) = (BTreeSet::new(), None);
-        for checkpoint in list.into_entries() {
-            let Some(key) = key(&checkpoint, source) else { continue };
-            let absent_ms = absent_ms.filter(|_| !names.contains(&(key.0.clone(), key.1.clone())));
-            let reading = progress(&checkpoint, started_ms);
-            fetched_ms = fetched_ms.max(reading.source_fetched_ms);
-            let track = self.tracks.entry(key.clone()).or_insert_with(|| Track::new(absent_ms));
-            track.record(reading, about.objective_ms);
-            shown.insert(key);
-        }
-        self.complete_ms = self.complete_ms.max(complete.then_some(started_ms));
+        let known = newest_ms.zip(self.first_complete_ms.get()).is_some_and(|(last, first)| agreed(last, first));
+        let absent_ms = self.current_ms.get().filter(|_| known);
+        self.tracks.record(&shown, absent_ms, complete.then_some(started_ms), about);
+        self.complete_ms = newest_ms.max(complete.then_some(started_ms)).into();
         if complete && about.runs {
             // A list may be late: it shows nothing of the time after its newest progress.
-            self.current_ms = self.current_ms.max(Some(fetched_ms.map_or(started_ms, |ms| ms.min(started_ms))));
-            self.first_complete_ms = self.first_complete_ms.or(Some(started_ms));
+            let current_ms = Some(shown.fetched_ms().map_or(started_ms, |ms| ms.min(started_ms)));
+            self.current_ms = self.current_ms.get().max(current_ms).into();
+            self.first_complete_ms = self.first_complete_ms.get().or(Some(started_ms)).into();
         }
-        if complete {
-            self.tracks.retain(|key, track| shown.contains(key) || !track.is_gone(started_ms, about.window_ms));
-        }
-    }
-}
-
-/// The consumer group and the topic of a checkpoint.
-pub fn name(checkpoint: &Checkpoint) -> (String, String) {
-    let side = checkpoint.source_progress.clone().unwrap_or_default();
-    (side.consumer_group_id.unwrap_or_default(), side.topic_name.unwrap_or_default())
-}
-
-/// The consumer group, the topic and the ID of a checkpoint from this source. `None` for one from another source.
-pub fn key(checkpoint: &Checkpoint, source: &str) -> Option<(String, String, i64)> {
-    let from = checkpoint.source_progress.as_ref().and_then(|it| it.instance_id.as_deref()).unwrap_or_default();
-    let (group, topic) = name(checkpoint);
-    (from.is_empty() || from == source).then_some((group, topic, checkpoint.checkpoint_id))
-}
-
-/// The terms by which a list of checkpoints is recorded.
-struct ListTerms {
-    objective_ms: i64,
-    /// The visibility window, in ms.
-    window_ms: i64,
-    /// Whether the item runs.
-    runs: bool,
-}
-
-/// The progress that a checkpoint shows. The API reports 0 for a time that it does not know.
-pub fn progress(checkpoint: &Checkpoint, requested_ms: i64) -> Reading {
-    let known = |ms: Option<i64>| ms.filter(|ms| *ms > 0);
-    let (source, target) = (checkpoint.source_progress.as_ref(), checkpoint.target_progress.as_ref());
-    let consumed = |side: Option<&rocketmq::Progress>| {
-        known(side.and_then(|it| it.progress_data.as_ref()).and_then(|it| it.consume_timestamp))
-    };
-    Reading {
-        source_ms: consumed(source),
-        target_ms: consumed(target),
-        last_sync_ms: known(checkpoint.last_sync_time),
-        source_fetched_ms: known(source.and_then(|it| it.last_fetch_time)),
-        target_fetched_ms: known(target.and_then(|it| it.last_fetch_time)),
-        requested_ms,
     }
 }
 
@@ -243,8 +192,8 @@ fn proven_until_ms(
     }
     let (mut until_ms, mut counted) = (i64::MAX, 0);
     for source in &grounds.sources {
-        let source = samples.sources.get(source)?;
-        until_ms = until_ms.min(source.complete_ms?.saturating_add(MAX_LIST_AGE_MS));
+        let source = samples.source(source)?;
+        until_ms = until_ms.min(source.complete_ms()?.saturating_add(MAX_LIST_AGE_MS));
         if grounds.two_way {
             // Both sides have consumers of their own: the list says only which of them have an offset.
             continue;

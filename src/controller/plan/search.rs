@@ -3,7 +3,7 @@
 use super::binding::Binding;
 use super::resolve;
 use crate::cloud::error::{Class, Error};
-use crate::cloud::list::List;
+use crate::cloud::list::{List, incomplete};
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::{PlanStatus, PlanView, RocketMq};
 use crate::controller::ownership::Owner;
@@ -72,25 +72,25 @@ pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Search, Er
         let plan = Lookup::Found(Box::new(plan.clone()));
         return Ok(Search { plan, missing: None, twins: vec![], unseen_twins: vec![], complete: false });
     }
-    let mut search =
-        find_in_list(binding, found, &unread, cloud.list_plans().await?).map_err(|error| refusal.unwrap_or(error))?;
+    let (sought, ids) = (binding.clone(), unread.clone());
+    let plans = cloud.find_plans(move |plan| sought.seeks(plan) || ids.contains(&plan.plan_id)).await?;
+    let mut search = find_in_list(binding, found, &unread, &plans).map_err(|error| refusal.unwrap_or(error))?;
     if let Lookup::Absent { hinted: known, .. } = &mut search.plan {
         *known = hinted;
     }
     Ok(search)
 }
 
-/// Finds the plan and its twins in a list of all plans. `found` is the plan that was read by its ID; those of `unread` could not be
-/// read. Pure.
+/// Finds the plan and its twins in a list of all plans, of which those that the binding does not seek may be left out. `found` is the
+/// plan that was read by its ID; those of `unread` could not be read. Pure.
 pub fn find_in_list(
     binding: &Binding,
     found: Option<PlanView>,
     unread: &[i64],
-    plans: List<PlanView>,
+    list: &List<PlanView>,
 ) -> Result<Search, Error> {
-    let operation = ApiOperation::ListDisasterRecoveryPlans;
-    let plans = plans.filtered(|plan| plan.plan_status != PlanStatus::Deleted);
-    if let Some(plan) = plans.entries().iter().find(|plan| unread.contains(&plan.plan_id)) {
+    let plans: Vec<_> = list.entries().iter().filter(|plan| plan.plan_status != PlanStatus::Deleted).collect();
+    if let Some(plan) = plans.iter().find(|plan| unread.contains(&plan.plan_id)) {
         let message = format!("plan {} is listed and yet cannot be read", plan.plan_id);
         let operation = ApiOperation::GetDisasterRecoveryPlan;
         return Err(Error {
@@ -101,13 +101,13 @@ pub fn find_in_list(
             request_id: None,
         });
     }
-    let mut ours: Vec<_> = plans.entries().iter().filter(|plan| binding.owns(plan)).collect();
+    let mut ours: Vec<_> = plans.iter().copied().filter(|plan| binding.owns(plan)).collect();
     ours.sort_by_key(|plan| plan.plan_id);
     // Where the spec names a plan, only that plan counts, unless a Create without an answer went before.
     let listed = match binding.spec_plan_id {
         _ if found.is_some() => None,
         Some(id) if binding.creating => {
-            ours.first().copied().or_else(|| plans.entries().iter().find(|plan| plan.plan_id == id))
+            ours.first().copied().or_else(|| plans.iter().copied().find(|plan| plan.plan_id == id))
         }
         Some(_) => None,
         None => ours.first().copied(),
@@ -115,11 +115,14 @@ pub fn find_in_list(
     let plan = found.or_else(|| listed.cloned());
     let named = binding.spec_plan_id.filter(|id| unread.contains(id));
     let missing = binding.known().into_iter().find(|id| unread.contains(id)).or(named);
-    let (complete, shown) = (plans.is_complete(), |id: &i64| plans.entries().iter().any(|it| it.plan_id == *id));
+    let (complete, shown) = (list.is_complete(), |id: &i64| plans.iter().any(|it| it.plan_id == *id));
     let Some(plan) = plan else {
-        let same_name = |plan: &PlanView| plan.plan_name.as_deref() == Some(&binding.plan_name);
+        if !complete {
+            return Err(incomplete(ApiOperation::ListDisasterRecoveryPlans));
+        }
+        let same_name = |plan: &&PlanView| plan.plan_name.as_deref() == Some(&binding.plan_name);
         let unseen_twins = binding.twins.iter().copied().filter(|id| !shown(id)).collect();
-        let same_name = plans.complete(operation)?.into_iter().filter(same_name).collect();
+        let same_name = plans.iter().copied().filter(same_name).cloned().collect();
         let plan = Lookup::Absent { same_name, hinted: None };
         return Ok(Search { plan, missing, twins: vec![], unseen_twins, complete });
     };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::Resource;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::controller::Settings;
@@ -13,9 +14,11 @@ use crate::controller::resource::Lane;
 /// Time between two checks of what a waiting reconcile needs.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Maximum number of workers of a lane that one namespace takes. A namespace that is watched by its name has its own workers.
+/// Maximum number of workers of a lane that one namespace takes: a quarter is left to others. A namespace that is watched by its name
+/// has its own workers.
 fn max_per_namespace(settings: &Settings) -> u16 {
-    if settings.namespaces.is_empty() { settings.workers.div_ceil(2) } else { settings.workers }
+    let Settings { workers, namespaces, .. } = settings;
+    if namespaces.is_empty() { workers - workers / 4 } else { *workers }
 }
 
 /// What a reconcile needs a permit for.
@@ -54,12 +57,24 @@ impl Limits {
         Self { per_lane: at_least_one(per_lane), per_namespace: at_least_one(per_namespace), all: Mutex::default() }
     }
 
-    /// Waits for a permit for what `need` returns, which may change meanwhile. `None` where nothing is needed any more.
-    pub(in crate::controller) async fn acquire_for(&self, need: impl Fn() -> Option<Need>) -> Option<Permit<'_>> {
+    /// Waits for a permit for what `need` returns of the newest version of an object, which may change meanwhile. `None` where the object
+    /// is gone.
+    pub(in crate::controller) async fn acquire_for<K: Resource>(
+        &self,
+        newest: impl Fn() -> Option<Arc<K>>,
+        need: impl Fn(&Arc<K>) -> Need,
+    ) -> Option<Permit<'_>> {
         loop {
-            let needed = need()?;
+            let object = newest()?;
+            let (needed, mut version) = (need(&object), object.meta().resource_version.clone());
+            drop(object);
             let changed = async {
-                while need().as_ref() == Some(&needed) {
+                // Thousands may wait: what an unchanged version needs is not asked again.
+                while let Some(object) = newest()
+                    && (object.meta().resource_version == version || need(&object) == needed)
+                {
+                    version.clone_from(&object.meta().resource_version);
+                    drop(object);
                     tokio::time::sleep(CHANGE_INTERVAL).await;
                 }
             };

@@ -8,11 +8,10 @@ use futures::stream::{self, BoxStream, Stream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::access::Key;
@@ -20,13 +19,16 @@ use super::account::users::{AccountUsers, Filled, uses_account};
 use super::object::ObjectHandle;
 use super::resource::{Lane, Object, Resource};
 
+mod cache;
 pub(super) mod concurrency;
-mod relist;
+mod freshness;
 mod unreadable;
 
+use self::cache::{Cache, Change, Seen};
 use self::concurrency::{Limits, Need};
-use self::relist::{Change, Name, RelistIndex};
-use self::unreadable::{Seen, Unreadable, readable};
+use self::freshness::Freshness;
+use self::unreadable::Unreadable;
+use super::decode::Decoded;
 use super::evidence::observer::{self, Observer};
 use super::{Context, Error, Requeue, Shutdown, account, key};
 use crate::api::account::AlibabaCloudAccount;
@@ -34,6 +36,10 @@ use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::cloud::error::Class;
 use crate::leadership::Leadership;
+
+/// Maximum number of objects in one page of a list. Two copies of the text of a page are in memory, and an object may have more than a
+/// megabyte of labels: 20 objects of 1.4 MB are 56 MB.
+const PAGE_SIZE: u32 = 20;
 
 /// Back-off after a failed watch. All triggers wait for it.
 const TRIGGER_BACKOFF: Duration = Duration::from_millis(500);
@@ -53,17 +59,17 @@ impl Backoff for ConstantBackoff {
     fn reset(&mut self) {}
 }
 
-/// One watch. Objects that do not parse are not among its events.
+/// One watch.
 struct Watched<K: Object> {
-    /// The events, which also fill the cache.
-    events: BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>,
+    /// The objects to reconcile.
+    changed: BoxStream<'static, Result<K, watcher::Error>>,
     /// The cache.
     store: Store<K>,
     /// Whether the cache is filled. The cache itself wakes only one waiter.
     filled: Filled,
     unreadable: Arc<Unreadable>,
-    /// The objects that parse again. A repair of their status has an event that looks like the operator's own write.
-    repaired: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    /// The proof that the cache is as new as the leadership.
+    freshness: Arc<Freshness<K>>,
 }
 
 /// One watch and its workers.
@@ -129,18 +135,17 @@ pub async fn run(ctx: Arc<Context>, leadership: Leadership, shutdown: Shutdown, 
     futures::join!(join_all(running), signal);
 }
 
-/// All namespaces, or each watched one.
-fn apis<K: Object>(ctx: &Context) -> Vec<Api<DeserializeGuard<K>>> {
+/// The watched namespaces; `None` stands for all.
+fn namespaces(ctx: &Context) -> Vec<Option<String>> {
     let namespaces = &ctx.settings.namespaces;
-    match namespaces.is_empty() {
-        true => vec![Api::all(ctx.client.clone())],
-        false => namespaces.iter().map(|name| Api::namespaced(ctx.client.clone(), name)).collect(),
-    }
+    if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() }
 }
 
 /// The controllers of a kind with a side in the cloud, their caches, and the reads between reconciles.
 fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, Vec<Running>) {
-    let watched: Vec<_> = apis(ctx).into_iter().map(|api| watched::<K>(api, ctx, account_of::<K>)).collect();
+    let leadership = &period.leadership;
+    let watch = |namespace| watched::<K>(namespace, ctx, leadership, account_of::<K>);
+    let watched: Vec<_> = namespaces(ctx).into_iter().map(watch).collect();
     let stores: Vec<_> = watched.iter().map(|it| it.store.clone()).collect();
     let filled: Vec<_> = watched.iter().map(|it| it.filled.clone()).collect();
     let (wakes, woken): (Vec<_>, Vec<_>) = stores.iter().map(|_| mpsc::unbounded_channel()).unzip();
@@ -234,8 +239,8 @@ fn account_triggers<K: Resource>(
 /// The controllers of accounts.
 fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Running> {
     let users = Arc::new(users);
-    let control = |api| {
-        let watched = watched::<AlibabaCloudAccount>(api, ctx, |_| None);
+    let control = |namespace| {
+        let watched = watched::<AlibabaCloudAccount>(namespace, ctx, &period.leadership, |_| None);
         let (store, filled) = (watched.store.clone(), watched.filled.clone());
         let (users, accounts) = (users.clone(), store.clone());
         let triggers = received(ctx.accounts.triggers()).flat_map(move |account| {
@@ -258,54 +263,60 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
         let work = control(watched, triggers, ctx.clone(), period.clone(), need, reconcile).boxed();
         (store, Running { work, filled })
     };
-    let (stores, running): (Vec<_>, Vec<_>) = apis(ctx).into_iter().map(control).unzip();
+    let (stores, running): (Vec<_>, Vec<_>) = namespaces(ctx).into_iter().map(control).unzip();
     ctx.accounts.set_stores(stores);
     running
 }
 
 /// Watches the objects of a kind. `account` returns the account that an object names.
 fn watched<K: Object>(
-    api: Api<DeserializeGuard<K>>,
+    namespace: Option<String>,
     ctx: &Arc<Context>,
+    leadership: &Leadership,
     account: impl Fn(&K) -> Option<String> + Send + 'static,
 ) -> Watched<K> {
-    let config = ctx.settings.selector.iter().fold(watcher::Config::default(), |config, labels| config.labels(labels));
-    let (store, mut writer) = reflector::store::<K>();
-    let ((fill, filled), (repair, repaired)) = (watch::channel(false), mpsc::unbounded_channel());
+    let api: Api<Decoded<K>> = match &namespace {
+        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+        None => Api::all(ctx.client.clone()),
+    };
+    let config = watcher::Config::default().page_size(PAGE_SIZE);
+    let config = ctx.settings.selector.iter().fold(config, |config, labels| config.labels(labels));
+    let (mut cache, (fill, filled)) = (Cache::<K>::new(), watch::channel(false));
+    let (ctx, store) = (ctx.clone(), cache.store().clone());
     let unreadable = Arc::new(Unreadable::new(ctx.clone(), K::KIND));
-    let (ctx, cache, reports, mut index) = (ctx.clone(), store.clone(), unreadable.clone(), RelistIndex::default());
-    let events = watcher(api, config).default_backoff().try_filter_map(move |event| {
-        let changes = index.apply(&event, |object| Seen::of(object, &account));
-        let event = readable(event, &cache);
-        if let Some(event) = &event {
-            writer.apply_watcher_event(event);
+    let freshness = Arc::new(Freshness::new(ctx.clone(), leadership.clone(), namespace, store.clone()));
+    let (reports, proof) = (unreadable.clone(), freshness.clone());
+    let changed = watcher(api, config).default_backoff().map_ok(move |event| {
+        let listed = matches!(event, watcher::Event::InitDone);
+        proof.before(&event);
+        let applied = cache.apply(event);
+        for change in &applied.changes {
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            reports.update(&change.name, before.and_then(Seen::report), after.and_then(Seen::report));
+            handle_change(&ctx, change, &account);
         }
-        for Change { name, before, after } in changes {
-            let (before, after) = (before.as_ref(), after.as_ref());
-            reports.update(&name, before.and_then(Seen::report), after.and_then(Seen::report));
-            handle_change::<K>(&ctx, &name, before, after);
-            if let (Some(Seen::Unreadable(_)), Some(Seen::Readable { .. })) = (before, after) {
-                repair.send(ObjectRef::<K>::new(&name.1).within(&name.0)).unwrap_or_default();
-            }
+        if listed {
+            proof.listed();
+            fill.send_if_modified(|filled| !std::mem::replace(filled, cache.is_filled()));
         }
-        if matches!(event, Some(watcher::Event::InitDone)) {
-            fill.send_replace(true);
-        }
-        futures::future::ready(Ok(event))
+        stream::iter(applied.reconcile.into_iter().map(|object| Ok(Arc::unwrap_or_clone(object))))
     });
-    Watched { events: events.boxed(), store, filled, unreadable, repaired }
+    Watched { changed: changed.try_flatten().boxed(), store, filled, unreadable, freshness }
 }
 
 /// Forgets an object that is gone or does not parse, since no reconcile follows. Triggers the accounts whose number of users
 /// changed.
-fn handle_change<K: Object>(ctx: &Context, (namespace, name): &Name, before: Option<&Seen>, after: Option<&Seen>) {
-    if !matches!(after, Some(Seen::Readable { .. })) {
+fn handle_change<K: Object>(ctx: &Context, change: &Change<K>, account: impl Fn(&K) -> Option<String>) {
+    let (namespace, name) = &change.name;
+    let readable = |seen: &Option<Seen<K>>| seen.as_ref().and_then(Seen::readable).cloned();
+    let (before, after) = (readable(&change.before), readable(&change.after));
+    if after.is_none() {
         ctx.forget(K::KIND, namespace, name);
     }
-    let (before, after) = (before.and_then(Seen::account), after.and_then(Seen::account));
+    let (before, after) = (before.and_then(|it| account(&it)), after.and_then(|it| account(&it)));
     if before != after {
         for account in [before, after].into_iter().flatten() {
-            ctx.accounts.trigger((namespace.clone(), account.to_owned()));
+            ctx.accounts.trigger((namespace.clone(), account));
         }
     }
 }
@@ -332,30 +343,35 @@ async fn control<K, R>(
     K: Object,
     R: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    let Watched { events, store, unreadable, mut repaired, .. } = watched;
-    let generation = predicates::generation::<K>;
-    let changes = events.applied_objects().predicate_filter(
-        // Status writes are the operator's own. Annotations request work. The last finalizer ends the object.
-        generation.combine(predicates::annotations).combine(predicates::finalizers),
-        Default::default(),
-    );
+    let Watched { changed, store, filled, unreadable, freshness } = watched;
     let (context, limits, newest) = (ctx.clone(), Arc::new(Limits::new(&ctx.settings)), store.clone());
     let Period { leadership, shutdown } = period;
     let ending = shutdown.clone();
     // The cache contains the objects of events from before this process leads.
-    let (all, started) = (store.clone(), leadership.clone().started());
-    let all = stream::once(started).flat_map(move |()| {
+    let (all, proof) = (store.clone(), freshness.clone());
+    let all = stream::once(async move { proof.tried().await }).flat_map(move |()| {
         let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
         stream::iter(all.collect::<Vec<_>>())
     });
     let reports = unreadable.publish(leadership.clone());
+    let proof = freshness.clone();
+    let prove = async move {
+        proof.prove(filled).await;
+        futures::future::pending::<()>().await;
+    };
     let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
         let (leadership, limits, newest, reconcile) =
             (leadership.clone(), limits.clone(), newest.clone(), reconcile.clone());
-        let mut ending = ending.clone();
+        let (freshness, mut ending) = (freshness.clone(), ending.clone());
         async move {
+            if !leadership.is_leader() {
+                return Ok(Action::await_change());
+            }
             let newest = || newest.get(&ObjectRef::from_obj(&*object));
-            let permit = limits.acquire_for(|| newest().map(|object| need(&object, &ctx)));
+            let permit = async {
+                freshness.tried().await;
+                limits.acquire_for(newest, |object| need(object, &ctx)).await
+            };
             // A reconcile that waits for a permit ends at once.
             let permit = tokio::select! { biased; () = &mut ending => None, permit = permit => permit };
             // The object may have changed while it waited.
@@ -366,11 +382,10 @@ async fn control<K, R>(
             }
         }
     };
-    let reconciles = Controller::for_stream(changes, store)
+    let reconciles = Controller::for_stream(changed, store)
         // The watch has its own back-off. A second, longer one would delay the other triggers.
         .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
         .reconcile_on(triggers)
-        .reconcile_on(stream::poll_fn(move |cx| repaired.poll_recv(cx)))
         .reconcile_on(all)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, failed, ctx)
@@ -378,8 +393,8 @@ async fn control<K, R>(
             log_outcome::<K>(&outcome, &context);
             futures::future::ready(())
         });
-    // The first ends at `shutdown`, the second never.
-    tokio::select! { () = reconciles => {}, () = reports => {} }
+    // The first ends at `shutdown`, the others never.
+    tokio::select! { () = reconciles => {}, () = reports => {}, () = prove => {} }
 }
 
 /// Logs failures outside of a reconcile, and forgets objects that were deleted without a finalizer.

@@ -1,11 +1,11 @@
-//! Metric families of disk groups.
+//! The numbers of disk groups.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
 
-use super::{Object, Seconds};
+use prometheus_client::encoding::EncodeGaugeValue;
+
+use super::Record;
+use super::family::{Family, Object, Samples};
 
 /// Measures of a disk group.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,180 +43,156 @@ pub struct DrillMeasures {
     pub last_completed: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabels {
-    namespace: String,
-    name: String,
-    status: String,
+/// Numbers of a disk group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DiskNumbers {
+    state: Option<State>,
+    failover_time: Option<f64>,
+    failover_loss: Option<f64>,
+    drill_success: Option<bool>,
+    drill_duration: Option<f64>,
+    drill_completion: Option<f64>,
+    /// Time of the next drill, in seconds since 1970 UTC.
+    pub(super) drill_due: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SiteLabels {
-    namespace: String,
-    name: String,
-    site: String,
+/// Numbers that need an observation.
+#[derive(Clone, Debug)]
+struct State {
+    status: Box<str>,
+    site: &'static str,
+    recovery_point: Option<f64>,
+    recovery_point_age: Option<f64>,
+    drill_is_active: bool,
+    drill_start: Option<f64>,
 }
 
-/// Series of one disk group with labels that change with its measures.
-#[derive(Default)]
-pub(super) struct DiskSeries {
-    status: Option<StatusLabels>,
-    site: Option<SiteLabels>,
-}
-
-/// Metric families of disk groups.
-#[derive(Default)]
-pub(super) struct DiskGroups {
-    status: Family<StatusLabels, Gauge>,
-    active_site: Family<SiteLabels, Gauge>,
-    recovery_point: Family<Object, Seconds>,
-    recovery_point_age: Family<Object, Seconds>,
-    failover_time: Family<Object, Seconds>,
-    failover_loss: Family<Object, Seconds>,
-    drill_active: Family<Object, Gauge>,
-    drill_start: Family<Object, Seconds>,
-    drill_success: Family<Object, Gauge>,
-    drill_duration: Family<Object, Seconds>,
-    drill_completion: Family<Object, Seconds>,
-    drill_due: Family<Object, Seconds>,
-}
-
-impl DiskGroups {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let all = Self::default();
-        let help = "1 for the status that a group of disks has in the cloud; other statuses have no series, nor \
-            has any while the group cannot be seen";
-        registry.register("disk_group_status", help, all.status.clone());
-        let help = "1 for the site whose disks are in use, Source or Destination";
-        registry.register("disk_group_active_site", help, all.active_site.clone());
-        let help = "1 while a drill is under way or its clones are still there, which are billed, else 0";
-        registry.register("disk_group_drill_active", help, all.drill_active.clone());
-        let help = "1 if the last drill that ended was a success, else 0; no series before the first, nor where \
-            the group went before the drill ended";
-        registry.register("disk_group_drill_last_success", help, all.drill_success.clone());
-        let seconds = [
-            (
-                "recovery_point_timestamp",
-                "The last recovery point in the present direction, in seconds since 1970 UTC; no series while \
-                    there is none, nor while the group cannot be seen",
-                &all.recovery_point,
-            ),
-            (
-                "recovery_point_age",
-                "How old the last recovery point was when it was looked at: what a failover would have lost",
-                &all.recovery_point_age,
-            ),
-            (
-                "last_failover_recovery_time",
-                "How long the last failover or failback took from its request until the disks could be used",
-                &all.failover_time,
-            ),
-            (
-                "last_failover_recovery_point_age",
-                "At most how many seconds of writes the last failover or failback lost: 0 after a last \
-                    synchronization, else the age of the recovery point that it opened",
-                &all.failover_loss,
-            ),
-            (
-                "drill_start_timestamp",
-                "When the drill began that is under way or whose clones are still there, in seconds since 1970 UTC",
-                &all.drill_start,
-            ),
-            ("drill_last_duration", "How long the cloning of the last drill that ended took", &all.drill_duration),
-            (
-                "drill_last_completion_timestamp",
-                "When the clones of the last drill that ended were gone, in seconds since 1970 UTC",
-                &all.drill_completion,
-            ),
-            (
-                "drill_due_timestamp",
-                "When the next drill is due by its schedule, in seconds since 1970 UTC; in the past while one is \
-                    due and not begun",
-                &all.drill_due,
-            ),
-        ];
-        for (name, help, family) in seconds {
-            registry.register_with_unit(format!("disk_group_{name}"), help, Unit::Seconds, family.clone());
-        }
-        all
-    }
-
-    /// Exports measures and removes the former ones. Without measures, the series of the present state are removed; the
-    /// results of the last failover and drill stay.
-    pub(super) fn export(&self, object: &Object, series: &mut DiskSeries, measures: Option<&GroupMeasures>) {
-        let (namespace, name) = (&object.namespace, &object.name);
-        let status = measures.map(|it| StatusLabels {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            status: it.status.clone(),
-        });
-        replace(&self.status, &mut series.status, status);
-        let site = measures.map(|it| SiteLabels {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            site: it.active_site.to_owned(),
-        });
-        replace(&self.active_site, &mut series.site, site);
-        set(&self.recovery_point, object, measures.and_then(|it| it.recovery_point));
-        set(&self.recovery_point_age, object, measures.and_then(|it| it.lag_seconds));
-        let drill = measures.map(|it| it.drill.clone().unwrap_or_default());
-        let active = drill.as_ref().map(|it| it.active);
-        set_flag(&self.drill_active, object, active);
-        set(&self.drill_start, object, drill.as_ref().filter(|it| it.active).and_then(|it| it.started));
-        if let (Some(measures), Some(drill)) = (measures, drill) {
-            set(&self.failover_time, object, measures.last_recovery_time_seconds);
-            set(&self.failover_loss, object, measures.last_data_loss_seconds);
-            set_flag(&self.drill_success, object, drill.last_result_success);
-            set(&self.drill_duration, object, drill.last_duration_seconds);
-            set(&self.drill_completion, object, drill.last_completed);
-        }
-    }
-
-    /// Exports the time of the next drill, or removes it.
-    pub(super) fn due(&self, object: &Object, due: Option<f64>) {
-        set(&self.drill_due, object, due);
-    }
-
-    /// Removes every series of an object.
-    pub(super) fn forget(&self, object: &Object, mut series: DiskSeries) {
-        self.export(object, &mut series, None);
-        self.due(object, None);
-        for family in [&self.failover_time, &self.failover_loss, &self.drill_duration, &self.drill_completion] {
-            family.remove(object);
-        }
-        self.drill_success.remove(object);
+impl DiskNumbers {
+    /// Replaces the numbers. Without measures, the results of the last failover and drill stay.
+    pub(super) fn replace(&mut self, measures: Option<&GroupMeasures>) {
+        let Some(measures) = measures else {
+            self.state = None;
+            return;
+        };
+        let drill = measures.drill.clone().unwrap_or_default();
+        *self = Self {
+            state: Some(State {
+                status: measures.status.as_str().into(),
+                site: measures.active_site,
+                recovery_point: measures.recovery_point,
+                recovery_point_age: measures.lag_seconds,
+                drill_is_active: drill.active,
+                drill_start: drill.started.filter(|_| drill.active),
+            }),
+            failover_time: measures.last_recovery_time_seconds,
+            failover_loss: measures.last_data_loss_seconds,
+            drill_success: drill.last_result_success,
+            drill_duration: drill.last_duration_seconds,
+            drill_completion: drill.last_completed,
+            drill_due: self.drill_due,
+        };
     }
 }
 
-/// Exports 1 for the new labels and removes the old ones.
-fn replace<L>(family: &Family<L, Gauge>, old: &mut Option<L>, new: Option<L>)
-where
-    L: Clone + std::hash::Hash + Eq,
-{
-    if let Some(labels) = old.take_if(|labels| new.as_ref() != Some(labels)) {
-        family.remove(&labels);
-    }
-    if let Some(labels) = &new {
-        family.get_or_create(labels).set(1);
-    }
-    *old = new;
+/// Writes a number of the group, if it has it.
+fn write<V: EncodeGaugeValue>(
+    object: &Object<'_>,
+    record: &Record,
+    to: &mut Samples<'_>,
+    number: impl Fn(&DiskNumbers) -> Option<V>,
+) -> fmt::Result {
+    to.optional(&object.labels(), record.disks.as_deref().and_then(number))
 }
 
-fn set(family: &Family<Object, Seconds>, object: &Object, value: Option<f64>) {
-    if let Some(value) = value {
-        family.get_or_create(object).set(value);
-    } else {
-        family.remove(object);
-    }
+/// Writes a number of the observed state, if the group has it.
+fn write_state<V: EncodeGaugeValue>(
+    object: &Object<'_>,
+    record: &Record,
+    to: &mut Samples<'_>,
+    number: impl Fn(&State) -> Option<V>,
+) -> fmt::Result {
+    write(object, record, to, |it| it.state.as_ref().and_then(&number))
 }
 
-fn set_flag(family: &Family<Object, Gauge>, object: &Object, value: Option<bool>) {
-    if let Some(value) = value {
-        family.get_or_create(object).set(i64::from(value));
-    } else {
-        family.remove(object);
-    }
+/// Writes 1 for the value that a label of the observed state has.
+fn write_label(
+    object: &Object<'_>,
+    record: &Record,
+    to: &mut Samples<'_>,
+    label: &'static str,
+    value: impl Fn(&State) -> &str,
+) -> fmt::Result {
+    let state = record.disks.as_deref().and_then(|it| it.state.as_ref());
+    state.map_or(Ok(()), |it| to.gauge(&object.labels(), &[(label, value(it))], 1_i64))
 }
+
+pub(super) static FAMILIES: [Family; 12] = [
+    Family::gauge(
+        "disk_group_status",
+        "1 for the status that a group of disks has in the cloud; other statuses have no series, nor has any while the \
+            group cannot be seen.",
+        |object, record, to| write_label(object, record, to, "status", |it| &it.status),
+    ),
+    Family::gauge(
+        "disk_group_active_site",
+        "1 for the site whose disks are in use, Source or Destination.",
+        |object, record, to| write_label(object, record, to, "site", |it| it.site),
+    ),
+    Family::gauge(
+        "disk_group_drill_active",
+        "1 while a drill is under way or its clones are still there, which are billed, else 0.",
+        |object, record, to| write_state(object, record, to, |it| Some(i64::from(it.drill_is_active))),
+    ),
+    Family::gauge(
+        "disk_group_drill_last_success",
+        "1 if the last drill that ended was a success, else 0; no series before the first, nor where the group went \
+            before the drill ended.",
+        |object, record, to| write(object, record, to, |it| it.drill_success.map(i64::from)),
+    ),
+    Family::seconds(
+        "disk_group_recovery_point_timestamp",
+        "The last recovery point in the present direction, in seconds since 1970 UTC; no series while there is none, nor \
+            while the group cannot be seen.",
+        |object, record, to| write_state(object, record, to, |it| it.recovery_point),
+    ),
+    Family::seconds(
+        "disk_group_recovery_point_age",
+        "How old the last recovery point was when it was looked at: what a failover would have lost.",
+        |object, record, to| write_state(object, record, to, |it| it.recovery_point_age),
+    ),
+    Family::seconds(
+        "disk_group_last_failover_recovery_time",
+        "How long the last failover or failback took from its request until the disks could be used.",
+        |object, record, to| write(object, record, to, |it| it.failover_time),
+    ),
+    Family::seconds(
+        "disk_group_last_failover_recovery_point_age",
+        "At most how many seconds of writes the last failover or failback lost: 0 after a last synchronization, else the \
+            age of the recovery point that it opened.",
+        |object, record, to| write(object, record, to, |it| it.failover_loss),
+    ),
+    Family::seconds(
+        "disk_group_drill_start_timestamp",
+        "When the drill began that is under way or whose clones are still there, in seconds since 1970 UTC.",
+        |object, record, to| write_state(object, record, to, |it| it.drill_start),
+    ),
+    Family::seconds(
+        "disk_group_drill_last_duration",
+        "How long the cloning of the last drill that ended took.",
+        |object, record, to| write(object, record, to, |it| it.drill_duration),
+    ),
+    Family::seconds(
+        "disk_group_drill_last_completion_timestamp",
+        "When the clones of the last drill that ended were gone, in seconds since 1970 UTC.",
+        |object, record, to| write(object, record, to, |it| it.drill_completion),
+    ),
+    Family::seconds(
+        "disk_group_drill_due_timestamp",
+        "When the next drill is due by its schedule, in seconds since 1970 UTC; in the past while one is due and not \
+            begun.",
+        |object, record, to| write(object, record, to, |it| it.drill_due),
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,12 @@
-//! Metric families of the topic mappings of plans.
+//! The numbers of the topic mappings of plans.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
 
-use super::Seconds;
+use prometheus_client::encoding::EncodeGaugeValue;
+
+use super::family::{Family, Object, Samples, seconds};
+use super::packed::Packed;
+use super::{Record, last_of_each};
 
 /// Messages of one mapping and direction that are not at the destination yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,124 +47,91 @@ pub struct MappingMeasures {
     pub rounds: Vec<SyncRound>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MappingLabels {
-    namespace: String,
-    name: String,
-    mapping: String,
-}
+/// Source instance and topic, number of messages, delay and time of the count.
+type Backlog<'a> = ((&'a str, &'a str), Option<i64>, i64, i64);
+/// Mapping, time of its sample, start and failures of its last round, and backlog. A mapping may have several rows.
+type Row<'a> = (&'a str, Option<i64>, Option<(i64, i64)>, Option<Backlog<'a>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TopicLabels {
-    namespace: String,
-    name: String,
-    mapping: String,
-    source_instance: String,
-    topic: String,
-}
-
-/// Series of the mappings of one plan.
-#[derive(Default)]
-pub(super) struct MappingSeries {
-    sampled: Vec<MappingLabels>,
-    topics: Vec<TopicLabels>,
-    rounds: Vec<MappingLabels>,
-}
-
-/// Metric families of the mappings of plans.
-#[derive(Default)]
-pub(super) struct Mappings {
-    sampled: Family<MappingLabels, Seconds>,
-    messages: Family<TopicLabels, Gauge>,
-    delay: Family<TopicLabels, Seconds>,
-    counted: Family<TopicLabels, Seconds>,
-    round: Family<MappingLabels, Seconds>,
-    round_failures: Family<MappingLabels, Gauge>,
-}
-
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1000.0
-}
-
-impl Mappings {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let all = Self::default();
-        let help = "When the checkpoints of a topic mapping were last read whole, in seconds since 1970 UTC";
-        registry.register_with_unit("checkpoint_sample_timestamp", help, Unit::Seconds, all.sampled.clone());
-        let help = "How many messages of a topic were not at the destination when they were counted; no series where the cloud does \
-            not show it";
-        registry.register("message_backlog", help, all.messages.clone());
-        let help = "How long the oldest message of a topic that was not at the destination had waited when they were counted, in \
-            whole seconds";
-        registry.register_with_unit("message_backlog_delay", help, Unit::Seconds, all.delay.clone());
-        let help =
-            "When the messages of a topic that are not at the destination were last counted, in seconds since 1970 UTC";
-        registry.register_with_unit("message_backlog_sample_timestamp", help, Unit::Seconds, all.counted.clone());
-        let help = "When the operator last began to synchronize the checkpoints of a topic mapping (spec.checkpointSync), in seconds \
-            since 1970 UTC";
-        registry.register_with_unit("checkpoint_sync_round_timestamp", help, Unit::Seconds, all.round.clone());
-        let help = "How many consumer groups of a topic mapping could not be synchronized in the last such round or before, and 1 \
-            more where it could not list them";
-        registry.register("checkpoint_sync_round_failures", help, all.round_failures.clone());
-        all
+/// Packs the numbers of the mappings.
+pub(super) fn pack(measures: &MappingMeasures) -> Packed {
+    fn round(it: &SyncRound) -> (i64, i64) {
+        (it.started_ms, i64::try_from(it.failed).unwrap_or(i64::MAX))
     }
-
-    /// Exports the numbers of a plan and removes its former ones.
-    pub(super) fn export(&self, namespace: &str, name: &str, series: &mut MappingSeries, measures: &MappingMeasures) {
-        let mapping = |mapping: &String| MappingLabels {
-            namespace: namespace.into(),
-            name: name.into(),
-            mapping: mapping.clone(),
-        };
-        let topic = |it: &MessageBacklog| TopicLabels {
-            namespace: namespace.into(),
-            name: name.into(),
-            mapping: it.mapping.clone(),
-            source_instance: it.source_instance.clone(),
-            topic: it.topic.clone(),
-        };
-        let new = MappingSeries {
-            sampled: measures.sampled.iter().map(|it| mapping(&it.0)).collect(),
-            topics: measures.backlogs.iter().map(topic).collect(),
-            rounds: measures.rounds.iter().map(|it| mapping(&it.mapping)).collect(),
-        };
-        for (labels, (_, ms)) in new.sampled.iter().zip(&measures.sampled) {
-            self.sampled.get_or_create(labels).set(seconds(*ms));
-        }
-        for (labels, it) in new.topics.iter().zip(&measures.backlogs) {
-            match it.messages {
-                Some(messages) => drop(self.messages.get_or_create(labels).set(messages)),
-                None => drop(self.messages.remove(labels)),
-            }
-            self.delay.get_or_create(labels).set(seconds(it.delay_ms));
-            self.counted.get_or_create(labels).set(seconds(it.requested_ms));
-        }
-        for (labels, it) in new.rounds.iter().zip(&measures.rounds) {
-            self.round.get_or_create(labels).set(seconds(it.started_ms));
-            self.round_failures.get_or_create(labels).set(i64::try_from(it.failed).unwrap_or(i64::MAX));
-        }
-        let old = std::mem::replace(series, new);
-        self.remove(&old, series);
+    fn backlog(it: &MessageBacklog) -> Backlog<'_> {
+        ((&it.source_instance, &it.topic), it.messages, it.delay_ms, it.requested_ms)
     }
-
-    /// Removes the series of a plan.
-    pub(super) fn forget(&self, series: &MappingSeries) {
-        self.remove(series, &MappingSeries::default());
-    }
-
-    /// Removes former series that are not among the new ones.
-    fn remove(&self, former: &MappingSeries, new: &MappingSeries) {
-        for labels in former.sampled.iter().filter(|it| !new.sampled.contains(it)) {
-            self.sampled.remove(labels);
-        }
-        for labels in former.topics.iter().filter(|it| !new.topics.contains(it)) {
-            self.messages.remove(labels);
-            self.delay.remove(labels);
-            self.counted.remove(labels);
-        }
-        for labels in former.rounds.iter().filter(|it| !new.rounds.contains(it)) {
-            self.round.remove(labels);
-            self.round_failures.remove(labels);
-        }
-    }
+    let sampled = last_of_each(&measures.sampled, |(mapping, _)| mapping);
+    let rounds = last_of_each(&measures.rounds, |it| &it.mapping);
+    let backlogs = last_of_each(&measures.backlogs, |it| (&it.mapping, &it.source_instance, &it.topic));
+    let sampled = sampled.into_iter().map(|(mapping, ms)| -> Row<'_> { (mapping, Some(*ms), None, None) });
+    let rounds = rounds.into_iter().map(|it| -> Row<'_> { (&it.mapping, None, Some(round(it)), None) });
+    let backlogs = backlogs.into_iter().map(|it| -> Row<'_> { (&it.mapping, None, None, Some(backlog(it))) });
+    Packed::new(sampled.chain(rounds).chain(backlogs))
 }
+
+/// Writes the value of each mapping that has one.
+fn write<V: EncodeGaugeValue>(
+    object: &Object<'_>,
+    record: &Record,
+    to: &mut Samples<'_>,
+    value: impl Fn(Row<'_>) -> Option<V>,
+) -> fmt::Result {
+    for row in record.mappings.rows::<Row<'_>>() {
+        let Some(value) = value(row) else { continue };
+        to.gauge(&object.labels(), &[("mapping", row.0)], value)?;
+    }
+    Ok(())
+}
+
+/// Writes the value of each backlog that has one.
+fn write_backlogs<V: EncodeGaugeValue>(
+    object: &Object<'_>,
+    record: &Record,
+    to: &mut Samples<'_>,
+    value: impl Fn(Backlog<'_>) -> Option<V>,
+) -> fmt::Result {
+    for (mapping, _, _, backlog) in record.mappings.rows::<Row<'_>>() {
+        let Some((backlog, value)) = backlog.and_then(|it| Some((it, value(it)?))) else { continue };
+        let (source_instance, topic) = backlog.0;
+        let labels = [("mapping", mapping), ("source_instance", source_instance), ("topic", topic)];
+        to.gauge(&object.labels(), &labels, value)?;
+    }
+    Ok(())
+}
+
+pub(super) static FAMILIES: [Family; 6] = [
+    Family::seconds(
+        "checkpoint_sample_timestamp",
+        "When the checkpoints of a topic mapping were last read whole, in seconds since 1970 UTC.",
+        |object, record, to| write(object, record, to, |(_, sampled, _, _)| sampled.map(seconds)),
+    ),
+    Family::gauge(
+        "message_backlog",
+        "How many messages of a topic were not at the destination when they were counted; no series where the cloud does \
+            not show it.",
+        |object, record, to| write_backlogs(object, record, to, |(_, messages, _, _)| messages),
+    ),
+    Family::seconds(
+        "message_backlog_delay",
+        "How long the oldest message of a topic that was not at the destination had waited when they were counted, in \
+            whole seconds.",
+        |object, record, to| write_backlogs(object, record, to, |(_, _, delay, _)| Some(seconds(delay))),
+    ),
+    Family::seconds(
+        "message_backlog_sample_timestamp",
+        "When the messages of a topic that are not at the destination were last counted, in seconds since 1970 UTC.",
+        |object, record, to| write_backlogs(object, record, to, |(_, _, _, requested)| Some(seconds(requested))),
+    ),
+    Family::seconds(
+        "checkpoint_sync_round_timestamp",
+        "When the operator last began to synchronize the checkpoints of a topic mapping (spec.checkpointSync), in seconds \
+            since 1970 UTC.",
+        |object, record, to| write(object, record, to, |(_, _, round, _)| round.map(|(started, _)| seconds(started))),
+    ),
+    Family::gauge(
+        "checkpoint_sync_round_failures",
+        "How many consumer groups of a topic mapping could not be synchronized in the last such round or before, and 1 \
+            more where it could not list them.",
+        |object, record, to| write(object, record, to, |(_, _, round, _)| round.map(|(_, failed)| failed)),
+    ),
+];

@@ -1,8 +1,14 @@
+mod model;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::cloud::MAX_CODES;
+use super::groups::MAX_GROUPS as MAX_PLAN_GROUPS;
+use super::records::MAX_GROUPS;
 use super::*;
 use crate::cloud::operation::ApiOperation;
 
@@ -16,6 +22,23 @@ fn lag(group: &str, lag_ms: Option<i64>) -> ConsumerGroupLag {
         lag_ms,
         last_sync_ms: Some(1_740_724_080_343),
     }
+}
+
+fn condition(condition_type: &str, status: &str, reason: &str) -> Condition {
+    Condition {
+        type_: condition_type.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
+/// Consumer groups that have a series in a family.
+fn groups(text: &str, family: &str) -> Vec<String> {
+    let samples = text.lines().filter(|line| line.starts_with(&format!("disaster_recovery_{family}{{")));
+    samples.map(|line| line.split("consumer_group=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -103,14 +126,7 @@ fn credentials_expiry_is_removed_with_its_account() {
 #[test]
 fn condition_has_one_series_drift_starts_at_zero() {
     let metrics = Metrics::new();
-    let condition = |status: &str, reason: &str| Condition {
-        type_: "Synced".into(),
-        status: status.into(),
-        reason: reason.into(),
-        message: String::new(),
-        observed_generation: None,
-        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
-    };
+    let condition = |status: &str, reason: &str| condition("Synced", status, reason);
     let samples = || {
         let text = metrics.text();
         let lines = text.lines().filter(|line| line.contains("name=\"db\""));
@@ -132,4 +148,130 @@ fn condition_has_one_series_drift_starts_at_zero() {
     assert_eq!(samples(), Vec::<String>::new());
     metrics.conditions(ACCOUNT, "ns", "db", &[condition("True", "Available")]);
     assert!(!metrics.text().contains("drift_corrections_total"), "accounts have no drift");
+}
+
+#[test]
+fn largest_lags_remain_of_too_many_groups() {
+    let metrics = Metrics::new();
+    let never = |it: ConsumerGroupLag| ConsumerGroupLag { last_sync_ms: None, lag_ms: None, ..it };
+    let known = (0..3000).map(|number| lag(&format!("GID_{number:04}"), Some(number)));
+    let lags: Vec<_> = known.chain((0..100).map(|number| never(lag(&format!("NEVER_{number}"), None)))).collect();
+    metrics.lags("ns", "orders", &lags, 300_000);
+    let text = metrics.text();
+    assert_eq!(groups(&text, "checkpoint_never_synced").len(), MAX_PLAN_GROUPS);
+    let remaining: BTreeSet<_> = groups(&text, "checkpoint_lag_seconds").into_iter().collect();
+    let largest: BTreeSet<_> = (1100..3000).map(|number| format!("GID_{number:04}")).collect();
+    assert_eq!(remaining, largest);
+    let never_synced = text.lines().filter(|line| line.contains("consumer_group=\"NEVER_") && line.ends_with(" 1"));
+    assert_eq!(never_synced.count(), 100);
+}
+
+#[test]
+fn groups_of_all_plans_are_limited_until_others_leave() {
+    let metrics = Metrics::new();
+    let lags = |count: i64| (0..count).map(|number| lag(&format!("GID_{number}"), Some(number))).collect::<Vec<_>>();
+    let counted = |name: &str| {
+        let records = metrics.records.snapshot();
+        records.iter().find(|(key, _)| key.object().name == name).map(|(_, record)| record.group_count)
+    };
+    let exported = |text: &str, name: &str| {
+        groups(
+            &text.replace(&format!("{{namespace=\"ns\",name=\"{name}\""), "_of_plan{"),
+            "checkpoint_lag_seconds_of_plan",
+        )
+    };
+    let all = lags(2000);
+    for plan in 0..MAX_GROUPS / 2000 - 1 {
+        metrics.lags("ns", &format!("plan-{plan}"), &all, 1);
+    }
+    metrics.lags("ns", "almost", &all[..1997], 1);
+    metrics.lags("ns", "last", &all[..5], 1);
+    metrics.lags("ns", "late", &all[..5], 1);
+    let text = metrics.text();
+    assert_eq!(groups(&text, "checkpoint_lag_seconds").len(), MAX_GROUPS);
+    assert_eq!((exported(&text, "last").join(" "), exported(&text, "late").len()), ("GID_4 GID_3 GID_2".into(), 0));
+    assert!(text.contains("objective_seconds{kind=\"DisasterRecoveryPlan\",namespace=\"ns\",name=\"late\"} 0.001"));
+    metrics.lags("ns", "last", &all[..5], 1);
+    assert_eq!(counted("last"), Some(3), "a plan that is sampled again takes nothing more");
+    metrics.lags("ns", "plan-0", &all[..1995], 1);
+    metrics.lags("ns", "late", &all[..9], 1);
+    assert_eq!(counted("late"), Some(5));
+    metrics.forget(PLAN, "ns", "plan-1");
+    metrics.lags("ns", "late", &all[..9], 1);
+    metrics.lags("ns", "last", &all[..5], 1);
+    let text = metrics.text();
+    assert_eq!((exported(&text, "late").len(), exported(&text, "last").len()), (9, 5));
+}
+
+#[test]
+fn groups_have_no_series_without_group_metrics() {
+    let metrics = Metrics::new().with_group_metrics(false);
+    metrics.lags("ns", "orders", &[lag("GID_A", Some(1)), lag("GID_B", None)], 300_000);
+    let sampled = MappingMeasures { sampled: vec![("orders".into(), 1)], ..MappingMeasures::default() };
+    metrics.mappings("ns", "orders", &sampled);
+    let text = metrics.text();
+    assert!(!text.contains("GID_") && !text.contains("checkpoint_lag") && !text.contains("checkpoint_never"), "{text}");
+    assert!(text.contains("checkpoint_sample_timestamp_seconds{") && text.contains("objective_seconds{"), "{text}");
+}
+
+#[test]
+fn plan_at_rest_takes_little_memory() {
+    let metrics = Metrics::new();
+    let name = |what: &str, plan: usize| format!("{what}-{plan:05}");
+    let lags = |plan: usize| {
+        ["orders", "payments"].map(|mapping| ConsumerGroupLag {
+            mapping: mapping.into(),
+            source_instance: "rmq-cn-hangzhou-01".into(),
+            topic: name(mapping, plan),
+            ..lag(&name("GID", plan), Some(1_234))
+        })
+    };
+    for plan in 0..100 {
+        let lags = lags(plan);
+        metrics.lags("team-a", &name("plan", plan), &lags, 300_000);
+        let backlog = |lag: &ConsumerGroupLag| MessageBacklog {
+            mapping: lag.mapping.clone(),
+            source_instance: lag.source_instance.clone(),
+            topic: lag.topic.clone(),
+            messages: Some(0),
+            delay_ms: 0,
+            requested_ms: 1_740_724_080_343,
+        };
+        let sampled = lags.iter().map(|it| (it.mapping.clone(), 1_740_724_080_343)).collect();
+        let backlogs = lags.iter().map(backlog).collect();
+        metrics.mappings("team-a", &name("plan", plan), &MappingMeasures { sampled, backlogs, rounds: vec![] });
+        let conditions = ["Ready", "Synced", "Protected", "OffsetsCovered", "Stalled"];
+        metrics.conditions(
+            PLAN,
+            "team-a",
+            &name("plan", plan),
+            &conditions.map(|it| condition(it, "True", "Available")),
+        );
+        let expiries =
+            ["Ready", "Protected", "OffsetsCovered"].map(|it| (it, Timestamp::from_second(1_740_724_080).unwrap()));
+        metrics.evidence(PLAN, "team-a", &name("plan", plan), &expiries);
+    }
+    let records = metrics.records.snapshot();
+    let packed = |it: &Record| [&it.evidence, &it.mappings, &it.groups].map(|it| it.bytes()).iter().sum::<usize>();
+    let largest = records.iter().map(|(_, it)| size_of::<Record>() + packed(it)).max();
+    assert!(largest <= Some(400), "{largest:?}");
+    assert_eq!(metrics.shared_conditions.lock().unwrap().len(), 1, "equal conditions are stored once");
+}
+
+#[test]
+fn families_are_whole_in_pieces() {
+    let metrics = Metrics::new();
+    for number in 0..1000 {
+        for kind in [PLAN, DISK_GROUP] {
+            let conditions = ["Ready", "Synced"].map(|it| condition(it, "True", "Available"));
+            metrics.conditions(kind, "ns", &format!("object-{number}"), &conditions);
+        }
+        metrics.lags("ns", &format!("object-{number}"), &[lag("GID_A", Some(number))], 1);
+    }
+    let pieces: Vec<_> = metrics.scrape().collect();
+    assert!(pieces.len() > 10 && pieces.iter().all(|piece| !piece.is_empty() && piece.len() < 100_000));
+    let text = pieces.concat();
+    assert_eq!(text.lines().filter(|line| line.starts_with("disaster_recovery_condition_status{")).count(), 4000);
+    assert_eq!(text.lines().filter(|line| line.starts_with("disaster_recovery_checkpoint_lag_seconds{")).count(), 1000);
+    model::assert_families_are_whole(&text);
 }

@@ -29,11 +29,11 @@ async fn idle_accounts_send_and_write_nothing() {
     eventually(DEADLINE, "the next lists", async || (lists() > first + 6).then_some(())).await;
     wait_for_reconciles::<AlibabaCloudAccount>(&operator, 6).await;
     world.cloud.clear_requests();
-    let before = operator.writes.count();
+    let before = operator.requests.writes().len();
     eventually(DEADLINE, "six lists of each", async || (lists() >= 18).then_some(())).await;
     wait_for_reconciles::<AlibabaCloudAccount>(&operator, 6).await;
     // A request for a token is a write too.
-    assert_eq!(operator.writes.count(), before, "no status, no event, no token");
+    assert_eq!(operator.requests.writes().len(), before, "no status, no event, no token");
     assert_eq!(world.sts_calls(), []);
     assert_eq!(world.changes(), Vec::<String>::new());
 }

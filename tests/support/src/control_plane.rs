@@ -34,7 +34,7 @@ pub struct Options {
 pub struct ControlPlane {
     // Fields are dropped in this order: the folder last.
     controller_manager: Option<Server>,
-    _apiserver: Server,
+    apiserver: Server,
     _etcd: Server,
     url: http::Uri,
     certificates: Certificates,
@@ -73,7 +73,7 @@ impl ControlPlane {
         let (apiserver, url) = start_apiserver(&folder, &programs, &certificates, &admin_kubeconfig)?;
         let mut control_plane = Self {
             controller_manager: None,
-            _apiserver: apiserver,
+            apiserver,
             _etcd: etcd,
             url,
             certificates,
@@ -100,6 +100,11 @@ impl ControlPlane {
     /// Where kube-apiserver is: `https://127.0.0.1:<port>`.
     pub fn url(&self) -> &http::Uri {
         &self.url
+    }
+
+    /// The process ID of kube-apiserver.
+    pub fn apiserver_pid(&self) -> anyhow::Result<u32> {
+        self.apiserver.pid("kube-apiserver")
     }
 
     /// Whether namespaces end and garbage is collected here.

@@ -6,12 +6,14 @@
     reason = "a harness that cannot continue ends the test and says why"
 )]
 
+pub mod bench;
 mod certificates;
 mod control_plane;
 pub mod driver;
 mod helm;
 pub mod installation;
 mod kubectl;
+pub mod kubernetes;
 pub mod operator;
 pub mod process;
 pub mod programs;

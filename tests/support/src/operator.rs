@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tower::{Service, ServiceExt};
 
+use crate::kubernetes::Requests;
 use crate::{ControlPlane, eventually_blocking};
 
 /// The HTTP service below a kube client.
@@ -80,17 +81,6 @@ impl Tripwire {
     }
 }
 
-/// The number of writes to Kubernetes.
-#[derive(Clone, Default)]
-pub struct Writes(Arc<AtomicUsize>);
-
-impl Writes {
-    /// The number.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
 /// Settings for tests: quick, one namespace, the simulator's keys in a Secret.
 pub fn settings(namespace: &str) -> Settings {
     Settings {
@@ -120,8 +110,8 @@ pub struct Operator {
     task: JoinHandle<()>,
     /// Its metrics.
     pub metrics: Arc<Metrics>,
-    /// Its writes to Kubernetes.
-    pub writes: Writes,
+    /// Its requests to Kubernetes.
+    pub requests: Requests,
 }
 
 impl Operator {
@@ -132,22 +122,33 @@ impl Operator {
 
     /// As [`Operator::start`], with a clock.
     pub async fn start_at(clock: Clock, cloud: HttpService, settings: Settings, wire: Tripwire) -> Self {
+        let (leadership, requests) = (Leadership::without_election(), Requests::default());
+        Self::start_led(leadership, clock, (cloud, requests), settings, (wire, || {})).await
+    }
+
+    /// As [`Operator::start_at`], with a leadership and a record of requests. Calls `ready` once the caches are filled.
+    pub async fn start_led(
+        leadership: Leadership,
+        clock: Clock,
+        (cloud, requests): (HttpService, Requests),
+        settings: Settings,
+        (wire, ready): (Tripwire, impl FnOnce() + Send + 'static),
+    ) -> Self {
         let kubeconfig = kube::config::Kubeconfig::read_from(installed()).expect("the kubeconfig reads");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("it is usable");
-        let writes = Writes::default();
-        let (counted, kube_wire) = (writes.clone(), wire.clone());
+        let (kube_wire, record) = (wire.clone(), requests.clone());
         let client = ClientBuilder::try_from(config)
             .expect("a client")
             .with_layer(&tower::layer::layer_fn(move |inner: Inner| {
-                let (counted, wire) = (counted.clone(), kube_wire.clone());
+                let (wire, record) = (kube_wire.clone(), record.clone());
                 let inner = Arc::new(tokio::sync::Mutex::new(inner));
                 tower::service_fn(move |request: http::Request<Body>| {
-                    let (inner, counted, wire) = (inner.clone(), counted.clone(), wire.clone());
+                    let (inner, wire, record) = (inner.clone(), wire.clone(), record.clone());
                     async move {
                         let changing = request.method() != http::Method::GET;
+                        let Some(recorded) = record.record(&request) else { return Err("the list is refused".into()) };
                         if changing {
                             wire.before().await;
-                            counted.0.fetch_add(1, Ordering::SeqCst);
                         }
                         // Only the start of a call needs the service.
                         let call = inner.lock().await.ready().await?.call(request);
@@ -155,7 +156,10 @@ impl Operator {
                         if changing {
                             wire.after_call().await;
                         }
-                        answer
+                        match recorded.watches() {
+                            true => Ok(answer?.map(|body| record.holdable(body))),
+                            false => answer,
+                        }
                     }
                 })
             }))
@@ -179,8 +183,8 @@ impl Operator {
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = controller::shutdown(async move { drop(stopped.await) });
         let context = Context::new(client, cloud, settings, metrics.clone()).await.expect("the operator starts");
-        let task = tokio::spawn(controller::run(Arc::new(context), Leadership::without_election(), shutdown, || {}));
-        Self { stop: Some(stop), task, metrics, writes }
+        let task = tokio::spawn(controller::run(Arc::new(context), leadership, shutdown, ready));
+        Self { stop: Some(stop), task, metrics, requests }
     }
 
     /// Ends it as SIGTERM does: what is in hand is finished.

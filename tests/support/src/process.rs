@@ -55,6 +55,13 @@ impl Operator {
         assert!(done.success(), "{signal} of {}", self.key);
     }
 
+    /// The most memory that it had at once, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+
     /// What it has logged.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).expect("its log reads")

@@ -136,6 +136,15 @@ impl Server {
         Ok(status.is_some())
     }
 
+    /// The ID of the process that runs `program`, the file's name, below the watchdog.
+    pub fn pid(&self, program: &str) -> anyhow::Result<u32> {
+        let runs = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with(program));
+        let pids = std::fs::read_dir("/proc").context("listing processes")?;
+        let mut pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let found = pids.find(|pid| parent(*pid) == Some(self.watchdog.id()) && runs(pid));
+        found.with_context(|| format!("{} runs no {program}", self.name))
+    }
+
     /// Whether its log reports that another process has its port.
     pub fn lost_its_port(&self) -> bool {
         std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains("address already in use"))
@@ -157,4 +166,11 @@ impl Drop for Server {
             eprintln!("waiting for the end of {}: {error}", self.name);
         }
     }
+}
+
+/// The parent of a process, while it runs.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name in parentheses, which may have any characters: state and parent.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

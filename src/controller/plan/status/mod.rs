@@ -39,7 +39,8 @@ pub fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<DisasterRecoveryPlan> 
     let synced = synced(scope, &new, ran);
     let ready = readiness(scope, decision, observed);
     let annotations = plan_id(scope, observed, acted).map(|id| (PLAN_ID_ANNOTATION, id)).into_iter().collect();
-    Report { ready, synced, annotations, requeue: requeue(scope, ran), status: new }
+    let requeue = requeue(scope, &new, ran);
+    Report { ready, synced, annotations, requeue, status: new }
 }
 
 /// The differences. Those that a correction in progress found last until everything runs again.
@@ -105,7 +106,7 @@ fn concerns_an_item(acted: &[Acted]) -> bool {
 }
 
 /// When to reconcile again.
-fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
+fn requeue(scope: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> Requeue {
     let Ran { decision, acted, .. } = *ran;
     let paused = !scope.status.paused_items.is_empty();
     let failed = first_failure(acted);
@@ -124,15 +125,14 @@ fn requeue(scope: &Scope<'_>, ran: &Ran<'_>) -> Requeue {
         // Another attempt at a change that waited succeeded.
         (None, Verdict::InSync) if changed_something(acted) => Requeue::Soon,
         // A read between reconciles finds later changes.
-        (None, Verdict::InSync) if is_settled(scope, ran) => Requeue::Observed,
+        (None, Verdict::InSync) if is_settled(scope, new, ran) => Requeue::Observed,
         (None, Verdict::InSync | Verdict::Refused { .. } | Verdict::Released { .. }) => Requeue::Poll,
     }
 }
 
 /// Whether no later reconcile decides something else without a difference in the cloud.
-fn is_settled(scope: &Scope<'_>, ran: &Ran<'_>) -> bool {
-    let status = scope.status;
-    let calls = status.creation.is_none() && status.unanswered_creation.is_none() && status.item_creations.is_empty();
+fn is_settled(scope: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) -> bool {
+    let calls = new.creation.is_none() && new.unanswered_creation.is_none() && new.item_creations.is_empty();
     let changes = ran.decision.details.changes.is_empty() && ran.decision.details.update_waits.is_none();
     let found = ran.observed.found().is_some() && ran.observed.missing.is_none() && ran.observed.items_complete;
     found && calls && changes && ran.observed.all_twins(scope).is_empty()

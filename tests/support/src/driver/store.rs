@@ -113,16 +113,19 @@ impl Store {
                 state.events.push(Published { type_, reason, action, note });
                 (StatusCode::CREATED, body.clone())
             }
-            Method::PATCH => state.patch(path, body),
+            Method::PATCH | Method::PUT => state.write(method, path, body),
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", path),
         }
     }
 }
 
 impl State {
-    /// A merge patch of metadata, or a forced server-side apply of the status by its only manager.
-    fn patch(&mut self, path: &str, body: &Value) -> (StatusCode, Value) {
+    /// A merge patch of metadata, or a replacement of the status.
+    fn write(&mut self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let (of, status) = path.strip_suffix("/status").map_or((path, false), |of| (of, true));
+        if status != (method == Method::PUT) {
+            return failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", path);
+        }
         let Some(object) = self.objects.get_mut(of) else {
             return failure(StatusCode::NOT_FOUND, "NotFound", of);
         };
@@ -144,7 +147,7 @@ impl State {
             self.version += 1;
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
-        self.writes.push(format!("PATCH {path}"));
+        self.writes.push(format!("{method} {path}"));
         let object = object.clone();
         let finalizers = object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
         if finalizers && object["metadata"]["deletionTimestamp"].is_string() {
@@ -182,7 +185,7 @@ fn failure(code: StatusCode, reason: &str, path: &str) -> (StatusCode, Value) {
     (code, status)
 }
 
-/// What a patch writes.
+/// What a request writes.
 fn deed(path: &str, body: &Value) -> Deed {
     match path.ends_with("/status") {
         true => Deed::Status,
@@ -206,7 +209,8 @@ impl Service<Request<Body>> for Store {
             let (parts, body) = request.into_parts();
             let bytes = body.collect().await.expect("a request with a body").to_bytes();
             let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
-            let deed = (parts.method == Method::PATCH).then(|| deed(parts.uri.path(), &body));
+            let writes = [Method::PATCH, Method::PUT].contains(&parts.method);
+            let deed = writes.then(|| deed(parts.uri.path(), &body));
             if let Some(deed) = deed {
                 store.tripwire.before(deed).await;
             }
