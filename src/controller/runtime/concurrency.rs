@@ -1,18 +1,17 @@
 //! Concurrency limits. Each account and region has workers of its own, so that a region or credentials that do not answer delay no
 //! others. Among the objects of one account and region no namespace takes all workers, and polls leave some to edits.
+//!
+//! Objects without a permit wait here. kube's runner polls each of its reconciles at every wake: thousands that wait in it would take
+//! most of its time.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kube::Resource;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::mpsc;
 
 use crate::controller::Settings;
+use crate::controller::access::Key;
 use crate::controller::resource::Lane;
-
-/// Time between two checks of what a waiting reconcile needs.
-const CHANGE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Maximum number of workers of a lane that one namespace takes: a quarter is left to others. A namespace that is watched by its name
 /// has its own workers.
@@ -30,136 +29,339 @@ pub(in crate::controller) struct Need {
     pub(in crate::controller) polls: bool,
 }
 
-/// The scope of a limit: a lane, or a namespace in it; and whether it limits only polls.
-type Counted = (Lane, Option<String>, bool);
-
 /// Limits the concurrent reconciles of a kind.
 pub(in crate::controller) struct Limits {
     per_lane: usize,
     per_namespace: usize,
-    all: Mutex<HashMap<Counted, Arc<Semaphore>>>,
+    state: Mutex<State>,
+    /// The objects that got a permit after they waited for it.
+    granted: mpsc::UnboundedSender<Key>,
 }
 
 /// Permission for one reconcile. Dropping it returns it.
 pub(in crate::controller) struct Permit<'a> {
     limits: &'a Limits,
-    held: Vec<OwnedSemaphorePermit>,
+    need: Need,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Lane, Workers>,
+    tickets: HashMap<Key, Ticket>,
+    /// The number of objects that ever waited, by which they are in order.
+    waited: u64,
+}
+
+/// An object that waits, or that has a permit and has not begun.
+#[derive(Debug)]
+enum Ticket {
+    Waits { need: Need, since: u64 },
+    Granted(Need),
+}
+
+/// The workers of one lane.
+#[derive(Default)]
+struct Workers {
+    busy: Busy,
+    namespaces: HashMap<String, Tenant>,
+}
+
+/// The objects of one namespace in one lane.
+#[derive(Default)]
+struct Tenant {
+    busy: Busy,
+    edits: BTreeMap<u64, Key>,
+    polls: BTreeMap<u64, Key>,
+}
+
+/// Permits in use.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    all: usize,
+    polls: usize,
+}
+
+impl Busy {
+    /// Whether one more permit stays within a limit. Polls leave one place, where there are two.
+    fn has_place(self, limit: usize, polls: bool) -> bool {
+        self.all < limit && (!polls || self.polls < (limit - 1).max(1))
+    }
+
+    fn take(&mut self, polls: bool) {
+        self.all += 1;
+        self.polls += usize::from(polls);
+    }
+
+    fn give_back(&mut self, polls: bool) {
+        self.all -= 1;
+        self.polls -= usize::from(polls);
+    }
+}
+
+impl Tenant {
+    fn waiting(&mut self, polls: bool) -> &mut BTreeMap<u64, Key> {
+        if polls { &mut self.polls } else { &mut self.edits }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.busy.all == 0 && self.edits.is_empty() && self.polls.is_empty()
+    }
+}
+
+impl Workers {
+    /// The object that gets the next permit: of the namespace with the fewest permits, the one that waits longest.
+    fn next(&self, per_lane: usize, per_namespace: usize) -> Option<(String, bool, u64)> {
+        let mut best: Option<(usize, u64, &String, bool)> = None;
+        for (namespace, tenant) in &self.namespaces {
+            for (polls, waiting) in [(false, &tenant.edits), (true, &tenant.polls)] {
+                let Some(since) = waiting.keys().next() else { continue };
+                let has_place = self.busy.has_place(per_lane, polls) && tenant.busy.has_place(per_namespace, polls);
+                let order = (tenant.busy.all, *since);
+                if has_place && best.is_none_or(|(busy, since, ..)| order < (busy, since)) {
+                    best = Some((order.0, order.1, namespace, polls));
+                }
+            }
+        }
+        best.map(|(_, since, namespace, polls)| (namespace.clone(), polls, since))
+    }
+}
+
+impl State {
+    fn tenant(&mut self, need: &Need) -> &mut Tenant {
+        let workers = self.lanes.entry(need.lane.clone()).or_default();
+        workers.namespaces.entry(need.namespace.clone()).or_default()
+    }
+
+    fn wait(&mut self, key: &Key, need: Need) {
+        let since = self.waited;
+        self.waited += 1;
+        self.tenant(&need).waiting(need.polls).insert(since, key.clone());
+        self.tickets.insert(key.clone(), Ticket::Waits { need, since });
+    }
+
+    /// Drops the ticket of an object. Returns the lane whose permits are to be given.
+    fn drop_ticket(&mut self, key: &Key) -> Option<Lane> {
+        match self.tickets.remove(key)? {
+            Ticket::Waits { need, since } => {
+                self.tenant(&need).waiting(need.polls).remove(&since);
+                Some(need.lane)
+            }
+            Ticket::Granted(need) => {
+                self.give_back(&need);
+                Some(need.lane)
+            }
+        }
+    }
+
+    fn give_back(&mut self, need: &Need) {
+        let workers = self.lanes.entry(need.lane.clone()).or_default();
+        workers.busy.give_back(need.polls);
+        workers.namespaces.entry(need.namespace.clone()).or_default().busy.give_back(need.polls);
+    }
 }
 
 impl Limits {
-    /// The limits of the command line.
-    pub(in crate::controller) fn new(settings: &Settings) -> Self {
+    /// The limits of the command line, and the objects whose reconciles begin after they waited.
+    pub(in crate::controller) fn new(settings: &Settings) -> (Self, mpsc::UnboundedReceiver<Key>) {
         Self::of(settings.workers, max_per_namespace(settings))
     }
 
-    fn of(per_lane: u16, per_namespace: u16) -> Self {
+    fn of(per_lane: u16, per_namespace: u16) -> (Self, mpsc::UnboundedReceiver<Key>) {
         let at_least_one = |limit: u16| usize::from(limit.max(1));
-        Self { per_lane: at_least_one(per_lane), per_namespace: at_least_one(per_namespace), all: Mutex::default() }
+        let (granted, begun) = mpsc::unbounded_channel();
+        let (per_lane, per_namespace) = (at_least_one(per_lane), at_least_one(per_namespace));
+        (Self { per_lane, per_namespace, state: Mutex::default(), granted }, begun)
     }
 
-    /// Waits for a permit for what `need` returns of the newest version of an object, which may change meanwhile. `None` where the object
-    /// is gone.
-    pub(in crate::controller) async fn acquire_for<K: Resource>(
-        &self,
-        newest: impl Fn() -> Option<Arc<K>>,
-        need: impl Fn(&Arc<K>) -> Need,
-    ) -> Option<Permit<'_>> {
-        loop {
-            let object = newest()?;
-            let (needed, mut version) = (need(&object), object.meta().resource_version.clone());
-            drop(object);
-            let changed = async {
-                // Thousands may wait: what an unchanged version needs is not asked again.
-                while let Some(object) = newest()
-                    && (object.meta().resource_version == version || need(&object) == needed)
-                {
-                    version.clone_from(&object.meta().resource_version);
-                    drop(object);
-                    tokio::time::sleep(CHANGE_INTERVAL).await;
+    /// A permit for what an object needs now. `None` where it must wait: it is received once it has a permit, and begins then.
+    pub(in crate::controller) fn begin(&self, key: &Key, need: Need) -> Option<Permit<'_>> {
+        let mut state = self.lock();
+        let waits_for_it = matches!(state.tickets.get(key), Some(Ticket::Waits { need: same, .. }) if *same == need);
+        if waits_for_it {
+            return None;
+        }
+        match state.tickets.get(key) {
+            Some(Ticket::Granted(same)) if *same == need => {}
+            // It needs something else than before.
+            _ => {
+                let former = state.drop_ticket(key);
+                let lane = need.lane.clone();
+                state.wait(key, need);
+                for lane in former.into_iter().filter(|former| *former != lane).chain([lane.clone()]) {
+                    self.grant(&mut state, &lane, Some(key));
                 }
-            };
-            tokio::select! {
-                biased;
-                permit = self.acquire(&needed) => return Some(permit),
-                () = changed => {}
+            }
+        }
+        match state.tickets.remove(key)? {
+            Ticket::Granted(need) => Some(Permit { limits: self, need }),
+            waits @ Ticket::Waits { .. } => {
+                state.tickets.insert(key.clone(), waits);
+                None
             }
         }
     }
 
-    /// Waits for a permit. Those of one namespace, and of one lane, are given in the order of the calls.
-    pub(in crate::controller) async fn acquire(&self, need: &Need) -> Permit<'_> {
-        let mut permit = Permit { limits: self, held: Vec::new() };
-        // The narrow limits first: a wait for one of them holds no permit of the wider ones.
-        for polls in [true, false] {
-            for namespace in [Some(need.namespace.clone()), None] {
-                if polls && !need.polls {
-                    continue;
-                }
-                let semaphore = self.semaphore((need.lane.clone(), namespace, polls));
-                // It is never closed.
-                permit.held.extend(semaphore.acquire_owned().await);
-            }
+    /// Drops an object that no longer waits for a permit, or that does not use the one that it has.
+    pub(in crate::controller) fn forget(&self, key: &Key) {
+        let mut state = self.lock();
+        if let Some(lane) = state.drop_ticket(key) {
+            self.grant(&mut state, &lane, None);
         }
-        permit
     }
 
-    fn semaphore(&self, of: Counted) -> Arc<Semaphore> {
-        let limit = if of.1.is_some() { self.per_namespace } else { self.per_lane };
-        // Polls leave one place, where there are two.
-        let limit = if of.2 { (limit - 1).max(1) } else { limit };
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(of).or_insert_with(|| Arc::new(Semaphore::new(limit))).clone()
+    /// Gives the free permits of a lane to the objects that wait for them. The one that asks is not sent.
+    fn grant(&self, state: &mut State, lane: &Lane, asking: Option<&Key>) {
+        while let Some(workers) = state.lanes.get_mut(lane)
+            && let Some((namespace, polls, since)) = workers.next(self.per_lane, self.per_namespace)
+        {
+            workers.busy.take(polls);
+            let tenant = workers.namespaces.entry(namespace.clone()).or_default();
+            tenant.busy.take(polls);
+            let Some(key) = tenant.waiting(polls).remove(&since) else { continue };
+            if asking != Some(&key) {
+                // The receiver ends with the reconciles.
+                self.granted.send(key.clone()).unwrap_or_default();
+            }
+            state.tickets.insert(key, Ticket::Granted(Need { lane: lane.clone(), namespace, polls }));
+        }
+        // Nothing is kept of lanes and namespaces without reconciles.
+        if let Some(workers) = state.lanes.get_mut(lane) {
+            workers.namespaces.retain(|_, tenant| !tenant.is_idle());
+            if workers.namespaces.is_empty() {
+                state.lanes.remove(lane);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.held.clear();
-        // Nothing is kept of lanes and namespaces without reconciles.
-        let mut all = self.limits.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
+        let mut state = self.limits.lock();
+        state.give_back(&self.need);
+        self.limits.grant(&mut state, &self.need.lane, None);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     fn need(region: &str, namespace: &str, polls: bool) -> Need {
         Need { lane: (String::new(), region.to_owned()), namespace: namespace.to_owned(), polls }
     }
 
+    fn key(namespace: &str, name: u32) -> Key {
+        (namespace.to_owned(), name.to_string())
+    }
+
+    /// The objects of one test. Each has its own name.
+    struct Objects {
+        limits: Limits,
+        begun: std::cell::RefCell<mpsc::UnboundedReceiver<Key>>,
+        names: std::cell::Cell<u32>,
+    }
+
+    impl Objects {
+        fn of(per_lane: u16, per_namespace: u16) -> Self {
+            let (limits, begun) = Limits::of(per_lane, per_namespace);
+            Self { limits, begun: begun.into(), names: std::cell::Cell::new(0) }
+        }
+
+        fn begin(&self, region: &str, namespace: &str, polls: bool) -> Option<Permit<'_>> {
+            self.names.set(self.names.get() + 1);
+            self.limits.begin(&key(namespace, self.names.get()), need(region, namespace, polls))
+        }
+
+        /// The next object that begins after it waited.
+        fn begun(&self) -> Option<Key> {
+            self.begun.borrow_mut().try_recv().ok()
+        }
+    }
+
     #[test]
     fn namespace_never_takes_all_workers() {
-        let limits = Limits::of(4, 2);
-        let take = |namespace: &str| limits.acquire(&need("a", namespace, false)).now_or_never();
-        let held = (take("a"), take("a"));
-        assert!(held.0.is_some() && held.1.is_some() && take("a").is_none());
-        assert!(take("b").is_some(), "another namespace has its own permits");
-        drop(held.0);
-        assert!(take("a").is_some());
-        drop(held.1);
-        assert!(limits.all.lock().expect("no panic").is_empty(), "nothing is kept of idle namespaces");
+        let objects = Objects::of(4, 2);
+        let held = (objects.begin("a", "a", false), objects.begin("a", "a", false));
+        assert!(held.0.is_some() && held.1.is_some() && objects.begin("a", "a", false).is_none());
+        assert!(objects.begin("a", "b", false).is_some(), "another namespace has its own permits");
+        drop(held);
+        assert_eq!(objects.begun(), Some(key("a", 3)), "the one that waited");
+        assert!(objects.begun().is_none());
+        drop(objects.limits.begin(&key("a", 3), need("a", "a", false)).expect("its permit"));
+        assert!(objects.limits.lock().lanes.is_empty(), "nothing is kept of idle namespaces");
+        assert!(objects.limits.lock().tickets.is_empty(), "or of objects");
     }
 
     #[test]
     fn polls_leave_worker_to_edits() {
-        let limits = Limits::of(4, 2);
-        let poll = |namespace: &str| limits.acquire(&need("a", namespace, true)).now_or_never();
+        let objects = Objects::of(4, 2);
+        let poll = |namespace: &str| objects.begin("a", namespace, true);
         let held = (poll("a"), poll("b"), poll("c"));
         assert!(held.0.is_some() && held.1.is_some() && held.2.is_some());
         assert!(poll("a").is_none() && poll("d").is_none(), "three of four workers, one of two permits");
-        assert!(limits.acquire(&need("a", "a", false)).now_or_never().is_some());
+        assert!(objects.begin("a", "a", false).is_some());
     }
 
     #[test]
     fn blocked_region_delays_no_other() {
-        let limits = Limits::of(2, 2);
-        let take = |region: &str| limits.acquire(&need(region, "a", false)).now_or_never();
-        let held = (take("dead"), take("dead"));
-        assert!(held.0.is_some() && held.1.is_some() && take("dead").is_none());
-        assert!(take("alive").is_some());
+        let objects = Objects::of(2, 2);
+        let held = (objects.begin("dead", "a", false), objects.begin("dead", "a", false));
+        assert!(held.0.is_some() && held.1.is_some() && objects.begin("dead", "a", false).is_none());
+        assert!(objects.begin("alive", "a", false).is_some());
+    }
+
+    #[test]
+    fn crowd_delays_other_namespace_by_one_permit() {
+        let objects = Objects::of(4, 4);
+        let mut held: Vec<_> = (0..2_000).filter_map(|_| objects.begin("a", "crowd", false)).collect();
+        assert_eq!(held.len(), 4);
+        assert!(objects.begin("a", "other", false).is_none());
+        held.pop();
+        assert_eq!(objects.begun(), Some(key("other", 2_001)));
+        held.pop();
+        assert_eq!(objects.begun(), Some(key("crowd", 5)), "the one that waits longest");
+    }
+
+    #[test]
+    fn waiting_object_keeps_its_place() {
+        let objects = Objects::of(1, 1);
+        let held = objects.begin("a", "a", false);
+        for name in [7, 8, 7] {
+            assert!(objects.limits.begin(&key("a", name), need("a", "a", false)).is_none());
+        }
+        drop(held);
+        assert_eq!(objects.begun(), Some(key("a", 7)));
+        assert!(objects.begun().is_none(), "one permit");
+    }
+
+    #[test]
+    fn moved_object_returns_its_permit() {
+        let objects = Objects::of(1, 1);
+        let held = (objects.begin("a", "a", false), objects.begin("b", "a", false));
+        let moves = key("a", 9);
+        assert!(objects.limits.begin(&moves, need("a", "a", false)).is_none());
+        assert!(objects.begin("a", "a", false).is_none());
+        drop(held.0);
+        assert_eq!(objects.begun(), Some(moves.clone()));
+        assert!(objects.limits.begin(&moves, need("b", "a", false)).is_none(), "its spec names another region now");
+        assert_eq!(objects.begun(), Some(key("a", 3)), "the next one of the region that it left");
+        drop(held.1);
+        assert_eq!(objects.begun(), Some(moves));
+    }
+
+    #[test]
+    fn forgotten_object_returns_its_permit() {
+        let objects = Objects::of(1, 1);
+        let held = objects.begin("a", "a", false);
+        assert!(objects.begin("a", "a", false).is_none() && objects.begin("a", "a", false).is_none());
+        objects.limits.forget(&key("a", 2));
+        drop(held);
+        assert_eq!(objects.begun(), Some(key("a", 3)), "the forgotten one does not wait");
+        objects.limits.forget(&key("a", 3));
+        assert!(objects.begin("a", "a", false).is_some());
     }
 }

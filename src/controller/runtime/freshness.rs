@@ -124,6 +124,11 @@ impl<K: Object> Freshness<K> {
         self.ctx.remember(&key_of::<K>(object), |memory| *memory.caught_up.get_or_insert(now));
     }
 
+    /// Whether the list was tried once.
+    pub(super) fn was_tried(&self) -> bool {
+        *self.tried.borrow()
+    }
+
     /// Waits until this process leads and the list was tried once.
     pub(super) async fn tried(&self) {
         // The sender lives as long as `self`.

@@ -344,9 +344,11 @@ async fn control<K, R>(
     R: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let Watched { changed, store, filled, unreadable, freshness } = watched;
-    let (context, limits, newest) = (ctx.clone(), Arc::new(Limits::new(&ctx.settings)), store.clone());
+    let (limits, mut begun) = Limits::new(&ctx.settings);
+    let (context, limits, newest) = (ctx.clone(), Arc::new(limits), store.clone());
+    let begun = stream::poll_fn(move |cx| begun.poll_recv(cx))
+        .map(|(namespace, name): Key| ObjectRef::<K>::new(&name).within(&namespace));
     let Period { leadership, shutdown } = period;
-    let ending = shutdown.clone();
     // The cache contains the objects of events from before this process leads.
     let (all, proof) = (store.clone(), freshness.clone());
     let all = stream::once(async move { proof.tried().await }).flat_map(move |()| {
@@ -359,25 +361,25 @@ async fn control<K, R>(
         proof.prove(filled).await;
         futures::future::pending::<()>().await;
     };
+    let permits = limits.clone();
     let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
-        let (leadership, limits, newest, reconcile) =
-            (leadership.clone(), limits.clone(), newest.clone(), reconcile.clone());
-        let (freshness, mut ending) = (freshness.clone(), ending.clone());
+        let (leadership, limits, reconcile) = (leadership.clone(), permits.clone(), reconcile.clone());
+        let (freshness, newest) = (freshness.clone(), newest.clone());
         async move {
-            if !leadership.is_leader() {
+            // All objects follow once the list was tried.
+            if !leadership.is_leader() || !freshness.was_tried() {
                 return Ok(Action::await_change());
             }
-            let newest = || newest.get(&ObjectRef::from_obj(&*object));
-            let permit = async {
-                freshness.tried().await;
-                limits.acquire_for(newest, |object| need(object, &ctx)).await
-            };
-            // A reconcile that waits for a permit ends at once.
-            let permit = tokio::select! { biased; () = &mut ending => None, permit = permit => permit };
+            let key = (object.namespace().unwrap_or_default(), object.name_any());
             // The object may have changed while it waited.
-            match newest().filter(|_| permit.is_some() && leadership.is_leader()) {
-                // Objects that wait are small in memory.
-                Some(object) => Box::pin(measured(object, ctx, reconcile)).await,
+            let newest = newest.get(&ObjectRef::from_obj(&*object));
+            drop(object);
+            let Some(object) = newest else {
+                limits.forget(&key);
+                return Ok(Action::await_change());
+            };
+            match limits.begin(&key, need(&object, &ctx)) {
+                Some(_permit) => Box::pin(measured(object, ctx, reconcile)).await,
                 None => Ok(Action::await_change()),
             }
         }
@@ -387,10 +389,11 @@ async fn control<K, R>(
         .trigger_backoff(ConstantBackoff(TRIGGER_BACKOFF))
         .reconcile_on(triggers)
         .reconcile_on(all)
+        .reconcile_on(begun)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, failed, ctx)
         .for_each(|outcome| {
-            log_outcome::<K>(&outcome, &context);
+            log_outcome::<K>(&outcome, &context, &limits);
             futures::future::ready(())
         });
     // The first ends at `shutdown`, the others never.
@@ -401,11 +404,14 @@ async fn control<K, R>(
 fn log_outcome<K: Object>(
     outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
     ctx: &Context,
+    limits: &Limits,
 ) {
     match outcome {
         Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::ObjectNotFound(gone)) => {
-            ctx.forget(K::KIND, gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+            let namespace = gone.namespace.as_deref().unwrap_or_default();
+            ctx.forget(K::KIND, namespace, &gone.name);
+            limits.forget(&(namespace.to_owned(), gone.name.clone()));
         }
         Err(error) => {
             tracing::error!(%error, "cannot watch: are the definitions installed, and may the operator read them?");
