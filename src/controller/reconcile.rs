@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 
 use super::access::{Access, AccountError};
 use super::conditions::{self, ConditionState};
@@ -158,7 +159,12 @@ async fn decide_and_act<K: Resource>(
         }
     }
     // A correction does not wait behind samples.
-    let acted = act(&handle.object.cloud(access, Priority::Change), &decision.steps).await;
+    let cloud = handle.object.cloud(access, Priority::Change);
+    let (mut acted, started) = (Vec::with_capacity(decision.steps.len()), Instant::now());
+    while acted.len() < decision.steps.len() {
+        act(&cloud, &decision.steps, &mut acted, started).await;
+        handle.annotate(&K::answers(&acted)).await?;
+    }
     // The events of conditions that changed between reconciles are published.
     let object = handle.take_over_refreshed(object);
     let ran = Ran { observed: &observed, decision: &decision, acted: &acted };

@@ -112,6 +112,11 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     /// Records in status the requests that tasks have completed.
     fn settle_tasks(_scope: &Scope<'_, Self>, _status: &mut Self::Status) {}
 
+    /// The annotations with results of calls that must survive a crash before the next call begins.
+    fn answers(_acted: &[Acted<Self::Step>]) -> Annotations {
+        vec![]
+    }
+
     /// The events of a status that was written without a reconcile.
     fn refreshed_events(_before: &Scope<'_, Self>, _after: &Self::Status) -> Vec<EventRecord> {
         vec![]

@@ -32,6 +32,22 @@ pub trait Step: Clone + Debug + PartialEq + Send + Sync {
         false
     }
 
+    /// The step with the results of earlier ones that it needs; `None` while one lacks.
+    fn with_results(&self, _earlier: &[Acted<Self>]) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    /// Whether the result must be written before the next call: a crash would forget it.
+    fn has_lasting_result(&self) -> bool {
+        false
+    }
+
+    /// Whether an error only shows that the result of an earlier step of this reconcile is not visible yet. The next reconcile decides
+    /// again.
+    fn is_early(&self, _error: &Error) -> bool {
+        false
+    }
+
     /// Whether a failure of the step counts only where no other step failed. It proves nothing about the spec.
     fn is_secondary(&self) -> bool {
         false
@@ -45,7 +61,8 @@ pub enum Outcome<E> {
     Done(E),
     /// The call failed.
     Failed(Error),
-    /// The operator did not try it: an earlier step failed, or time ran out.
+    /// The operator did not try it, since an earlier step failed or time ran out; or the cloud refused it because the result of an
+    /// earlier step is not visible yet.
     Skipped,
 }
 
@@ -74,20 +91,23 @@ impl<S: Step> Acted<S> {
     }
 }
 
-/// Runs the steps until one fails with an error that stops the others.
-pub async fn act<S: Step>(cloud: &S::Cloud, steps: &[S]) -> Vec<Acted<S>> {
-    let mut acted = Vec::with_capacity(steps.len());
-    let (mut stopped, started) = (false, Instant::now());
-    for step in steps {
-        stopped |= started.elapsed() > STEPS_TIMEOUT;
-        let outcome = match stopped && !step.runs_always() {
-            true => Outcome::Skipped,
-            false => attempt(cloud, step).await,
+/// Runs the steps that follow those of `acted`, until one fails with an error that stops the others, or has a result that must be
+/// written before the next call. `started` is the begin of the first step.
+pub async fn act<S: Step>(cloud: &S::Cloud, steps: &[S], acted: &mut Vec<Acted<S>>, started: Instant) {
+    for step in steps.iter().skip(acted.len()) {
+        let stopped = started.elapsed() > STEPS_TIMEOUT || acted.iter().any(stops_following);
+        let outcome = match step.with_results(acted).filter(|_| !stopped || step.runs_always()) {
+            Some(ready) => match attempt(cloud, &ready).await {
+                Outcome::Failed(error) if step.is_early(&error) => Outcome::Skipped,
+                outcome => outcome,
+            },
+            None => Outcome::Skipped,
         };
-        stopped |= matches!(&outcome, Outcome::Failed(error) if stops_others(step, error.class));
         acted.push(Acted { step: step.clone(), outcome });
+        if step.has_lasting_result() {
+            return;
+        }
     }
-    acted
 }
 
 async fn attempt<S: Step>(cloud: &S::Cloud, step: &S) -> Outcome<S::Effect> {
@@ -101,6 +121,15 @@ async fn attempt<S: Step>(cloud: &S::Cloud, step: &S) -> Outcome<S::Effect> {
             tracing::warn!(step = name, %error, "step failed");
             Outcome::Failed(error)
         }
+    }
+}
+
+/// Whether the outcome of a step ends the reconcile's following steps.
+fn stops_following<S: Step>(acted: &Acted<S>) -> bool {
+    match &acted.outcome {
+        Outcome::Done(_) => false,
+        Outcome::Failed(error) => stops_others(&acted.step, error.class),
+        Outcome::Skipped => true,
     }
 }
 

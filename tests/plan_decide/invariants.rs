@@ -155,9 +155,8 @@ impl Trial {
 fn target(step: &Step) -> (Option<i64>, Option<i64>) {
     match step {
         Step::CreatePlan { .. } => (None, None),
-        Step::UpdatePlan { plan_id, .. } | Step::AddItem { plan_id, .. } | Step::DeletePlan { plan_id } => {
-            (Some(*plan_id), None)
-        }
+        Step::AddItem { plan_id, .. } => (*plan_id, None),
+        Step::UpdatePlan { plan_id, .. } | Step::DeletePlan { plan_id } => (Some(*plan_id), None),
         Step::UpdateItem { plan_id, item_id, .. }
         | Step::StartItem { plan_id, item_id }
         | Step::StopItem { plan_id, item_id }

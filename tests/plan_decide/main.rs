@@ -9,6 +9,7 @@ mod checkpoints;
 mod creation;
 mod deletion;
 mod fields;
+mod first_items;
 mod invariants;
 mod items;
 mod pauses;

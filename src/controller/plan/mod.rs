@@ -36,7 +36,8 @@ use super::Context;
 use super::access::Access;
 use super::events::EventRecord;
 use super::resource::{
-    self, Descriptor, Expiry, Listed, Management, Object, Recorded, RemoteState, Report, Resource, Scheduled,
+    self, Annotations, Descriptor, Expiry, Listed, Management, Object, Recorded, RemoteState, Report, Resource,
+    Scheduled,
 };
 use super::steps;
 use crate::api::condition::{condition_type, offsets, protected};
@@ -119,6 +120,10 @@ impl Resource for DisasterRecoveryPlan {
 
     fn decide(scope: &Scope<'_>, observed: &Observed) -> Decision {
         decide::decide(scope, observed)
+    }
+
+    fn answers(acted: &[Acted]) -> Annotations {
+        act::created_plan(acted).map(|id| (PLAN_ID_ANNOTATION, id.to_string())).into_iter().collect()
     }
 
     fn report(scope: &Scope<'_>, ran: &Ran<'_>) -> Report<Self> {

@@ -22,7 +22,8 @@ pub enum Step {
     },
     /// Adds an item. The intent is in status before.
     AddItem {
-        plan_id: i64,
+        /// The plan; absent for the one that an earlier step of the decision creates.
+        plan_id: Option<i64>,
         /// The mapping's name.
         mapping: String,
         /// The request.

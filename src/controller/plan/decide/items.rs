@@ -96,6 +96,17 @@ fn twins(mapping: &TopicMapping, item: &ItemView, twin: &ItemView) -> String {
     )
 }
 
+/// The additions to a plan that the same decision creates.
+pub(super) fn first(scope: &Scope<'_>, observed: &Observed) -> Vec<Step> {
+    let mappings = scope.object.spec.topic_mappings.iter();
+    let add = |mapping: &TopicMapping| Step::AddItem {
+        plan_id: None,
+        mapping: mapping.name.clone(),
+        topics: observed.topics(&mapping.name).to_vec(),
+    };
+    mappings.map(add).take(MAX_ADDITIONS).collect()
+}
+
 /// Limits the additions of one reconcile. Each reconcile begins with others, so that failing ones do not block the rest.
 fn limit_additions(decision: &mut ItemDecision, now: Timestamp) {
     let (mut added, others): (Vec<_>, Vec<_>) =
@@ -144,7 +155,7 @@ fn add(
             .push(format!("the item of topic mapping {name} becomes visible, or is known to be absent at {until}"));
         return;
     }
-    decision.steps.push(Step::AddItem { plan_id, mapping: name.clone(), topics });
+    decision.steps.push(Step::AddItem { plan_id: Some(plan_id), mapping: name.clone(), topics });
 }
 
 /// The time until which an item may become visible that an earlier call may have added.

@@ -84,11 +84,25 @@ fn absent(scope: &Scope<'_>, observed: &Observed, same_name: &[PlanView], hinted
     match &observed.credentials {
         Err(error) => Decision::refused(synced::CREDENTIALS_NOT_FOUND, error.to_string()),
         Ok(credentials) => {
-            let steps = vec![Step::CreatePlan { plan: plan::new_plan(spec, binding, credentials) }];
+            let mut steps = vec![Step::CreatePlan { plan: plan::new_plan(spec, binding, credentials) }];
+            if is_first_creation(scope, observed) {
+                steps.extend(items::first(scope, observed));
+            }
             let drift = missing.map(|id| difference("planId", id, "absent")).into_iter().collect();
             Decision { drift, ..Decision::new(steps, Verdict::Acting(Work::Creating)) }
         }
     }
+}
+
+/// Whether no earlier call of this object may have created a plan or an item, and the spec has the IDs of all instances, so that the
+/// items of the new plan are known before it is visible.
+fn is_first_creation(scope: &Scope<'_>, observed: &Observed) -> bool {
+    let status = scope.status;
+    let no_plan = status.plan_id.is_none() && status.creation.is_none() && status.unanswered_creation.is_none();
+    let no_item = status.item_creations.is_empty() && status.topic_mappings.iter().all(|it| it.item_id.is_none());
+    let unnamed = observed.binding.known().is_empty() && observed.missing.is_none();
+    let has_ids = scope.object.spec.instances.iter().all(|it| it.instance_id.is_some());
+    no_plan && no_item && unnamed && has_ids
 }
 
 /// The wait for the proof that a plan is gone, unless there is one.

@@ -3,7 +3,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::super::act::Effect;
+use super::super::act::{Effect, created_plan};
 use super::super::binding::is_recent;
 use super::super::credentials::AclCredentials;
 use super::super::decide::{Change, Step, Verdict, window, window_end};
@@ -104,7 +104,9 @@ pub(super) fn bind(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, ran:
 /// Sets the mappings of the spec with their items.
 pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, observed: &Observed, acted: &[Acted]) {
     let spec = &scope.object.spec;
-    if plan_of(scope, observed).is_none() {
+    item_creations(scope, new, observed, acted);
+    let found = plan_of(scope, observed).is_some();
+    if !found && created_plan(acted).is_none() {
         // A plan that is not found, without proof that it is gone, has its items.
         if observed.missing.is_none() || missing_is_proven(scope, observed) {
             new.topic_mappings.clear();
@@ -113,24 +115,26 @@ pub(super) fn mappings(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, 
         (new.checkpoints, new.checkpoint_sync) = (None, None);
         return;
     }
-    item_creations(scope, new, observed, acted);
     let entries = spec.topic_mappings.iter().map(|mapping| {
-        let old = scope.status.topic_mappings.iter().find(|it| it.name == mapping.name);
+        // A new plan has no item of a former one.
+        let old = scope.status.topic_mappings.iter().find(|it| found && it.name == mapping.name);
         let item = observed.item(&mapping.name);
         let pair = resolve::pair(observed.topics(&mapping.name));
         let pending = new.item_creations.iter().any(|it| it.topics == pair);
         let known = old.and_then(|it| it.item_id.clone()).filter(|id| pending || may_exist(scope, observed, id));
-        let found = item.map(|item| item.item_id.to_string());
+        let shown = item.map(|item| item.item_id.to_string());
         TopicMappingStatus {
             name: mapping.name.clone(),
-            item_id: found.or(added(acted, &mapping.name)).or(known),
+            item_id: shown.or(added(acted, &mapping.name)).or(known),
             item_status: item.map(|item| item.item_status.as_str().into()),
             checkpoints: old.and_then(|it| it.checkpoints.clone()),
             backlog: old.and_then(|it| it.backlog.clone()),
         }
     });
     let mut entries: Vec<_> = entries.collect();
-    entries.extend(forgotten(scope, observed, &entries));
+    if found {
+        entries.extend(forgotten(scope, observed, &entries));
+    }
     let running = observed.mapped_items().filter(|(_, item)| item.item_status == ItemStatus::Running).count();
     new.items = Some(format!("{running}/{}", spec.topic_mappings.len()));
     new.topic_mappings = entries;

@@ -6,7 +6,7 @@ mod facts;
 
 use self::conditions::readiness;
 use self::facts::{bind, mappings, sent_credentials, updates};
-use super::act::Effect;
+use super::act::created_plan;
 use super::coverage;
 use super::decide::{Decision, Step, Verdict};
 use super::grounds::missing_is_proven;
@@ -89,14 +89,10 @@ fn plan_id(scope: &Scope<'_>, observed: &Observed, acted: &[Acted]) -> Option<St
     if scope.observe_only() {
         return None;
     }
-    let created = acted.iter().filter_map(Acted::effect).find_map(|effect| match effect {
-        Effect::CreatedPlan(id) => Some(*id),
-        Effect::Changed | Effect::AddedItem(_) => None,
-    });
     // Until the missing plan of the annotation is known to be gone, the annotation names it.
     let certain = observed.missing.is_none() || missing_is_proven(scope, observed);
     let marked = observed.found().filter(|plan| certain && resolve::owner(plan, &observed.binding.mark) == Owner::Us);
-    created.or(marked.map(|plan| plan.plan_id)).map(|id| id.to_string())
+    created_plan(acted).or(marked.map(|plan| plan.plan_id)).map(|id| id.to_string())
 }
 
 /// Whether the first failure concerns one mapping only.
@@ -139,6 +135,5 @@ fn is_settled(scope: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>
 }
 
 fn changed_something(acted: &[Acted]) -> bool {
-    let changes = |effect: &Effect| matches!(effect, Effect::Changed | Effect::AddedItem(_));
-    acted.iter().filter_map(Acted::effect).any(changes)
+    acted.iter().any(|it| it.effect().is_some())
 }

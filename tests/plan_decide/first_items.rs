@@ -1,0 +1,81 @@
+//! The items of a new plan, which the reconcile adds that creates the plan.
+
+use disaster_recovery_operator::api::plan::DisasterRecoveryPlanSpec;
+use disaster_recovery_operator::cloud::error::Class;
+use disaster_recovery_operator::controller::plan::decide::Verdict;
+use disaster_recovery_operator::simulator::model::Rules;
+use serde_json::json;
+
+use test_support::driver::plan::*;
+
+/// A spec of two instances with IDs and two mappings.
+fn spec() -> DisasterRecoveryPlanSpec {
+    spec_with(json!({
+        "instances": [aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("shanghai", "rmq-b", "PASSIVE")],
+        "topicMappings": [
+            mapping_to("shanghai", "orders", "orders", "Running"),
+            mapping_to("shanghai", "bills", "bills", "Running"),
+        ],
+    }))
+}
+
+/// Asserts that the cloud has one plan with one item for each mapping, in the end.
+fn assert_one_of_each(world: &mut World, case: &str) {
+    assert_eq!(world.converge(200).decision.verdict, Verdict::InSync, "{case}");
+    assert_eq!(world.plans().len(), 1, "{case}");
+    assert_eq!(world.our_plan().unwrap().items.len(), 2, "{case}");
+    assert_eq!(world.claimed(), Some(world.plan_id()), "{case}");
+    assert!(world.status.item_creations.is_empty() && world.status.creation.is_none(), "{case}");
+}
+
+#[test]
+fn new_plan_gets_its_items_at_once() {
+    let mut world = World::new(spec(), Rules::default());
+    let first = world.pass();
+    let calls: Vec<_> = first.calls.iter().map(|it| it.action.as_str()).collect();
+    assert_eq!(calls, ["CreateDisasterRecoveryPlan", "AddDisasterRecoveryItem", "AddDisasterRecoveryItem"]);
+    assert_eq!(world.claimed(), Some(world.plan_id()), "the annotation names it");
+    let known: Vec<_> = world.status.topic_mappings.iter().filter_map(|it| it.item_id.clone()).collect();
+    assert_eq!(known.len(), 2, "status has the IDs of the answers");
+    assert_eq!(world.pass().decision.verdict, Verdict::InSync);
+    assert_one_of_each(&mut world, "without a fault");
+}
+
+#[test]
+fn item_refused_by_unseen_plan_is_added_later() {
+    for class in [Class::NotFound, Class::Conflict, Class::Invalid] {
+        let mut world = World::new(spec(), Rules::default());
+        let first = world.faulty_pass(vec![Fate::Normal, Fate::refused(class)], Crash::Never).unwrap();
+        assert_eq!(first.calls.len(), 1, "the second item is not tried");
+        assert_eq!(world.status.item_creations, vec![], "no call without an answer");
+        assert_eq!(world.condition("Synced"), "False/Progressing", "nothing failed");
+        assert!(first.events.iter().all(|it| it.reason == "Created"), "{:?}", first.events);
+        assert_eq!(world.pass().names(), ["AddItem", "AddItem"]);
+        assert_one_of_each(&mut world, "refused");
+    }
+}
+
+#[test]
+fn failed_creation_adds_no_item() {
+    for fate in [Fate::refused(Class::Invalid), Fate::refused(Class::Denied), Fate::REPLY_LOST, Fate::NotSent] {
+        let mut world = World::new(spec(), Rules::default());
+        let first = world.faulty_pass(vec![fate.clone()], Crash::Never).unwrap();
+        assert!(first.calls.len() <= 1, "{fate:?}");
+        assert!(world.status.item_creations.is_empty(), "{fate:?}");
+        assert_one_of_each(&mut world, &format!("{fate:?}"));
+    }
+}
+
+#[test]
+fn faults_and_crashes_leave_one_plan_and_item() {
+    let fates = [Fate::Normal, Fate::REPLY_LOST, Fate::LOST, Fate::refused(Class::NotFound)];
+    for crash in (0..8).map(Crash::After).chain([Crash::Never]) {
+        for (of, fate) in (0..3).flat_map(|of| fates.iter().map(move |fate| (of, fate))) {
+            let mut world = World::new(spec(), Rules { visibility_delay_ms: 7_000, ..Rules::default() });
+            let mut all = vec![Fate::Normal; 3];
+            all[of] = fate.clone();
+            world.faulty_pass(all, crash).unwrap();
+            assert_one_of_each(&mut world, &format!("call {of} is {fate:?}, {crash:?}"));
+        }
+    }
+}
