@@ -8,6 +8,7 @@ mod decode;
 pub mod disk_replica_group;
 pub mod events;
 pub mod evidence;
+mod first_reads;
 pub mod inventory;
 pub mod memory;
 mod object;

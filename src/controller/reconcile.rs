@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::access::{Access, AccountError};
 use super::conditions::{self, ConditionState};
 use super::events::{Change, EventRecord};
+use super::first_reads::read_first;
 use super::object::ObjectHandle;
 use super::resource::{Annotations, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
 use super::steps::{act, first_failure};
@@ -164,6 +165,10 @@ async fn decide_and_act<K: Resource>(
     while acted.len() < decision.steps.len() {
         act(&cloud, &decision.steps, &mut acted, started).await;
         handle.annotate(&K::answers(&acted)).await?;
+    }
+    let in_sync = decision.verdict == Verdict::InSync && decision.steps.is_empty();
+    if in_sync && !handle.scope(&handle.object).synced_before() {
+        read_first(handle, access).await;
     }
     // The events of conditions that changed between reconciles are published.
     let object = handle.take_over_refreshed(object);

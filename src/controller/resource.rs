@@ -112,6 +112,11 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
     /// Records in status the requests that tasks have completed.
     fn settle_tasks(_scope: &Scope<'_, Self>, _status: &mut Self::Status) {}
 
+    /// The tasks that a reconcile runs itself when it first finds the cloud side as the spec says: what the conditions lack.
+    fn first_reads(_scope: &Scope<'_, Self>) -> Vec<Self::Task> {
+        vec![]
+    }
+
     /// The annotations with results of calls that must survive a crash before the next call begins.
     fn answers(_acted: &[Acted<Self::Step>]) -> Annotations {
         vec![]

@@ -177,10 +177,13 @@ impl<K: Resource> Observer<K> {
         self.with_state(|state| {
             let object = &state.shared(object);
             state.set_tasks(object, &lane, tasks);
-            let known = state.known(object);
-            let expiry = if known.stale { Some(now) } else { expiry };
-            let at = expiry.map(|at| known.refresh_from.map_or(at, |from| at.max(from)));
             let refresh = Job::Refresh(object.clone());
+            // Reads that end in a moment are the same write. They delay it once.
+            let more = if state.is_read(object) { REFRESH_INTERVAL } else { Duration::ZERO };
+            let soon = state.agenda.at(&refresh).map_or(later(now, more), |at| at.min(later(now, more)));
+            let known = state.known(object);
+            let expiry = if known.stale { Some(soon) } else { expiry };
+            let at = expiry.map(|at| known.refresh_from.map_or(at, |from| at.max(from)));
             match at {
                 Some(at) => state.agenda.set(refresh, Due { at, expires: at, renews: true, lane: None }),
                 None => state.agenda.remove(&refresh),
@@ -568,6 +571,12 @@ impl<T: Ord + Clone> State<T> {
         let lane = Arc::new(lane);
         self.lanes.insert(lane.clone());
         lane
+    }
+
+    /// Whether a read of an object is in progress.
+    fn is_read(&self, object: &Arc<Key>) -> bool {
+        let tasks = self.objects.get(object).map(|known| known.tasks.as_slice()).unwrap_or_default();
+        tasks.iter().any(|task| self.agenda.runs(&Job::Read(object.clone(), task.clone())))
     }
 
     fn known(&mut self, object: &Key) -> &mut Known<T> {

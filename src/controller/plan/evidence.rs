@@ -302,6 +302,13 @@ impl Evidence {
         tasks
     }
 
+    /// The samples that are due and renew no valid evidence.
+    pub fn first_reads(&self, scope: &Scope<'_>) -> Vec<Task> {
+        let is_sample = |task: &Task| matches!(task, Task::Checkpoints(_) | Task::Backlog(_));
+        let due = self.tasks(scope).into_iter().filter(|it| is_sample(&it.task) && !it.renews && it.due <= scope.now);
+        due.map(|it| it.task).collect()
+    }
+
     /// Records the result of a task that began at `started`.
     pub fn record(&mut self, scope: &Scope<'_>, task: &Task, reading: Reading, started: Timestamp) -> Recorded {
         match (task, reading) {

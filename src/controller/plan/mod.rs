@@ -122,6 +122,10 @@ impl Resource for DisasterRecoveryPlan {
         decide::decide(scope, observed)
     }
 
+    fn first_reads(scope: &Scope<'_>) -> Vec<Task> {
+        scope.evidence.first_reads(scope)
+    }
+
     fn answers(acted: &[Acted]) -> Annotations {
         act::created_plan(acted).map(|id| (PLAN_ID_ANNOTATION, id.to_string())).into_iter().collect()
     }
