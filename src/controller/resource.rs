@@ -36,6 +36,7 @@ pub trait Object:
     + Clone
     + Debug
     + DeserializeOwned
+    + Serialize
     + PartialEq
     + Send
     + Sync
@@ -45,9 +46,14 @@ pub trait Object:
     const KIND: &'static str;
     /// The finalizer that keeps an object until its deletion is complete.
     const FINALIZER: &'static str;
+    /// A typical object at rest, as JSON: caches keep what distinguishes others from it.
+    const TYPICAL: &'static str;
 
     /// What this process knows of an object's cloud side between reconciles. No part of it must survive a crash.
     type Evidence: Clone + Debug + Default + Send + Sync;
+
+    /// The name of the account that the object uses; the operator's own credentials, where absent.
+    fn account(&self) -> Option<&str>;
 }
 
 /// A kind of objects with a cloud side.

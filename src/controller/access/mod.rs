@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
@@ -171,6 +170,9 @@ struct CachedAccount {
     account: Arc<Account>,
 }
 
+/// The lookup of an account in the caches.
+type Find = Box<dyn Fn(&Key) -> Option<Arc<AlibabaCloudAccount>> + Send + Sync>;
+
 /// All accounts that this process knows.
 pub struct Accounts {
     kubernetes: Client,
@@ -180,7 +182,7 @@ pub struct Accounts {
     own: Arc<Account>,
     cached: Mutex<HashMap<Key, CachedAccount>>,
     lists: Arc<SharedLists>,
-    stores: OnceLock<Vec<Store<AlibabaCloudAccount>>>,
+    find: OnceLock<Find>,
     triggers: broadcast::Sender<Key>,
     user_triggers: broadcast::Sender<Key>,
 }
@@ -197,14 +199,14 @@ impl Accounts {
         let own = Arc::new(Account { name: None, credentials, base: None, client: cloud.clone(), endpoints });
         let triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
         let user_triggers = broadcast::Sender::new(MAX_QUEUED_TRIGGERS);
-        let (cached, lists, stores) = (Mutex::default(), Arc::default(), OnceLock::new());
-        Self { kubernetes, cloud, settings, own, cached, lists, stores, triggers, user_triggers }
+        let (cached, lists, find) = (Mutex::default(), Arc::default(), OnceLock::new());
+        Self { kubernetes, cloud, settings, own, cached, lists, find, triggers, user_triggers }
     }
 
-    /// Sets the stores in which accounts are looked up before a request to Kubernetes.
-    pub fn set_stores(&self, stores: Vec<Store<AlibabaCloudAccount>>) {
+    /// Sets the lookup of accounts in the caches, which precedes a request to Kubernetes.
+    pub fn look_up_by(&self, find: impl Fn(&Key) -> Option<Arc<AlibabaCloudAccount>> + Send + Sync + 'static) {
         // Set once, when the controllers start.
-        self.stores.set(stores).unwrap_or_default();
+        drop(self.find.set(Box::new(find)));
     }
 
     /// The accounts to reconcile: their users or the health of their key changed.
@@ -250,9 +252,8 @@ impl Accounts {
     }
 
     async fn read(&self, namespace: &str, name: &str) -> Result<Arc<AlibabaCloudAccount>, AccountError> {
-        let reference = ObjectRef::new(name).within(namespace);
-        let mut stores = self.stores.get().into_iter().flatten();
-        if let Some(found) = stores.find_map(|store| store.get(&reference)) {
+        let find = self.find.get();
+        if let Some(found) = find.and_then(|find| find(&(namespace.to_owned(), name.to_owned()))) {
             return Ok(found);
         }
         // The account may be too new for the cache, or lack the labels that this operator watches.

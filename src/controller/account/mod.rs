@@ -26,7 +26,12 @@ use crate::cloud::error::Class;
 impl Object for AlibabaCloudAccount {
     const KIND: &'static str = "AlibabaCloudAccount";
     const FINALIZER: &'static str = IN_USE_FINALIZER;
+    const TYPICAL: &'static str = include_str!("typical.json");
     type Evidence = ();
+
+    fn account(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Reconciles one account.

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource as _, ResourceExt};
 use tokio::sync::watch;
 
 use crate::api::account::UsedBy;
@@ -14,7 +15,8 @@ use crate::api::disk_replica_group::DiskReplicaGroup;
 use crate::api::plan::DisasterRecoveryPlan;
 use crate::controller::Error;
 use crate::controller::access::Key;
-use crate::controller::resource::Resource;
+use crate::controller::cached::Cached;
+use crate::controller::resource::{Object, Resource};
 
 /// Maximum time for which a reconcile waits until the caches are filled.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,9 +29,9 @@ pub type Filled = watch::Receiver<bool>;
 /// The caches of the objects that may use accounts.
 pub struct AccountUsers {
     /// The plans that are watched.
-    pub plans: Vec<Store<DisasterRecoveryPlan>>,
+    pub(in crate::controller) plans: Vec<Store<Cached<DisasterRecoveryPlan>>>,
     /// The groups of disks that are watched.
-    pub groups: Vec<Store<DiskReplicaGroup>>,
+    pub(in crate::controller) groups: Vec<Store<Cached<DiskReplicaGroup>>>,
     /// Whether each cache is filled.
     pub filled: Vec<Filled>,
 }
@@ -66,29 +68,37 @@ impl AccountUsers {
     }
 }
 
-fn count<K: Resource>(stores: &[Store<K>], key: &Key) -> i64 {
-    let each = stores.iter().map(|store| store.state().iter().filter(|object| uses_account(&***object, key)).count());
+fn count<K: Resource>(stores: &[Store<Cached<K>>], key: &Key) -> i64 {
+    let each = stores.iter().map(|store| store.state().iter().filter(|it| is_user(it, key)).count());
     i64::try_from(each.sum::<usize>()).unwrap_or(i64::MAX)
 }
 
-/// Whether an object uses an account. An object uses only accounts of its own namespace.
-pub fn uses_account<K: Resource>(object: &K, (namespace, name): &Key) -> bool {
-    object.namespace().as_deref() == Some(namespace) && object.management().account == Some(name)
+/// Whether an object of a cache uses an account.
+pub(in crate::controller) fn is_user<K: Object>(object: &Cached<K>, key: &Key) -> bool {
+    uses_account(object.meta(), object.account(), key)
 }
 
-fn describe<K: Resource>(object: &K) -> String {
-    format!("{} {}", K::KIND, object.name_any())
+/// Whether an object that names `account` uses this one: it uses only those of its own namespace.
+fn uses_account(object: &ObjectMeta, account: Option<&str>, (namespace, name): &Key) -> bool {
+    object.namespace.as_ref() == Some(namespace) && account == Some(name)
 }
 
-fn cached_users<K: Resource>(stores: &[Store<K>], key: &Key) -> Vec<String> {
+fn describe<K: Object>(name: &str) -> String {
+    format!("{} {name}", K::KIND)
+}
+
+fn cached_users<K: Object>(stores: &[Store<Cached<K>>], key: &Key) -> Vec<String> {
     let all = stores.iter().flat_map(Store::state);
-    all.filter(|object| uses_account(&**object, key)).map(|object| describe(&*object)).collect()
+    all.filter(|object| is_user(object, key)).map(|object| describe::<K>(&object.name_any())).collect()
 }
 
 /// The description of a listed object that uses an account. An object that does not parse may use it.
 fn listed_user<K: Resource>(object: &DeserializeGuard<K>, key: &Key) -> Option<String> {
     match &object.0 {
-        Ok(readable) => uses_account(readable, key).then(|| describe(readable)),
+        Ok(readable) => {
+            let uses = uses_account(readable.meta(), readable.account(), key);
+            uses.then(|| describe::<K>(&readable.name_any()))
+        }
         Err(_) => Some(format!("{} {} (unreadable)", K::KIND, object.name_any())),
     }
 }

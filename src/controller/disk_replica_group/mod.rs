@@ -45,7 +45,12 @@ pub type Acted = steps::Acted<Step>;
 impl Object for DiskReplicaGroup {
     const KIND: &'static str = "DiskReplicaGroup";
     const FINALIZER: &'static str = FINALIZER;
+    const TYPICAL: &'static str = include_str!("typical.json");
     type Evidence = ();
+
+    fn account(&self) -> Option<&str> {
+        self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
 }
 
 impl Resource for DiskReplicaGroup {
@@ -79,7 +84,7 @@ impl Resource for DiskReplicaGroup {
             poll_interval: self.spec.poll_interval.map(Into::into),
             objective: self.spec.recovery_point_objective.into(),
             region: &self.spec.source.region_id,
-            account: self.spec.account_ref.as_ref().map(|it| it.name.as_str()),
+            account: self.account(),
             work_requested: requested.is_some() && requested != handled,
         }
     }

@@ -59,7 +59,12 @@ pub type Acted = steps::Acted<Step>;
 impl Object for DisasterRecoveryPlan {
     const KIND: &'static str = "DisasterRecoveryPlan";
     const FINALIZER: &'static str = FINALIZER;
+    const TYPICAL: &'static str = include_str!("typical.json");
     type Evidence = Evidence;
+
+    fn account(&self) -> Option<&str> {
+        self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
 }
 
 impl Resource for DisasterRecoveryPlan {
@@ -93,7 +98,7 @@ impl Resource for DisasterRecoveryPlan {
             poll_interval: self.spec.poll_interval.map(Into::into),
             objective: self.spec.recovery_point_objective.into(),
             region: &self.spec.region_id,
-            account: self.spec.account_ref.as_ref().map(|it| it.name.as_str()),
+            account: self.account(),
             work_requested: requested.is_some() && requested != handled,
         }
     }

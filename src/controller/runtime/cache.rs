@@ -13,6 +13,7 @@ use kube::runtime::watcher::Event;
 
 use super::unreadable::Report;
 use crate::controller::access::Key;
+use crate::controller::cached::Cached;
 use crate::controller::decode::Decoded;
 use crate::controller::resource::Object;
 
@@ -20,7 +21,7 @@ use crate::controller::resource::Object;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen<K> {
     /// It parses.
-    Readable(Arc<K>),
+    Readable(Arc<Cached<K>>),
     /// It does not parse.
     Unreadable(Report),
 }
@@ -38,13 +39,13 @@ pub(super) struct Change<K> {
 pub(super) struct Applied<K> {
     pub(super) changes: Vec<Change<K>>,
     /// The objects to reconcile. The cache has them.
-    pub(super) reconcile: Vec<Arc<K>>,
+    pub(super) reconcile: Vec<Arc<Cached<K>>>,
 }
 
 /// The cache of one watch. Objects that do not parse have only a report.
 pub(super) struct Cache<K: Object> {
-    store: Store<K>,
-    writer: Writer<K>,
+    store: Store<Cached<K>>,
+    writer: Writer<Cached<K>>,
     /// Whether a list was complete. Before, [`Writer`] keeps the objects back.
     filled: bool,
     unreadable: HashMap<Key, Report>,
@@ -54,7 +55,7 @@ pub(super) struct Cache<K: Object> {
 
 impl<K> Seen<K> {
     /// The object, if it parses.
-    pub(super) fn readable(&self) -> Option<&Arc<K>> {
+    pub(super) fn readable(&self) -> Option<&Arc<Cached<K>>> {
         match self {
             Self::Readable(object) => Some(object),
             Self::Unreadable(_) => None,
@@ -73,25 +74,22 @@ impl<K> Seen<K> {
 impl<K: Object> Change<K> {
     /// The object to reconcile. Status writes are the operator's own. Annotations request work: the cache has only those of the
     /// operator, so that others trigger nothing. The last finalizer ends the object. A repair may have changed only the status.
-    fn to_reconcile(&self) -> Option<&Arc<K>> {
+    fn to_reconcile(&self) -> Option<&Arc<Cached<K>>> {
         let after = self.after.as_ref().and_then(Seen::readable)?;
         let Some(before) = self.before.as_ref().and_then(Seen::readable) else { return Some(after) };
-        let (was, is) = (before.meta(), after.meta());
-        let same = was.uid == is.uid && was.generation == is.generation;
-        let same = same && was.annotations == is.annotations && was.finalizers == is.finalizers;
-        (!same).then_some(after)
+        before.is_changed_in(after).then_some(after)
     }
 }
 
 impl<K: Object> Cache<K> {
     /// An empty cache.
     pub(super) fn new() -> Self {
-        let (store, writer) = reflector::store::<K>();
+        let (store, writer) = reflector::store::<Cached<K>>();
         Self { store, writer, filled: false, unreadable: HashMap::new(), unlisted: HashSet::new() }
     }
 
     /// The objects that parse.
-    pub(super) fn store(&self) -> &Store<K> {
+    pub(super) fn store(&self) -> &Store<Cached<K>> {
         &self.store
     }
 
@@ -145,6 +143,7 @@ impl<K: Object> Cache<K> {
         self.unlisted.remove(&name);
         match object.0 {
             Ok(object) => {
+                let object = Cached::new(object);
                 let before = self.unreadable.remove(&name).map(Seen::Unreadable).or_else(|| self.cached(&name));
                 let after = if self.filled {
                     self.writer.apply_watcher_event(&Event::Apply(object));
@@ -180,7 +179,7 @@ impl<K: Object> Cache<K> {
         self.stored(name).map(Seen::Readable)
     }
 
-    fn stored(&self, (namespace, name): &Key) -> Option<Arc<K>> {
+    fn stored(&self, (namespace, name): &Key) -> Option<Arc<Cached<K>>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 }
@@ -192,6 +191,7 @@ pub(super) fn name<K: ResourceExt>(object: &K) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use kube::Resource;
     use serde_json::{Value, json};
 
     use super::*;
@@ -222,7 +222,7 @@ mod tests {
         match seen {
             None => "-".into(),
             Some(Seen::Unreadable(_)) => "unreadable".into(),
-            Some(Seen::Readable(object)) => object.metadata.generation.unwrap_or_default().to_string(),
+            Some(Seen::Readable(object)) => object.meta().generation.unwrap_or_default().to_string(),
         }
     }
 

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use super::PAGE_SIZE;
 use crate::controller::account::users::Filled;
+use crate::controller::cached::Cached;
 use crate::controller::decode::Decoded;
 use crate::controller::resource::Object;
 use crate::controller::{Context, key};
@@ -40,7 +41,7 @@ pub(super) struct Freshness<K: Object> {
     leadership: Leadership,
     /// The namespace of the watch; all, where absent.
     namespace: Option<String>,
-    store: Store<K>,
+    store: Store<Cached<K>>,
     /// Whether the relist in progress began after this process began to lead.
     relist_since: AtomicBool,
     /// Whether every version that the watch delivers is new enough.
@@ -66,7 +67,12 @@ struct VersionMetadata {
 
 impl<K: Object> Freshness<K> {
     /// The freshness of a watch with this cache.
-    pub(super) fn new(ctx: Arc<Context>, leadership: Leadership, namespace: Option<String>, store: Store<K>) -> Self {
+    pub(super) fn new(
+        ctx: Arc<Context>,
+        leadership: Leadership,
+        namespace: Option<String>,
+        store: Store<Cached<K>>,
+    ) -> Self {
         let (relist_since, reached) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { ctx, leadership, namespace, store, relist_since, reached, tried: watch::Sender::new(false) }
     }

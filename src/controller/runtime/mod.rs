@@ -15,7 +15,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::access::Key;
-use super::account::users::{AccountUsers, Filled, uses_account};
+use super::account::users::{AccountUsers, Filled, is_user};
+use super::cached::Cached;
 use super::object::ObjectHandle;
 use super::resource::{Lane, Object, Resource};
 
@@ -62,9 +63,9 @@ impl Backoff for ConstantBackoff {
 /// One watch.
 struct Watched<K: Object> {
     /// The objects to reconcile.
-    changed: BoxStream<'static, Result<K, watcher::Error>>,
+    changed: BoxStream<'static, Result<Cached<K>, watcher::Error>>,
     /// The cache.
-    store: Store<K>,
+    store: Store<Cached<K>>,
     /// Whether the cache is filled. The cache itself wakes only one waiter.
     filled: Filled,
     unreadable: Arc<Unreadable>,
@@ -142,27 +143,24 @@ fn namespaces(ctx: &Context) -> Vec<Option<String>> {
 }
 
 /// The controllers of a kind with a side in the cloud, their caches, and the reads between reconciles.
-fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, Vec<Running>) {
+fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<Cached<K>>>, Vec<Running>) {
     let leadership = &period.leadership;
-    let watch = |namespace| watched::<K>(namespace, ctx, leadership, account_of::<K>);
+    let watch = |namespace| watched::<K>(namespace, ctx, leadership);
     let watched: Vec<_> = namespaces(ctx).into_iter().map(watch).collect();
     let stores: Vec<_> = watched.iter().map(|it| it.store.clone()).collect();
     let filled: Vec<_> = watched.iter().map(|it| it.filled.clone()).collect();
     let (wakes, woken): (Vec<_>, Vec<_>) = stores.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let cached = stores.clone();
-    let find = move |(namespace, name): &Key| {
-        let reference = ObjectRef::new(name).within(namespace);
-        cached.iter().find_map(|store| store.get(&reference))
-    };
+    let find = move |object: &Key| find(&cached, object);
     let wake = move |(namespace, name): &Key| {
         for wake in &wakes {
-            wake.send(ObjectRef::<K>::new(name).within(namespace)).unwrap_or_default();
+            wake.send(ObjectRef::new(name).within(namespace)).unwrap_or_default();
         }
     };
     let observer = Arc::new(Observer::new(ctx.clone(), find, wake));
     // Each controller holds one end until its reconciles are finished.
     let (alive, mut ended) = mpsc::channel::<()>(1);
-    let control = |(watched, mut woken): (Watched<K>, mpsc::UnboundedReceiver<ObjectRef<K>>)| {
+    let control = |(watched, mut woken): (Watched<K>, mpsc::UnboundedReceiver<ObjectRef<Cached<K>>>)| {
         let (store, filled) = (watched.store.clone(), watched.filled.clone());
         // An object of another namespace has its own controller.
         let cached = store.clone();
@@ -212,6 +210,12 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<K>>, 
     (stores, running)
 }
 
+/// An object in the caches of its kind.
+fn find<K: Object>(stores: &[Store<Cached<K>>], (namespace, name): &Key) -> Option<Arc<K>> {
+    let reference = ObjectRef::new(name).within(namespace);
+    stores.iter().find_map(|store| store.get(&reference)?.object())
+}
+
 /// What a reconcile of an object needs a permit for.
 fn need<K: Resource>(object: &Arc<K>, ctx: &Context) -> Need {
     let namespace = object.namespace().unwrap_or_default();
@@ -219,19 +223,14 @@ fn need<K: Resource>(object: &Arc<K>, ctx: &Context) -> Need {
     Need { lane, namespace, polls: ObjectHandle::new(ctx, object.clone()).settled() }
 }
 
-/// The name of the account that an object uses.
-fn account_of<K: Resource>(object: &K) -> Option<String> {
-    object.management().account.map(str::to_owned)
-}
-
 /// The objects in a store whose account triggers its users.
 fn account_triggers<K: Resource>(
     ctx: &Context,
-    store: Store<K>,
-) -> impl Stream<Item = ObjectRef<K>> + Send + 'static + use<K> {
+    store: Store<Cached<K>>,
+) -> impl Stream<Item = ObjectRef<Cached<K>>> + Send + 'static + use<K> {
     received(ctx.accounts.user_triggers()).flat_map(move |account| {
         let users = store.state().into_iter();
-        let users = users.filter(move |object| account.as_ref().is_none_or(|account| uses_account(&**object, account)));
+        let users = users.filter(move |object| account.as_ref().is_none_or(|account| is_user(object, account)));
         stream::iter(users.map(|object| ObjectRef::from_obj(&*object)))
     })
 }
@@ -240,11 +239,11 @@ fn account_triggers<K: Resource>(
 fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Running> {
     let users = Arc::new(users);
     let control = |namespace| {
-        let watched = watched::<AlibabaCloudAccount>(namespace, ctx, &period.leadership, |_| None);
+        let watched = watched::<AlibabaCloudAccount>(namespace, ctx, &period.leadership);
         let (store, filled) = (watched.store.clone(), watched.filled.clone());
         let (users, accounts) = (users.clone(), store.clone());
         let triggers = received(ctx.accounts.triggers()).flat_map(move |account| {
-            let named = |object: &AlibabaCloudAccount| {
+            let named = |object: &Cached<AlibabaCloudAccount>| {
                 // An account of another namespace has its own controller.
                 account.as_ref().is_none_or(|(namespace, name)| {
                     object.name_any() == *name && object.namespace().as_ref() == Some(namespace)
@@ -264,17 +263,12 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = namespaces(ctx).into_iter().map(control).unzip();
-    ctx.accounts.set_stores(stores);
+    ctx.accounts.look_up_by(move |account| find(&stores, account));
     running
 }
 
-/// Watches the objects of a kind. `account` returns the account that an object names.
-fn watched<K: Object>(
-    namespace: Option<String>,
-    ctx: &Arc<Context>,
-    leadership: &Leadership,
-    account: impl Fn(&K) -> Option<String> + Send + 'static,
-) -> Watched<K> {
+/// Watches the objects of a kind.
+fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership: &Leadership) -> Watched<K> {
     let api: Api<Decoded<K>> = match &namespace {
         Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
         None => Api::all(ctx.client.clone()),
@@ -293,7 +287,7 @@ fn watched<K: Object>(
         for change in &applied.changes {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             reports.update(&change.name, before.and_then(Seen::report), after.and_then(Seen::report));
-            handle_change(&ctx, change, &account);
+            handle_change(&ctx, change);
         }
         if listed {
             proof.listed();
@@ -306,17 +300,17 @@ fn watched<K: Object>(
 
 /// Forgets an object that is gone or does not parse, since no reconcile follows. Triggers the accounts whose number of users
 /// changed.
-fn handle_change<K: Object>(ctx: &Context, change: &Change<K>, account: impl Fn(&K) -> Option<String>) {
+fn handle_change<K: Object>(ctx: &Context, change: &Change<K>) {
     let (namespace, name) = &change.name;
-    let readable = |seen: &Option<Seen<K>>| seen.as_ref().and_then(Seen::readable).cloned();
-    let (before, after) = (readable(&change.before), readable(&change.after));
+    let (before, after) =
+        (change.before.as_ref().and_then(Seen::readable), change.after.as_ref().and_then(Seen::readable));
     if after.is_none() {
         ctx.forget(K::KIND, namespace, name);
     }
-    let (before, after) = (before.and_then(|it| account(&it)), after.and_then(|it| account(&it)));
+    let (before, after) = (before.and_then(|it| it.account()), after.and_then(|it| it.account()));
     if before != after {
         for account in [before, after].into_iter().flatten() {
-            ctx.accounts.trigger((namespace.clone(), account));
+            ctx.accounts.trigger((namespace.clone(), account.to_owned()));
         }
     }
 }
@@ -334,7 +328,7 @@ fn received(receiver: broadcast::Receiver<Key>) -> impl Stream<Item = Option<Key
 
 async fn control<K, R>(
     watched: Watched<K>,
-    triggers: impl Stream<Item = ObjectRef<K>> + Send + 'static,
+    triggers: impl Stream<Item = ObjectRef<Cached<K>>> + Send + 'static,
     ctx: Arc<Context>,
     period: Period,
     need: impl Fn(&Arc<K>, &Context) -> Need + Copy + Send + Sync + 'static,
@@ -347,7 +341,7 @@ async fn control<K, R>(
     let (limits, mut begun) = Limits::new(&ctx.settings);
     let (context, limits, newest) = (ctx.clone(), Arc::new(limits), store.clone());
     let begun = stream::poll_fn(move |cx| begun.poll_recv(cx))
-        .map(|(namespace, name): Key| ObjectRef::<K>::new(&name).within(&namespace));
+        .map(|(namespace, name): Key| ObjectRef::<Cached<K>>::new(&name).within(&namespace));
     let Period { leadership, shutdown } = period;
     // The cache contains the objects of events from before this process leads.
     let (all, proof) = (store.clone(), freshness.clone());
@@ -362,7 +356,7 @@ async fn control<K, R>(
         futures::future::pending::<()>().await;
     };
     let permits = limits.clone();
-    let reconcile = move |object: Arc<K>, ctx: Arc<Context>| {
+    let reconcile = move |object: Arc<Cached<K>>, ctx: Arc<Context>| {
         let (leadership, limits, reconcile) = (leadership.clone(), permits.clone(), reconcile.clone());
         let (freshness, newest) = (freshness.clone(), newest.clone());
         async move {
@@ -374,7 +368,7 @@ async fn control<K, R>(
             // The object may have changed while it waited.
             let newest = newest.get(&ObjectRef::from_obj(&*object));
             drop(object);
-            let Some(object) = newest else {
+            let Some(object) = newest.and_then(|it| it.object()) else {
                 limits.forget(&key);
                 return Ok(Action::await_change());
             };
@@ -393,7 +387,9 @@ async fn control<K, R>(
         .graceful_shutdown_on(shutdown)
         .run(reconcile, failed, ctx)
         .for_each(|outcome| {
-            log_outcome::<K>(&outcome, &context, &limits);
+            if let Err(error) = outcome {
+                log_failure::<K>(&error, &context, &limits);
+            }
             futures::future::ready(())
         });
     // The first ends at `shutdown`, the others never.
@@ -401,19 +397,15 @@ async fn control<K, R>(
 }
 
 /// Logs failures outside of a reconcile, and forgets objects that were deleted without a finalizer.
-fn log_outcome<K: Object>(
-    outcome: &Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>,
-    ctx: &Context,
-    limits: &Limits,
-) {
-    match outcome {
-        Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
-        Err(controller::Error::ObjectNotFound(gone)) => {
+fn log_failure<K: Object>(error: &controller::Error<Error, watcher::Error>, ctx: &Context, limits: &Limits) {
+    match error {
+        controller::Error::ReconcilerFailed(..) => {}
+        controller::Error::ObjectNotFound(gone) => {
             let namespace = gone.namespace.as_deref().unwrap_or_default();
             ctx.forget(K::KIND, namespace, &gone.name);
             limits.forget(&(namespace.to_owned(), gone.name.clone()));
         }
-        Err(error) => {
+        _ => {
             tracing::error!(%error, "cannot watch: are the definitions installed, and may the operator read them?");
         }
     }
@@ -443,7 +435,7 @@ where
 }
 
 /// When to reconcile again after a reconcile that ended early.
-fn failed<K: Object>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -> Action {
     let key = key(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
     match error {
         Error::Conflict => {
