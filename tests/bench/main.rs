@@ -10,7 +10,7 @@ use test_support::bench::stage::{Ending, Programs};
 const PLANS: usize = 50;
 /// Maximum number of Kubernetes writes for a new plan with two mappings: the object, its status and an event. Each first sample that a busy
 /// machine reads late is one of them.
-const WRITES_PER_NEW_PLAN: u64 = 12;
+const WRITES_PER_NEW_PLAN: u64 = 9;
 /// Maximum number of Kubernetes GETs of a new object: one that is created while the freshness of the cache is proven needs one.
 const GETS_PER_NEW_PLAN: u64 = 1;
 /// Maximum number of Kubernetes GETs of all objects that a new leader takes over.

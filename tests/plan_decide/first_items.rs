@@ -67,6 +67,18 @@ fn failed_creation_adds_no_item() {
 }
 
 #[test]
+fn crash_after_annotation_creates_no_second_plan() {
+    // Longer than the window of a call without an answer.
+    for visibility_s in [0, 150, 900] {
+        let rules = Rules { visibility_delay_ms: visibility_s * 1000, ..Rules::default() };
+        let mut world = World::new(spec(), rules);
+        world.faulty_pass(vec![], Crash::BeforeStatus).unwrap();
+        assert_eq!((world.status.plan_id.clone(), world.claimed().is_some()), (None, true));
+        assert_one_of_each(&mut world, &format!("visible after {visibility_s} s"));
+    }
+}
+
+#[test]
 fn faults_and_crashes_leave_one_plan_and_item() {
     let fates = [Fate::Normal, Fate::REPLY_LOST, Fate::LOST, Fate::refused(Class::NotFound)];
     for crash in (0..8).map(Crash::After).chain([Crash::Never]) {

@@ -68,6 +68,12 @@ impl Binding {
         self.bound.into_iter().chain(self.hints.iter().copied()).collect()
     }
 
+    /// Whether the answer to a Create is known: its ID is written to the annotation first. The ID of a former plan counts too, and makes
+    /// the wait longer.
+    pub(super) fn is_answered(&self) -> bool {
+        self.bound.is_some() || !self.hints.is_empty()
+    }
+
     /// Whether this object may have created or taken over the plan with this ID.
     pub fn knows(&self, id: i64) -> bool {
         self.bound == Some(id) || self.hints.contains(&id)

@@ -63,7 +63,7 @@ fn absent(scope: &Scope<'_>, observed: &Observed, same_name: &[PlanView], hinted
     let (spec, status, binding) = (&scope.object.spec, scope.status, &observed.binding);
     let name = &binding.plan_name;
     if status.creation.is_some() {
-        let answered = status.plan_id.is_some();
+        let answered = binding.is_answered();
         let what = if answered { "does not show yet" } else { "may have been created by a call without answer" };
         if let Some(until) = creation_window_end(status.creation.as_ref(), window_of(scope, answered), scope.now) {
             return creating(format!("plan {name:?} {what}; whether it exists is known at {until}"));

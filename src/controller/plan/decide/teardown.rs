@@ -84,7 +84,7 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
 fn created_until(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     let (status, now) = (scope.status, scope.now);
     status.creation.as_ref()?;
-    let until = creation_window_end(status.creation.as_ref(), window_of(scope, status.plan_id.is_some()), now);
+    let until = creation_window_end(status.creation.as_ref(), window_of(scope, observed.binding.is_answered()), now);
     let until = until.or_else(|| match scope.absence(&resolve::created_plan_part(&observed.binding.plan_name)) {
         Absence::Proven => None,
         Absence::Unproven { until, .. } => Some(until),
