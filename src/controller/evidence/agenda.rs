@@ -249,12 +249,14 @@ impl<J: Job, L: Ord + Clone> Agenda<J, L> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     impl Job for u32 {
-        /// Each thousand is a tenant.
+        /// Each thousand is a tenant; the third has all that follow.
         fn tenant(&self) -> &str {
-            ["a", "b", "c"][*self as usize / 1000]
+            ["a", "b", "c"][(*self as usize / 1000).min(2)]
         }
     }
 
@@ -361,6 +363,26 @@ mod tests {
         (6..14).chain([1000, 1001, 1002, 1003, 2000, 2001]).for_each(|job| jobs.end(&job));
         (1004..1500).for_each(|job| jobs.remove(&job));
         assert_eq!(jobs.begin(at(2)), (14..28).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn free_place_goes_past_two_thousand_jobs() {
+        let mut jobs = agenda();
+        // Reads of the busy tenant are due again as soon as they end, and more urgent than those of the other.
+        (2000..4000).for_each(|job| jobs.set(job, due("a", 0, 0)));
+        let mut running: VecDeque<_> = jobs.begin(at(0)).into();
+        for job in 0..20 {
+            let now = at(1 + i64::from(job));
+            jobs.set(job, due("a", 1 + i64::from(job), 900));
+            assert_eq!(jobs.begin(now), Vec::<u32>::new(), "the lane is full");
+            let ended = running.pop_front().unwrap_or_default();
+            jobs.end(&ended);
+            jobs.set(ended, due("a", 0, 0));
+            assert_eq!(jobs.begin(now), [job], "the first free place");
+            jobs.end(&job);
+            running.extend(jobs.begin(now));
+            assert_eq!(running.len(), PLACES.renewals, "the busy tenant takes what the other leaves");
+        }
     }
 
     #[test]
