@@ -126,14 +126,21 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The clock of reconciles, which is that of the cloud client.
     pub clock: Clock,
-    memory: Mutex<HashMap<String, Memory>>,
-    /// By object, the evidence of its kind.
-    evidence: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    /// What this process keeps of each object. The entries are small, since a map has many without one.
+    kept: Mutex<HashMap<Box<str>, Box<Kept>>>,
     /// The leadership of this process.
     leadership: OnceLock<Leadership>,
     /// By Secret: a hash of its content under a key of this process, and what is known of the content.
     secret_contents: Mutex<HashMap<String, (u64, KnownContent)>>,
     hasher: RandomState,
+}
+
+/// What this process keeps of an object between reconciles.
+#[derive(Default)]
+struct Kept {
+    memory: Memory,
+    /// The evidence of the object's kind.
+    evidence: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What this process knows of a Secret's content.
@@ -186,7 +193,7 @@ impl Context {
         };
         let instance = std::env::var("POD_NAME").ok();
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
-        let (memory, evidence, leadership) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let (kept, leadership) = (Mutex::default(), OnceLock::new());
         let (secret_contents, hasher) = (Mutex::default(), RandomState::new());
         let clock = cloud.clock().clone();
         let accounts = Accounts::new(client.clone(), cloud, settings.clone());
@@ -198,8 +205,7 @@ impl Context {
             reporter,
             metrics,
             clock,
-            memory,
-            evidence,
+            kept,
             leadership,
             secret_contents,
             hasher,
@@ -208,15 +214,22 @@ impl Context {
 
     /// Reads or changes the memory of an object.
     pub fn remember<R>(&self, key: &str, with: impl FnOnce(&mut Memory) -> R) -> R {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        with(memory.entry(key.to_owned()).or_default())
+        self.with_kept(key, |kept| with(&mut kept.memory))
+    }
+
+    fn with_kept<R>(&self, key: &str, with: impl FnOnce(&mut Kept) -> R) -> R {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(key) {
+            Some(kept) => with(kept),
+            None => with(all.entry(key.into()).or_default()),
+        }
     }
 
     /// Changes the memory of an object, unless the object is forgotten.
     fn recall(&self, key: &str, with: impl FnOnce(&mut Memory)) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = memory.get_mut(key) {
-            with(memory);
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = all.get_mut(key) {
+            with(&mut kept.memory);
         }
     }
 
@@ -227,17 +240,19 @@ impl Context {
 
     /// The evidence of an object.
     pub fn evidence<K: Object>(&self, key: &str) -> Arc<K::Evidence> {
-        let all = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(key).and_then(|it| it.clone().downcast().ok()).unwrap_or_default()
+        let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(key).and_then(|it| it.evidence.clone()?.downcast().ok()).unwrap_or_default()
     }
 
     /// Changes the evidence of an object by a function.
     pub fn update_evidence<K: Object, R>(&self, key: &str, with: impl FnOnce(&mut K::Evidence) -> R) -> R {
-        let mut all = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut evidence: Arc<K::Evidence> = all.remove(key).and_then(|it| it.downcast().ok()).unwrap_or_default();
-        let result = with(Arc::make_mut(&mut evidence));
-        all.insert(key.to_owned(), evidence);
-        result
+        self.with_kept(key, |kept| {
+            let known = kept.evidence.take().and_then(|it| it.downcast().ok());
+            let mut evidence: Arc<K::Evidence> = known.unwrap_or_default();
+            let result = with(Arc::make_mut(&mut evidence));
+            kept.evidence = Some(evidence);
+            result
+        })
     }
 
     /// Sets the leadership of this process, once, before it reconciles.
@@ -258,8 +273,7 @@ impl Context {
     /// Drops the memory, the evidence and the metrics of an object.
     pub fn forget(&self, kind: &'static str, namespace: &str, name: &str) {
         let key = key(kind, namespace, name);
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        self.evidence.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&*key);
         self.metrics.forget(kind, namespace, name);
         if kind == AlibabaCloudAccount::KIND {
             self.accounts.forget(&(namespace.to_owned(), name.to_owned()));

@@ -7,9 +7,9 @@ mod family;
 mod groups;
 mod mappings;
 mod measurements;
-mod packed;
 mod records;
 mod reference;
+mod rows;
 mod scrape;
 #[cfg(test)]
 mod tests;
@@ -35,9 +35,9 @@ pub use self::disk_groups::{DrillMeasures, GroupMeasures};
 pub use self::groups::ConsumerGroupLag;
 pub use self::mappings::{MappingMeasures, MessageBacklog, SyncRound};
 pub use self::measurements::Measurements;
-use self::packed::{Packed, Shared};
 use self::records::{Key, Records};
 pub use self::reference::reference;
+use self::rows::{Rows, Shared};
 pub use self::scrape::Scrape;
 use crate::cloud::client::Finished;
 use crate::cloud::rate_limit::RateLimit;
@@ -65,10 +65,10 @@ struct KindLabels {
 /// The numbers of one object. Parts that can be large are shared with a scrape in progress.
 #[derive(Clone, Debug, Default)]
 struct Record {
-    conditions: Packed,
-    evidence: Packed,
-    mappings: Packed,
-    groups: Packed,
+    conditions: Rows,
+    evidence: Rows,
+    mappings: Rows,
+    groups: Rows,
     /// Number of consumer groups that count for this object.
     group_count: usize,
     /// None for kinds without drift.

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::packed::ShortTime;
+
 /// The places of each lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
@@ -19,6 +21,12 @@ pub struct Places {
 
 /// A job of a queue.
 pub trait Job: Ord + Clone {
+    /// What has the job. The few jobs of one owner need little memory.
+    type Owner: Ord + Clone;
+
+    /// The owner of the job.
+    fn owner(&self) -> Self::Owner;
+
     /// The tenant who competes with others for the places of a lane.
     fn tenant(&self) -> &str;
 }
@@ -38,9 +46,25 @@ pub struct Due<L> {
 
 /// A job that waits for its time, or for a place in its lane.
 #[derive(Clone, Debug)]
-struct Entry<L> {
-    due: Due<L>,
+struct Entry<J, L> {
+    job: J,
+    /// As in [`Due`].
+    at: ShortTime,
+    expires: ShortTime,
+    renews: bool,
+    lane: Option<L>,
     waits_in_lane: bool,
+}
+
+impl<J: Job, L: Clone> Entry<J, L> {
+    fn new(job: J, due: Due<L>) -> Self {
+        let Due { at, expires, renews, lane } = due;
+        Self { job, at: at.into(), expires: expires.into(), renews, lane, waits_in_lane: false }
+    }
+
+    fn due(&self) -> Due<L> {
+        Due { at: self.at.into(), expires: self.expires.into(), renews: self.renews, lane: self.lane.clone() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -133,10 +157,12 @@ impl<J: Job> Lane<J> {
 
 /// All jobs of a kind. A job is scheduled at most once, and does not run twice at the same time.
 #[derive(Clone, Debug)]
-pub struct Agenda<J, L> {
+pub struct Agenda<J: Job, L> {
     places: Places,
-    entries: BTreeMap<J, Entry<L>>,
-    times: BTreeSet<(Timestamp, J)>,
+    /// The jobs that wait, by their owner.
+    entries: BTreeMap<J::Owner, Vec<Entry<J, L>>>,
+    /// The owners with a job that is not due, and the time of the first of these jobs.
+    times: BTreeSet<(ShortTime, J::Owner)>,
     lanes: BTreeMap<L, Lane<J>>,
     /// The lane of each running job, and whether the job renews valid evidence.
     running: BTreeMap<J, Option<(L, bool)>>,
@@ -151,85 +177,121 @@ impl<J: Job, L: Ord + Clone> Agenda<J, L> {
 
     /// Schedules a job, or moves it.
     pub fn set(&mut self, job: J, due: Due<L>) {
-        if self.entries.get(&job).is_some_and(|entry| entry.due == due) {
+        if self.entry(&job).is_some_and(|entry| entry.due() == due) {
             return;
         }
         self.remove(&job);
-        self.times.insert((due.at, job.clone()));
-        self.entries.insert(job, Entry { due, waits_in_lane: false });
+        let owner = job.owner();
+        self.change(&owner, |entries| {
+            entries.reserve_exact(1);
+            entries.push(Entry::new(job, due));
+        });
     }
 
     /// Drops a job. One that runs ends by itself.
     pub fn remove(&mut self, job: &J) {
-        let Some(Entry { due, waits_in_lane }) = self.entries.remove(job) else { return };
-        match (waits_in_lane, &due.lane) {
-            (true, Some(lane)) => {
-                if let Some(lane) = self.lanes.get_mut(lane) {
-                    lane.remove(due.renews, due.expires, job);
-                }
-            }
-            _ => {
-                self.times.remove(&(due.at, job.clone()));
+        self.retain(&job.owner(), |it| it != job);
+    }
+
+    /// Drops the other jobs of an owner. Those that run end by themselves.
+    pub fn retain(&mut self, owner: &J::Owner, keep: impl Fn(&J) -> bool) {
+        let gone = self.change(owner, |entries| entries.extract_if(.., |it| !keep(&it.job)).collect::<Vec<_>>());
+        for entry in gone.into_iter().filter(|it| it.waits_in_lane) {
+            if let Some(lane) = entry.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
+                lane.remove(entry.renews, entry.expires.into(), &entry.job);
             }
         }
+    }
+
+    fn entry(&self, job: &J) -> Option<&Entry<J, L>> {
+        self.entries.get(&job.owner())?.iter().find(|it| it.job == *job)
+    }
+
+    /// Changes the waiting jobs of an owner.
+    fn change<R>(&mut self, owner: &J::Owner, change: impl FnOnce(&mut Vec<Entry<J, L>>) -> R) -> R {
+        let first = |entries: &[Entry<J, L>]| entries.iter().filter(|it| !it.waits_in_lane).map(|it| it.at).min();
+        let entries = self.entries.entry(owner.clone()).or_default();
+        let before = first(entries);
+        let result = change(entries);
+        let after = first(entries);
+        if entries.is_empty() {
+            self.entries.remove(owner);
+        }
+        if before != after {
+            if let Some(at) = before {
+                self.times.remove(&(at, owner.clone()));
+            }
+            self.times.extend(after.map(|at| (at, owner.clone())));
+        }
+        result
     }
 
     /// The time of a scheduled job.
     pub fn at(&self, job: &J) -> Option<Timestamp> {
-        self.entries.get(job).map(|entry| entry.due.at)
+        self.entry(job).map(|entry| entry.at.into())
     }
 
     /// The time of the next job that is not due.
     pub fn next(&self) -> Option<Timestamp> {
-        self.times.first().map(|(at, _)| *at)
+        self.times.first().map(|(at, _)| (*at).into())
     }
 
     /// The jobs that begin at `now`: those that are due and have a place in their lane.
     pub fn begin(&mut self, now: Timestamp) -> Vec<J> {
-        let mut begun = Vec::new();
-        while let Some((at, job)) = self.times.first().cloned()
-            && at <= now
+        // The end of a running job schedules the object's jobs again.
+        let mut begun: Vec<_> =
+            self.take_unlaned(now).into_iter().filter(|job| self.running.insert(job.clone(), None).is_none()).collect();
+        while let Some((at, owner)) = self.times.first().cloned()
+            && at <= ShortTime::from(now)
         {
-            self.times.pop_first();
-            let Some(entry) = self.entries.get_mut(&job) else { continue };
-            match &entry.due.lane {
-                Some(lane) => {
-                    entry.waits_in_lane = true;
-                    let lane = self.lanes.entry(lane.clone()).or_insert_with(|| Lane::new(self.places));
-                    lane.add(entry.due.renews, entry.due.expires, job);
-                }
-                None => {
-                    self.entries.remove(&job);
-                    // The end of a running job schedules the object's jobs again.
-                    if self.running.insert(job.clone(), None).is_none() {
-                        begun.push(job);
-                    }
-                }
+            let due = self.change(&owner, |entries| {
+                let due = entries.iter_mut().filter(|it| !it.waits_in_lane && it.at <= now.into());
+                due.map(|it| {
+                    it.waits_in_lane = true;
+                    (it.due(), it.job.clone())
+                })
+                .collect::<Vec<_>>()
+            });
+            for (due, job) in due {
+                let Some(lane) = due.lane else { continue };
+                let lane = self.lanes.entry(lane).or_insert_with(|| Lane::new(self.places));
+                lane.add(due.renews, due.expires, job);
             }
         }
+        let mut taken = Vec::new();
         for (name, lane) in &mut self.lanes {
             for renews in [true, false] {
                 while let Some(job) = lane.take(renews, |job| self.running.contains_key(job)) {
-                    self.entries.remove(&job);
                     self.running.insert(job.clone(), Some((name.clone(), renews)));
-                    begun.push(job);
+                    taken.push(job);
                 }
             }
         }
         self.lanes.retain(|_, lane| !lane.is_idle());
+        for job in &taken {
+            // Its lane does not have it any more.
+            self.change(&job.owner(), |entries| entries.retain(|it| it.job != *job));
+        }
+        begun.extend(taken);
         begun
     }
 
     /// The jobs without a lane that begin at `now`.
     pub fn begin_unlaned(&mut self, now: Timestamp) -> Vec<J> {
-        let due = self.times.iter().take_while(|(at, _)| *at <= now).map(|(_, job)| job);
-        let due: Vec<_> =
-            due.filter(|job| self.entries.get(job).is_some_and(|it| it.due.lane.is_none())).cloned().collect();
-        for job in &due {
-            self.remove(job);
-            self.running.insert(job.clone(), None);
-        }
+        let due = self.take_unlaned(now);
+        self.running.extend(due.iter().map(|job| (job.clone(), None)));
         due
+    }
+
+    /// Takes the jobs without a lane that are due at `now`.
+    fn take_unlaned(&mut self, now: Timestamp) -> Vec<J> {
+        let now = ShortTime::from(now);
+        let is_due = |it: &Entry<J, L>| it.lane.is_none() && it.at <= now;
+        let owners = self.times.iter().take_while(|(at, _)| *at <= now).map(|(_, owner)| owner);
+        let owners: Vec<_> =
+            owners.filter(|owner| self.entries.get(owner).is_some_and(|it| it.iter().any(is_due))).cloned().collect();
+        let take = |owner| self.change(owner, |entries| entries.extract_if(.., |it| is_due(it)).collect::<Vec<_>>());
+        owners.iter().flat_map(take).map(|it| it.job).collect()
     }
 
     /// Ends a job that began. Its lane has a place again.
@@ -239,6 +301,11 @@ impl<J: Job, L: Ord + Clone> Agenda<J, L> {
         {
             lane.end(renews, job);
         }
+    }
+
+    /// The running jobs.
+    pub fn running(&self) -> impl Iterator<Item = &J> {
+        self.running.keys()
     }
 
     /// Whether a job runs.
@@ -254,6 +321,13 @@ mod tests {
     use super::*;
 
     impl Job for u32 {
+        type Owner = u32;
+
+        /// Each pair has an owner.
+        fn owner(&self) -> u32 {
+            self / 2
+        }
+
         /// Each thousand is a tenant; the third has all that follow.
         fn tenant(&self) -> &str {
             ["a", "b", "c"][(*self as usize / 1000).min(2)]

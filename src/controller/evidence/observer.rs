@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::agenda::{self, Agenda, Due, Places};
+use super::packed::PackedTime;
 use crate::api::condition::condition_type;
 use crate::cloud::error::{Class, Error};
 use crate::cloud::rate_limit::Priority;
@@ -58,7 +59,23 @@ pub enum Job<T> {
     Inventory(InventoryKey),
 }
 
+/// What has jobs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    Object(Arc<Key>),
+    Inventory(InventoryKey),
+}
+
 impl<T: Ord + Clone> agenda::Job for Job<T> {
+    type Owner = Owner;
+
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Refresh(object) | Self::Read(object, _) => Owner::Object(object.clone()),
+            Self::Inventory(inventory) => Owner::Inventory(inventory.clone()),
+        }
+    }
+
     /// The namespace of the object. Inventories serve all namespaces.
     fn tenant(&self) -> &str {
         match self {
@@ -68,24 +85,23 @@ impl<T: Ord + Clone> agenda::Job for Job<T> {
     }
 }
 
-/// What is scheduled of an object.
-#[derive(Clone, Debug)]
-struct Known<T> {
-    tasks: Vec<T>,
+/// What the jobs of an object have shown.
+#[derive(Clone, Debug, Default)]
+struct Known {
     /// Whether a refresh is due although no evidence expires.
     stale: bool,
     /// The time of the next refresh at the earliest, and the number of failed ones in a row.
-    refresh_from: Option<Timestamp>,
+    refresh_from: PackedTime,
     refresh_failures: u32,
     /// The number of refreshes in a row for which the cache was late.
     cache_late: u32,
     /// The number of reads in a row that had no credentials, and the time of the next attempt.
-    blocked: (u32, Option<Timestamp>),
+    blocked: (u32, PackedTime),
 }
 
-struct State<T> {
+struct State<T: Ord + Clone> {
     agenda: Agenda<Job<T>, Arc<Lane>>,
-    objects: BTreeMap<Arc<Key>, Known<T>>,
+    objects: BTreeMap<Arc<Key>, Known>,
     /// The lanes of the jobs, each once.
     lanes: BTreeSet<Arc<Lane>>,
     inventories: Inventories,
@@ -183,7 +199,7 @@ impl<K: Resource> Observer<K> {
             let soon = state.agenda.at(&refresh).map_or(later(now, more), |at| at.min(later(now, more)));
             let known = state.known(object);
             let expiry = if known.stale { Some(soon) } else { expiry };
-            let at = expiry.map(|at| known.refresh_from.map_or(at, |from| at.max(from)));
+            let at = expiry.map(|at| known.refresh_from.get().map_or(at, |from| at.max(from)));
             match at {
                 Some(at) => state.agenda.set(refresh, Due { at, expires: at, renews: true, lane: None }),
                 None => state.agenda.remove(&refresh),
@@ -204,12 +220,9 @@ impl<K: Resource> Observer<K> {
 
     fn drop_jobs(&self, object: &Key) {
         self.with_state(|state| {
-            let Some((object, known)) = state.objects.remove_entry(object) else { return };
+            let Some((object, _)) = state.objects.remove_entry(object) else { return };
             state.inventories.assign(&object, None);
-            state.agenda.remove(&Job::Refresh(object.clone()));
-            for task in known.tasks {
-                state.agenda.remove(&Job::Read(object.clone(), task));
-            }
+            state.agenda.retain(&Owner::Object(object), |_| false);
         });
     }
 
@@ -273,7 +286,7 @@ impl<K: Resource> Observer<K> {
                 (_, 0) => Some(REFRESH_INTERVAL),
                 (_, times) => Some(intervals.failed_read(Class::Unavailable, times)),
             };
-            known.refresh_from = wait.map(|wait| later(now, wait));
+            known.refresh_from = wait.map(|wait| later(now, wait)).into();
             known.stale |= !matches!(outcome, Ok(Refreshed::Same | Refreshed::Written));
             known.cache_late = if matches!(outcome, Ok(Refreshed::CacheLate)) { known.cache_late + 1 } else { 0 };
             if known.cache_late == MAX_CACHE_LATE {
@@ -311,7 +324,7 @@ impl<K: Resource> Observer<K> {
             tracing::warn!(kind = K::KIND, namespace = object.0, object = object.1, ?task, "read took too long");
             return self.block(object);
         };
-        self.with_state(|state| state.known(object).blocked = (0, None));
+        self.with_state(|state| state.known(object).blocked = Default::default());
         let Some(found) = (self.find)(object).filter(|now| is_same(now.meta(), found.meta())) else { return };
         let handle = ObjectHandle::new(&self.ctx, found.clone());
         let scope = handle.scope(&found);
@@ -341,7 +354,7 @@ impl<K: Resource> Observer<K> {
         let times = self.with_state(|state| {
             let (times, until) = &mut state.known(object).blocked;
             *times += 1;
-            *until = Some(later(now, intervals.failed_read(Class::Unavailable, *times)));
+            *until = Some(later(now, intervals.failed_read(Class::Unavailable, *times))).into();
             *times
         });
         // A reconcile reports the state of the credentials.
@@ -575,35 +588,21 @@ impl<T: Ord + Clone> State<T> {
 
     /// Whether a read of an object is in progress.
     fn is_read(&self, object: &Arc<Key>) -> bool {
-        let tasks = self.objects.get(object).map(|known| known.tasks.as_slice()).unwrap_or_default();
-        tasks.iter().any(|task| self.agenda.runs(&Job::Read(object.clone(), task.clone())))
+        self.agenda.running().any(|job| matches!(job, Job::Read(read, _) if read == object))
     }
 
-    fn known(&mut self, object: &Key) -> &mut Known<T> {
-        let new = || Known {
-            tasks: Vec::new(),
-            stale: false,
-            refresh_from: None,
-            refresh_failures: 0,
-            cache_late: 0,
-            blocked: (0, None),
-        };
+    fn known(&mut self, object: &Key) -> &mut Known {
         let object = self.shared(object);
-        self.objects.entry(object).or_insert_with(new)
+        self.objects.entry(object).or_default()
     }
 
     /// Replaces the scheduled reads of an object.
     fn set_tasks(&mut self, object: &Arc<Key>, lane: &Lane, tasks: Vec<Scheduled<T>>) {
-        let known = self.known(object);
-        let blocked = known.blocked.1;
-        if !known.tasks.iter().eq(tasks.iter().map(|it| &it.task)) {
-            let wanted = tasks.iter().map(|it| it.task.clone()).collect();
-            let former = std::mem::replace(&mut known.tasks, wanted);
-            let kept: BTreeSet<_> = tasks.iter().map(|it| &it.task).collect();
-            for task in former.into_iter().filter(|task| !kept.contains(task)) {
-                self.agenda.remove(&Job::Read(object.clone(), task));
-            }
-        }
+        let blocked = self.known(object).blocked.1.get();
+        self.agenda.retain(&Owner::Object(object.clone()), |job| match job {
+            Job::Read(_, scheduled) => tasks.iter().any(|it| it.task == *scheduled),
+            Job::Refresh(_) | Job::Inventory(_) => true,
+        });
         for it in tasks {
             let job = Job::Read(object.clone(), it.task);
             // The end of a job that runs schedules it again.

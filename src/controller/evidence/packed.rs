@@ -39,21 +39,44 @@ impl fmt::Debug for Packed {
     }
 }
 
-/// A time from 1678 to 2262 that may be absent.
+/// A time from 1678 to 2262, to which other times are moved.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShortTime(i64);
+
+impl From<Timestamp> for ShortTime {
+    fn from(at: Timestamp) -> Self {
+        let range = i128::from(ABSENT + 1)..=i128::from(i64::MAX);
+        let nanoseconds = at.as_nanosecond().clamp(*range.start(), *range.end());
+        Self(i64::try_from(nanoseconds).unwrap_or_default())
+    }
+}
+
+impl From<ShortTime> for Timestamp {
+    fn from(at: ShortTime) -> Self {
+        Self::from_nanosecond(at.0.into()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ShortTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Timestamp::from(*self).fmt(f)
+    }
+}
+
+/// Such a time that may be absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PackedTime(Packed);
 
 impl PackedTime {
     /// The time.
     pub fn get(self) -> Option<Timestamp> {
-        Timestamp::from_nanosecond(self.0.get()?.into()).ok()
+        self.0.get().map(|nanoseconds| ShortTime(nanoseconds).into())
     }
 }
 
 impl From<Option<Timestamp>> for PackedTime {
     fn from(at: Option<Timestamp>) -> Self {
-        let nanoseconds = |at: Timestamp| i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX);
-        Self(at.map(nanoseconds).into())
+        Self(at.map(|at| ShortTime::from(at).0).into())
     }
 }
 
@@ -74,7 +97,7 @@ mod tests {
         for at in [None, Some(Timestamp::UNIX_EPOCH), Some(exact)] {
             assert_eq!(PackedTime::from(at).get(), at);
         }
-        let latest = PackedTime::from(Some(Timestamp::MAX)).get();
-        assert!(latest > Some(exact), "beyond the range counts as its end");
+        let [first, last] = [Timestamp::MIN, Timestamp::MAX].map(|at| PackedTime::from(Some(at)).get());
+        assert!(first < Some(Timestamp::UNIX_EPOCH) && last > Some(exact), "beyond the range counts as its end");
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::family::{Family, Object, Samples, seconds};
-use super::packed::Packed;
+use super::rows::Rows;
 use super::{Record, last_of_each};
 
 /// Type, status and reason.
@@ -15,28 +15,28 @@ type Row<'a> = (&'a str, &'a str, &'a str);
 type EvidenceRow<'a> = (&'a str, i64);
 
 /// Packs conditions.
-pub(super) fn pack(conditions: &[Condition]) -> Packed {
+pub(super) fn pack(conditions: &[Condition]) -> Rows {
     fn row(it: &Condition) -> Row<'_> {
         (&it.type_, &it.status, &it.reason)
     }
-    Packed::new(last_of_each(conditions, row).into_iter().map(row))
+    Rows::new(last_of_each(conditions, row).into_iter().map(row))
 }
 
 /// Packs the expiry of the evidence of conditions.
-pub(super) fn pack_evidence(expiries: &[(&str, Timestamp)]) -> Packed {
+pub(super) fn pack_evidence(expiries: &[(&str, Timestamp)]) -> Rows {
     let expiries = last_of_each(expiries, |(condition_type, _)| *condition_type);
-    Packed::new(expiries.into_iter().map(|(condition_type, at)| (*condition_type, at.as_millisecond())))
+    Rows::new(expiries.into_iter().map(|(condition_type, at)| (*condition_type, at.as_millisecond())))
 }
 
 fn write_conditions(object: &Object<'_>, record: &Record, to: &mut Samples<'_>) -> fmt::Result {
-    record.conditions.rows::<Row<'_>>().try_for_each(|(condition_type, status, reason)| {
+    record.conditions.iter::<Row<'_>>().try_for_each(|(condition_type, status, reason)| {
         let labels = [("type", condition_type), ("status", status), ("reason", reason)];
         to.gauge(&object.labels_with_kind(), &labels, 1_i64)
     })
 }
 
 fn write_evidence(object: &Object<'_>, record: &Record, to: &mut Samples<'_>) -> fmt::Result {
-    record.evidence.rows::<EvidenceRow<'_>>().try_for_each(|(condition_type, at)| {
+    record.evidence.iter::<EvidenceRow<'_>>().try_for_each(|(condition_type, at)| {
         to.gauge(&object.labels_with_kind(), &[("type", condition_type)], seconds(at))
     })
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use prometheus_client::encoding::EncodeGaugeValue;
 
 use super::family::{Family, Object, Samples, seconds};
-use super::packed::Packed;
+use super::rows::Rows;
 use super::{Record, last_of_each};
 
 /// Maximum number of consumer groups of one plan with series of their own.
@@ -44,12 +44,12 @@ pub(super) fn distinct(lags: &[ConsumerGroupLag]) -> Vec<&ConsumerGroupLag> {
 }
 
 /// Packs the lags of `count` groups at most: those that were never synchronized, then those with the largest lag.
-pub(super) fn pack(mut lags: Vec<&ConsumerGroupLag>, count: usize) -> Packed {
+pub(super) fn pack(mut lags: Vec<&ConsumerGroupLag>, count: usize) -> Rows {
     if lags.len() > count {
         lags.sort_by_key(|lag| (lag.last_sync_ms.is_some(), Reverse(lag.lag_ms.unwrap_or(i64::MAX))));
         lags.truncate(count);
     }
-    Packed::new(lags.into_iter().map(|lag| (labels(lag), lag.lag_ms, lag.last_sync_ms)))
+    Rows::new(lags.into_iter().map(|lag| (labels(lag), lag.lag_ms, lag.last_sync_ms)))
 }
 
 /// Writes the value of each group that has one.
@@ -59,7 +59,7 @@ fn write<V: EncodeGaugeValue>(
     to: &mut Samples<'_>,
     value: impl Fn(Option<i64>, Option<i64>) -> Option<V>,
 ) -> fmt::Result {
-    for (((mapping, source_instance), (topic, group)), lag_ms, last_sync_ms) in record.groups.rows::<Row<'_>>() {
+    for (((mapping, source_instance), (topic, group)), lag_ms, last_sync_ms) in record.groups.iter::<Row<'_>>() {
         let Some(value) = value(lag_ms, last_sync_ms) else { continue };
         let labels =
             [("mapping", mapping), ("source_instance", source_instance), ("topic", topic), ("consumer_group", group)];

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::EncodeGaugeValue;
 
 use super::family::{Family, Object, Samples, seconds};
-use super::packed::Packed;
+use super::rows::Rows;
 use super::{Record, last_of_each};
 
 /// Messages of one mapping and direction that are not at the destination yet.
@@ -53,7 +53,7 @@ type Backlog<'a> = ((&'a str, &'a str), Option<i64>, i64, i64);
 type Row<'a> = (&'a str, Option<i64>, Option<(i64, i64)>, Option<Backlog<'a>>);
 
 /// Packs the numbers of the mappings.
-pub(super) fn pack(measures: &MappingMeasures) -> Packed {
+pub(super) fn pack(measures: &MappingMeasures) -> Rows {
     fn round(it: &SyncRound) -> (i64, i64) {
         (it.started_ms, i64::try_from(it.failed).unwrap_or(i64::MAX))
     }
@@ -66,7 +66,7 @@ pub(super) fn pack(measures: &MappingMeasures) -> Packed {
     let sampled = sampled.into_iter().map(|(mapping, ms)| -> Row<'_> { (mapping, Some(*ms), None, None) });
     let rounds = rounds.into_iter().map(|it| -> Row<'_> { (&it.mapping, None, Some(round(it)), None) });
     let backlogs = backlogs.into_iter().map(|it| -> Row<'_> { (&it.mapping, None, None, Some(backlog(it))) });
-    Packed::new(sampled.chain(rounds).chain(backlogs))
+    Rows::new(sampled.chain(rounds).chain(backlogs))
 }
 
 /// Writes the value of each mapping that has one.
@@ -76,7 +76,7 @@ fn write<V: EncodeGaugeValue>(
     to: &mut Samples<'_>,
     value: impl Fn(Row<'_>) -> Option<V>,
 ) -> fmt::Result {
-    for row in record.mappings.rows::<Row<'_>>() {
+    for row in record.mappings.iter::<Row<'_>>() {
         let Some(value) = value(row) else { continue };
         to.gauge(&object.labels(), &[("mapping", row.0)], value)?;
     }
@@ -90,7 +90,7 @@ fn write_backlogs<V: EncodeGaugeValue>(
     to: &mut Samples<'_>,
     value: impl Fn(Backlog<'_>) -> Option<V>,
 ) -> fmt::Result {
-    for (mapping, _, _, backlog) in record.mappings.rows::<Row<'_>>() {
+    for (mapping, _, _, backlog) in record.mappings.iter::<Row<'_>>() {
         let Some((backlog, value)) = backlog.and_then(|it| Some((it, value(it)?))) else { continue };
         let (source_instance, topic) = backlog.0;
         let labels = [("mapping", mapping), ("source_instance", source_instance), ("topic", topic)];

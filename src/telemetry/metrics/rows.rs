@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::sync::Arc;
 
-/// Rows, as written by [`Packed::new`]. Cloned without a copy.
+/// Rows, as written by [`Rows::new`]. Cloned without a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Packed(Option<Arc<[u8]>>);
+pub(super) struct Rows(Option<Arc<[u8]>>);
 
-impl Packed {
+impl Rows {
     pub(super) fn new<'a, R: Field<'a>>(rows: impl IntoIterator<Item = R>) -> Self {
         let mut packer = Packer::default();
         rows.into_iter().for_each(|row| row.pack(&mut packer));
@@ -17,7 +17,7 @@ impl Packed {
     }
 
     /// The rows, which are of the type that they were written with.
-    pub(super) fn rows<'a, R: Field<'a>>(&'a self) -> impl Iterator<Item = R> {
+    pub(super) fn iter<'a, R: Field<'a>>(&'a self) -> impl Iterator<Item = R> {
         let all = self.0.as_deref().unwrap_or_default();
         let mut unpacker = Unpacker { all, rest: all };
         iter::from_fn(move || R::unpack(&mut unpacker))
@@ -36,7 +36,7 @@ impl Packed {
 /// Rows that many objects have in common, each stored once.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    all: HashSet<Packed>,
+    all: HashSet<Rows>,
     /// Number of entries at which unused ones are dropped.
     max_entries: usize,
 }
@@ -48,12 +48,12 @@ impl Shared {
     }
 
     /// The stored rows that equal these.
-    pub(super) fn share(&mut self, rows: Packed) -> Packed {
+    pub(super) fn share(&mut self, rows: Rows) -> Rows {
         if let Some(known) = self.all.get(&rows) {
             return known.clone();
         }
         if self.all.len() >= self.max_entries {
-            self.all.retain(Packed::is_shared);
+            self.all.retain(Rows::is_shared);
             self.max_entries = (2 * self.all.len()).max(64);
         }
         self.all.insert(rows.clone());
@@ -205,36 +205,36 @@ mod tests {
             rows in prop::collection::vec((("[ab]{0,2}", ".{0,80}"), any::<Option<i64>>(), any::<i64>()), 0..20)
         ) {
             let rows: Vec<Row> = rows.iter().map(|((a, b), c, d)| ((a.as_str(), b.as_str()), *c, *d)).collect();
-            let packed = Packed::new(rows.iter().copied());
-            prop_assert_eq!(packed.rows::<Row>().collect::<Vec<_>>(), rows);
+            let packed = Rows::new(rows.iter().copied());
+            prop_assert_eq!(packed.iter::<Row>().collect::<Vec<_>>(), rows);
         }
 
         #[test]
         fn foreign_bytes_end_the_rows(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let size = bytes.len();
-            prop_assert!(Packed(Some(bytes.into())).rows::<Row>().count() <= size);
+            prop_assert!(Rows(Some(bytes.into())).iter::<Row>().count() <= size);
         }
     }
 
     #[test]
     fn extreme_numbers_and_repeated_texts_are_kept() {
         let numbers = [0, 1, -1, 63, 64, -64, -65, i64::MAX, i64::MIN];
-        assert_eq!(Packed::new(numbers).rows::<i64>().collect::<Vec<_>>(), numbers);
+        assert_eq!(Rows::new(numbers).iter::<i64>().collect::<Vec<_>>(), numbers);
         let text = "a".repeat(1000);
-        let packed = Packed::new([text.as_str(); 100]);
+        let packed = Rows::new([text.as_str(); 100]);
         assert!(packed.bytes() < 1000 + 100 * 3, "{}", packed.bytes());
-        assert!(packed.rows::<&str>().all(|it| it == text) && packed.rows::<&str>().count() == 100);
-        assert_eq!(Packed::new([""; 0]), Packed::default());
+        assert!(packed.iter::<&str>().all(|it| it == text) && packed.iter::<&str>().count() == 100);
+        assert_eq!(Rows::new([""; 0]), Rows::default());
     }
 
     #[test]
     fn equal_rows_are_stored_once_while_used() {
         let mut shared = Shared::default();
-        let first = shared.share(Packed::new(["a"]));
-        let second = shared.share(Packed::new(["a"]));
+        let first = shared.share(Rows::new(["a"]));
+        let second = shared.share(Rows::new(["a"]));
         assert!(Arc::ptr_eq(&first.0.unwrap(), second.0.as_ref().unwrap()));
         for number in 0..10_000 {
-            shared.share(Packed::new([number]));
+            shared.share(Rows::new([number]));
         }
         assert!(shared.all.len() <= 64 && shared.all.contains(&second), "{}", shared.all.len());
     }
