@@ -12,7 +12,7 @@ use super::resource::{Resource, Scope};
 use crate::cloud::rate_limit::Priority;
 
 /// Maximum time for them. An object whose reads take longer is read between reconciles, which wait for no reads.
-const FIRST_READS_TIMEOUT: Duration = Duration::from_secs(2);
+const FIRST_READS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A read that ended in time.
 struct Read<K: Resource> {

@@ -38,6 +38,17 @@ pub(super) struct ObjectHandle<'a, K: Object> {
     empty: K::Status,
     absences: Absences,
     evidence: Arc<K::Evidence>,
+    /// Whether another actor wrote the status since it was read.
+    overwrites: bool,
+}
+
+/// The object since the reconcile decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// It is the same, as far as its user writes it.
+    Same,
+    /// It has another spec, or is being deleted.
+    Edited,
 }
 
 impl<'a, K: Object> ObjectHandle<'a, K> {
@@ -51,6 +62,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             empty: K::Status::default(),
             absences: Absences::default(),
             evidence: ctx.evidence::<K>(&key),
+            overwrites: false,
         }
     }
 
@@ -108,17 +120,35 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
     }
 
-    /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
-    /// cost the ID of a new plan or group. Another object of the same name does not get it.
-    pub(super) async fn annotate(&mut self, all: &Annotations) -> Result<(), Error> {
+    /// Writes annotations that the object lacks, as [`Self::annotate_again`].
+    pub(super) async fn annotate(&mut self, all: &Annotations) -> Result<Since, Error> {
         if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
-            return Ok(());
+            return Ok(Since::Same);
         }
+        self.annotate_again(all).await
+    }
+
+    /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
+    /// cost the ID of a new plan or group. Another object of the same name does not get it. The next write is on top of the newest
+    /// version, and the spec and the status stay those that the reconcile decided on.
+    pub(super) async fn annotate_again(&mut self, all: &Annotations) -> Result<Since, Error> {
+        let decided = self.object.clone();
         let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
         let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
         let writing = self.writing();
         let _writing = writing.lock().await;
-        self.patch_metadata("write the cloud's ID", metadata, false).await
+        self.patch_metadata("write the cloud's ID", metadata, false).await?;
+        let newest = std::mem::replace(&mut self.object, decided);
+        let (was, is) = (self.object.meta(), newest.meta());
+        let edited = was.generation != is.generation || was.deletion_timestamp != is.deletion_timestamp;
+        self.overwrites |= self.object.status() != newest.status();
+        let (version, annotations) = (is.resource_version.clone(), is.annotations.clone());
+        let metadata = Arc::make_mut(&mut self.object).meta_mut();
+        // Another annotation may request work that this reconcile does not know of.
+        let known = metadata.annotations.get_or_insert_default();
+        known.extend(annotations.into_iter().flatten().filter(|(key, _)| all.iter().any(|(name, _)| name == key)));
+        metadata.resource_version = version;
+        Ok(if edited { Since::Edited } else { Since::Same })
     }
 
     /// The version to write on: the one that was read, or a newer one that differs only in the status that this process wrote
@@ -241,7 +271,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         let writing = self.writing();
         let _writing = writing.lock().await;
         let newest = self.object.resource_version().is_some_and(|read| read == self.version());
-        if newest && status == *self.scope(&self.object).status {
+        if newest && !self.overwrites && status == *self.scope(&self.object).status {
             return Ok(());
         }
         self.replace_status(status).await

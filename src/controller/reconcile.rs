@@ -12,9 +12,9 @@ use super::access::{Access, AccountError};
 use super::conditions::{self, ConditionState};
 use super::events::{Change, EventRecord};
 use super::first_reads::read_first;
-use super::object::ObjectHandle;
+use super::object::{ObjectHandle, Since};
 use super::resource::{Annotations, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
-use super::steps::{act, first_failure};
+use super::steps::{act, first_failure, skip};
 use super::verdict::Verdict;
 use super::{Context, Error, Requeue, ownership, status};
 use crate::api::condition::synced;
@@ -164,7 +164,10 @@ async fn decide_and_act<K: Resource>(
     let (mut acted, started) = (Vec::with_capacity(decision.steps.len()), Instant::now());
     while acted.len() < decision.steps.len() {
         act(&cloud, &decision.steps, &mut acted, started).await;
-        handle.annotate(&K::answers(&acted)).await?;
+        if handle.annotate(&K::answers(&acted)).await? == Since::Edited {
+            // The next reconcile decides by the new spec.
+            skip(&decision.steps, &mut acted);
+        }
     }
     let in_sync = decision.verdict == Verdict::InSync && decision.steps.is_empty();
     if in_sync && !handle.scope(&handle.object).synced_before() {
@@ -176,7 +179,14 @@ async fn decide_and_act<K: Resource>(
     let (status, requeue, annotations) = conclude(handle, &ran, identity);
     let requeue = handle.proving(requeue);
     handle.annotate(&annotations).await?;
-    write(handle, status.clone()).await?;
+    match write(handle, status.clone()).await {
+        // Another actor wrote the object while the steps ran, and the status has the only record of an item's ID.
+        Err(Error::Conflict) if !K::answers(&acted).is_empty() => {
+            handle.annotate_again(&annotations).await?;
+            write(handle, status.clone()).await?;
+        }
+        written => written?,
+    }
     publish(handle, &object, &status, &ran).await;
     handle.measure(Some(&observed));
     let denied = first_failure(&acted).is_some_and(|error| error.class == Class::Denied);

@@ -110,6 +110,12 @@ pub async fn act<S: Step>(cloud: &S::Cloud, steps: &[S], acted: &mut Vec<Acted<S
     }
 }
 
+/// Skips the next step, and with it all that follow and do not run always.
+pub fn skip<S: Step>(steps: &[S], acted: &mut Vec<Acted<S>>) {
+    let next = steps.get(acted.len()).filter(|step| !step.runs_always());
+    acted.extend(next.map(|step| Acted { step: step.clone(), outcome: Outcome::Skipped }));
+}
+
 async fn attempt<S: Step>(cloud: &S::Cloud, step: &S) -> Outcome<S::Effect> {
     let name = step.name();
     match step.run(cloud).instrument(tracing::info_span!("step", step = name)).await {

@@ -1,5 +1,6 @@
 //! The items of a new plan, which the reconcile adds that creates the plan.
 
+use disaster_recovery_operator::api::RECONCILE_ANNOTATION;
 use disaster_recovery_operator::api::plan::DisasterRecoveryPlanSpec;
 use disaster_recovery_operator::cloud::error::Class;
 use disaster_recovery_operator::controller::plan::decide::Verdict;
@@ -76,6 +77,51 @@ fn crash_after_annotation_creates_no_second_plan() {
         assert_eq!((world.status.plan_id.clone(), world.claimed().is_some()), (None, true));
         assert_one_of_each(&mut world, &format!("visible after {visibility_s} s"));
     }
+}
+
+#[test]
+fn edit_beside_creation_stops_the_items() {
+    let edits = [
+        json!({ "managementPolicy": "Observe", "planDesc": null }),
+        json!({ "suspend": true }),
+        json!({ "topicMappings": [mapping_to("shanghai", "bills", "bills", "Running")] }),
+    ];
+    for edit in edits {
+        let mut world = World::new(spec(), Rules::default());
+        world.edit_beside(0, json!({ "spec": edit }));
+        let first = world.pass();
+        assert_eq!(first.calls.len(), 1, "no call of the old spec follows: {edit}");
+        assert_eq!(world.status.head.observed_generation, Some(1), "the reconcile decided by the old spec: {edit}");
+        assert_eq!(world.status.item_creations, vec![], "{edit}");
+        assert_eq!(world.status.plan_id, Some(world.plan_id().to_string()), "{edit}");
+    }
+}
+
+#[test]
+fn write_beside_an_item_loses_no_answer() {
+    for call in 0..3 {
+        for patch in [json!({ "labels": { "team": "a" } }), json!({ "annotations": null })] {
+            let mut world = World::new(spec(), Rules { visibility_delay_ms: 400_000, ..Rules::default() });
+            world.edit_beside(call, json!({ "metadata": patch }));
+            world.pass();
+            let case = format!("{patch} beside call {call}");
+            assert_eq!(world.claimed(), Some(world.plan_id()), "{case}");
+            assert_eq!(world.status.plan_id, Some(world.plan_id().to_string()), "{case}");
+            let answered = world.status.item_creations.iter().filter(|it| it.item_id.is_some()).count();
+            assert_eq!(answered, 2, "{case}");
+            assert_one_of_each(&mut world, &case);
+        }
+    }
+}
+
+#[test]
+fn request_beside_creation_is_not_handled() {
+    let mut world = World::new(spec(), Rules::default());
+    world.edit_beside(0, json!({ "metadata": { "annotations": { RECONCILE_ANNOTATION: "now" } } }));
+    world.pass();
+    assert_eq!(world.status.head.last_handled_reconcile_at, None, "the reconcile began before it");
+    world.pass();
+    assert_eq!(world.status.head.last_handled_reconcile_at.as_deref(), Some("now"));
 }
 
 #[test]

@@ -127,6 +127,10 @@ impl BacklogSamples {
 
     /// Adds the answer to a request that began at `started_ms`. `replicated` are the topics of the mappings.
     pub fn record(&mut self, lag: Result<GroupLag, Error>, started_ms: i64, replicated: &LiteMap<Arc<str>, Arc<str>>) {
+        if self.requested_ms.get().is_some_and(|newer| started_ms < newer) {
+            // A newer request has been answered.
+            return;
+        }
         let lag = match lag {
             Ok(lag) => lag,
             Err(error) => {

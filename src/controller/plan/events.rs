@@ -5,6 +5,7 @@ use super::decide::sync_requested;
 use super::grounds::missing_is_proven;
 use super::sync::SyncResult;
 use super::{Acted, Ran, Scope};
+use crate::api::PLAN_ID_ANNOTATION;
 use crate::api::event::{action, reason};
 use crate::api::plan::DisasterRecoveryPlanStatus;
 use crate::controller::events::EventRecord;
@@ -93,6 +94,10 @@ fn bound(before: &Scope<'_>, new: &DisasterRecoveryPlanStatus, ran: &Ran<'_>) ->
     let new_binding = before.status.plan_id.is_none() && ran.observed.found().is_some() && !before.observe_only();
     let id = new.plan_id.as_ref().filter(|_| new_binding)?;
     Some(match before.status.creation {
+        // The process ended before it wrote the status.
+        Some(_) if before.annotation(PLAN_ID_ANNOTATION) == Some(id.as_str()) => {
+            EventRecord::normal(reason::CREATED, action::CREATE_PLAN, format!("created plan {id}"))
+        }
         Some(_) => {
             let note = format!("plan {id} was created by a call whose answer was lost");
             EventRecord::normal(reason::CREATED, action::CREATE_PLAN, note)

@@ -26,6 +26,9 @@ use crate::controller::evidence::backlog::Consumed;
 use crate::controller::evidence::progress::{MAX_CLOCK_SKEW_MS, Terms};
 use crate::controller::resource::{Recorded, Scheduled};
 
+/// Maximum number of samples that a reconcile reads itself. Only the reads between reconciles limit how many run at a time.
+const MAX_FIRST_READS: usize = 4;
+
 /// A read of a plan between reconciles.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
@@ -302,11 +305,12 @@ impl Evidence {
         tasks
     }
 
-    /// The samples that are due and renew no valid evidence.
+    /// The samples that are due and renew no valid evidence, where they are few.
     pub fn first_reads(&self, scope: &Scope<'_>) -> Vec<Task> {
         let is_sample = |task: &Task| matches!(task, Task::Checkpoints(_) | Task::Backlog(_));
         let due = self.tasks(scope).into_iter().filter(|it| is_sample(&it.task) && !it.renews && it.due <= scope.now);
-        due.map(|it| it.task).collect()
+        let due: Vec<_> = due.map(|it| it.task).collect();
+        if due.len() <= MAX_FIRST_READS { due } else { vec![] }
     }
 
     /// Records the result of a task that began at `started`.

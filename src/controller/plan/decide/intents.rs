@@ -21,6 +21,8 @@ pub(super) fn intents(scope: &Scope<'_>, decision: &Decision) -> Option<Disaster
                 // The plan of an earlier call without an answer may still appear.
                 new.unanswered_creation = new.creation.take().map(|it| it.time).or(new.unanswered_creation);
                 (new.creation, new.plan_id) = (Some(CreationStatus { nonce, time }), None);
+                // A new plan has no item of an earlier call.
+                new.item_creations.clear();
             }
             Step::AddItem { topics, .. } => {
                 let topics = resolve::pair(topics);

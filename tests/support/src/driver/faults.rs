@@ -81,9 +81,14 @@ pub struct Attempt {
     pub answer: Option<(u16, String)>,
 }
 
+/// What another actor does while a call is in progress.
+type Beside = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     fates: VecDeque<Fate>,
+    /// By the number of the changing call since [`Wire::set_fates`], from 0.
+    beside: HashMap<usize, Beside>,
     /// The fate of each call that was made, by its key.
     decided: HashMap<String, Fate>,
     /// The changing requests since the last [`Wire::forget_attempts`].
@@ -108,6 +113,11 @@ impl Wire {
     pub fn set_fates(&self, fates: Vec<Fate>) {
         let mut state = self.lock();
         (state.fates, state.decided) = (fates.into(), HashMap::new());
+    }
+
+    /// Runs something while the changing call of this number is in progress: the first one is 0.
+    pub fn beside(&self, number: usize, what: impl FnOnce() + Send + 'static) {
+        self.lock().beside.insert(number, Box::new(what));
     }
 
     /// The changing requests that the operator sent since the last [`Wire::forget_attempts`], repeats included.
@@ -137,6 +147,14 @@ impl Wire {
         let fate = self.fate(call);
         self.tripwire.before(Deed::Call).await;
         let (action, token) = (header(&request, "x-acs-action"), token(&request));
+        let beside = {
+            let mut state = self.lock();
+            let number = state.attempts.len();
+            state.beside.remove(&number)
+        };
+        if let Some(beside) = beside {
+            beside();
+        }
         let answer = match fate {
             Fate::Normal => self.cloud.clone().oneshot(request).await,
             Fate::NotSent => Err(TransportError::NotSent("injected".into())),

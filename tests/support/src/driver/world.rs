@@ -199,6 +199,20 @@ where
         self.object = serde_json::from_value(value).expect("the object with the changed spec");
     }
 
+    /// Changes the object as another actor does while the next reconcile makes the changing call of this number, from 0. The JSON merge
+    /// patch is of the whole object; one of the spec is a new generation.
+    pub fn edit_beside(&self, call: usize, patch: Value) {
+        let (store, path) = (self.store.clone(), self.path());
+        self.wire.beside(call, move || {
+            let mut object = store.get(&path).expect("it is there");
+            if let (Some(_), Some(generation)) = (patch.get("spec"), object["metadata"]["generation"].as_i64()) {
+                object["metadata"]["generation"] = json!(generation + 1);
+            }
+            merge(&mut object, patch);
+            store.put(&path, object);
+        });
+    }
+
     pub fn generation(&self) -> i64 {
         self.object.meta().generation.unwrap_or_default()
     }
