@@ -1,7 +1,6 @@
 //! The reads between reconciles of one kind, and the expiry of its evidence: what is due when, and what follows from the results.
 //! Nothing here waits for a worker of the reconciles.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,21 +13,25 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::agenda::{self, Agenda, Due, Places};
-use super::packed::PackedTime;
+use super::agenda::Due;
 use crate::api::condition::condition_type;
-use crate::cloud::error::{Class, Error};
+use crate::cloud::error::Class;
 use crate::cloud::rate_limit::Priority;
-use crate::controller::access::{InventoryKey, Key};
+use crate::controller::access::Key;
 use crate::controller::conditions::{Truth, find};
-use crate::controller::inventory::Inventories;
 use crate::controller::memory::{Memory, Replaced};
-use crate::controller::object::{ObjectHandle, POLLS_OF_EVIDENCE, later};
+use crate::controller::object::{ObjectHandle, later};
 use crate::controller::refresh::{Refreshed, refresh};
 use crate::controller::requeue::Intervals;
-use crate::controller::resource::{Lane, Listed, Resource, Scheduled};
+use crate::controller::resource::Resource;
 use crate::controller::{self, Context, Shutdown, key};
 use crate::leadership::Leadership;
+
+mod inventories;
+mod jobs;
+
+pub use self::jobs::Job;
+use self::jobs::{Owner, State};
 
 /// Maximum time for one read between reconciles.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
@@ -43,69 +46,8 @@ const MAX_SLEEP: Duration = Duration::from_millis(500);
 const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
-/// The reads of each account and region at a time. The rate limit bounds them first, unless the cloud is slow.
-const PLACES: Places = Places { all: 64, first: 32, renewals: 56 };
 /// Maximum number of concurrent writes of status between reconciles.
 const MAX_REFRESHES: usize = 32;
-
-/// A job between reconciles.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Job<T> {
-    /// Brings the status of an object up to date, when evidence expires.
-    Refresh(Arc<Key>),
-    /// Reads a part of the cloud side of an object.
-    Read(Arc<Key>, T),
-    /// Reads an inventory.
-    Inventory(InventoryKey),
-}
-
-/// What has jobs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
-    Object(Arc<Key>),
-    Inventory(InventoryKey),
-}
-
-impl<T: Ord + Clone> agenda::Job for Job<T> {
-    type Owner = Owner;
-
-    fn owner(&self) -> Owner {
-        match self {
-            Self::Refresh(object) | Self::Read(object, _) => Owner::Object(object.clone()),
-            Self::Inventory(inventory) => Owner::Inventory(inventory.clone()),
-        }
-    }
-
-    /// The namespace of the object. Inventories serve all namespaces.
-    fn tenant(&self) -> &str {
-        match self {
-            Self::Refresh(object) | Self::Read(object, _) => &object.0,
-            Self::Inventory(_) => "",
-        }
-    }
-}
-
-/// What the jobs of an object have shown.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    /// Whether a refresh is due although no evidence expires.
-    stale: bool,
-    /// The time of the next refresh at the earliest, and the number of failed ones in a row.
-    refresh_from: PackedTime,
-    refresh_failures: u32,
-    /// The number of refreshes in a row for which the cache was late.
-    cache_late: u32,
-    /// The number of reads in a row that had no credentials, and the time of the next attempt.
-    blocked: (u32, PackedTime),
-}
-
-struct State<T: Ord + Clone> {
-    agenda: Agenda<Job<T>, Arc<Lane>>,
-    objects: BTreeMap<Arc<Key>, Known>,
-    /// The lanes of the jobs, each once.
-    lanes: BTreeSet<Arc<Lane>>,
-    inventories: Inventories,
-}
 
 type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<K>> + Send + Sync>;
 
@@ -139,17 +81,11 @@ impl<K: Resource> Observer<K> {
         find: impl Fn(&Key) -> Option<Arc<K>> + Send + Sync + 'static,
         wake: impl Fn(&Key) + Send + Sync + 'static,
     ) -> Self {
-        let state = State {
-            agenda: Agenda::new(PLACES),
-            objects: BTreeMap::new(),
-            lanes: BTreeSet::new(),
-            inventories: Inventories::default(),
-        };
         Self {
             ctx,
             find: Box::new(find),
             wake: Box::new(wake),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             changed: Notify::new(),
             refreshes: Semaphore::new(MAX_REFRESHES),
         }
@@ -374,58 +310,6 @@ impl<K: Resource> Observer<K> {
         }
     }
 
-    /// Reads an inventory, and compares each of its objects with it.
-    async fn list(&self, inventory: &InventoryKey) {
-        let members = self.with_state(|state| state.inventories.members(inventory));
-        let Some(interval) = self.with_state(|state| state.inventories.interval(inventory)) else { return };
-        let started = self.ctx.clock.now();
-        let outcome = self.read_inventory(inventory, &members).await;
-        // Objects may have left meanwhile.
-        let members: Vec<_> = self.with_state(|state| {
-            let now = state.inventories.members(inventory);
-            members.into_iter().filter(|object| now.contains(object)).collect()
-        });
-        let Some(outcome) = outcome else {
-            // No object has these credentials any more: a reconcile finds the cause.
-            for object in &members {
-                (self.wake)(object);
-            }
-            return;
-        };
-        match outcome {
-            Ok(listed) => {
-                self.with_state(|state| state.inventories.record(inventory, None));
-                for object in &members {
-                    self.compare(object, &listed, later(started, interval * POLLS_OF_EVIDENCE));
-                }
-            }
-            Err(error) => {
-                let failures = self.with_state(|state| state.inventories.record(inventory, Some(error.class)));
-                tracing::warn!(kind = K::KIND, objects = members.len(), failures, %error, "inventory not read");
-                let passes = matches!(error.class, Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous);
-                // One transient failure is not worth a write of every object.
-                if passes && failures < 2 {
-                    return;
-                }
-                for object in members.iter().filter(|object| (self.find)(object).is_some()) {
-                    let known = self.remember(object, |memory| {
-                        let known = memory
-                            .unlisted
-                            .as_ref()
-                            .is_some_and(|it| (it.class, &it.code) == (error.class, &error.code));
-                        if !known {
-                            memory.unlisted = Some(Box::new(error.clone()));
-                        }
-                        known
-                    });
-                    if !known {
-                        self.refresh_soon(object);
-                    }
-                }
-            }
-        }
-    }
-
     /// Schedules what follows a reconcile. Evidence that came while it wrote status may say something else.
     pub fn reconciled(&self, object: &Key) {
         self.refresh_soon(object);
@@ -434,67 +318,6 @@ impl<K: Resource> Observer<K> {
     fn refresh_soon(&self, object: &Key) {
         self.with_state(|state| state.known(object).stale = true);
         self.schedule(object);
-    }
-
-    /// Reads an inventory with the credentials of one of its objects. `None` where none of them has these credentials now.
-    async fn read_inventory(
-        &self,
-        inventory: &InventoryKey,
-        members: &BTreeSet<Arc<Key>>,
-    ) -> Option<Result<K::Inventory, Error>> {
-        for object in members {
-            let Some(found) = (self.find)(object) else { continue };
-            let management = found.management();
-            let Ok(access) = self.ctx.accounts.access(&object.0, management.account).await else { continue };
-            if access.inventory_key(K::DESCRIPTOR.product, management.region) != *inventory {
-                continue;
-            }
-            let cloud = found.cloud(&access, Priority::Sample);
-            return Some(K::inventory(&cloud).await);
-        }
-        None
-    }
-
-    fn compare(&self, object: &Key, inventory: &K::Inventory, until: Timestamp) {
-        let Some(found) = (self.find)(object) else { return };
-        let handle = ObjectHandle::new(&self.ctx, found.clone());
-        let scope = handle.scope(&found);
-        let now = scope.now;
-        let key = handle.key();
-        let listed = self.ctx.update_evidence::<K, _>(&key, |evidence| K::compare(&scope, evidence, inventory));
-        let wake = match listed {
-            Listed::Same => self.remember(object, |memory| {
-                // A reconcile concludes expired conditions again.
-                let expired = memory.observed_until().is_none_or(|until| until <= now);
-                memory.listed_until = memory.listed_until.max(Some(until));
-                memory.unlisted.take().is_some() || expired
-            }),
-            Listed::Differs => true,
-            Listed::NotShown => false,
-        };
-        if wake {
-            (self.wake)(object);
-        }
-    }
-
-    fn schedule_inventory(&self, inventory: &InventoryKey) {
-        let members = self.with_state(|state| state.inventories.members(inventory));
-        let place = members.iter().find_map(|object| {
-            let found = (self.find)(object)?;
-            let management = found.management();
-            Some(management.lane(&object.0))
-        });
-        let now = self.ctx.clock.now();
-        let intervals = Intervals::new(Duration::ZERO, &self.ctx.settings);
-        self.with_state(|state| {
-            let (Some(interval), Some(place)) = (state.inventories.interval(inventory), place) else { return };
-            let wait = match state.inventories.failures(inventory) {
-                None => interval,
-                Some((times, class)) => intervals.failed_read(class, times),
-            };
-            let (at, lane) = (later(now, wait), Some(state.lane(place)));
-            state.agenda.set(Job::Inventory(inventory.clone()), Due { at, expires: at, renews: true, lane });
-        });
     }
 
     /// Runs the jobs while this process leads, until `shutdown`. `period.filled` ends once the cache is filled, and `objects` returns
@@ -561,50 +384,6 @@ impl<K: Resource> Observer<K> {
                 "the machine's clock was set: evidence is read again"
             );
             self.forget_evidence();
-        }
-    }
-}
-
-impl<T: Ord + Clone> State<T> {
-    /// The key of an object, which its jobs share.
-    fn shared(&self, object: &Key) -> Arc<Key> {
-        self.objects.get_key_value(object).map_or_else(|| Arc::new(object.clone()), |(key, _)| key.clone())
-    }
-
-    /// A lane, which its jobs share.
-    fn lane(&mut self, lane: Lane) -> Arc<Lane> {
-        if let Some(known) = self.lanes.get(&lane) {
-            return known.clone();
-        }
-        // Nothing is kept of lanes without jobs.
-        self.lanes.retain(|it| Arc::strong_count(it) > 1);
-        let lane = Arc::new(lane);
-        self.lanes.insert(lane.clone());
-        lane
-    }
-
-    fn known(&mut self, object: &Key) -> &mut Known {
-        let object = self.shared(object);
-        self.objects.entry(object).or_default()
-    }
-
-    /// Replaces the scheduled reads of an object.
-    fn set_tasks(&mut self, object: &Arc<Key>, lane: &Lane, tasks: Vec<Scheduled<T>>) {
-        let blocked = self.known(object).blocked.1.get();
-        self.agenda.retain(&Owner::Object(object.clone()), |job| match job {
-            Job::Read(_, scheduled) => tasks.iter().any(|it| it.task == *scheduled),
-            Job::Refresh(_) | Job::Inventory(_) => true,
-        });
-        for it in tasks {
-            let job = Job::Read(object.clone(), it.task);
-            // The end of a job that runs schedules it again.
-            if !self.agenda.runs(&job) {
-                let at = blocked.map_or(it.due, |blocked| it.due.max(blocked));
-                let renews = it.renews && blocked.is_none();
-                let region = it.region.unwrap_or_else(|| lane.1.clone());
-                let lane = Some(self.lane((lane.0.clone(), region)));
-                self.agenda.set(job, Due { at, expires: it.expires, renews, lane });
-            }
         }
     }
 }
