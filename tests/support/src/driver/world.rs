@@ -279,6 +279,11 @@ where
         self.object.cloud(&access, Priority::Change)
     }
 
+    /// The shared state of the process.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.ctx
+    }
+
     /// Runs a future on the simulated time.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
