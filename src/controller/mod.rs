@@ -3,7 +3,7 @@
 pub mod absence;
 pub mod access;
 pub mod account;
-mod cached;
+pub mod cached;
 pub mod conditions;
 mod decode;
 pub mod disk_replica_group;

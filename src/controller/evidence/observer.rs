@@ -1,7 +1,6 @@
 //! The reads between reconciles of one kind, and the expiry of its evidence: what is due when, and what follows from the results.
 //! Nothing here waits for a worker of the reconciles.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,25 +9,31 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::agenda::{self, Agenda, Due, Places};
-use super::packed::PackedTime;
+use super::agenda::Due;
 use crate::api::condition::condition_type;
-use crate::cloud::error::{Class, Error};
+use crate::cloud::error::Class;
 use crate::cloud::rate_limit::Priority;
-use crate::controller::access::{InventoryKey, Key};
+use crate::controller::access::Key;
+use crate::controller::cached::Cached;
 use crate::controller::conditions::{Truth, find};
-use crate::controller::inventory::Inventories;
 use crate::controller::memory::{Memory, Replaced};
-use crate::controller::object::{ObjectHandle, POLLS_OF_EVIDENCE, later};
+use crate::controller::object::{ObjectHandle, later};
 use crate::controller::refresh::{Refreshed, refresh};
 use crate::controller::requeue::Intervals;
-use crate::controller::resource::{Lane, Listed, Resource, Scheduled};
+use crate::controller::resource::Resource;
 use crate::controller::{self, Context, Shutdown, key};
 use crate::leadership::Leadership;
+
+mod inventories;
+mod jobs;
+
+pub use self::jobs::Job;
+use self::jobs::{Owner, State};
 
 /// Maximum time for one read between reconciles.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
@@ -43,71 +48,10 @@ const MAX_SLEEP: Duration = Duration::from_millis(500);
 const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
-/// The reads of each account and region at a time. The rate limit bounds them first, unless the cloud is slow.
-const PLACES: Places = Places { all: 64, first: 32, renewals: 56 };
 /// Maximum number of concurrent writes of status between reconciles.
 const MAX_REFRESHES: usize = 32;
 
-/// A job between reconciles.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Job<T> {
-    /// Brings the status of an object up to date, when evidence expires.
-    Refresh(Arc<Key>),
-    /// Reads a part of the cloud side of an object.
-    Read(Arc<Key>, T),
-    /// Reads an inventory.
-    Inventory(InventoryKey),
-}
-
-/// What has jobs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
-    Object(Arc<Key>),
-    Inventory(InventoryKey),
-}
-
-impl<T: Ord + Clone> agenda::Job for Job<T> {
-    type Owner = Owner;
-
-    fn owner(&self) -> Owner {
-        match self {
-            Self::Refresh(object) | Self::Read(object, _) => Owner::Object(object.clone()),
-            Self::Inventory(inventory) => Owner::Inventory(inventory.clone()),
-        }
-    }
-
-    /// The namespace of the object. Inventories serve all namespaces.
-    fn tenant(&self) -> &str {
-        match self {
-            Self::Refresh(object) | Self::Read(object, _) => &object.0,
-            Self::Inventory(_) => "",
-        }
-    }
-}
-
-/// What the jobs of an object have shown.
-#[derive(Clone, Debug, Default)]
-struct Known {
-    /// Whether a refresh is due although no evidence expires.
-    stale: bool,
-    /// The time of the next refresh at the earliest, and the number of failed ones in a row.
-    refresh_from: PackedTime,
-    refresh_failures: u32,
-    /// The number of refreshes in a row for which the cache was late.
-    cache_late: u32,
-    /// The number of reads in a row that had no credentials, and the time of the next attempt.
-    blocked: (u32, PackedTime),
-}
-
-struct State<T: Ord + Clone> {
-    agenda: Agenda<Job<T>, Arc<Lane>>,
-    objects: BTreeMap<Arc<Key>, Known>,
-    /// The lanes of the jobs, each once.
-    lanes: BTreeSet<Arc<Lane>>,
-    inventories: Inventories,
-}
-
-type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<K>> + Send + Sync>;
+type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<Cached<K>>> + Send + Sync>;
 
 /// The period in which an observer runs.
 pub struct Period<F, E> {
@@ -136,20 +80,14 @@ impl<K: Resource> Observer<K> {
     /// An observer of the objects that `find` returns. It calls `wake` for an object that has to be reconciled.
     pub fn new(
         ctx: Arc<Context>,
-        find: impl Fn(&Key) -> Option<Arc<K>> + Send + Sync + 'static,
+        find: impl Fn(&Key) -> Option<Arc<Cached<K>>> + Send + Sync + 'static,
         wake: impl Fn(&Key) + Send + Sync + 'static,
     ) -> Self {
-        let state = State {
-            agenda: Agenda::new(PLACES),
-            objects: BTreeMap::new(),
-            lanes: BTreeSet::new(),
-            inventories: Inventories::default(),
-        };
         Self {
             ctx,
             find: Box::new(find),
             wake: Box::new(wake),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             changed: Notify::new(),
             refreshes: Semaphore::new(MAX_REFRESHES),
         }
@@ -159,13 +97,18 @@ impl<K: Resource> Observer<K> {
         with(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The object as the cache has it.
+    fn object(&self, object: &Key) -> Option<Arc<K>> {
+        (self.find)(object)?.object()
+    }
+
     fn remember<R>(&self, (namespace, name): &Key, with: impl FnOnce(&mut Memory) -> R) -> R {
         self.ctx.remember(&key(K::KIND, namespace, name), with)
     }
 
     /// Schedules the reads of an object by its evidence, and the expiry of that.
     pub fn schedule(&self, object: &Key) {
-        let Some(found) = (self.find)(object).filter(|it| it.meta().deletion_timestamp.is_none()) else {
+        let Some(found) = self.object(object).filter(|it| it.meta().deletion_timestamp.is_none()) else {
             return self.drop_jobs(object);
         };
         let management = found.management();
@@ -270,7 +213,7 @@ impl<K: Resource> Observer<K> {
 
     async fn refresh_now(&self, object: &Key) {
         let stale = self.with_state(|state| std::mem::take(&mut state.known(object).stale));
-        let outcome = refresh::<K>(&self.ctx, || (self.find)(object)).await;
+        let outcome = refresh::<K>(&self.ctx, || self.object(object)).await;
         let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
         let mut forget_replaced = false;
         self.with_state(|state| {
@@ -304,7 +247,7 @@ impl<K: Resource> Observer<K> {
     }
 
     async fn read(&self, object: &Key, task: &K::Task) {
-        let Some(found) = (self.find)(object) else { return };
+        let Some(found) = self.object(object) else { return };
         let management = found.management();
         let access = self.ctx.accounts.access(&object.0, management.account).await;
         let Ok(access) = access else { return self.block(object) };
@@ -325,7 +268,7 @@ impl<K: Resource> Observer<K> {
             return self.block(object);
         };
         self.with_state(|state| state.known(object).blocked = Default::default());
-        let Some(found) = (self.find)(object).filter(|now| is_same(now.meta(), found.meta())) else { return };
+        let Some(found) = self.object(object).filter(|now| is_same(now.meta(), found.meta())) else { return };
         let handle = ObjectHandle::new(&self.ctx, found.clone());
         let scope = handle.scope(&found);
         let key = handle.key();
@@ -343,6 +286,7 @@ impl<K: Resource> Observer<K> {
 
     /// Waits until the object has another spec, is being deleted or is gone.
     async fn changes(&self, object: &Key, known: &K) {
+        // The cache decodes an object for each use.
         while (self.find)(object).is_some_and(|now| is_same(now.meta(), known.meta())) {
             tokio::time::sleep(CHANGE_INTERVAL).await;
         }
@@ -377,58 +321,6 @@ impl<K: Resource> Observer<K> {
         }
     }
 
-    /// Reads an inventory, and compares each of its objects with it.
-    async fn list(&self, inventory: &InventoryKey) {
-        let members = self.with_state(|state| state.inventories.members(inventory));
-        let Some(interval) = self.with_state(|state| state.inventories.interval(inventory)) else { return };
-        let started = self.ctx.clock.now();
-        let outcome = self.read_inventory(inventory, &members).await;
-        // Objects may have left meanwhile.
-        let members: Vec<_> = self.with_state(|state| {
-            let now = state.inventories.members(inventory);
-            members.into_iter().filter(|object| now.contains(object)).collect()
-        });
-        let Some(outcome) = outcome else {
-            // No object has these credentials any more: a reconcile finds the cause.
-            for object in &members {
-                (self.wake)(object);
-            }
-            return;
-        };
-        match outcome {
-            Ok(listed) => {
-                self.with_state(|state| state.inventories.record(inventory, None));
-                for object in &members {
-                    self.compare(object, &listed, later(started, interval * POLLS_OF_EVIDENCE));
-                }
-            }
-            Err(error) => {
-                let failures = self.with_state(|state| state.inventories.record(inventory, Some(error.class)));
-                tracing::warn!(kind = K::KIND, objects = members.len(), failures, %error, "inventory not read");
-                let passes = matches!(error.class, Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous);
-                // One transient failure is not worth a write of every object.
-                if passes && failures < 2 {
-                    return;
-                }
-                for object in members.iter().filter(|object| (self.find)(object).is_some()) {
-                    let known = self.remember(object, |memory| {
-                        let known = memory
-                            .unlisted
-                            .as_ref()
-                            .is_some_and(|it| (it.class, &it.code) == (error.class, &error.code));
-                        if !known {
-                            memory.unlisted = Some(Box::new(error.clone()));
-                        }
-                        known
-                    });
-                    if !known {
-                        self.refresh_soon(object);
-                    }
-                }
-            }
-        }
-    }
-
     /// Schedules what follows a reconcile. Evidence that came while it wrote status may say something else.
     pub fn reconciled(&self, object: &Key) {
         self.refresh_soon(object);
@@ -437,67 +329,6 @@ impl<K: Resource> Observer<K> {
     fn refresh_soon(&self, object: &Key) {
         self.with_state(|state| state.known(object).stale = true);
         self.schedule(object);
-    }
-
-    /// Reads an inventory with the credentials of one of its objects. `None` where none of them has these credentials now.
-    async fn read_inventory(
-        &self,
-        inventory: &InventoryKey,
-        members: &BTreeSet<Arc<Key>>,
-    ) -> Option<Result<K::Inventory, Error>> {
-        for object in members {
-            let Some(found) = (self.find)(object) else { continue };
-            let management = found.management();
-            let Ok(access) = self.ctx.accounts.access(&object.0, management.account).await else { continue };
-            if access.inventory_key(K::DESCRIPTOR.product, management.region) != *inventory {
-                continue;
-            }
-            let cloud = found.cloud(&access, Priority::Sample);
-            return Some(K::inventory(&cloud).await);
-        }
-        None
-    }
-
-    fn compare(&self, object: &Key, inventory: &K::Inventory, until: Timestamp) {
-        let Some(found) = (self.find)(object) else { return };
-        let handle = ObjectHandle::new(&self.ctx, found.clone());
-        let scope = handle.scope(&found);
-        let now = scope.now;
-        let key = handle.key();
-        let listed = self.ctx.update_evidence::<K, _>(&key, |evidence| K::compare(&scope, evidence, inventory));
-        let wake = match listed {
-            Listed::Same => self.remember(object, |memory| {
-                // A reconcile concludes expired conditions again.
-                let expired = memory.observed_until().is_none_or(|until| until <= now);
-                memory.listed_until = memory.listed_until.max(Some(until));
-                memory.unlisted.take().is_some() || expired
-            }),
-            Listed::Differs => true,
-            Listed::NotShown => false,
-        };
-        if wake {
-            (self.wake)(object);
-        }
-    }
-
-    fn schedule_inventory(&self, inventory: &InventoryKey) {
-        let members = self.with_state(|state| state.inventories.members(inventory));
-        let place = members.iter().find_map(|object| {
-            let found = (self.find)(object)?;
-            let management = found.management();
-            Some(management.lane(&object.0))
-        });
-        let now = self.ctx.clock.now();
-        let intervals = Intervals::new(Duration::ZERO, &self.ctx.settings);
-        self.with_state(|state| {
-            let (Some(interval), Some(place)) = (state.inventories.interval(inventory), place) else { return };
-            let wait = match state.inventories.failures(inventory) {
-                None => interval,
-                Some((times, class)) => intervals.failed_read(class, times),
-            };
-            let (at, lane) = (later(now, wait), Some(state.lane(place)));
-            state.agenda.set(Job::Inventory(inventory.clone()), Due { at, expires: at, renews: true, lane });
-        });
     }
 
     /// Runs the jobs while this process leads, until `shutdown`. `period.filled` ends once the cache is filled, and `objects` returns
@@ -564,55 +395,6 @@ impl<K: Resource> Observer<K> {
                 "the machine's clock was set: evidence is read again"
             );
             self.forget_evidence();
-        }
-    }
-}
-
-impl<T: Ord + Clone> State<T> {
-    /// The key of an object, which its jobs share.
-    fn shared(&self, object: &Key) -> Arc<Key> {
-        self.objects.get_key_value(object).map_or_else(|| Arc::new(object.clone()), |(key, _)| key.clone())
-    }
-
-    /// A lane, which its jobs share.
-    fn lane(&mut self, lane: Lane) -> Arc<Lane> {
-        if let Some(known) = self.lanes.get(&lane) {
-            return known.clone();
-        }
-        // Nothing is kept of lanes without jobs.
-        self.lanes.retain(|it| Arc::strong_count(it) > 1);
-        let lane = Arc::new(lane);
-        self.lanes.insert(lane.clone());
-        lane
-    }
-
-    /// Whether a read of an object is in progress.
-    fn is_read(&self, object: &Arc<Key>) -> bool {
-        self.agenda.running().any(|job| matches!(job, Job::Read(read, _) if read == object))
-    }
-
-    fn known(&mut self, object: &Key) -> &mut Known {
-        let object = self.shared(object);
-        self.objects.entry(object).or_default()
-    }
-
-    /// Replaces the scheduled reads of an object.
-    fn set_tasks(&mut self, object: &Arc<Key>, lane: &Lane, tasks: Vec<Scheduled<T>>) {
-        let blocked = self.known(object).blocked.1.get();
-        self.agenda.retain(&Owner::Object(object.clone()), |job| match job {
-            Job::Read(_, scheduled) => tasks.iter().any(|it| it.task == *scheduled),
-            Job::Refresh(_) | Job::Inventory(_) => true,
-        });
-        for it in tasks {
-            let job = Job::Read(object.clone(), it.task);
-            // The end of a job that runs schedules it again.
-            if !self.agenda.runs(&job) {
-                let at = blocked.map_or(it.due, |blocked| it.due.max(blocked));
-                let renews = it.renews && blocked.is_none();
-                let region = it.region.unwrap_or_else(|| lane.1.clone());
-                let lane = Some(self.lane((lane.0.clone(), region)));
-                self.agenda.set(job, Due { at, expires: it.expires, renews, lane });
-            }
         }
     }
 }

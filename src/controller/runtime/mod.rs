@@ -211,9 +211,9 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<Cache
 }
 
 /// An object in the caches of its kind.
-fn find<K: Object>(stores: &[Store<Cached<K>>], (namespace, name): &Key) -> Option<Arc<K>> {
+fn find<K: Object>(stores: &[Store<Cached<K>>], (namespace, name): &Key) -> Option<Arc<Cached<K>>> {
     let reference = ObjectRef::new(name).within(namespace);
-    stores.iter().find_map(|store| store.get(&reference)?.object())
+    stores.iter().find_map(|store| store.get(&reference))
 }
 
 /// What a reconcile of an object needs a permit for.
@@ -263,7 +263,7 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
         (store, Running { work, filled })
     };
     let (stores, running): (Vec<_>, Vec<_>) = namespaces(ctx).into_iter().map(control).unzip();
-    ctx.accounts.look_up_by(move |account| find(&stores, account));
+    ctx.accounts.look_up_by(move |account| find(&stores, account)?.object());
     running
 }
 

@@ -12,6 +12,7 @@ use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::error::Error;
 use disaster_recovery_operator::cloud::rate_limit::{Priority, RateLimit};
+use disaster_recovery_operator::controller::cached::Cached;
 use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::evidence::observer::Observer;
 use disaster_recovery_operator::controller::requeue::Intervals;
@@ -293,6 +294,11 @@ where
         self.object.cloud(&access, Priority::Change)
     }
 
+    /// The shared state of the process.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.ctx
+    }
+
     /// Runs a future on the simulated time.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
@@ -525,7 +531,7 @@ fn observer<K: Resource>(store: &Store, ctx: &Arc<Context>, woken: &Arc<AtomicBo
     let (store, woken) = (store.clone(), woken.clone());
     let find = move |(namespace, name): &(String, String)| {
         let path = format!("/apis/{}/namespaces/{namespace}/{}/{name}", K::api_version(&()), K::plural(&()));
-        store.get(&path).map(|object| Arc::new(serde_json::from_value(object).expect("an object")))
+        store.get(&path).map(|object| Arc::new(Cached::new(serde_json::from_value(object).expect("an object"))))
     };
     let wake = move |_: &(String, String)| woken.store(true, Ordering::SeqCst);
     Arc::new(Observer::new(ctx.clone(), find, wake))
