@@ -6,6 +6,7 @@ mod crash;
 mod drift;
 mod enumerate;
 mod evidence;
+mod fairness;
 mod gitops;
 mod groups;
 mod identity;
