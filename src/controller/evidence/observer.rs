@@ -247,7 +247,8 @@ impl<K: Resource> Observer<K> {
     }
 
     async fn read(&self, object: &Key, task: &K::Task) {
-        let Some(found) = self.object(object) else { return };
+        // A reconcile that reports the suspension may end later.
+        let Some(found) = self.object(object).filter(|it| !it.management().suspend) else { return };
         let management = found.management();
         let access = self.ctx.accounts.access(&object.0, management.account).await;
         let Ok(access) = access else { return self.block(object) };
