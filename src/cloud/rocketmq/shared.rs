@@ -1,5 +1,6 @@
 //! Lists of plans that several callers share: a caller joins the list that begins next, and never one that began before it asked. A
-//! thousand plans that are created at once do not cost a thousand lists of all plans.
+//! thousand plans that are created at once do not cost a thousand lists of all plans. A list that cannot be read answers those too that wait
+//! for the next one: a failure proves nothing that could be old, and a dead endpoint is reported to all after one timeout.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::{PlanView, RocketMq};
-use crate::cloud::error::Error;
+use crate::cloud::error::{Class, Error};
 use crate::cloud::list::List;
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
@@ -27,9 +28,17 @@ type Outcome = Result<Arc<List<PlanView>>, Error>;
 /// The lists of one caller and region.
 #[derive(Default)]
 struct Turns {
-    /// Held while a list is read: when the last one began.
-    reading: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Held while a list is read.
+    reading: Arc<tokio::sync::Mutex<Last>>,
     next: Option<Next>,
+}
+
+/// The last list.
+#[derive(Default)]
+struct Last {
+    began: Option<Instant>,
+    /// The failure, for those that waited.
+    failure: Option<Error>,
 }
 
 /// The list that has not begun.
@@ -65,22 +74,30 @@ impl SharedLists {
     async fn read(
         self: Arc<Self>,
         key: String,
-        reading: Arc<tokio::sync::Mutex<Option<Instant>>>,
+        reading: Arc<tokio::sync::Mutex<Last>>,
         cloud: RocketMq,
         wants: Arc<Mutex<Vec<Wanted>>>,
     ) -> Outcome {
-        let mut reading = reading.lock_owned().await;
-        if let Some(last) = *reading {
-            tokio::time::sleep_until(last + MIN_INTERVAL).await;
+        let waited = reading.try_lock().is_err();
+        let mut last = reading.lock_owned().await;
+        if let Some(failure) = last.failure.take().filter(|_| waited) {
+            self.begin(&key);
+            drop(last);
+            self.end(&key);
+            return Err(failure);
         }
-        *reading = Some(Instant::now());
+        if let Some(began) = last.began {
+            tokio::time::sleep_until(began + MIN_INTERVAL).await;
+        }
+        last.began = Some(Instant::now());
         self.begin(&key);
         let wants = std::mem::take(&mut *wants.lock().unwrap_or_else(PoisonError::into_inner));
         let list = cloud
             .with_priority(Priority::Change)
             .list_plans_as(|plan| wants.iter().any(|wanted| wanted(&plan)).then(|| Box::new(plan)))
             .await;
-        drop(reading);
+        last.failure = list.as_ref().err().filter(|error| error.class == Class::Unavailable).cloned();
+        drop(last);
         self.end(&key);
         let list = list?;
         // The signer may have taken another identity meanwhile, whose list proves nothing to the other callers.
@@ -113,7 +130,7 @@ impl SharedLists {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use bytes::Bytes;
     use http_body_util::Full;
@@ -130,23 +147,29 @@ mod tests {
     struct Cloud {
         requests: Arc<AtomicUsize>,
         allowed: Arc<Semaphore>,
+        fails: Arc<AtomicBool>,
         shared: Arc<SharedLists>,
     }
 
     impl Cloud {
         fn new(allowed: usize) -> Self {
             let allowed = Arc::new(Semaphore::new(allowed));
-            Self { requests: Arc::default(), allowed, shared: Arc::default() }
+            Self { requests: Arc::default(), allowed, fails: Arc::default(), shared: Arc::default() }
         }
 
         /// The API as the caller with this key sees it.
         fn of(&self, key: &str) -> RocketMq {
-            let (requests, allowed) = (self.requests.clone(), self.allowed.clone());
+            let (requests, allowed, fails) = (self.requests.clone(), self.allowed.clone(), self.fails.clone());
             let service = tower::service_fn(move |_| {
                 requests.fetch_add(1, Ordering::SeqCst);
-                let allowed = allowed.clone();
+                let (allowed, fails) = (allowed.clone(), fails.clone());
                 async move {
                     allowed.acquire().await.expect("it is never closed").forget();
+                    if fails.load(Ordering::SeqCst) {
+                        let body = Full::new(Bytes::from_static(br#"{"code":"ServiceUnavailable","message":"later"}"#));
+                        let answer = http::Response::builder().status(503).body(body);
+                        return Ok(answer.expect("an answer"));
+                    }
                     let plans = [1, 2, 3].map(|id| serde_json::json!({ "planId": id, "planStatus": "RUNNING" }));
                     let body = serde_json::json!({ "success": true, "data": { "totalCount": 3, "list": plans } });
                     Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(body.to_string()))))
@@ -202,6 +225,32 @@ mod tests {
             assert_eq!(it.await.expect("no panic"), [2, 3]);
         }
         assert_eq!(cloud.requests(), 2);
+        assert!(cloud.shared.all.lock().expect("no panic").is_empty(), "nothing is kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_list_answers_all_that_wait() {
+        let cloud = Cloud::new(0);
+        let list = |id: i64| {
+            let caller = cloud.of("a");
+            tokio::spawn(async move { caller.find_plans(move |plan| plan.plan_id == id).await })
+        };
+        let first = list(1);
+        until(|| cloud.requests() == 1).await;
+        let later = [list(2), list(3)];
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        cloud.fails.store(true, Ordering::SeqCst);
+        cloud.allow(100);
+        let failed = first.await.expect("no panic").expect_err("it fails");
+        let attempts = cloud.requests();
+        for it in later {
+            assert_eq!(it.await.expect("no panic").expect_err("it fails"), failed);
+        }
+        assert_eq!(cloud.requests(), attempts, "no list of their own");
+        cloud.fails.store(false, Ordering::SeqCst);
+        assert_eq!(find(cloud.of("a"), 3).await, [3], "the next caller reads a list");
         assert!(cloud.shared.all.lock().expect("no panic").is_empty(), "nothing is kept");
     }
 
