@@ -183,14 +183,19 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let call = api.patch(&name, &params, &patch);
         self.object = with_status(Arc::new(readable(within(what, call).await?)?));
-        self.remember_replaced(before);
+        self.remember_replaced(before, against_version);
         Ok(())
     }
 
-    /// Remembers the version that a write replaced.
-    fn remember_replaced(&self, before: String) {
-        let after = self.object.resource_version().unwrap_or_default();
-        self.ctx.remember(&self.key(), |memory| memory.replaced.record(before, &after));
+    /// Remembers the version that a write replaced. A write against a version proves that it was the newest one.
+    fn remember_replaced(&self, before: String, against_version: bool) {
+        let (after, now) = (self.object.resource_version().unwrap_or_default(), self.ctx.clock.now());
+        self.ctx.remember(&self.key(), |memory| {
+            memory.replaced.record(before, &after);
+            if against_version {
+                memory.caught_up.get_or_insert(now);
+            }
+        });
     }
 
     /// Whether this process replaced the version that was read: the cache is late.
@@ -219,7 +224,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let call = api.replace_subresource("status", &name, &params, &body);
         self.object = with_status(Arc::new(readable(within("write status", call).await?)?));
-        self.remember_replaced(before);
+        self.remember_replaced(before, true);
         Ok(())
     }
 

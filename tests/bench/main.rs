@@ -13,8 +13,9 @@ const PLANS: usize = 50;
 const WRITES_PER_NEW_PLAN: u64 = 9;
 /// Maximum number of Kubernetes GETs of a new object: one that is created while the freshness of the cache is proven needs one.
 const GETS_PER_NEW_PLAN: u64 = 1;
-/// Maximum number of Kubernetes GETs of all objects that a new leader takes over.
-const GETS_OF_NEW_LEADER: u64 = 8;
+/// Maximum number of Kubernetes GETs of all objects that a new leader takes over: those that change while it lists the versions, by the end
+/// of what it inherited.
+const GETS_OF_NEW_LEADER: u64 = 25;
 /// Lists of plans that the time at rest covers.
 const LISTS: u64 = 2;
 /// Maximum number of `GetDisasterRecoveryPlan` of a plan at rest between two lists of plans.

@@ -5,6 +5,7 @@
 //! have no order; these are the proofs:
 //!
 //! - One list of versions since then shows the version that the cache has.
+//! - Kubernetes accepted a write of this process against the version.
 //! - A relist of the watch began since then. Lists of a watch show the newest state.
 //! - A watch delivers the changes of all objects in one order. After an object whose version is proven, it delivers only newer
 //!   versions of that object: from the first of them on, the cache is new enough for all objects, and each later event too. An equal
