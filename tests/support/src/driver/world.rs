@@ -2,8 +2,8 @@
 //! small versioned store, on simulated time. Nothing here decides, observes or acts by itself.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use disaster_recovery_operator::api::StatusHead;
@@ -529,9 +529,17 @@ where
 /// The reads between reconciles of a new process.
 fn observer<K: Resource>(store: &Store, ctx: &Arc<Context>, woken: &Arc<AtomicBool>) -> Arc<Observer<K>> {
     let (store, woken) = (store.clone(), woken.clone());
+    let known = Mutex::<Option<(Value, Arc<Cached<K>>)>>::default();
     let find = move |(namespace, name): &(String, String)| {
         let path = format!("/apis/{}/namespaces/{namespace}/{}/{name}", K::api_version(&()), K::plural(&()));
-        store.get(&path).map(|object| Arc::new(Cached::new(serde_json::from_value(object).expect("an object"))))
+        let object = store.get(&path)?;
+        let mut known = known.lock().expect("not poisoned");
+        // A debug build checks each new entry of a cache, which takes long.
+        if known.as_ref().is_none_or(|(as_stored, _)| *as_stored != object) {
+            let cached = Cached::new(serde_json::from_value(object.clone()).expect("an object"));
+            *known = Some((object, Arc::new(cached)));
+        }
+        known.as_ref().map(|(_, cached)| cached.clone())
     };
     let wake = move |_: &(String, String)| woken.store(true, Ordering::SeqCst);
     Arc::new(Observer::new(ctx.clone(), find, wake))
