@@ -214,3 +214,24 @@ pub fn lasts(error: &Error) -> bool {
         Class::Conflict | Class::Throttled { .. } | Class::Unavailable | Class::Ambiguous => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_answer_replaces_no_newer_one() {
+        let (region, instance_id, group) = ("cn-hangzhou".into(), "rmq-a".into(), "GID".into());
+        let mut samples = BacklogSamples::new(Arc::new(BacklogSource { region, instance_id, group }));
+        let lag = |topic: &str| -> Result<GroupLag, Error> {
+            let topics = [(topic.to_owned(), TopicLag::default())].into();
+            Ok(GroupLag { topic_lag_map: topics, ..GroupLag::default() })
+        };
+        samples.record(lag("orders"), 2_000, &LiteMap::new());
+        samples.record(lag("billing"), 1_000, &LiteMap::new());
+        assert!(samples.topic("orders").is_some() && samples.topic("billing").is_none());
+        assert_eq!(samples.requested_ms(), Some(2_000));
+        samples.record(lag("billing"), 3_000, &LiteMap::new());
+        assert!(samples.topic("billing").is_some());
+    }
+}
