@@ -255,7 +255,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     /// Takes over the status that this process wrote between reconciles since the object was read, and its conditions into an
     /// earlier version of the object. The evidence is the newest as well.
     pub(super) fn take_over_refreshed(&mut self, mut earlier: Arc<K>) -> Arc<K> {
-        self.evidence = self.ctx.evidence::<K>(&self.key());
+        self.take_over_evidence();
         let read = self.object.resource_version().unwrap_or_default();
         let newer = self.ctx.remember(&self.key(), |memory| {
             let version = memory.refreshed.on_top_of(&read)?.to_owned();
@@ -269,6 +269,11 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             before.as_mut().conditions.clone_from(&status.as_ref().as_ref().conditions);
         }
         earlier
+    }
+
+    /// Takes over the newest evidence.
+    pub(super) fn take_over_evidence(&mut self) {
+        self.evidence = self.ctx.evidence::<K>(&self.key());
     }
 
     /// Writes a status of a reconcile, if it differs from the one that was read, or if this process has written another one since.
@@ -293,11 +298,17 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         Ok(())
     }
 
+    /// Continues with a status that is not written yet: the next write contains it.
+    pub(super) fn assume(&mut self, status: K::Status) {
+        *Arc::make_mut(&mut self.object).status_mut() = Some(status);
+        self.overwrites = true;
+    }
+
     /// Learns from an observation that began at `started`.
     pub(super) fn learn(&mut self, observed: &K::Observed, started: Timestamp) {
         let (key, scope) = (self.key(), self.scope(&self.object));
         self.ctx.update_evidence::<K, _>(&key, |evidence| K::learn(&scope, evidence, observed, started));
-        self.evidence = self.ctx.evidence::<K>(&key);
+        self.take_over_evidence();
     }
 
     /// Whether the cloud matched this spec before, no work is requested and no part of the cloud side is missing: the reconcile only

@@ -13,7 +13,7 @@ use super::conditions::{self, ConditionState};
 use super::events::{Change, EventRecord};
 use super::first_reads::read_first;
 use super::object::{ObjectHandle, Since};
-use super::resource::{Annotations, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
+use super::resource::{Annotations, Decision, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
 use super::steps::{act, first_failure, skip};
 use super::verdict::Verdict;
 use super::{Context, Error, Requeue, ownership, status};
@@ -30,6 +30,11 @@ const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(120);
 const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// Failures in a row after which an object with deletion policy Retain is released without an observation.
 const MAX_FAILURES_BEFORE_RELEASE: u32 = 3;
+
+/// Time after which the parts of a new cloud side may have started.
+const TIME_TO_START: Duration = Duration::from_millis(600);
+/// Maximum time for the observation after that: the status after the creation waits for it.
+const SECOND_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The reason why a reconcile has no observation.
 enum Unobserved {
@@ -54,6 +59,31 @@ enum Release {
     Gone,
     /// Its cloud side stays, with a note that says what and why.
     Kept(String),
+}
+
+/// The end of a reconcile.
+struct Concluded<K: Resource> {
+    /// The status after the steps.
+    status: K::Status,
+    /// When to reconcile again.
+    requeue: Requeue,
+    /// The annotations to write before that status.
+    annotations: Annotations,
+}
+
+/// The second observation of a reconcile that created a cloud side: it found it as the spec says.
+struct Second<K: Resource> {
+    /// The object with the status after the creation.
+    object: Arc<K>,
+    observed: K::Observed,
+    decision: Decision<K>,
+    concluded: Concluded<K>,
+}
+
+impl<K: Resource> Second<K> {
+    fn ran(&self) -> Ran<'_, K> {
+        Ran { observed: &self.observed, decision: &self.decision, acted: &[] }
+    }
 }
 
 /// Reconciles one object.
@@ -132,12 +162,7 @@ async fn decide_and_act<K: Resource>(
         return unobserved(handle, changed).await;
     }
     handle.ctx.remember(&handle.key(), |memory| memory.logged_failure = None);
-    handle.observed_without(remote.absent.clone(), started);
-    if remote.complete {
-        let inventory = access.inventory_key(K::DESCRIPTOR.product, object.management().region);
-        handle.observed_from(started, inventory);
-    }
-    handle.learn(&observed, started);
+    learn(handle, access, &remote, &observed, started);
     let decision = K::decide(&handle.scope(&object), &observed);
     if let Verdict::Released { left } = &decision.verdict {
         return release(handle, left.clone().map_or(Release::Gone, Release::Kept)).await;
@@ -176,19 +201,25 @@ async fn decide_and_act<K: Resource>(
     // The events of conditions that changed between reconciles are published.
     let object = handle.take_over_refreshed(object);
     let ran = Ran { observed: &observed, decision: &decision, acted: &acted };
-    let (status, requeue, annotations) = conclude(handle, &ran, identity);
-    let requeue = handle.proving(requeue);
-    handle.annotate(&annotations).await?;
-    match write(handle, status.clone()).await {
+    let first = conclude(handle, &ran, identity.clone());
+    let created = !K::answers(&acted).is_empty() && acted.iter().all(|it| it.effect().is_some());
+    let second = if created { look_again(handle, access, &first.status, identity).await } else { None };
+    let last = second.as_ref().map_or(&first, |it| &it.concluded);
+    let requeue = handle.proving(last.requeue);
+    handle.annotate(&last.annotations).await?;
+    match write(handle, last.status.clone()).await {
         // Another actor wrote the object while the steps ran, and the status has the only record of an item's ID.
         Err(Error::Conflict) if !K::answers(&acted).is_empty() => {
-            handle.annotate_again(&annotations).await?;
-            write(handle, status.clone()).await?;
+            handle.annotate_again(&last.annotations).await?;
+            write(handle, last.status.clone()).await?;
         }
         written => written?,
     }
-    publish(handle, &object, &status, &ran).await;
-    handle.measure(Some(&observed));
+    publish(handle, &object, &first.status, &ran).await;
+    if let Some(second) = &second {
+        publish(handle, &second.object, &second.concluded.status, &second.ran()).await;
+    }
+    handle.measure(Some(second.as_ref().map_or(&observed, |it| &it.observed)));
     let denied = first_failure(&acted).is_some_and(|error| error.class == Class::Denied);
     if denied && handle.deleting() && object.management().retain && !remote.owes_restart && !remote.must_clear {
         return release(handle, kept::<K>(", since the cloud denies access")).await;
@@ -196,18 +227,63 @@ async fn decide_and_act<K: Resource>(
     Ok(requeue)
 }
 
-/// The status after the steps, when to reconcile again, and the annotations to write before that status.
-fn conclude<K: Resource>(
-    handle: &ObjectHandle<'_, K>,
-    ran: &Ran<'_, K>,
-    identity: String,
-) -> (K::Status, Requeue, Annotations) {
+/// Remembers an observation that began at `started`.
+fn learn<K: Resource>(
+    handle: &mut ObjectHandle<'_, K>,
+    access: &Access,
+    remote: &RemoteState,
+    observed: &K::Observed,
+    started: Timestamp,
+) {
+    handle.observed_without(remote.absent.clone(), started);
+    if remote.complete {
+        let inventory = access.inventory_key(K::DESCRIPTOR.product, handle.object.management().region);
+        handle.observed_from(started, inventory);
+    }
+    handle.learn(observed, started);
+}
+
+fn conclude<K: Resource>(handle: &ObjectHandle<'_, K>, ran: &Ran<'_, K>, identity: String) -> Concluded<K> {
     let scope = handle.scope(&handle.object);
     let mut report = K::report(&scope, ran);
     let (requeue, annotations) = (report.requeue, std::mem::take(&mut report.annotations));
     let mut status = scope.concluded(report, ran);
     status.as_mut().identity = Some(identity);
-    (status, requeue, annotations)
+    Concluded { status, requeue, annotations }
+}
+
+/// Observes once more after a creation. Where the cloud side is already as the spec says, one write of the status reports both the
+/// creation and that. `None`, where the status after the creation has to be written. A crash meanwhile is one before the answers were
+/// written: the intents protect it.
+async fn look_again<K: Resource>(
+    handle: &mut ObjectHandle<'_, K>,
+    access: &Access,
+    created: &K::Status,
+    identity: String,
+) -> Option<Second<K>> {
+    tokio::time::sleep(TIME_TO_START).await;
+    let started = handle.ctx.clock.now();
+    let cloud = handle.object.cloud(access, Priority::Change);
+    let observed = tokio::time::timeout(SECOND_OBSERVATION_TIMEOUT, async {
+        let scope = handle.scope(&handle.object);
+        K::observe(&scope, handle.ctx, &cloud).await.ok()
+    });
+    let observed = observed.await.ok()??;
+    let before = handle.object.clone();
+    handle.assume(created.clone());
+    let remote = K::remote(&handle.scope(&handle.object), Some(&observed));
+    let decision = K::decide(&handle.scope(&handle.object), &observed);
+    let settled = decision.verdict == Verdict::InSync && decision.steps.is_empty() && decision.intents.is_none();
+    if !settled || remote.not_found.is_some() {
+        handle.object = before;
+        return None;
+    }
+    learn(handle, access, &remote, &observed, started);
+    read_first(handle, access).await;
+    handle.take_over_evidence();
+    let ran = Ran { observed: &observed, decision: &decision, acted: &[] };
+    let concluded = conclude(handle, &ran, identity);
+    Some(Second { object: handle.object.clone(), observed, decision, concluded })
 }
 
 /// Publishes the events of a reconcile that acted. `before` is the object from before the intents.

@@ -43,6 +43,36 @@ fn new_plan_gets_its_items_at_once() {
 }
 
 #[test]
+fn new_plan_costs_one_write_of_status_where_it_starts_at_once() {
+    for (delay_ms, ready) in [(0, true), (60_000, false)] {
+        let mut world = World::new(spec(), Rules { delay_ms, ..Rules::default() });
+        world.store.take_writes();
+        let first = world.pass();
+        let writes: Vec<_> = world.store.take_writes().iter().map(|it| it.ends_with("/status")).collect();
+        assert_eq!(writes, [false, true, false, true], "finalizer, intents, annotation, status: {delay_ms} ms");
+        assert_eq!(world.condition("Ready") == "True/Available", ready, "{:?}", world.status.head.conditions);
+        assert_eq!(world.status.topic_mappings.iter().filter(|it| it.item_id.is_some()).count(), 2, "{delay_ms} ms");
+        let reasons: Vec<_> = first.events.iter().map(|it| it.reason.as_str()).collect();
+        assert_eq!(reasons.first(), Some(&"Created"), "{reasons:?}");
+        assert_one_of_each(&mut world, &format!("starts after {delay_ms} ms"));
+    }
+}
+
+#[test]
+fn edit_while_new_items_start_is_carried_out() {
+    for (delay_ms, patch) in [(0, json!({ "managementPolicy": "Observe" })), (0, json!({ "planDesc": "edited" }))] {
+        let mut world = World::new(spec(), Rules { delay_ms, ..Rules::default() });
+        // Beside the last item: the reconcile then only observes.
+        world.edit_beside(2, json!({ "spec": patch }));
+        world.pass();
+        assert_eq!(world.status.head.observed_generation, Some(1), "{patch}");
+        assert_eq!(world.status.head.synced_generation, Some(1), "{patch}");
+        assert_one_of_each(&mut world, &patch.to_string());
+        assert_eq!(world.status.head.observed_generation, Some(2), "{patch}");
+    }
+}
+
+#[test]
 fn item_refused_by_unseen_plan_is_added_later() {
     for class in [Class::NotFound, Class::Conflict, Class::Invalid] {
         let mut world = World::new(spec(), Rules::default());
