@@ -15,6 +15,7 @@ use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::cloud::{client, ebs, endpoint, sts};
 use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
+use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
@@ -57,6 +58,11 @@ struct Run {
     /// Watches only objects with these labels.
     #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR")]
     label_selector: Option<String>,
+    /// The number of this process and the number of all shards, such as 1/3. It serves the plans and groups with the label
+    /// disasterrecovery.dev/shard=1; number 0 serves all others and the accounts. The lease of another number than 0 has -shard-NUMBER at
+    /// the end of its name, and each shard makes its part of the calls in a second.
+    #[arg(long, env = "DR_OPERATOR_SHARD", default_value = "0/1")]
+    shard: Shard,
     /// How many objects of a kind are reconciled at a time, for each account and region.
     #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
@@ -165,12 +171,15 @@ impl Run {
             renew_deadline: self.leader_elect_renew_deadline,
             retry_period: self.leader_elect_retry_period,
         };
+        if !self.leader_elect && !self.shard.is_only() {
+            bail!("--shard is refused: it needs --leader-elect, since the lease shows which shard serves an object");
+        }
         timing.check().map_err(|error| anyhow!("--leader-elect-*: {error}"))?;
         let namespace = self.leader_elect_resource_namespace.clone().filter(|namespace| !namespace.is_empty());
         let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
         Ok(self.leader_elect.then(|| leadership::Settings {
             namespace: namespace.unwrap_or_else(|| own_namespace.to_owned()),
-            name: self.leader_elect_resource_name.clone(),
+            name: self.shard.lease(&self.leader_elect_resource_name),
             identity: leadership::identity(pod.as_deref().unwrap_or("dr-operator")),
             timing,
         }))
@@ -178,10 +187,10 @@ impl Run {
 
     /// Rate limits of all calls to the cloud.
     fn rate_limit(&self) -> RateLimit {
-        RateLimit::new(self.rocketmq_requests_per_second)
-            .with_rate(ebs::PRODUCT, self.ebs_requests_per_second)
+        RateLimit::new(self.shard.part_of(self.rocketmq_requests_per_second))
+            .with_rate(ebs::PRODUCT, self.shard.part_of(self.ebs_requests_per_second))
             .with_rate(sts::PRODUCT, sts::REQUESTS_PER_SECOND)
-            .with_max(ApiOperation::ClearReplicaGroupDrill, ebs::CLEAR_DRILL_REQUESTS_PER_SECOND)
+            .with_max(ApiOperation::ClearReplicaGroupDrill, self.shard.part_of(ebs::CLEAR_DRILL_REQUESTS_PER_SECOND))
     }
 
     /// Settings of the controllers.
@@ -199,6 +208,7 @@ impl Run {
         Ok(Settings {
             namespaces: non_empty(&self.namespaces),
             selector: self.label_selector.clone(),
+            shard: self.shard,
             workers: self.workers,
             poll_interval: self.poll_interval,
             transition_interval: self.transition_interval,

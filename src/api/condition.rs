@@ -52,6 +52,8 @@ pub mod synced {
     pub const PROGRESSING: &str = "Progressing";
     /// Another actor changed the cloud.
     pub const DRIFTED: &str = "Drifted";
+    /// An operator process with another Lease served the object: its calls may not have ended.
+    pub const TAKING_OVER: &str = "TakingOver";
     /// The API refused a value of the spec.
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The spec changes a field that the API cannot change.

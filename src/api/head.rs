@@ -19,6 +19,12 @@ pub struct StatusHead {
     /// The credentials of the last observation: the ARN of the RAM role, or the ID of the access key with its middle masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The Lease of the operator process that serves the object, as NAMESPACE/NAME; `none` without leader election.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    /// The Lease of the operator process that served the object before, while the present one waits for the end of its calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_lease: Option<String>,
     /// The differences between the spec and the cloud, while they last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,

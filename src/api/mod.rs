@@ -39,6 +39,9 @@ pub const RECONCILE_ANNOTATION: &str = "disasterrecovery.dev/reconcile-requested
 /// last handled value.
 pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpoints-requested-at";
 
+/// The label that assigns a plan or a group to one of several operator processes, by its number.
+pub const SHARD_LABEL: &str = "disasterrecovery.dev/shard";
+
 /// Whether an annotation belongs to the operator: its name has the prefix of the API group.
 pub fn is_own_annotation(name: &str) -> bool {
     name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::absence::Absences;
 use super::access::InventoryKey;
@@ -30,6 +31,8 @@ pub struct Memory {
     pub inventory: Option<InventoryKey>,
     /// The time when the cache was first proven to be as new as the leadership of this process: it contains the writes of the others.
     pub caught_up: Option<Timestamp>,
+    /// When this process began to take over the object from one with another lease.
+    pub taking_over: Option<Instant>,
     /// The last logged reason of `Synced`, until the next observation.
     pub logged_failure: Option<&'static str>,
     /// The parts of the cloud side that the observations do not show.

@@ -21,8 +21,10 @@ pub mod requeue;
 pub mod resource;
 mod runtime;
 pub mod secrets;
+pub mod shard;
 pub mod status;
 pub mod steps;
+mod takeover;
 pub mod verdict;
 
 use std::any::Any;
@@ -39,6 +41,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Client, ResourceExt};
 
+use self::absence::Absences;
 use self::access::{Accounts, Variables};
 use self::memory::Memory;
 pub use self::reconcile::reconcile;
@@ -46,6 +49,7 @@ pub use self::requeue::Requeue;
 use self::requeue::delay;
 use self::resource::Object;
 pub use self::runtime::{run, shutdown};
+use self::shard::Shard;
 use crate::api::account::AlibabaCloudAccount;
 use crate::cloud::client;
 use crate::cloud::clock::Clock;
@@ -73,6 +77,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// The labels of the objects that are watched; all, where absent.
     pub selector: Option<String>,
+    /// The shard of this process.
+    pub shard: Shard,
     /// Maximum number of concurrent reconciles of a kind.
     pub workers: u16,
     /// Interval between observations of an object that sets none.
@@ -106,6 +112,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The labels of the objects of a kind that are watched. All shards watch the accounts.
+    fn selector_of<K: Object>(&self) -> Option<String> {
+        match K::IS_SHARDED {
+            true => self.shard.selector(self.selector.as_deref()),
+            false => self.selector.clone(),
+        }
+    }
+
     /// Whether the objects of a namespace may use the operator's own identity.
     pub fn may_use_own_identity(&self, namespace: &str) -> bool {
         self.default_account_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace)
@@ -260,6 +274,11 @@ impl Context {
         self.leadership.set(leadership).unwrap_or_default();
     }
 
+    /// The lease of this process, as status names it.
+    fn lease(&self) -> Option<&str> {
+        Some(self.leadership.get()?.lease())
+    }
+
     /// Relies on nothing that the process before this one knew.
     fn forget_former(&self) {
         self.leadership.get().into_iter().for_each(Leadership::forget_former);
@@ -268,6 +287,16 @@ impl Context {
     /// The time at which the process that led before this one last renewed its lease.
     fn former_renewal(&self) -> Option<Timestamp> {
         self.leadership.get()?.former_renewal()
+    }
+
+    /// Forgets what this process observed of an object.
+    fn forget_observations(&self, key: &str) {
+        self.with_kept(key, |kept| {
+            kept.evidence = None;
+            let memory = &mut kept.memory;
+            (memory.observed, memory.listed_until, memory.detailed_until) = (None, None, None);
+            (memory.unlisted, memory.inventory, memory.absences) = (None, None, Absences::default());
+        });
     }
 
     /// Drops the memory, the evidence and the metrics of an object.

@@ -38,8 +38,10 @@ pub(super) struct ObjectHandle<'a, K: Object> {
     empty: K::Status,
     absences: Absences,
     evidence: Arc<K::Evidence>,
-    /// Whether another actor wrote the status since it was read.
+    /// Whether the next write of the status is needed although it says the same.
     overwrites: bool,
+    /// When the newest version was proven to be the one that was read, or this process's own on top of it.
+    pub(super) proven: Option<std::time::Instant>,
 }
 
 /// The object since the reconcile decided.
@@ -63,6 +65,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             absences: Absences::default(),
             evidence: ctx.evidence::<K>(&key),
             overwrites: false,
+            proven: None,
         }
     }
 
@@ -120,40 +123,9 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         }
     }
 
-    /// Writes annotations that the object lacks, as [`Self::annotate_again`].
-    pub(super) async fn annotate(&mut self, all: &Annotations) -> Result<Since, Error> {
-        if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
-            return Ok(Since::Same);
-        }
-        self.annotate_again(all).await
-    }
-
-    /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
-    /// cost the ID of a new plan or group. Another object of the same name does not get it. The next write is on top of the newest
-    /// version, and the spec and the status stay those that the reconcile decided on.
-    pub(super) async fn annotate_again(&mut self, all: &Annotations) -> Result<Since, Error> {
-        let decided = self.object.clone();
-        let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
-        let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
-        let writing = self.writing();
-        let _writing = writing.lock().await;
-        self.patch_metadata("write the cloud's ID", metadata, false).await?;
-        let newest = std::mem::replace(&mut self.object, decided);
-        let (was, is) = (self.object.meta(), newest.meta());
-        let edited = was.generation != is.generation || was.deletion_timestamp != is.deletion_timestamp;
-        self.overwrites |= self.object.status() != newest.status();
-        let (version, annotations) = (is.resource_version.clone(), is.annotations.clone());
-        let metadata = Arc::make_mut(&mut self.object).meta_mut();
-        // Another annotation may request work that this reconcile does not know of.
-        let known = metadata.annotations.get_or_insert_default();
-        known.extend(annotations.into_iter().flatten().filter(|(key, _)| all.iter().any(|(name, _)| name == key)));
-        metadata.resource_version = version;
-        Ok(if edited { Since::Edited } else { Since::Same })
-    }
-
     /// The version to write on: the one that was read, or a newer one that differs only in the status that this process wrote
     /// between reconciles.
-    fn version(&self) -> String {
+    pub(super) fn version(&self) -> String {
         let read = self.object.resource_version().unwrap_or_default();
         self.ctx.remember(&self.key(), |memory| memory.refreshed.on_top_of(&read).map(str::to_owned)).unwrap_or(read)
     }
@@ -164,7 +136,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     }
 
     /// Answers are decoded without metadata of other actors, which may be large.
-    fn api(&self) -> Api<Decoded<K>> {
+    pub(super) fn api(&self) -> Api<Decoded<K>> {
         Api::namespaced(self.ctx.client.clone(), &self.namespace())
     }
 
@@ -175,7 +147,8 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         mut metadata: serde_json::Value,
         against_version: bool,
     ) -> Result<(), Error> {
-        let (api, name, before) = (self.api(), self.object.name_any(), self.version());
+        let (api, name, before, begun) =
+            (self.api(), self.object.name_any(), self.version(), std::time::Instant::now());
         if against_version {
             metadata["resourceVersion"] = json!(before);
         }
@@ -184,6 +157,9 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let call = api.patch(&name, &params, &patch);
         self.object = with_status(Arc::new(readable(within(what, call).await?)?));
         self.remember_replaced(before, against_version);
+        if against_version {
+            self.proven = Some(begun);
+        }
         Ok(())
     }
 
@@ -213,8 +189,10 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// Replaces the status, which also removes fields that other field managers have set. The API server takes nothing else from
     /// the body.
-    async fn replace_status(&mut self, status: K::Status) -> Result<(), Error> {
-        let (api, name, before) = (self.api(), self.object.name_any(), self.version());
+    async fn replace_status(&mut self, mut status: K::Status) -> Result<(), Error> {
+        self.name_lease(&mut status);
+        let (api, name, before, begun) =
+            (self.api(), self.object.name_any(), self.version(), std::time::Instant::now());
         let body = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
@@ -225,7 +203,15 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let call = api.replace_subresource("status", &name, &params, &body);
         self.object = with_status(Arc::new(readable(within("write status", call).await?)?));
         self.remember_replaced(before, true);
+        self.proven = Some(begun);
         Ok(())
+    }
+
+    /// Names the lease of this process in a status.
+    fn name_lease(&self, status: &mut K::Status) {
+        if let (Some(head), Some(lease)) = (K::head_mut(status), self.ctx.lease()) {
+            head.lease = Some(lease.to_owned());
+        }
     }
 
     /// Publishes an event. A failure delays nothing.
@@ -235,6 +221,40 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 }
 
 impl<'a, K: Resource> ObjectHandle<'a, K> {
+    /// Writes annotations that the object lacks, as [`Self::annotate_again`].
+    pub(super) async fn annotate(&mut self, all: &Annotations) -> Result<Since, Error> {
+        if all.iter().all(|(key, value)| self.object.annotations().get(*key) == Some(value)) {
+            return Ok(Since::Same);
+        }
+        self.annotate_again(all).await
+    }
+
+    /// Writes annotations, which survive a backup without status. It has no version precondition: a concurrent write must not
+    /// cost the ID of a new plan or group. Another object of the same name does not get it. The next write is on top of the newest
+    /// version, and the spec and the status stay those that the reconcile decided on.
+    pub(super) async fn annotate_again(&mut self, all: &Annotations) -> Result<Since, Error> {
+        let decided = self.object.clone();
+        let annotations: BTreeMap<_, _> = all.iter().cloned().collect();
+        let metadata = json!({ "annotations": annotations, "uid": self.object.uid() });
+        let writing = self.writing();
+        let _writing = writing.lock().await;
+        self.patch_metadata("write the cloud's ID", metadata, false).await?;
+        let newest = std::mem::replace(&mut self.object, decided);
+        let (was, is) = (self.object.meta(), newest.meta());
+        let edited = was.generation != is.generation || was.deletion_timestamp != is.deletion_timestamp;
+        self.overwrites |= self.object.status() != newest.status();
+        if newest.status().is_some_and(|status| !self.serves(status)) {
+            return Err(Error::Conflict);
+        }
+        let (version, annotations) = (is.resource_version.clone(), is.annotations.clone());
+        let metadata = Arc::make_mut(&mut self.object).meta_mut();
+        // Another annotation may request work that this reconcile does not know of.
+        let known = metadata.annotations.get_or_insert_default();
+        known.extend(annotations.into_iter().flatten().filter(|(key, _)| all.iter().any(|(name, _)| name == key)));
+        metadata.resource_version = version;
+        Ok(if edited { Since::Edited } else { Since::Same })
+    }
+
     /// The scope of one version of the object.
     pub(super) fn scope<'s>(&'s self, object: &'s K) -> Scope<'s, K> {
         Scope {
@@ -247,7 +267,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             intervals: Intervals::new(self.poll_interval(), &self.ctx.settings),
             evidence: &self.evidence,
             observed_until: self.ctx.remember(&self.key(), |memory| memory.observed_until()),
-            former_renewal: self.ctx.former_renewal(),
+            former_renewal: self.ctx.former_renewal().filter(|_| object.status().is_none_or(|it| self.serves(it))),
             now: self.ctx.clock.now(),
         }
     }
@@ -277,7 +297,8 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     }
 
     /// Writes a status of a reconcile, if it differs from the one that was read, or if this process has written another one since.
-    pub(super) async fn write_changed(&mut self, status: K::Status) -> Result<(), Error> {
+    pub(super) async fn write_changed(&mut self, mut status: K::Status) -> Result<(), Error> {
+        self.name_lease(&mut status);
         let writing = self.writing();
         let _writing = writing.lock().await;
         let newest = self.object.resource_version().is_some_and(|read| read == self.version());
@@ -441,7 +462,10 @@ fn readable<K>(answer: Decoded<K>) -> Result<K, Error> {
 }
 
 /// Waits for a request with a time limit, and distinguishes a conflict from a failure.
-async fn within<T>(what: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+pub(super) async fn within<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Error::Conflict),

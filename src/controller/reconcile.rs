@@ -108,6 +108,11 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
         handle.forget();
         return Ok(Requeue::AwaitChange);
     }
+    if let Some(requeue) = handle.take_over().await? {
+        handle.measure(None);
+        export(handle, handle.scope(&handle.object).status);
+        return Ok(requeue);
+    }
     if management.suspend {
         handle.measure(None);
         let status = handle.scope(&object).suspended();
@@ -184,8 +189,15 @@ async fn decide_and_act<K: Resource>(
             handle.publish(record).await;
         }
     }
+    let held = match decision.steps.is_empty() {
+        true => access.clone(),
+        false => {
+            handle.sign().await?;
+            access.while_held(handle.hold().await?)
+        }
+    };
     // A correction does not wait behind samples.
-    let cloud = handle.object.cloud(access, Priority::Change);
+    let cloud = handle.object.cloud(&held, Priority::Change);
     let (mut acted, started) = (Vec::with_capacity(decision.steps.len()), Instant::now());
     while acted.len() < decision.steps.len() {
         act(&cloud, &decision.steps, &mut acted, started).await;
@@ -203,7 +215,7 @@ async fn decide_and_act<K: Resource>(
     let ran = Ran { observed: &observed, decision: &decision, acted: &acted };
     let first = conclude(handle, &ran, identity.clone());
     let created = !K::answers(&acted).is_empty() && acted.iter().all(|it| it.effect().is_some());
-    let second = if created { look_again(handle, access, &first.status, identity).await } else { None };
+    let second = if created { observe_again(handle, access, &first.status, identity).await } else { None };
     let last = second.as_ref().map_or(&first, |it| &it.concluded);
     let requeue = handle.proving(last.requeue);
     handle.annotate(&last.annotations).await?;
@@ -255,7 +267,7 @@ fn conclude<K: Resource>(handle: &ObjectHandle<'_, K>, ran: &Ran<'_, K>, identit
 /// Observes once more after a creation. Where the cloud side is already as the spec says, one write of the status reports both the
 /// creation and that. `None`, where the status after the creation has to be written. A crash meanwhile is one before the answers were
 /// written: the intents protect it.
-async fn look_again<K: Resource>(
+async fn observe_again<K: Resource>(
     handle: &mut ObjectHandle<'_, K>,
     access: &Access,
     created: &K::Status,

@@ -41,7 +41,7 @@ async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<R
     let writing = handle.writing();
     let writing = writing.lock().await;
     let before = handle.take_over_refreshed(handle.object.clone());
-    if handle.deleting() || before.management().suspend {
+    if handle.deleting() || before.management().suspend || !handle.serves(handle.scope(&handle.object).status) {
         return Ok(Refreshed::Same);
     }
     if handle.is_replaced() {

@@ -157,6 +157,7 @@ mod tests {
         Settings {
             namespaces: vec![],
             selector: None,
+            shard: crate::controller::shard::Shard::ALL,
             workers: 4,
             poll_interval: Duration::from_secs(60),
             transition_interval: Duration::from_secs(3),

@@ -49,11 +49,19 @@ pub trait Object:
     /// A typical object at rest, as JSON: caches keep what distinguishes others from it.
     const TYPICAL: &'static str;
 
+    /// Whether each object belongs to one shard. The objects of other kinds belong to all.
+    const IS_SHARDED: bool = true;
+
     /// What this process knows of an object's cloud side between reconciles. No part of it must survive a crash.
     type Evidence: Clone + Debug + Default + Send + Sync;
 
     /// The name of the account that the object uses; the operator's own credentials, where absent.
     fn account(&self) -> Option<&str>;
+
+    /// The shared part of a status, for a kind with a side in the cloud.
+    fn head_mut(_status: &mut Self::Status) -> Option<&mut StatusHead> {
+        None
+    }
 }
 
 /// A kind of objects with a cloud side.
@@ -135,6 +143,11 @@ pub trait Resource: Object + HasStatus<Status: AsRef<StatusHead> + AsMut<StatusH
 
     /// The reads between reconciles, and when each is due.
     fn tasks(scope: &Scope<'_, Self>) -> Vec<Scheduled<Self::Task>>;
+
+    /// Whether a task may change the cloud.
+    fn changes(_task: &Self::Task) -> bool {
+        false
+    }
 
     /// Carries out a task.
     fn read(

@@ -9,7 +9,7 @@ use tracing::Instrument;
 use crate::cloud::error::{Class, Error};
 
 /// Maximum time after which no further step begins: other objects need the worker. The next reconcile continues.
-pub const STEPS_TIMEOUT: Duration = Duration::from_secs(180);
+pub const STEPS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One call that changes the cloud, with every detail that it needs. It is safe to repeat.
 pub trait Step: Clone + Debug + PartialEq + Send + Sync {

@@ -52,9 +52,13 @@ pub struct Lost {
     holder: Option<String>,
 }
 
+/// The name in status of the lease of a process without leader election.
+const NO_LEASE: &str = "none";
+
 /// Whether this process is the leader. A clone shares the state.
 #[derive(Clone, Debug)]
 pub struct Leadership {
+    lease: Arc<str>,
     is_leader: watch::Receiver<bool>,
     fence: Fence,
     former_renewal: Arc<Mutex<Option<Timestamp>>>,
@@ -69,7 +73,17 @@ impl Leadership {
     /// The leadership of a process without leader election that follows one whose last renewal was then.
     pub fn after(former_renewal: Option<Timestamp>) -> Self {
         let former_renewal = Arc::new(Mutex::new(former_renewal));
-        Self { is_leader: watch::channel(true).1, fence: Fence::open(), former_renewal }
+        Self { lease: NO_LEASE.into(), is_leader: watch::channel(true).1, fence: Fence::open(), former_renewal }
+    }
+
+    /// The same leadership by another lease.
+    pub fn with_lease(self, lease: &str) -> Self {
+        Self { lease: lease.into(), ..self }
+    }
+
+    /// The lease, as NAMESPACE/NAME; `none` without leader election.
+    pub fn lease(&self) -> &str {
+        &self.lease
     }
 
     /// Forgets the former leader: the times of its renewals are of a clock that was set.
@@ -137,7 +151,8 @@ impl Candidate {
     /// The leadership of this candidate.
     pub fn leadership(&self) -> Leadership {
         let former_renewal = self.former_renewal.clone();
-        Leadership { is_leader: self.is_leader.subscribe(), fence: self.fence.clone(), former_renewal }
+        let lease = format!("{}/{}", self.settings.namespace, self.settings.name).into();
+        Leadership { lease, is_leader: self.is_leader.subscribe(), fence: self.fence.clone(), former_renewal }
     }
 
     /// Runs `work`. Once `ready` is true, acquires the lease, renews it until the work has ended and releases it. If

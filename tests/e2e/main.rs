@@ -15,5 +15,6 @@ mod leader;
 mod life;
 mod program;
 mod secrets;
+mod shards;
 mod steady;
 mod trouble;

@@ -203,6 +203,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         }),
         ("account-not-found", blind(running(), conditions::unusable(&missing))),
         ("account-changed", blind(running(), changed)),
+        ("taken-over", then(running(), |world| world.restart_with("operators/second"))),
         ("endpoint-refused", blind(running(), conditions::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("throttled", blind(running(), failure(Class::Throttled { after: None }))),

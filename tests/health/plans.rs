@@ -216,6 +216,7 @@ fn worlds() -> Vec<(&'static str, World)> {
         ("secret-never-found", then(fresh(json!({})), |world| world.set_password(None))),
         ("account-not-found", blind(running(), conditions::unusable(&missing))),
         ("account-changed", blind(running(), changed)),
+        ("taken-over", then(running(), |world| world.restart_with("operators/second"))),
         ("endpoint-refused", blind(running(), conditions::unusable(&endpoint))),
         ("access-denied", blind(running(), failure(Class::Denied))),
         ("access-never-allowed", blind(fresh(json!({})), failure(Class::Denied))),

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use disaster_recovery_operator::controller::shard::Shard;
 use serde_json::{Value, json};
 
 use crate::chart::{NAMESPACE, chart, kept, name, objects, path, rendered, text, value_files};
@@ -73,7 +74,10 @@ fn server_accepts_rendered_manifests_without_warning() {
         }
     }
     let kinds: Vec<_> = matrix.iter().flat_map(|it| &it.2).filter_map(|object| object["kind"].as_str()).collect();
-    assert_eq!(kinds.iter().filter(|kind| **kind == "Deployment").count(), matrix.len() - 1);
+    let shards = |values: &Value| values["shards"].as_u64().unwrap_or(1);
+    // deploy/monitoring has none.
+    let deployments = matrix.iter().map(|it| shards(&it.1)).sum::<u64>() - 1;
+    assert_eq!(kinds.iter().filter(|kind| **kind == "Deployment").count() as u64, deployments);
     for kind in ["ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "ServiceMonitor", "Service"] {
         assert!(kinds.contains(&kind), "no values of ci/ make a {kind}");
     }
@@ -124,6 +128,56 @@ fn numeric_looking_name_is_a_string() {
     let pod = &of_kind(&all, "Deployment").next().expect("a deployment")["spec"]["template"]["spec"];
     assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("1234"), &json!("5678")));
     assert_eq!(of_kind(&all, "ServiceAccount").next().expect("an account")["metadata"]["name"], "1234");
+}
+
+/// Whether labels have all of a selector.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let selector = selector.as_object().expect("a selector");
+    !selector.is_empty() && selector.iter().all(|(label, value)| labels[label] == *value)
+}
+
+fn matched(object: &Value) -> &Value {
+    &object["spec"]["selector"]["matchLabels"]
+}
+
+#[test]
+fn each_shard_has_its_own_pods_and_lease() {
+    let all = objects(&rendered(
+        ControlPlane::shared(),
+        &["--set", "fullnameOverride=dr,shards=3,metrics.serviceMonitor.enabled=true"],
+    ));
+    let deployments: Vec<_> = of_kind(&all, "Deployment").collect();
+    let pods: Vec<_> = deployments.iter().map(|it| &it["spec"]["template"]["metadata"]["labels"]).collect();
+    let selectors = |kind, at: fn(&Value) -> &Value| -> Vec<_> {
+        let all: Vec<_> = of_kind(&all, kind).map(at).collect();
+        assert_eq!(all.len(), 3, "{kind}");
+        all
+    };
+    for kind in ["Deployment", "PodDisruptionBudget"] {
+        for (number, selector) in selectors(kind, matched).into_iter().enumerate() {
+            let own: Vec<_> = pods.iter().map(|labels| selects(selector, labels)).collect();
+            assert_eq!(own, [0, 1, 2].map(|it| it == number), "{kind} {number}");
+        }
+    }
+    let services: Vec<_> = of_kind(&all, "Service").map(|it| &it["metadata"]["labels"]).collect();
+    for (number, selector) in selectors("Service", |it| &it["spec"]["selector"]).into_iter().enumerate() {
+        assert!(selects(selector, pods[number]), "Service {number}");
+        assert!(selects(selectors("ServiceMonitor", matched)[number], services[number]), "ServiceMonitor {number}");
+    }
+
+    let flag = |number: usize, name: &str| {
+        let args = deployments[number]["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("a list");
+        args.iter().find_map(|it| it.as_str()?.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let lease = flag(0, "--leader-elect-resource-name").expect("the release has another name");
+    let leases: Vec<_> = (0..3)
+        .map(|number| flag(number, "--shard").expect("a shard").parse::<Shard>().expect("it parses").lease(&lease))
+        .collect();
+    assert_eq!(leases[0], lease);
+    let rules = of_kind(&all, "Role").filter_map(|it| it["rules"].as_array()).flatten();
+    let named: Vec<_> =
+        rules.filter(|it| it["resources"] == json!(["leases"])).map(|it| &it["resourceNames"]).collect();
+    assert!(named.contains(&&json!(leases)), "{named:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 use test_support::driver::plan::*;
 
 /// A spec of two instances with IDs and two mappings.
-fn spec() -> DisasterRecoveryPlanSpec {
+pub fn spec() -> DisasterRecoveryPlanSpec {
     spec_with(json!({
         "instances": [aliyun("hangzhou", "rmq-a", "ACTIVE"), aliyun("shanghai", "rmq-b", "PASSIVE")],
         "topicMappings": [

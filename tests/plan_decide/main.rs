@@ -15,4 +15,5 @@ mod items;
 mod pauses;
 mod properties;
 mod secrets;
+mod takeover;
 mod trial;

@@ -72,6 +72,16 @@ fn rounds_follow_interval_and_skip_covered_groups() {
 }
 
 #[test]
+fn nothing_is_synchronized_for_operator_with_another_lease() {
+    let mut world = cold(json!({}));
+    world.observe_for(60_000);
+    world.status.head.lease = Some("operator/second".into());
+    world.simulator.clear_requests();
+    world.observe_for(HOUR_MS);
+    assert_eq!(requests(&world, SYNC_CHECKPOINT), 0, "of {} lists", requests(&world, LIST_CHECKPOINTS));
+}
+
+#[test]
 fn nothing_is_synchronized_where_it_must_not_be() {
     type Situation = fn(&mut World);
     let situations: [(&str, Value, Situation); 6] = [

@@ -27,9 +27,17 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* By which Deployment, Service and PodDisruptionBudget know their pods. They can never change. */ -}}
+{{- /* Names of a shard, whose number is in the context as `shard`. Those of the first one are as without shards. */ -}}
+{{- define "disaster-recovery-operator.shardName" -}}
+{{- $name := include "disaster-recovery-operator.fullname" . -}}
+{{- if .shard }}{{ printf "%s-shard-%d" ($name | trunc 53 | trimSuffix "-") .shard }}{{ else }}{{ $name }}{{ end -}}
+{{- end -}}
+
+{{- /* By which Deployment, Service and PodDisruptionBudget know their pods. They can never change. No two shards share a pod. */ -}}
 {{- define "disaster-recovery-operator.selectorLabels" -}}
-{{- dict "app.kubernetes.io/name" (include "disaster-recovery-operator.name" .) "app.kubernetes.io/instance" .Release.Name | toYaml -}}
+{{- $name := include "disaster-recovery-operator.name" . -}}
+{{- if .shard }}{{ $name = printf "%s-shard-%d" ($name | trunc 53 | trimSuffix "-") .shard }}{{ end -}}
+{{- dict "app.kubernetes.io/name" $name "app.kubernetes.io/instance" .Release.Name | toYaml -}}
 {{- end -}}
 
 {{- define "disaster-recovery-operator.labels" -}}
@@ -53,6 +61,11 @@
 {{- dict "app.kubernetes.io/name" $name "app.kubernetes.io/instance" .Release.Name | toYaml -}}
 {{- end -}}
 
+{{- /* The Lease of a shard, as the program names it. */ -}}
+{{- define "disaster-recovery-operator.lease" -}}
+{{- include "disaster-recovery-operator.fullname" . }}{{ if .shard }}{{ printf "-shard-%d" .shard }}{{ end -}}
+{{- end -}}
+
 {{- /* The command line of the container. Flags without a value are left to the program. */ -}}
 {{- define "disaster-recovery-operator.args" -}}
 {{- $fullname := include "disaster-recovery-operator.fullname" . -}}
@@ -63,6 +76,7 @@
 {{- $flags := list
   (list "namespace" (join "," .watchNamespaces))
   (list "label-selector" .labelSelector)
+  (list "shard" (gt (int (default 1 .shards)) 1 | ternary (printf "%d/%d" (int $.shard) (int .shards)) ""))
   (list "cluster-id" .clusterId)
   (list "credentials-secret" .credentials.existingSecret)
   (list "default-account-namespaces" (join "," .defaultAccountNamespaces))
@@ -100,7 +114,7 @@
 
 {{- /* Flags that values stand for, as JSON: extraArgs has none of them. */ -}}
 {{- define "disaster-recovery-operator.ownFlags" -}}
-{{- list "metrics-address" "namespace" "label-selector" "cluster-id" "credentials-secret" "default-account-namespaces" "allowed-endpoints"
+{{- list "metrics-address" "namespace" "label-selector" "shard" "cluster-id" "credentials-secret" "default-account-namespaces" "allowed-endpoints"
   "rocketmq-endpoint" "ebs-endpoint" "sts-endpoint" "rocketmq-requests-per-second" "ebs-requests-per-second" "cloud-timeout" "poll-interval"
   "transition-interval" "retry-interval" "create-visibility-window" "workers" "group-metrics" "log-format" "log-level" "leader-elect"
   "leader-elect-resource-name" "leader-elect-resource-namespace" "leader-elect-lease-duration" "leader-elect-renew-deadline"
@@ -181,7 +195,10 @@ roleRef:
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ include "disaster-recovery-operator.fullname" . | quote }}]
+  resourceNames:
+  {{- range $shard := until (int (default 1 .Values.shards)) }}
+  - {{ include "disaster-recovery-operator.lease" (merge (dict "shard" $shard) $) | quote }}
+  {{- end }}
   verbs: [get, update]
 {{- end -}}
 

@@ -32,6 +32,8 @@ pub use super::wire::Data;
 
 /// Code of a call that the client did not send, or gave up, since the [`Fence`] was closed.
 pub const NOT_LEADING: &str = "NotLeading";
+/// Code of a call that the client did not send, or gave up, since the proof that this process serves the object was too old.
+pub const NOT_SERVING: &str = "NotServing";
 
 /// Maximum attempts of a call that is safe to repeat.
 const MAX_ATTEMPTS: u32 = 3;
@@ -62,6 +64,7 @@ pub struct Client {
     deadline: Duration,
     listener: Listener,
     fence: Fence,
+    hold: Fence,
     clock: Clock,
 }
 
@@ -69,13 +72,18 @@ impl Client {
     /// A client whose every attempt ends after `deadline`.
     pub fn new(http: HttpService, rate_limit: Arc<RateLimit>, deadline: Duration, listener: Listener) -> Self {
         let (budget, skews) = (None, Skews::default());
-        let (fence, clock) = (Fence::open(), Clock::system());
-        Self { http, rate_limit, budget, skews, deadline, listener, fence, clock }
+        let (fence, hold, clock) = (Fence::open(), Fence::open(), Clock::system());
+        Self { http, rate_limit, budget, skews, deadline, listener, fence, hold, clock }
     }
 
     /// The same client, which sends changing calls only while `fence` is open.
     pub fn with_fence(self, fence: Fence) -> Self {
         Self { fence, ..self }
+    }
+
+    /// The same client, which sends changing calls only while `hold` is open as well: the proof that this process serves the object.
+    pub fn with_hold(self, hold: Fence) -> Self {
+        Self { hold, ..self }
     }
 
     /// The same client with another clock. It dates requests and decides when credentials expire.
@@ -228,13 +236,16 @@ impl Client {
         let started = self.clock.now();
         let sending = tokio::time::timeout(self.deadline, self.http.clone().oneshot(request));
         let answer = match call.changing {
-            true => self.fence.within(sending).await,
-            false => Ok(sending.await),
+            true => self.fence.within(self.hold.within(sending)).await,
+            false => Ok(Ok(sending.await)),
         };
-        let answer = answer.map_err(|Closed { begun }| {
+        let stopped = |Closed { begun }, code, why: &str| {
             let class = if begun { lost } else { Class::Unavailable };
-            failed(class, NOT_LEADING, "this process may change nothing now: its lease ended".into())
-        })?;
+            failed(class, code, format!("this process may change nothing now: {why}"))
+        };
+        let answer = answer.map_err(|closed| stopped(closed, NOT_LEADING, "its lease ended"))?;
+        let old_proof = "the proof that no other operator process serves the object is too old";
+        let answer = answer.map_err(|closed| stopped(closed, NOT_SERVING, old_proof))?;
         let response = match answer {
             Err(_) => return Err(failed(lost, "Timeout", format!("no answer within {:?}", self.deadline))),
             Ok(Err(TransportError::NotSent(why))) => return Err(failed(Class::Unavailable, "ConnectionFailed", why)),
@@ -348,6 +359,15 @@ mod tests {
     /// Makes a call through a fence and returns the outcome and the number of requests that arrived. If `closes`, the
     /// service closes the fence before it answers.
     async fn fenced(fence: Fence, call: Call, closes: bool) -> (Result<Data, Error>, usize) {
+        sent_while(&fence, call, closes, |client| client.with_fence(fence.clone())).await
+    }
+
+    async fn sent_while(
+        fence: &Fence,
+        call: Call,
+        closes: bool,
+        with: impl Fn(Client) -> Client,
+    ) -> (Result<Data, Error>, usize) {
         let arrived = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let (counted, closed) = (arrived.clone(), fence.clone());
         let service = tower::service_fn(move |_| {
@@ -362,7 +382,7 @@ mod tests {
             }
         });
         let (rate_limit, deadline) = (Arc::new(RateLimit::new(100)), Duration::from_secs(5));
-        let client = Client::new(from_service(service), rate_limit, deadline, Arc::new(|_| {})).with_fence(fence);
+        let client = with(Client::new(from_service(service), rate_limit, deadline, Arc::new(|_| {})));
         let outcome = client.send(&target(), &call).await;
         (outcome, arrived.load(std::sync::atomic::Ordering::SeqCst))
     }
@@ -386,6 +406,22 @@ mod tests {
         let (outcome, arrived) = fenced(Fence::open(), Call { repeatable: true, ..call(true) }, true).await;
         let error = outcome.expect_err("its answer is not waited for");
         assert_eq!((error.class, error.code.as_str(), arrived), (Class::Ambiguous, NOT_LEADING, 1));
+    }
+
+    #[tokio::test]
+    async fn old_proof_stops_changes_but_not_reads() {
+        for (hold, changing, closes, expected) in [
+            (Fence::open(), true, false, (None, 1)),
+            (Fence::closed(), true, false, (Some(Class::Unavailable), 0)),
+            (Fence::closed(), false, false, (None, 1)),
+            (Fence::open(), true, true, (Some(Class::Ambiguous), 1)),
+        ] {
+            let (outcome, arrived) =
+                sent_while(&hold, call(changing), closes, |client| client.with_hold(hold.clone())).await;
+            let error = outcome.err();
+            assert!(error.iter().all(|it| it.code == NOT_SERVING), "{error:?}");
+            assert_eq!((error.map(|it| it.class), arrived), expected);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use self::error::AccountError;
 pub use self::source::Variables;
 use self::source::{Installation, session_name, sts_endpoint};
 use super::Settings;
+use super::shard::Shard;
 use crate::api::account::{AccountBudget, AlibabaCloudAccount, AlibabaCloudAccountSpec};
 use crate::cloud;
 use crate::cloud::client::Target;
@@ -29,6 +30,7 @@ use crate::cloud::credentials::signer::Signer;
 use crate::cloud::credentials::{Credentials, CredentialsError, assume_role};
 use crate::cloud::ebs::{self, Ebs};
 use crate::cloud::endpoint;
+use crate::cloud::fence::Fence;
 use crate::cloud::rate_limit::{Budget, Priority};
 use crate::cloud::rocketmq::{self, RocketMq, SharedLists};
 use crate::cloud::sts::{self, RoleRequest, Sts};
@@ -120,6 +122,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// The same access, which sends changing calls only while `hold` is open.
+    pub fn while_held(&self, hold: Fence) -> Self {
+        Self { client: self.client.clone().with_hold(hold), ..self.clone() }
+    }
+
     /// The identity that signs calls of a product, for people: the ARN of a role or the masked ID of a key. It includes the
     /// account's own endpoint where the account names one: another endpoint may belong to another cloud.
     pub fn identity(&self, product: &str) -> String {
@@ -304,7 +311,7 @@ impl Accounts {
         let sts = self.endpoint(&full_name, sts::PRODUCT, urls.sts, &settings.sts_endpoint)?;
         let client = match &spec.budget {
             None => self.cloud.clone(),
-            Some(budget) => self.cloud.clone().with_budget(limits_of(&full_name, budget)),
+            Some(budget) => self.cloud.clone().with_budget(limits_of(&full_name, budget, settings.shard)),
         };
         // The budget does not count requests for credentials: a renewal must not wait for reads.
         let sts = sts.map_or_else(|| sts_endpoint(&settings.variables), |it| it.url);
@@ -353,10 +360,10 @@ impl Accounts {
     }
 }
 
-/// The rate limit that the budget of an account sets.
-fn limits_of(account: &str, budget: &AccountBudget) -> Budget {
+/// The shard's part of the rate limit that the budget of an account sets.
+fn limits_of(account: &str, budget: &AccountBudget, shard: Shard) -> Budget {
     let rate = u32::try_from(budget.requests_per_second).unwrap_or(1).max(1);
-    Budget::new(account.to_owned(), rate).with_max(ebs::PRODUCT, MAX_EBS_RATE)
+    Budget::new(account.to_owned(), shard.part_of(rate)).with_max(ebs::PRODUCT, shard.part_of(MAX_EBS_RATE))
 }
 
 /// The endpoint of a command-line flag.

@@ -18,7 +18,7 @@ use super::object::ObjectHandle;
 use super::resource::Object;
 use super::{Context, Error, Requeue};
 use crate::api::IN_USE_FINALIZER;
-use crate::api::account::AlibabaCloudAccount;
+use crate::api::account::{AlibabaCloudAccount, AlibabaCloudAccountStatus};
 use crate::cloud::credentials::CredentialsError;
 use crate::cloud::credentials::cache::KeyHealth;
 use crate::cloud::error::Class;
@@ -27,7 +27,9 @@ impl Object for AlibabaCloudAccount {
     const KIND: &'static str = "AlibabaCloudAccount";
     const FINALIZER: &'static str = IN_USE_FINALIZER;
     const TYPICAL: &'static str = include_str!("typical.json");
-    type Evidence = ();
+    const IS_SHARDED: bool = false;
+    /// The last status, in the shards that do not write it.
+    type Evidence = AlibabaCloudAccountStatus;
 
     fn account(&self) -> Option<&str> {
         None
@@ -48,6 +50,9 @@ pub(super) async fn reconcile(
 async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &AccountUsers) -> Result<Requeue, Error> {
     let (namespace, name) = (handle.object.namespace().unwrap_or_default(), handle.object.name_any());
     let key: Key = (namespace, name);
+    if !handle.ctx.settings.shard.is_first() {
+        return follow(handle, key).await;
+    }
     let deleting = handle.deleting();
     if deleting && !handle.has_finalizer() {
         return Ok(gone(handle));
@@ -70,6 +75,7 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
         true => users.count(&key),
         false => old.used_by.clone().unwrap_or_default(),
     };
+    let used_by = Some(used_by).filter(|_| handle.ctx.settings.shard.is_only());
     let input = StatusInput {
         generation: handle.object.metadata.generation,
         blocked_by: deleting.then_some(blocked_by.as_slice()),
@@ -90,6 +96,21 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
     for record in status::events(&old, &new) {
         handle.publish(&record).await;
     }
+    Ok(requeue(&observed, handle.ctx.clock.now(), handle.ctx.settings.retry_interval))
+}
+
+/// Renews the credentials that this shard uses, and triggers its users. The first shard writes the account's status.
+async fn follow(handle: &ObjectHandle<'_, AlibabaCloudAccount>, key: Key) -> Result<Requeue, Error> {
+    let observed = observe_credentials(handle, &key).await;
+    let old = handle.ctx.evidence::<AlibabaCloudAccount>(&handle.key());
+    let (generation, now) = (handle.object.metadata.generation, handle.ctx.clock.now());
+    let input = StatusInput { generation, blocked_by: None, used_by: None, old: &old, now };
+    let new = status::status(&input, &observed);
+    handle.ctx.metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
+    if status::triggers_users(&old, &new) {
+        handle.ctx.accounts.trigger_users(key);
+    }
+    handle.ctx.update_evidence::<AlibabaCloudAccount, _>(&handle.key(), |last| *last = new);
     Ok(requeue(&observed, handle.ctx.clock.now(), handle.ctx.settings.retry_interval))
 }
 

@@ -29,7 +29,7 @@ use super::steps;
 use crate::api::condition::{condition_type, failover_ready, protected};
 use crate::api::disk_replica_group::{DeletionPolicy, DiskReplicaGroup, DiskReplicaGroupStatus, ManagementPolicy};
 use crate::api::event::action;
-use crate::api::{DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION};
+use crate::api::{DRILL_ANNOTATION, FINALIZER, GROUP_ID_ANNOTATION, StatusHead};
 use crate::cloud::ebs;
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
@@ -50,6 +50,10 @@ impl Object for DiskReplicaGroup {
 
     fn account(&self) -> Option<&str> {
         self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
+
+    fn head_mut(status: &mut DiskReplicaGroupStatus) -> Option<&mut StatusHead> {
+        Some(status.as_mut())
     }
 }
 

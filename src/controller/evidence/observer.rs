@@ -252,9 +252,17 @@ impl<K: Resource> Observer<K> {
         let management = found.management();
         let access = self.ctx.accounts.access(&object.0, management.account).await;
         let Ok(access) = access else { return self.block(object) };
+        let mut handle = ObjectHandle::new(&self.ctx, found.clone());
+        let access = match K::changes(task) {
+            false => access,
+            true => match handle.hold().await {
+                Ok(hold) => access.while_held(hold),
+                // A reconcile takes the object over.
+                Err(_) => return self.block(object),
+            },
+        };
         let cloud = found.cloud(&access, Priority::Sample);
         let started = self.ctx.clock.now();
-        let handle = ObjectHandle::new(&self.ctx, found.clone());
         let scope = handle.scope(&found);
         let span = tracing::info_span!("read", kind = K::KIND, namespace = object.0, object = object.1, task = ?task);
         let reading = K::read(task, &scope, &self.ctx, &cloud).instrument(span);

@@ -43,7 +43,7 @@ use super::steps;
 use crate::api::condition::{condition_type, offsets, protected};
 use crate::api::event::action;
 use crate::api::plan::{DeletionPolicy, DisasterRecoveryPlan, DisasterRecoveryPlanStatus, ManagementPolicy};
-use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION};
+use crate::api::{FINALIZER, PLAN_ID_ANNOTATION, SYNC_CHECKPOINTS_ANNOTATION, StatusHead};
 use crate::cloud::error::Error;
 use crate::cloud::rate_limit::Priority;
 use crate::cloud::rocketmq::{self, RocketMq};
@@ -64,6 +64,10 @@ impl Object for DisasterRecoveryPlan {
 
     fn account(&self) -> Option<&str> {
         self.spec.account_ref.as_ref().map(|it| it.name.as_str())
+    }
+
+    fn head_mut(status: &mut DisasterRecoveryPlanStatus) -> Option<&mut StatusHead> {
+        Some(status.as_mut())
     }
 }
 
@@ -182,6 +186,10 @@ impl Resource for DisasterRecoveryPlan {
 
     async fn read(task: &Task, scope: &Scope<'_>, ctx: &Context, cloud: &RocketMq) -> Reading {
         sampler::read(task, scope, ctx, cloud).await
+    }
+
+    fn changes(task: &Task) -> bool {
+        matches!(task, Task::Synchronization | Task::Round(_))
     }
 
     fn record(

@@ -24,7 +24,7 @@ use crate::controller::Context;
 /// continues.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time after which a run of a requested synchronization reaches no further checkpoint. The next run continues.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(120);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time for the checkpoints of one mapping from one source.
 const LIST_TIMEOUT: Duration = Duration::from_secs(90);
 

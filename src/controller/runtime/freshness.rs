@@ -164,7 +164,7 @@ impl<K: Object> Freshness<K> {
     /// Compares the cache with one list of the newest versions, page by page.
     async fn list(&self) -> Result<(), Failed> {
         let request = Request::new(K::url_path(&(), self.namespace.as_deref()));
-        let params = ListParams { label_selector: self.ctx.settings.selector.clone(), ..ListParams::default() };
+        let params = ListParams { label_selector: self.ctx.settings.selector_of::<K>(), ..ListParams::default() };
         let mut params = params.limit(PAGE_SIZE);
         loop {
             let page = request.list_metadata(&params).map_err(kube::Error::BuildRequest)?;

@@ -274,7 +274,7 @@ fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership:
         None => Api::all(ctx.client.clone()),
     };
     let config = watcher::Config::default().page_size(PAGE_SIZE);
-    let config = ctx.settings.selector.iter().fold(config, |config, labels| config.labels(labels));
+    let config = ctx.settings.selector_of::<K>().iter().fold(config, |config, labels| config.labels(labels));
     let (mut cache, (fill, filled)) = (Cache::<K>::new(), watch::channel(false));
     let (ctx, store) = (ctx.clone(), cache.store().clone());
     let unreadable = Arc::new(Unreadable::new(ctx.clone(), K::KIND));

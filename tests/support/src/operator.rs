@@ -10,6 +10,7 @@ use disaster_recovery_operator::cloud::clock::Clock;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::rate_limit::RateLimit;
 use disaster_recovery_operator::controller::access::Variables;
+use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::Leadership;
 use disaster_recovery_operator::telemetry::metrics::Metrics;
@@ -86,6 +87,7 @@ pub fn settings(namespace: &str) -> Settings {
     Settings {
         namespaces: vec![namespace.into()],
         selector: None,
+        shard: Shard::ALL,
         workers: 4,
         poll_interval: Duration::from_millis(500),
         transition_interval: Duration::from_millis(100),

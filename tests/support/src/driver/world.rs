@@ -17,8 +17,9 @@ use disaster_recovery_operator::controller::conditions;
 use disaster_recovery_operator::controller::evidence::observer::Observer;
 use disaster_recovery_operator::controller::requeue::Intervals;
 use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
+use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::verdict::Verdict;
-use disaster_recovery_operator::controller::{Context, Settings, reconcile};
+use disaster_recovery_operator::controller::{self, Context, Settings, reconcile};
 use disaster_recovery_operator::leadership::Leadership;
 use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{self, Config, Fault, FaultKind, RequestRecord, Simulator};
@@ -81,6 +82,9 @@ impl<K: Resource> Passed<K> {
     }
 }
 
+/// The lease of the process, until a test chooses another one.
+const LEASE: &str = "operator/first";
+
 /// One object and one cloud.
 pub struct World<K: Resource> {
     runtime: tokio::runtime::Runtime,
@@ -116,6 +120,11 @@ pub struct World<K: Resource> {
     pub awaits_change: bool,
     /// Whether reads and expiries that fall due during a reconcile run beside it.
     pub observes_beside: bool,
+    /// Whether a reconcile may end because another actor wrote the object.
+    pub conflicts: bool,
+    lease: String,
+    /// What another actor writes before the next reconcile, whose cache does not show it.
+    unseen: Option<Value>,
 }
 
 impl<K> World<K>
@@ -145,6 +154,7 @@ where
         let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone());
         let window = Duration::from_secs(120);
         let ctx = runtime.block_on(process(&store, &wire, &time, window));
+        ctx.follow(Leadership::without_election().with_lease(LEASE));
         ctx.follow(Leadership::without_election());
         let woken = Arc::default();
         let observer = observer(&store, &ctx, &woken);
@@ -170,6 +180,9 @@ where
             reconciles: 0,
             awaits_change: false,
             observes_beside: false,
+            conflicts: false,
+            lease: LEASE.into(),
+            unseen: None,
         }
     }
 
@@ -204,14 +217,12 @@ where
     /// patch is of the whole object; one of the spec is a new generation.
     pub fn edit_beside(&self, call: usize, patch: Value) {
         let (store, path) = (self.store.clone(), self.path());
-        self.wire.beside(call, move || {
-            let mut object = store.get(&path).expect("it is there");
-            if let (Some(_), Some(generation)) = (patch.get("spec"), object["metadata"]["generation"].as_i64()) {
-                object["metadata"]["generation"] = json!(generation + 1);
-            }
-            merge(&mut object, patch);
-            store.put(&path, object);
-        });
+        self.wire.beside(call, move || write_as_another(&store, &path, patch));
+    }
+
+    /// Changes the object as another actor does. The next reconcile has the version from before it.
+    pub fn edit_unseen(&mut self, patch: Value) {
+        self.unseen = Some(patch);
     }
 
     pub fn generation(&self) -> i64 {
@@ -435,6 +446,9 @@ where
         self.wire.set_fates(fates);
         self.wire.forget_attempts();
         let object: K = self.stored(&path).expect("it was just put");
+        if let Some(patch) = self.unseen.take() {
+            write_as_another(&self.store, &path, patch);
+        }
         self.reconciles += 1;
         let done = Cell::new(!self.observes_beside);
         let reconciling = async {
@@ -459,6 +473,7 @@ where
         self.tripwire.arm(Crash::Never, false);
         let crashed = outcome.is_none();
         match outcome {
+            Some(Err(controller::Error::Conflict)) if self.conflicts => self.awaits_change = false,
             Some(outcome) => {
                 let action = outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"));
                 self.awaits_change = action == Action::await_change();
@@ -487,10 +502,21 @@ where
         self.restart_after(None);
     }
 
+    /// Another process, with this lease.
+    pub fn restart_with(&mut self, lease: &str) {
+        lease.clone_into(&mut self.lease);
+        self.restart();
+    }
+
+    /// Waits in the time of timers, in which takeovers wait.
+    pub fn wait(&mut self, time: Duration) {
+        self.runtime.block_on(async move { tokio::time::sleep(time).await });
+    }
+
     /// Another process, which knows when a former leader renewed its lease for the last time.
     pub fn restart_after(&mut self, former_renewal: Option<Timestamp>) {
         self.ctx = self.runtime.block_on(process(&self.store, &self.wire, &self.time, self.window));
-        self.ctx.follow(Leadership::after(former_renewal));
+        self.ctx.follow(Leadership::after(former_renewal).with_lease(&self.lease));
         self.woken = Arc::default();
         self.observer = observer(&self.store, &self.ctx, &self.woken);
     }
@@ -545,6 +571,16 @@ fn observer<K: Resource>(store: &Store, ctx: &Arc<Context>, woken: &Arc<AtomicBo
     Arc::new(Observer::new(ctx.clone(), find, wake))
 }
 
+/// Writes a JSON merge patch of the whole object. One of the spec is a new generation.
+fn write_as_another(store: &Store, path: &str, patch: Value) {
+    let mut object = store.get(path).expect("it is there");
+    if let (Some(_), Some(generation)) = (patch.get("spec"), object["metadata"]["generation"].as_i64()) {
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
+    merge(&mut object, patch);
+    store.put(path, object);
+}
+
 /// The shared state of a new process.
 async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Duration) -> Arc<Context> {
     let shown = time.clone();
@@ -560,6 +596,7 @@ async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Durat
     let settings = Settings {
         namespaces: vec![],
         selector: None,
+        shard: Shard::ALL,
         workers: 4,
         poll_interval: Duration::from_secs(60),
         transition_interval: Duration::from_secs(3),

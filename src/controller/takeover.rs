@@ -1,0 +1,138 @@
+//! The operator process that serves an object, by its lease. Processes with different leases may select the same object: its shard was
+//! changed, or two operators run. At most one of them changes the cloud side of an object:
+//!
+//! - The status names the lease of the process that serves the object. A process writes its own lease before it acts, against the
+//!   version that it read.
+//! - A process that finds another lease takes the object over: it writes its own lease, and then waits until calls of the other have
+//!   ended. Meanwhile the status names the former lease, so that the wait survives a crash.
+//! - A process acts only for a short time after the proof that nobody took the object over: a write against the version that it read,
+//!   or a read of that version. The client sends no later call.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::conditions::ConditionState;
+use super::object::{ObjectHandle, within};
+use super::resource::Resource;
+use super::{Error, Requeue};
+use crate::api::StatusHead;
+use crate::api::condition::synced;
+use crate::cloud::fence::Fence;
+
+/// Time after the proof for which a process may change the cloud side. It is longer than all limits for work on one object.
+pub(super) const HOLD: Duration = Duration::from_secs(90);
+/// Time that a takeover waits: the calls that the former process sent within [`HOLD`] have ended by then.
+pub const TAKEOVER_TIME: Duration = Duration::from_secs(120);
+
+/// The operator process that serves an object.
+enum Server {
+    /// This one.
+    This,
+    /// One with another lease.
+    Another(String),
+    /// This one, after one with another lease, whose calls may not have ended.
+    ThisAfter,
+}
+
+impl<K: Resource> ObjectHandle<'_, K> {
+    fn server(&self, head: &StatusHead) -> Server {
+        let another = |lease: &String| self.ctx.lease().is_some_and(|own| own != lease);
+        match (&head.lease, &head.former_lease) {
+            (Some(lease), _) if another(lease) => Server::Another(lease.clone()),
+            (_, Some(_)) => Server::ThisAfter,
+            (_, None) => Server::This,
+        }
+    }
+
+    /// Whether this process serves the object by this status. Before it wrote any status, it does.
+    pub(super) fn serves(&self, status: &K::Status) -> bool {
+        matches!(self.server(status.as_ref()), Server::This)
+    }
+
+    /// Takes over an object that a process with another lease served. `None`, once this process serves it.
+    pub(super) async fn take_over(&mut self) -> Result<Option<Requeue>, Error> {
+        let began = self.ctx.remember(&self.key(), |memory| memory.taking_over);
+        let left = began.map(|began| TAKEOVER_TIME.saturating_sub(began.elapsed())).filter(|left| !left.is_zero());
+        let server = self.server(self.scope(&self.object).head());
+        match (server, left) {
+            (Server::This, _) => Ok(None),
+            // Two processes that select one object must not replace each other's claim again and again.
+            (Server::Another(_) | Server::ThisAfter, Some(left)) => Ok(Some(Requeue::PollWithin(left))),
+            (Server::Another(former), None) => {
+                self.claim(former).await?;
+                Ok(Some(Requeue::PollWithin(TAKEOVER_TIME)))
+            }
+            (Server::ThisAfter, None) if began.is_none() => {
+                // Another process with this lease wrote the claim.
+                self.begin_takeover();
+                Ok(Some(Requeue::PollWithin(TAKEOVER_TIME)))
+            }
+            (Server::ThisAfter, None) => {
+                let mut status = self.scope(&self.object).status.clone();
+                status.as_mut().former_lease = None;
+                self.assume(status);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes that this process serves the object. What is known of the object is the other's.
+    async fn claim(&mut self, former: String) -> Result<(), Error> {
+        self.ctx.forget_observations(&self.key());
+        self.take_over_evidence();
+        let text = format!(
+            "the operator with the lease {former} served this object: nothing is read or changed until its calls have ended, {} s. If \
+             this repeats, two operators select the object: exclude it from one by --namespace, --label-selector or --shard",
+            TAKEOVER_TIME.as_secs()
+        );
+        tracing::info!(key = self.key(), former, "taking over an object");
+        let mut status =
+            self.scope(&self.object).unobserved(&ConditionState::unknown(synced::TAKING_OVER, text), false);
+        status.as_mut().former_lease = Some(former);
+        self.write_status(status).await?;
+        self.begin_takeover();
+        Ok(())
+    }
+
+    fn begin_takeover(&self) {
+        self.ctx.remember(&self.key(), |memory| memory.taking_over = Some(Instant::now()));
+    }
+
+    /// Writes that this process serves the object, unless its status says so.
+    pub(super) async fn sign(&mut self) -> Result<(), Error> {
+        let status = self.scope(&self.object).status.clone();
+        match status.as_ref().lease.is_none() && self.ctx.lease().is_some() {
+            true => self.write_status(status).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Proves that this process serves the object in the version that it read. Changing calls may be sent while the fence is open.
+    pub(super) async fn hold(&mut self) -> Result<Fence, Error> {
+        let signed = self.scope(&self.object).head().lease.as_deref() == self.ctx.lease();
+        if !signed || !self.serves(self.scope(&self.object).status) {
+            return Err(Error::Conflict);
+        }
+        let proven = match self.proven {
+            Some(proven) => proven,
+            None => self.prove().await?,
+        };
+        let fence = Fence::closed();
+        fence.open_until(proven + HOLD);
+        Ok(fence)
+    }
+
+    async fn prove(&mut self) -> Result<std::time::Instant, Error> {
+        let writing = self.writing();
+        let _writing = writing.lock().await;
+        let begun = std::time::Instant::now();
+        let newest = within("read the object", self.api().get_metadata(&self.object.name_any())).await?;
+        if newest.resource_version().is_none_or(|newest| newest != self.version()) {
+            return Err(Error::Conflict);
+        }
+        self.proven = Some(begun);
+        Ok(begun)
+    }
+}
