@@ -16,6 +16,7 @@ use disaster_recovery_operator::cloud::{client, ebs, endpoint, sts};
 use disaster_recovery_operator::controller::access::Variables;
 use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
 use disaster_recovery_operator::controller::shard::Shard;
+use disaster_recovery_operator::controller::takeover::MAX_CLOUD_TIMEOUT;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
@@ -119,7 +120,7 @@ struct Run {
     /// The same of EBS, which has disks. It allows 40, and 10 of ClearReplicaGroupDrill, of which the operator makes at most 9.
     #[arg(long, env = "DR_OPERATOR_EBS_REQUESTS_PER_SECOND", default_value_t = 36, value_parser = clap::value_parser!(u32).range(1..=40))]
     ebs_requests_per_second: u32,
-    /// How long one call to the cloud may take.
+    /// How long one call to the cloud may take, at most 30s.
     #[arg(long, env = "DR_OPERATOR_CLOUD_TIMEOUT", default_value = "10s", value_parser = duration)]
     cloud_timeout: Duration,
     /// What sets this cluster apart from others in owner marks: 1 to 32 letters, digits and dashes. Default: the first 8
@@ -195,6 +196,12 @@ impl Run {
 
     /// Settings of the controllers.
     fn settings(&self, own_namespace: &str) -> anyhow::Result<Settings> {
+        if self.cloud_timeout > MAX_CLOUD_TIMEOUT {
+            bail!(
+                "--cloud-timeout is refused: it is at most {} s, since takeovers of objects rely on it",
+                MAX_CLOUD_TIMEOUT.as_secs()
+            );
+        }
         let rocketmq_endpoint = self.parse_endpoint("--rocketmq-endpoint", self.rocketmq_endpoint.as_deref())?;
         let ebs_endpoint = self.parse_endpoint("--ebs-endpoint", self.ebs_endpoint.as_deref())?;
         let sts_endpoint = self.parse_endpoint("--sts-endpoint", self.sts_endpoint.as_deref())?;

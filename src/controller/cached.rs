@@ -32,10 +32,26 @@ struct Requests {
     finalizers: Option<Vec<String>>,
 }
 
-/// The part of the text that has it.
+/// The lease of the operator process that serves the object.
+#[derive(Default, serde::Deserialize)]
+struct Server {
+    lease: Option<String>,
+}
+
+/// The part of the text that has them.
 #[derive(serde::Deserialize)]
 struct WithRequests {
     metadata: Requests,
+    #[serde(default)]
+    status: Option<Server>,
+}
+
+impl WithRequests {
+    /// Whether a newer version requests something else, or another operator process serves the object.
+    fn is_changed_in(&self, newer: &Self) -> bool {
+        let [was, is] = [self, newer].map(|it| it.status.as_ref().and_then(|status| status.lease.as_ref()));
+        self.metadata != newer.metadata || (was.is_some() && was != is)
+    }
 }
 
 /// The reason why a text cannot be decoded: a defect of this program.
@@ -80,17 +96,18 @@ impl<K: Object> Cached<K> {
         self.account.as_deref()
     }
 
-    /// Whether another actor may have changed more than the status since this version.
+    /// Whether another actor may have changed more than the status since this version, or claimed the object.
     pub fn is_changed_in(&self, newer: &Self) -> bool {
         let (was, is) = (&self.metadata, &newer.metadata);
         if was.uid != is.uid || was.generation != is.generation {
             return true;
         }
-        self.compressed != newer.compressed && self.requests().zip(newer.requests()).is_none_or(|(was, is)| was != is)
+        self.compressed != newer.compressed
+            && self.requests().zip(newer.requests()).is_none_or(|(was, is)| was.is_changed_in(&is))
     }
 
-    fn requests(&self) -> Option<Requests> {
-        self.read::<WithRequests>().ok().map(|it| it.metadata)
+    fn requests(&self) -> Option<WithRequests> {
+        self.read().ok()
     }
 
     fn decode(&self) -> Result<K, Broken> {
@@ -195,7 +212,8 @@ mod tests {
             Cached::new(plan)
         };
         let own = |plan: &mut DisasterRecoveryPlan| {
-            (plan.metadata.resource_version, plan.status) = (Some("1043".into()), None);
+            plan.metadata.resource_version = Some("1043".into());
+            plan.status.get_or_insert_default().head.conditions = vec![];
         };
         let before = version(|_| {});
         assert!(!before.is_changed_in(&version(|_| {})) && !before.is_changed_in(&version(own)));
@@ -211,5 +229,14 @@ mod tests {
             edit(&mut plan);
             assert!(before.is_changed_in(&Cached::new(plan)), "{at}");
         }
+        let served_by = |lease: Option<&str>| {
+            let mut plan: DisasterRecoveryPlan = another();
+            own(&mut plan);
+            plan.status.get_or_insert_default().head.lease = lease.map(Into::into);
+            Cached::new(plan)
+        };
+        let [none, first, second] = [None, Some("a/first"), Some("a/second")].map(served_by);
+        assert!(first.is_changed_in(&second) && first.is_changed_in(&none), "another process claims it");
+        assert!(!none.is_changed_in(&first) && !first.is_changed_in(&first));
     }
 }

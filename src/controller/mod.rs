@@ -15,6 +15,7 @@ pub mod memory;
 mod object;
 pub mod ownership;
 pub mod plan;
+pub mod proof;
 mod reconcile;
 mod refresh;
 pub mod requeue;
@@ -24,7 +25,7 @@ pub mod secrets;
 pub mod shard;
 pub mod status;
 pub mod steps;
-mod takeover;
+pub mod takeover;
 pub mod verdict;
 
 use std::any::Any;
@@ -184,6 +185,14 @@ pub enum Error {
         what: &'static str,
         /// The cause.
         source: Box<kube::Error>,
+    },
+    /// The API server dropped a field of status that this version needs.
+    #[error(
+        "the API server drops status.lease of a {kind}: its CRD is of an older version, apply the CRDs of this version"
+    )]
+    OldDefinition {
+        /// The kind.
+        kind: &'static str,
     },
     /// The Kubernetes API did not answer in time.
     #[error("cannot {what}: the Kubernetes API did not answer in time")]

@@ -19,6 +19,7 @@ use super::absence::Absences;
 use super::access::InventoryKey;
 use super::decode::Decoded;
 use super::events::EventRecord;
+use super::proof::Proof;
 use super::requeue::Intervals;
 use super::resource::{Annotations, Expiry, Object, Resource, Scope};
 use super::{Context, Error, FIELD_MANAGER, Requeue, requeue};
@@ -40,8 +41,8 @@ pub(super) struct ObjectHandle<'a, K: Object> {
     evidence: Arc<K::Evidence>,
     /// Whether the next write of the status is needed although it says the same.
     overwrites: bool,
-    /// When the newest version was proven to be the one that was read, or this process's own on top of it.
-    pub(super) proven: Option<std::time::Instant>,
+    /// The newest proof that the version that was read, or this process's own on top of it, is the newest one.
+    pub(super) proof: Option<Proof>,
 }
 
 /// The object since the reconcile decided.
@@ -65,7 +66,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
             absences: Absences::default(),
             evidence: ctx.evidence::<K>(&key),
             overwrites: false,
-            proven: None,
+            proof: None,
         }
     }
 
@@ -147,8 +148,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         mut metadata: serde_json::Value,
         against_version: bool,
     ) -> Result<(), Error> {
-        let (api, name, before, begun) =
-            (self.api(), self.object.name_any(), self.version(), std::time::Instant::now());
+        let (api, name, before, proof) = (self.api(), self.object.name_any(), self.version(), Proof::begin());
         if against_version {
             metadata["resourceVersion"] = json!(before);
         }
@@ -158,7 +158,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         self.object = with_status(Arc::new(readable(within(what, call).await?)?));
         self.remember_replaced(before, against_version);
         if against_version {
-            self.proven = Some(begun);
+            self.proof = Some(proof);
         }
         Ok(())
     }
@@ -191,8 +191,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     /// the body.
     async fn replace_status(&mut self, mut status: K::Status) -> Result<(), Error> {
         self.name_lease(&mut status);
-        let (api, name, before, begun) =
-            (self.api(), self.object.name_any(), self.version(), std::time::Instant::now());
+        let (api, name, before, proof) = (self.api(), self.object.name_any(), self.version(), Proof::begin());
         let body = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
@@ -203,8 +202,18 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
         let call = api.replace_subresource("status", &name, &params, &body);
         self.object = with_status(Arc::new(readable(within("write status", call).await?)?));
         self.remember_replaced(before, true);
-        self.proven = Some(begun);
-        Ok(())
+        self.proof = Some(proof);
+        self.check_lease()
+    }
+
+    /// Fails where the API server dropped the lease of the status that was written.
+    fn check_lease(&self) -> Result<(), Error> {
+        let written = self.object.status().and_then(K::head);
+        let dropped = written.is_some_and(|head| head.lease.as_deref() != self.ctx.lease());
+        match dropped && self.ctx.lease().is_some() {
+            true => Err(Error::OldDefinition { kind: K::KIND }),
+            false => Ok(()),
+        }
     }
 
     /// Names the lease of this process in a status.
@@ -243,7 +252,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         let (was, is) = (self.object.meta(), newest.meta());
         let edited = was.generation != is.generation || was.deletion_timestamp != is.deletion_timestamp;
         self.overwrites |= self.object.status() != newest.status();
-        if newest.status().is_some_and(|status| !self.serves(status)) {
+        if newest.status().is_some_and(|status| self.is_of_another(status)) {
             return Err(Error::Conflict);
         }
         let (version, annotations) = (is.resource_version.clone(), is.annotations.clone());

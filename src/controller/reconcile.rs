@@ -101,8 +101,6 @@ async fn attempt<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeu
 }
 
 async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, Error> {
-    let object = handle.object.clone();
-    let management = object.management();
     let deleting = handle.deleting();
     if deleting && !handle.has_finalizer() {
         handle.forget();
@@ -113,6 +111,8 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
         export(handle, handle.scope(&handle.object).status);
         return Ok(requeue);
     }
+    let object = handle.object.clone();
+    let management = object.management();
     if management.suspend {
         handle.measure(None);
         let status = handle.scope(&object).suspended();

@@ -20,6 +20,8 @@ pub(super) enum Refreshed {
     Written,
     /// It says what the evidence says.
     Same,
+    /// Another process serves the object.
+    NotServed,
     /// The cache does not show the last write of a reconcile yet, so that the status to compare with is not known.
     CacheLate,
 }
@@ -41,8 +43,11 @@ async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<R
     let writing = handle.writing();
     let writing = writing.lock().await;
     let before = handle.take_over_refreshed(handle.object.clone());
-    if handle.deleting() || before.management().suspend || !handle.serves(handle.scope(&handle.object).status) {
+    if handle.deleting() || before.management().suspend {
         return Ok(Refreshed::Same);
+    }
+    if !handle.serves(handle.scope(&handle.object).status) {
+        return Ok(Refreshed::NotServed);
     }
     if handle.is_replaced() {
         return Ok(Refreshed::CacheLate);

@@ -59,6 +59,11 @@ pub trait Object:
     fn account(&self) -> Option<&str>;
 
     /// The shared part of a status, for a kind with a side in the cloud.
+    fn head(_status: &Self::Status) -> Option<&StatusHead> {
+        None
+    }
+
+    /// As [`Self::head`].
     fn head_mut(_status: &mut Self::Status) -> Option<&mut StatusHead> {
         None
     }

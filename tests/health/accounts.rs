@@ -43,8 +43,8 @@ fn bad(why: CredentialsError) -> Result<ObservedCredentials, AccountError> {
 
 fn after(generation: i64, blocked_by: Option<&[String]>, found: &Result<ObservedCredentials, AccountError>) -> Value {
     let (old, now) = (AlibabaCloudAccountStatus::default(), Timestamp::UNIX_EPOCH);
-    let used_by = Some(UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 });
-    let input = StatusInput { generation: Some(generation), blocked_by, used_by, old: &old, now };
+    let used_by = UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 };
+    let input = StatusInput { generation: Some(generation), blocked_by, used_by, knows_users: true, old: &old, now };
     serde_json::to_value(status(&input, found)).expect("JSON")
 }
 

@@ -25,9 +25,9 @@ fn edited() -> World {
 
 /// One reconcile that may find another version, and the number of its requests.
 fn requests(world: &mut World) -> usize {
-    world.conflicts = true;
+    world.fails = true;
     world.reconcile_at_start();
-    world.conflicts = false;
+    world.fails = false;
     world.simulator.requests().len()
 }
 
@@ -106,11 +106,62 @@ fn claim_in_progress_is_not_replaced_at_once() {
 }
 
 #[test]
+fn lost_answer_to_a_claim_begins_the_wait_anew() {
+    let mut world = edited();
+    world.restart_with(SECOND);
+    requests(&mut world);
+    world.wait(TAKEOVER);
+    requests(&mut world);
+    assert_eq!(leases(&world), (Some(SECOND), None), "one takeover ended");
+    world.status.head.lease = Some(FIRST.into());
+    world.edit(json!({ "planDesc": "edited again" }));
+    world.store.lose_answers(1);
+    for wait_s in [0, 60, 59] {
+        world.wait(Duration::from_secs(wait_s));
+        assert_eq!(requests(&mut world), 0, "after {wait_s} s");
+        assert_eq!(leases(&world), (Some(SECOND), Some(FIRST)));
+    }
+    world.wait(TAKEOVER);
+    assert_ne!(requests(&mut world), 0);
+}
+
+#[test]
+fn suspended_plan_is_taken_over_once() {
+    let mut world = World::in_sync(base_spec(), Rules::default());
+    world.edit(json!({ "suspend": true }));
+    requests(&mut world);
+    world.restart_with(SECOND);
+    requests(&mut world);
+    assert_eq!(leases(&world), (Some(SECOND), Some(FIRST)));
+    world.wait(TAKEOVER);
+    requests(&mut world);
+    assert_eq!(leases(&world), (Some(SECOND), None));
+    assert_eq!(world.condition("Synced"), "Unknown/Suspended");
+}
+
+#[test]
+fn status_of_older_version_is_of_the_first_shard() {
+    for (shard, expected) in [("0/2", None), ("1/2", Some("unknown"))] {
+        let mut world = edited();
+        world.status.head.lease = None;
+        world.restart_as(shard);
+        let requests = requests(&mut world);
+        assert_eq!(world.status.head.former_lease.as_deref(), expected, "{shard}");
+        assert_eq!(requests == 0, expected.is_some(), "{shard}: {requests} requests");
+    }
+    // Nothing served a new object.
+    let mut world = World::new(base_spec(), Rules::default());
+    world.restart_as("1/2");
+    world.pass();
+    assert_eq!(world.plans().len(), 1);
+}
+
+#[test]
 fn old_version_is_not_acted_on() {
     let mut world = edited();
     // Another process takes the plan over, and the watch does not show that yet.
     world.edit_unseen(json!({ "status": { "lease": SECOND, "formerLease": FIRST } }));
-    world.conflicts = true;
+    world.fails = true;
     world.reconcile_at_start();
     let changing = world.simulator.requests().iter().filter(|it| it.changing).count();
     assert_eq!(changing, 0, "{:?}", world.simulator.requests());
@@ -122,11 +173,11 @@ fn claim_beside_creation_keeps_the_id_only() {
     for call in 0..3 {
         let mut world = World::new(first_items::spec(), Rules::default());
         world.edit_beside(call, json!({ "status": { "lease": SECOND, "formerLease": FIRST } }));
-        world.conflicts = true;
+        world.fails = true;
         world.reconcile_at_start();
         assert_eq!(world.claimed(), Some(world.plan_id()), "call {call}: the annotation names the plan");
         assert_eq!(leases(&world), (Some(SECOND), Some(FIRST)), "call {call}: no write replaces the claim");
-        world.conflicts = false;
+        world.fails = false;
         world.restart_with(SECOND);
         requests(&mut world);
         world.wait(TAKEOVER);

@@ -51,7 +51,7 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
     let (namespace, name) = (handle.object.namespace().unwrap_or_default(), handle.object.name_any());
     let key: Key = (namespace, name);
     if !handle.ctx.settings.shard.is_first() {
-        return follow(handle, key).await;
+        return follow(handle, users, key).await;
     }
     let deleting = handle.deleting();
     if deleting && !handle.has_finalizer() {
@@ -75,11 +75,11 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
         true => users.count(&key),
         false => old.used_by.clone().unwrap_or_default(),
     };
-    let used_by = Some(used_by).filter(|_| handle.ctx.settings.shard.is_only());
     let input = StatusInput {
         generation: handle.object.metadata.generation,
         blocked_by: deleting.then_some(blocked_by.as_slice()),
         used_by,
+        knows_users: handle.ctx.settings.shard.is_only(),
         old: &old,
         now: handle.ctx.clock.now(),
     };
@@ -100,13 +100,20 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
 }
 
 /// Renews the credentials that this shard uses, and triggers its users. The first shard writes the account's status.
-async fn follow(handle: &ObjectHandle<'_, AlibabaCloudAccount>, key: Key) -> Result<Requeue, Error> {
+async fn follow(
+    handle: &ObjectHandle<'_, AlibabaCloudAccount>,
+    users: &AccountUsers,
+    key: Key,
+) -> Result<Requeue, Error> {
     let observed = observe_credentials(handle, &key).await;
     let old = handle.ctx.evidence::<AlibabaCloudAccount>(&handle.key());
     let (generation, now) = (handle.object.metadata.generation, handle.ctx.clock.now());
-    let input = StatusInput { generation, blocked_by: None, used_by: None, old: &old, now };
+    let used_by = users.count(&key);
+    let input = StatusInput { generation, blocked_by: None, used_by, knows_users: false, old: &old, now };
     let new = status::status(&input, &observed);
-    handle.ctx.metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
+    let metrics = &handle.ctx.metrics;
+    metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
+    metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
     if status::triggers_users(&old, &new) {
         handle.ctx.accounts.trigger_users(key);
     }

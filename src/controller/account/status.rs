@@ -34,8 +34,10 @@ pub struct StatusInput<'a> {
     pub generation: Option<i64>,
     /// The users that block the deletion of the account; `None` while it is not being deleted.
     pub blocked_by: Option<&'a [String]>,
-    /// The number of users; `None` where other shards have some.
-    pub used_by: Option<UsedBy>,
+    /// The number of users that this process watches.
+    pub used_by: UsedBy,
+    /// Whether no other process watches any.
+    pub knows_users: bool,
     /// The status before.
     pub old: &'a AlibabaCloudAccountStatus,
     /// The time.
@@ -78,7 +80,7 @@ pub fn status(
         observed_generation: input.generation,
         identity: observed.map(|it| it.identity.clone()),
         expiration: observed.and_then(|it| it.expires).map(|at| Time(conditions::seconds(at))),
-        used_by: input.used_by.clone(),
+        used_by: input.knows_users.then(|| input.used_by.clone()),
         conditions,
     }
 }
@@ -116,7 +118,7 @@ fn unjudged(
     observed: &Result<ObservedCredentials, AccountError>,
 ) -> Option<(ConditionState, bool)> {
     let observed = observed.as_ref().ok().filter(|it| !it.key_health.judged)?;
-    let used = input.used_by.as_ref().is_none_or(|it| it.disaster_recovery_plans + it.disk_replica_groups > 0);
+    let used = input.used_by.disaster_recovery_plans + input.used_by.disk_replica_groups > 0;
     let same_identity = input.old.identity.as_deref() == Some(&observed.identity);
     let same = same_identity && input.old.observed_generation == input.generation;
     let old = readiness_of(input.old).filter(|old| used && same && old.status == Truth::False.as_str())?;

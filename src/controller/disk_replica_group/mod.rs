@@ -52,6 +52,10 @@ impl Object for DiskReplicaGroup {
         self.spec.account_ref.as_ref().map(|it| it.name.as_str())
     }
 
+    fn head(status: &DiskReplicaGroupStatus) -> Option<&StatusHead> {
+        Some(status.as_ref())
+    }
+
     fn head_mut(status: &mut DiskReplicaGroupStatus) -> Option<&mut StatusHead> {
         Some(status.as_mut())
     }

@@ -46,6 +46,8 @@ const MAX_CACHE_LATE: u32 = 20;
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 /// Time between two comparisons of an object with its version at the start of a read.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
+/// Time until the next attempt at work on an object that this process may not serve.
+const HOLD_INTERVAL: Duration = Duration::from_secs(2);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent writes of status between reconciles.
@@ -224,13 +226,15 @@ impl<K: Resource> Observer<K> {
                 Err(_) => known.refresh_failures + 1,
             };
             let wait = match (&outcome, known.refresh_failures) {
+                // A reconcile takes it over.
+                (Ok(Refreshed::NotServed), _) => Some(HOLD_INTERVAL),
                 // Evidence that comes next may say more. An expiry that the cache does not show yet is not repeated at once.
                 (Ok(Refreshed::Same), _) if stale => None,
                 (_, 0) => Some(REFRESH_INTERVAL),
                 (_, times) => Some(intervals.failed_read(Class::Unavailable, times)),
             };
             known.refresh_from = wait.map(|wait| later(now, wait)).into();
-            known.stale |= !matches!(outcome, Ok(Refreshed::Same | Refreshed::Written));
+            known.stale |= !matches!(outcome, Ok(Refreshed::Same | Refreshed::Written | Refreshed::NotServed));
             known.cache_late = if matches!(outcome, Ok(Refreshed::CacheLate)) { known.cache_late + 1 } else { 0 };
             if known.cache_late == MAX_CACHE_LATE {
                 known.cache_late = 0;
@@ -257,8 +261,13 @@ impl<K: Resource> Observer<K> {
             false => access,
             true => match handle.hold().await {
                 Ok(hold) => access.while_held(hold),
-                // A reconcile takes the object over.
-                Err(_) => return self.block(object),
+                Err(_) => {
+                    // The cache may be late. Where another process serves the object, a reconcile takes it over.
+                    if !handle.serves(handle.scope(&found).status) {
+                        (self.wake)(object);
+                    }
+                    return tokio::time::sleep(HOLD_INTERVAL).await;
+                }
             },
         };
         let cloud = found.cloud(&access, Priority::Sample);

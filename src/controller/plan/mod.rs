@@ -66,6 +66,10 @@ impl Object for DisasterRecoveryPlan {
         self.spec.account_ref.as_ref().map(|it| it.name.as_str())
     }
 
+    fn head(status: &DisasterRecoveryPlanStatus) -> Option<&StatusHead> {
+        Some(status.as_ref())
+    }
+
     fn head_mut(status: &mut DisasterRecoveryPlanStatus) -> Option<&mut StatusHead> {
         Some(status.as_mut())
     }

@@ -216,11 +216,14 @@ fn find<K: Object>(stores: &[Store<Cached<K>>], (namespace, name): &Key) -> Opti
     stores.iter().find_map(|store| store.get(&reference))
 }
 
-/// What a reconcile of an object needs a permit for.
+/// What a reconcile of an object needs a permit for. A takeover does not wait behind calls to the cloud.
 fn need<K: Resource>(object: &Arc<K>, ctx: &Context) -> Need {
     let namespace = object.namespace().unwrap_or_default();
-    let lane = object.management().lane(&namespace);
-    Need { lane, namespace, polls: ObjectHandle::new(ctx, object.clone()).settled() }
+    let handle = ObjectHandle::new(ctx, object.clone());
+    match handle.only_takes_over() {
+        true => Need { lane: Lane::default(), namespace, polls: false },
+        false => Need { lane: object.management().lane(&namespace), namespace, polls: handle.settled() },
+    }
 }
 
 /// The objects in a store whose account triggers its users.
@@ -366,16 +369,20 @@ async fn control<K, R>(
             }
             let key = (object.namespace().unwrap_or_default(), object.name_any());
             // The object may have changed while it waited.
-            let newest = newest.get(&ObjectRef::from_obj(&*object));
+            let reference = ObjectRef::from_obj(&*object);
             drop(object);
-            let Some(object) = newest.and_then(|it| it.object()) else {
+            let Some(object) = newest.get(&reference).and_then(|it| it.object()) else {
                 limits.forget(&key);
                 return Ok(Action::await_change());
             };
-            match limits.begin(&key, need(&object, &ctx)) {
-                Some(_permit) => Box::pin(measured(object, ctx, reconcile)).await,
-                None => Ok(Action::await_change()),
+            let Some(permit) = limits.begin(&key, need(&object, &ctx)) else { return Ok(Action::await_change()) };
+            let outcome = Box::pin(measured(object, ctx.clone(), reconcile)).await;
+            drop(permit);
+            if newest.get(&reference).is_none() {
+                // It left the cache meanwhile.
+                ctx.forget(K::KIND, &key.0, &key.1);
             }
+            outcome
         }
     };
     let reconciles = Controller::for_stream(changed, store)
@@ -451,7 +458,7 @@ fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -
             ctx.forget(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
             Action::await_change()
         }
-        Error::Kubernetes { .. } | Error::Slow { .. } => {
+        Error::Kubernetes { .. } | Error::Slow { .. } | Error::OldDefinition { .. } => {
             tracing::error!(key, %error, "pass failed");
             ctx.requeue(&key, ctx.settings.poll_interval, &Requeue::Retry(Class::Unavailable))
         }

@@ -55,8 +55,7 @@ pub(super) static FAMILIES: [Family; 4] = [
     ),
     Family::counter(
         "drift_corrections",
-        "How often somebody else changed what an object describes in the cloud and the operator corrected it; 0 from the \
-            first pass on.",
+        "How often the operator corrected an external change of the cloud side; 0 from the first reconcile on.",
         |object, record, to| {
             record.drift_corrections.map_or(Ok(()), |count| to.counter(&object.labels_with_kind(), count.into()))
         },

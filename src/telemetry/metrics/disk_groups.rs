@@ -140,7 +140,7 @@ pub(super) static FAMILIES: [Family; 12] = [
     ),
     Family::gauge(
         "disk_group_drill_active",
-        "1 while a drill is under way or its clones are still there, which are billed, else 0.",
+        "1 while a drill is in progress or its clones exist, which are billed, else 0.",
         |object, record, to| write_state(object, record, to, |it| Some(i64::from(it.drill_is_active))),
     ),
     Family::gauge(
@@ -157,7 +157,7 @@ pub(super) static FAMILIES: [Family; 12] = [
     ),
     Family::seconds(
         "disk_group_recovery_point_age",
-        "How old the last recovery point was when it was looked at: what a failover would have lost.",
+        "Age of the last recovery point at the last observation: what a failover would have lost.",
         |object, record, to| write_state(object, record, to, |it| it.recovery_point_age),
     ),
     Family::seconds(
@@ -173,7 +173,7 @@ pub(super) static FAMILIES: [Family; 12] = [
     ),
     Family::seconds(
         "disk_group_drill_start_timestamp",
-        "When the drill began that is under way or whose clones are still there, in seconds since 1970 UTC.",
+        "Start of the drill that is in progress or whose clones exist, in seconds since 1970 UTC.",
         |object, record, to| write_state(object, record, to, |it| it.drill_start),
     ),
     Family::seconds(

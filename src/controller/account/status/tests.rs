@@ -24,8 +24,18 @@ fn after(
     old: &AlibabaCloudAccountStatus,
     found: &Result<ObservedCredentials, AccountError>,
 ) -> AlibabaCloudAccountStatus {
-    let used_by = Some(UsedBy { disaster_recovery_plans: 2, disk_replica_groups: 1 });
-    status(&StatusInput { generation: Some(3), blocked_by: None, used_by, old, now: Timestamp::UNIX_EPOCH }, found)
+    let used_by = UsedBy { disaster_recovery_plans: 2, disk_replica_groups: 1 };
+    status(
+        &StatusInput {
+            generation: Some(3),
+            blocked_by: None,
+            used_by,
+            knows_users: true,
+            old,
+            now: Timestamp::UNIX_EPOCH,
+        },
+        found,
+    )
 }
 
 /// Status and reason of `Ready`, and the conditions of kstatus that are present.
@@ -151,9 +161,15 @@ fn changes_publish_once_and_trigger_users() {
 fn deleted_account_in_use_names_its_users() {
     let old = after(&AlibabaCloudAccountStatus::default(), &good());
     let users = ["DisasterRecoveryPlan orders".to_owned()];
-    let used_by = Some(UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 });
-    let input =
-        StatusInput { generation: Some(3), blocked_by: Some(&users), used_by, old: &old, now: Timestamp::UNIX_EPOCH };
+    let used_by = UsedBy { disaster_recovery_plans: 1, disk_replica_groups: 0 };
+    let input = StatusInput {
+        generation: Some(3),
+        blocked_by: Some(&users),
+        used_by,
+        knows_users: true,
+        old: &old,
+        now: Timestamp::UNIX_EPOCH,
+    };
     let new = status(&input, &good());
     assert_eq!(shown(&new), ("False/Deleting".to_owned(), vec![]));
     assert!(readiness_of(&new).is_some_and(|it| it.message.contains("DisasterRecoveryPlan orders")));

@@ -38,6 +38,8 @@ struct State {
     writes: Vec<String>,
     /// How many of the next writes conflict.
     conflicts: u32,
+    /// How many of the next writes are carried out without an answer.
+    lost: u32,
 }
 
 /// The store. Its clones share the objects.
@@ -100,6 +102,11 @@ impl Store {
         self.lock().conflicts = count;
     }
 
+    /// Carries out so many of the next writes without an answer.
+    pub fn lose_answers(&self, count: u32) {
+        self.lock().lost = count;
+    }
+
     fn answer(&self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let mut state = self.lock();
         match *method {
@@ -113,7 +120,16 @@ impl Store {
                 state.events.push(Published { type_, reason, action, note });
                 (StatusCode::CREATED, body.clone())
             }
-            Method::PATCH | Method::PUT => state.write(method, path, body),
+            Method::PATCH | Method::PUT => {
+                let answer = state.write(method, path, body);
+                match state.lost.checked_sub(1) {
+                    Some(left) => {
+                        state.lost = left;
+                        failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", path)
+                    }
+                    None => answer,
+                }
+            }
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", path),
         }
     }

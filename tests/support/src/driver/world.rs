@@ -19,7 +19,7 @@ use disaster_recovery_operator::controller::requeue::Intervals;
 use disaster_recovery_operator::controller::resource::{Decision, Resource, Scope};
 use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::verdict::Verdict;
-use disaster_recovery_operator::controller::{self, Context, Settings, reconcile};
+use disaster_recovery_operator::controller::{Context, Settings, reconcile};
 use disaster_recovery_operator::leadership::Leadership;
 use disaster_recovery_operator::simulator::model::ebs::ViolationKind;
 use disaster_recovery_operator::simulator::{self, Config, Fault, FaultKind, RequestRecord, Simulator};
@@ -120,9 +120,10 @@ pub struct World<K: Resource> {
     pub awaits_change: bool,
     /// Whether reads and expiries that fall due during a reconcile run beside it.
     pub observes_beside: bool,
-    /// Whether a reconcile may end because another actor wrote the object.
-    pub conflicts: bool,
+    /// Whether a reconcile may end early.
+    pub fails: bool,
     lease: String,
+    shard: Shard,
     /// What another actor writes before the next reconcile, whose cache does not show it.
     unseen: Option<Value>,
 }
@@ -153,7 +154,7 @@ where
         let store = Store::new(tripwire.clone());
         let wire = Wire::new(client::from_service(simulator.router()), tripwire.clone());
         let window = Duration::from_secs(120);
-        let ctx = runtime.block_on(process(&store, &wire, &time, window));
+        let ctx = runtime.block_on(process(&store, &wire, &time, window, Shard::ALL));
         ctx.follow(Leadership::without_election().with_lease(LEASE));
         ctx.follow(Leadership::without_election());
         let woken = Arc::default();
@@ -180,8 +181,9 @@ where
             reconciles: 0,
             awaits_change: false,
             observes_beside: false,
-            conflicts: false,
+            fails: false,
             lease: LEASE.into(),
+            shard: Shard::ALL,
             unseen: None,
         }
     }
@@ -473,7 +475,7 @@ where
         self.tripwire.arm(Crash::Never, false);
         let crashed = outcome.is_none();
         match outcome {
-            Some(Err(controller::Error::Conflict)) if self.conflicts => self.awaits_change = false,
+            Some(Err(_)) if self.fails => self.awaits_change = false,
             Some(outcome) => {
                 let action = outcome.unwrap_or_else(|error| panic!("the reconcile failed: {error}"));
                 self.awaits_change = action == Action::await_change();
@@ -508,6 +510,12 @@ where
         self.restart();
     }
 
+    /// Another process, of this shard and with its lease.
+    pub fn restart_as(&mut self, shard: &str) {
+        self.shard = shard.parse().expect("a shard");
+        self.restart_with(&self.shard.lease("operator/shards"));
+    }
+
     /// Waits in the time of timers, in which takeovers wait.
     pub fn wait(&mut self, time: Duration) {
         self.runtime.block_on(async move { tokio::time::sleep(time).await });
@@ -515,7 +523,7 @@ where
 
     /// Another process, which knows when a former leader renewed its lease for the last time.
     pub fn restart_after(&mut self, former_renewal: Option<Timestamp>) {
-        self.ctx = self.runtime.block_on(process(&self.store, &self.wire, &self.time, self.window));
+        self.ctx = self.runtime.block_on(process(&self.store, &self.wire, &self.time, self.window, self.shard));
         self.ctx.follow(Leadership::after(former_renewal).with_lease(&self.lease));
         self.woken = Arc::default();
         self.observer = observer(&self.store, &self.ctx, &self.woken);
@@ -582,7 +590,7 @@ fn write_as_another(store: &Store, path: &str, patch: Value) {
 }
 
 /// The shared state of a new process.
-async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Duration) -> Arc<Context> {
+async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Duration, shard: Shard) -> Arc<Context> {
     let shown = time.clone();
     let clock = Clock::new(move || Timestamp::from_millisecond(shown.now_ms()).expect("a time"));
     let http: HttpService = wire.service();
@@ -596,7 +604,7 @@ async fn process(store: &Store, wire: &Wire, time: &SimulatedTime, window: Durat
     let settings = Settings {
         namespaces: vec![],
         selector: None,
-        shard: Shard::ALL,
+        shard,
         workers: 4,
         poll_interval: Duration::from_secs(60),
         transition_interval: Duration::from_secs(3),
