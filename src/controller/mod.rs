@@ -18,6 +18,7 @@ pub mod plan;
 pub mod proof;
 mod reconcile;
 mod refresh;
+mod release;
 pub mod requeue;
 pub mod resource;
 mod runtime;
@@ -26,6 +27,7 @@ pub mod shard;
 pub mod status;
 pub mod steps;
 pub mod takeover;
+mod unobserved;
 pub mod verdict;
 
 use std::any::Any;

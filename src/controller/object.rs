@@ -317,6 +317,19 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         self.replace_status(status).await
     }
 
+    /// Writes a status of a reconcile as [`Self::write_changed`], and exports its conditions.
+    pub(super) async fn write(&mut self, status: K::Status) -> Result<(), Error> {
+        self.write_changed(status.clone()).await?;
+        self.export_conditions(&status);
+        Ok(())
+    }
+
+    /// Exports the conditions of a status.
+    pub(super) fn export_conditions(&self, status: &K::Status) {
+        let expiries = self.scope(&self.object).expiries();
+        self.export(&status.as_ref().conditions, &expiries);
+    }
+
     /// Writes a status between reconciles. A reconcile in progress continues on top of it. The caller holds the lock of writes, so that
     /// no reconcile ends between the evidence that it read and the write.
     pub(super) async fn write_refreshed(&mut self, status: K::Status) -> Result<(), Error> {

@@ -8,18 +8,16 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
-use super::access::{Access, AccountError};
-use super::conditions::{self, ConditionState};
-use super::events::{Change, EventRecord};
+use super::access::Access;
+use super::events::Change;
 use super::first_reads::read_first;
 use super::object::{ObjectHandle, Since};
-use super::resource::{Annotations, Decision, MAX_PAUSE, Ran, RemoteState, Resource, Scope};
+use super::release::{Release, kept, release, unattended};
+use super::resource::{Annotations, Decision, Ran, RemoteState, Resource};
 use super::steps::{act, first_failure, skip};
+use super::unobserved::{Unobserved, account_changed, unobserved};
 use super::verdict::Verdict;
-use super::{Context, Error, Requeue, ownership, status};
-use crate::api::condition::synced;
-use crate::api::event::{action, reason};
-use crate::cloud::credentials::CredentialsError;
+use super::{Context, Error, Requeue, status};
 use crate::cloud::error::{self, Class};
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
@@ -28,38 +26,10 @@ use crate::cloud::rate_limit::Priority;
 const OBSERVATION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum time limit for one observation: other objects need the worker.
 const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(300);
-/// Failures in a row after which an object with deletion policy Retain is released without an observation.
-const MAX_FAILURES_BEFORE_RELEASE: u32 = 3;
-
 /// Time after which the parts of a new cloud side may have started.
 const TIME_TO_START: Duration = Duration::from_millis(600);
 /// Maximum time for the observation after that: the status after the creation waits for it.
 const SECOND_OBSERVATION_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The reason why a reconcile has no observation.
-enum Unobserved {
-    /// The account has no usable credentials.
-    Credentials(AccountError),
-    /// A read failed.
-    Cloud(error::Error),
-    /// These credentials do not find a cloud side that other credentials found.
-    AccountChanged {
-        /// The cloud side that the others found.
-        what: String,
-        /// The credentials of the last observation, if that is known.
-        last: Option<String>,
-        /// The credentials of this reconcile.
-        identity: String,
-    },
-}
-
-/// How the operator releases an object that is being deleted.
-enum Release {
-    /// Its cloud side is gone.
-    Gone,
-    /// Its cloud side stays, with a note that says what and why.
-    Kept(String),
-}
 
 /// The end of a reconcile.
 struct Concluded<K: Resource> {
@@ -108,7 +78,7 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     }
     if let Some(requeue) = handle.take_over().await? {
         handle.measure(None);
-        export(handle, handle.scope(&handle.object).status);
+        handle.export_conditions(handle.scope(&handle.object).status);
         return Ok(requeue);
     }
     let object = handle.object.clone();
@@ -116,7 +86,7 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     if management.suspend {
         handle.measure(None);
         let status = handle.scope(&object).suspended();
-        write(handle, status).await?;
+        handle.write(status).await?;
         return Ok(Requeue::AwaitChange);
     }
     if deleting && management.observe_only {
@@ -219,11 +189,11 @@ async fn decide_and_act<K: Resource>(
     let last = second.as_ref().map_or(&first, |it| &it.concluded);
     let requeue = handle.proving(last.requeue);
     handle.annotate(&last.annotations).await?;
-    match write(handle, last.status.clone()).await {
+    match handle.write(last.status.clone()).await {
         // Another actor wrote the object while the steps ran, and the status has the only record of an item's ID.
         Err(Error::Conflict) if !K::answers(&acted).is_empty() => {
             handle.annotate_again(&last.annotations).await?;
-            write(handle, last.status.clone()).await?;
+            handle.write(last.status.clone()).await?;
         }
         written => written?,
     }
@@ -307,152 +277,4 @@ async fn publish<K: Resource>(handle: &ObjectHandle<'_, K>, before: &K, after: &
     for record in status::events(&scope, after, ran) {
         handle.publish(&record).await;
     }
-}
-
-/// The release of an object whose mark could not be removed.
-fn kept<K: Resource>(why: &str) -> Release {
-    Release::Kept(format!("the {} was kept with its owner mark{why}", K::DESCRIPTOR.noun))
-}
-
-/// The release of an object in observe mode with work in progress in the cloud.
-fn unattended<K: Resource>() -> Release {
-    Release::Kept(format!(
-        "the {} stays with unfinished work, because managementPolicy is Observe: check for stopped items or clones of a drill in \
-         the console",
-        K::DESCRIPTOR.noun
-    ))
-}
-
-/// Whether the credentials changed since the last observation and do not find its cloud side. The cloud side may exist in
-/// another cloud account: the operator neither creates a second one nor releases the object.
-fn account_changed<K: Resource>(scope: &Scope<'_, K>, remote: &RemoteState, identity: &str) -> Option<Unobserved> {
-    let what = remote.not_found.clone()?;
-    let last = scope.head().identity.clone();
-    let changed = match &last {
-        Some(last) => !ownership::same_cloud_account(last, identity),
-        // The object is older than the field. At that time no object had an account.
-        None => scope.object.management().account.is_some(),
-    };
-    changed.then(|| Unobserved::AccountChanged { what, last, identity: identity.to_owned() })
-}
-
-/// Writes a status that differs from the present one, and exports its conditions.
-async fn write<K: Resource>(handle: &mut ObjectHandle<'_, K>, status: K::Status) -> Result<(), Error> {
-    handle.write_changed(status.clone()).await?;
-    export(handle, &status);
-    Ok(())
-}
-
-fn export<K: Resource>(handle: &ObjectHandle<'_, K>, status: &K::Status) {
-    let expiries = handle.scope(&handle.object).expiries();
-    handle.export(&status.as_ref().conditions, &expiries);
-}
-
-impl Unobserved {
-    /// `Synced`, whether a person has to act, and when to reconcile again.
-    fn explain(&self, id_annotation: &str) -> (ConditionState, bool, Requeue) {
-        match self {
-            // The account's own controller wakes its users when the account is usable again.
-            Self::Credentials(error) => {
-                let (state, stalled) = conditions::unusable(error);
-                let requeue = match error.why() {
-                    Some(CredentialsError::Refused(_)) => Requeue::Retry(Class::Denied),
-                    _ if error.passing() => Requeue::Retry(Class::Unavailable),
-                    _ => Requeue::Poll,
-                };
-                (state, stalled, requeue)
-            }
-            Self::Cloud(error) => {
-                let (state, stalled) = conditions::failure(error);
-                (state, stalled, Requeue::Retry(error.class))
-            }
-            Self::AccountChanged { what, last, identity } => {
-                let last = last.as_deref().unwrap_or("another identity, perhaps the operator's own,");
-                let text = format!(
-                    "{what} was last seen as {last} and is not found as {identity}: if that is another cloud account, set \
-                     the former credentials again; if it is gone for good, set deletionPolicy: Retain, delete this object \
-                     and make it anew without the annotation {id_annotation}"
-                );
-                (ConditionState::no(synced::ACCOUNT_CHANGED, text), true, Requeue::Poll)
-            }
-        }
-    }
-
-    /// Whether a person has to resolve the cause.
-    fn needs_person(&self) -> bool {
-        match self {
-            Self::Credentials(error) => !error.passing(),
-            Self::Cloud(error) => error.class == Class::Denied,
-            Self::AccountChanged { .. } => true,
-        }
-    }
-
-    fn is_throttled(&self) -> bool {
-        matches!(self, Self::Cloud(error::Error { class: Class::Throttled { .. }, .. }))
-    }
-}
-
-/// Reports a reconcile without an observation, and releases a deleted object where its deletion policy allows it.
-async fn unobserved<K: Resource>(handle: &mut ObjectHandle<'_, K>, cause: Unobserved) -> Result<Requeue, Error> {
-    let (synced, stalled, requeue) = cause.explain(K::DESCRIPTOR.id_annotation);
-    if handle.ctx.remember(&handle.key(), |memory| memory.is_news(synced.reason)) {
-        tracing::warn!(reason = synced.reason, error = synced.message, "cannot see the cloud");
-    }
-    if let Some(how) = release_without_observation(handle, &cause, &synced) {
-        return release(handle, how).await;
-    }
-    handle.take_over_refreshed(handle.object.clone());
-    let object = handle.object.clone();
-    if !handle.scope(&object).evidence_recent() {
-        handle.measure(None);
-    }
-    let status = handle.scope(&object).unobserved(&synced, stalled);
-    write(handle, status).await?;
-    let scope = handle.scope(&object);
-    let waited = scope.deleting_since().map(|since| scope.now.duration_since(since).unsigned_abs());
-    Ok(match waited.map(|waited| MAX_PAUSE.saturating_sub(waited)) {
-        Some(left) if requeue == Requeue::Poll && !left.is_zero() => Requeue::PollWithin(left),
-        _ => requeue,
-    })
-}
-
-/// The release of a deleted object although the cloud cannot be read, if it is allowed.
-fn release_without_observation<K: Resource>(
-    handle: &ObjectHandle<'_, K>,
-    cause: &Unobserved,
-    synced: &ConditionState,
-) -> Option<Release> {
-    let scope = handle.scope(&handle.object);
-    let waited = scope.now.duration_since(scope.deleting_since()?).unsigned_abs() > MAX_PAUSE;
-    let memory = handle.ctx.remember(&handle.key(), |memory| memory.clone());
-    let remote = K::remote(&scope, None);
-    // Without credentials for that long, the operator cannot clear anything either.
-    let blind = memory.observed.is_none_or(|at| scope.now.duration_since(at).unsigned_abs() > MAX_PAUSE);
-    let must_clear = remote.must_clear && !(waited && cause.needs_person() && blind);
-    let blocked = must_clear || (remote.owes_restart && !waited);
-    let retained = scope.object.management().retain && !blocked;
-    if retained && cause.needs_person() {
-        return Some(kept::<K>(&format!(": {}", synced.message)));
-    }
-    if !handle.may_exist() {
-        return Some(Release::Kept("nothing was ever made for this object".into()));
-    }
-    let failing = memory.failures >= MAX_FAILURES_BEFORE_RELEASE;
-    (retained && failing && !cause.is_throttled())
-        .then(|| kept::<K>(&format!(", since it could not be reached: {}", synced.message)))
-}
-
-/// Releases the object. In observe mode an event reports only a cloud side that stays.
-async fn release<K: Resource>(handle: &mut ObjectHandle<'_, K>, how: Release) -> Result<Requeue, Error> {
-    let record = match how {
-        Release::Kept(note) => Some(EventRecord::normal(reason::RETAINED, action::RELEASE, note)),
-        Release::Gone if handle.object.management().observe_only => None,
-        Release::Gone => Some(EventRecord::normal(reason::DELETED, K::DESCRIPTOR.deletion, "the cloud side is gone")),
-    };
-    handle.remove_finalizer().await?;
-    if let Some(record) = record {
-        handle.publish(&record).await;
-    }
-    handle.forget();
-    Ok(Requeue::AwaitChange)
 }

@@ -174,7 +174,7 @@ fn documented_events_match_the_code() {
         rows.flat_map(|row| row[0].split(", ").map(|name| unquoted(name).to_owned())).collect()
     };
     let watched = events("src/controller/runtime/unreadable.rs");
-    let shared = events("src/controller/reconcile.rs").into_iter().chain(events("src/controller/events.rs"));
+    let shared = events("src/controller/release.rs").into_iter().chain(events("src/controller/events.rs"));
     let shared: BTreeSet<_> = shared.chain(watched.iter().cloned()).collect();
     for (of, kind) in [("drp", "plan"), ("drg", "disk_replica_group")] {
         let mut reported = events(&format!("src/controller/{kind}/events.rs"));
