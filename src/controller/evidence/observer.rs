@@ -261,12 +261,14 @@ impl<K: Resource> Observer<K> {
             false => access,
             true => match handle.hold().await {
                 Ok(hold) => access.while_held(hold),
-                Err(_) => {
-                    // The cache may be late. Where another process serves the object, a reconcile takes it over.
-                    if !handle.serves(handle.scope(&found).status) {
-                        (self.wake)(object);
-                    }
+                Err(_) if handle.serves(handle.scope(&found).status) => {
+                    // The cache may be late.
                     return tokio::time::sleep(HOLD_INTERVAL).await;
+                }
+                Err(_) => {
+                    // A reconcile takes the object over.
+                    (self.wake)(object);
+                    return self.block(object);
                 }
             },
         };
