@@ -14,7 +14,6 @@ use super::first_reads::read_first;
 use super::object::{ObjectHandle, Since};
 use super::release::{Release, kept, release, unattended};
 use super::resource::{Annotations, Decision, Ran, RemoteState, Resource};
-use super::runtime::concurrency::pause;
 use super::steps::{act, first_failure, skip};
 use super::unobserved::{Unobserved, account_changed, unobserved};
 use super::verdict::Verdict;
@@ -244,7 +243,7 @@ async fn observe_again<K: Resource>(
     created: &K::Status,
     identity: String,
 ) -> Option<Second<K>> {
-    pause(TIME_TO_START).await;
+    tokio::time::sleep(TIME_TO_START).await;
     let started = handle.ctx.clock.now();
     let cloud = handle.object.cloud(access, Priority::Change);
     let observed = tokio::time::timeout(SECOND_OBSERVATION_TIMEOUT, async {

@@ -5,8 +5,7 @@
 //! most of its time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -40,43 +39,9 @@ pub(in crate::controller) struct Limits {
 }
 
 /// Permission for one reconcile. Dropping it returns it.
-pub(in crate::controller) struct Permit {
-    limits: Arc<Limits>,
+pub(in crate::controller) struct Permit<'a> {
+    limits: &'a Limits,
     need: Need,
-}
-
-tokio::task_local! {
-    /// The permit of the reconcile that runs.
-    static PERMIT: Arc<Permit>;
-}
-
-/// Runs a reconcile with its permit, which is returned in the end.
-pub(in crate::controller) async fn with_permit<R>(permit: Permit, reconcile: impl Future<Output = R>) -> R {
-    PERMIT.scope(Arc::new(permit), reconcile).await
-}
-
-/// Waits within a reconcile. Others may use its permit meanwhile. It continues without waiting for one again: until it ends, no other
-/// begins in its place.
-pub(in crate::controller) async fn pause(time: Duration) {
-    let _paused = PERMIT.try_with(|permit| Paused::new(permit.clone())).ok();
-    tokio::time::sleep(time).await;
-}
-
-/// A permit that others may use.
-struct Paused(Arc<Permit>);
-
-impl Paused {
-    fn new(permit: Arc<Permit>) -> Self {
-        permit.give_back();
-        Self(permit)
-    }
-}
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        let Permit { limits, need } = &*self.0;
-        limits.lock().take(need);
-    }
 }
 
 #[derive(Default)]
@@ -188,12 +153,6 @@ impl State {
         }
     }
 
-    fn take(&mut self, need: &Need) {
-        let workers = self.lanes.entry(need.lane.clone()).or_default();
-        workers.busy.take(need.polls);
-        workers.namespaces.entry(need.namespace.clone()).or_default().busy.take(need.polls);
-    }
-
     fn give_back(&mut self, need: &Need) {
         let workers = self.lanes.entry(need.lane.clone()).or_default();
         workers.busy.give_back(need.polls);
@@ -215,7 +174,7 @@ impl Limits {
     }
 
     /// A permit for what an object needs now. `None` where it must wait: it is received once it has a permit, and begins then.
-    pub(in crate::controller) fn begin(self: &Arc<Self>, key: &Key, need: Need) -> Option<Permit> {
+    pub(in crate::controller) fn begin(&self, key: &Key, need: Need) -> Option<Permit<'_>> {
         let mut state = self.lock();
         let waits_for_it = matches!(state.tickets.get(key), Some(Ticket::Waits { need: same, .. }) if *same == need);
         if waits_for_it {
@@ -234,7 +193,7 @@ impl Limits {
             }
         }
         match state.tickets.remove(key)? {
-            Ticket::Granted(need) => Some(Permit { limits: self.clone(), need }),
+            Ticket::Granted(need) => Some(Permit { limits: self, need }),
             waits @ Ticket::Waits { .. } => {
                 state.tickets.insert(key.clone(), waits);
                 None
@@ -279,17 +238,11 @@ impl Limits {
     }
 }
 
-impl Permit {
-    fn give_back(&self) {
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
         let mut state = self.limits.lock();
         state.give_back(&self.need);
         self.limits.grant(&mut state, &self.need.lane, None);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.give_back();
     }
 }
 
@@ -307,7 +260,7 @@ mod tests {
 
     /// The objects of one test. Each has its own name.
     struct Objects {
-        limits: Arc<Limits>,
+        limits: Limits,
         begun: std::cell::RefCell<mpsc::UnboundedReceiver<Key>>,
         names: std::cell::Cell<u32>,
     }
@@ -315,10 +268,10 @@ mod tests {
     impl Objects {
         fn of(per_lane: u16, per_namespace: u16) -> Self {
             let (limits, begun) = Limits::of(per_lane, per_namespace);
-            Self { limits: Arc::new(limits), begun: begun.into(), names: std::cell::Cell::new(0) }
+            Self { limits, begun: begun.into(), names: std::cell::Cell::new(0) }
         }
 
-        fn begin(&self, region: &str, namespace: &str, polls: bool) -> Option<Permit> {
+        fn begin(&self, region: &str, namespace: &str, polls: bool) -> Option<Permit<'_>> {
             self.names.set(self.names.get() + 1);
             self.limits.begin(&key(namespace, self.names.get()), need(region, namespace, polls))
         }
@@ -351,35 +304,6 @@ mod tests {
         assert!(held.0.is_some() && held.1.is_some() && held.2.is_some());
         assert!(poll("a").is_none() && poll("d").is_none(), "three of four workers, one of two permits");
         assert!(objects.begin("a", "a", false).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn others_use_the_permit_during_a_pause() {
-        let objects = Objects::of(1, 1);
-        let permit = objects.begin("a", "a", false).expect("the first one");
-        assert!(objects.begin("a", "a", false).is_none() && objects.begin("a", "a", false).is_none());
-        let reconcile = with_permit(permit, async {
-            pause(Duration::from_secs(1)).await;
-            let other = objects.begun().expect("one that waited has the permit");
-            let other = objects.limits.begin(&other, need("a", "a", false)).expect("it begins");
-            pause(Duration::from_secs(1)).await;
-            assert!(objects.begun().is_none(), "the other one has it still");
-            drop(other);
-            assert!(objects.begun().is_none(), "the paused one continues");
-        });
-        reconcile.await;
-        assert!(objects.begun().is_some(), "it has ended");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn cancelled_pause_returns_the_permit_once() {
-        let objects = Objects::of(1, 1);
-        let permit = objects.begin("a", "a", false).expect("the first one");
-        let reconcile = with_permit(permit, pause(Duration::from_secs(60)));
-        assert!(tokio::time::timeout(Duration::from_secs(1), reconcile).await.is_err(), "it is dropped");
-        assert!(objects.limits.lock().lanes.values().all(|it| it.busy.all == 0), "no permit is in use");
-        let held = objects.begin("a", "a", false);
-        assert!(held.is_some() && objects.begin("a", "a", false).is_none(), "there is one");
     }
 
     #[test]
