@@ -32,9 +32,9 @@ struct Requests {
     finalizers: Option<Vec<String>>,
 }
 
-/// The lease of the operator process that serves the object.
-#[derive(Default, serde::Deserialize)]
-struct Server {
+/// The part of a status that names the operator process that serves the object.
+#[derive(serde::Deserialize)]
+struct WithLease {
     lease: Option<String>,
 }
 
@@ -42,8 +42,7 @@ struct Server {
 #[derive(serde::Deserialize)]
 struct WithRequests {
     metadata: Requests,
-    #[serde(default)]
-    status: Option<Server>,
+    status: Option<WithLease>,
 }
 
 impl WithRequests {

@@ -15,4 +15,5 @@ mod pairs;
 mod properties;
 mod requests;
 mod status;
+mod takeover;
 mod trial;

@@ -87,12 +87,7 @@ async fn run(handle: &mut ObjectHandle<'_, AlibabaCloudAccount>, users: &Account
     if new != old {
         handle.write_status(new.clone()).await?;
     }
-    let metrics = &handle.ctx.metrics;
-    metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
-    metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
-    if status::triggers_users(&old, &new) {
-        handle.ctx.accounts.trigger_users(key);
-    }
+    announce(handle, key, &old, &new);
     for record in status::events(&old, &new) {
         handle.publish(&record).await;
     }
@@ -111,14 +106,24 @@ async fn follow(
     let used_by = users.count(&key);
     let input = StatusInput { generation, blocked_by: None, used_by, knows_users: false, old: &old, now };
     let new = status::status(&input, &observed);
+    announce(handle, key, &old, &new);
+    handle.ctx.update_evidence::<AlibabaCloudAccount, _>(&handle.key(), |last| *last = new);
+    Ok(requeue(&observed, handle.ctx.clock.now(), handle.ctx.settings.retry_interval))
+}
+
+/// Exports a status, and triggers the users of the account where it concerns them.
+fn announce(
+    handle: &ObjectHandle<'_, AlibabaCloudAccount>,
+    key: Key,
+    old: &AlibabaCloudAccountStatus,
+    new: &AlibabaCloudAccountStatus,
+) {
     let metrics = &handle.ctx.metrics;
     metrics.conditions(AlibabaCloudAccount::KIND, &key.0, &key.1, &new.conditions);
     metrics.credentials(&key.0, &key.1, new.expiration.as_ref().map(|it| it.0));
-    if status::triggers_users(&old, &new) {
+    if status::triggers_users(old, new) {
         handle.ctx.accounts.trigger_users(key);
     }
-    handle.ctx.update_evidence::<AlibabaCloudAccount, _>(&handle.key(), |last| *last = new);
-    Ok(requeue(&observed, handle.ctx.clock.now(), handle.ctx.settings.retry_interval))
 }
 
 fn gone(handle: &ObjectHandle<'_, AlibabaCloudAccount>) -> Requeue {
