@@ -4,17 +4,30 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+
+/// The reads that prove an absence, at least: spread over the window, with [`Absences::interval`] between them.
+const MIN_READS: u32 = 3;
 
 /// The parts of an object's cloud side that its observations do not show, such as `plan 1300000016`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Absences {
-    /// The time since which no observation of this process showed the part.
-    since: BTreeMap<String, Timestamp>,
-    /// The start and the end of the last observation.
-    last: Option<(Timestamp, Timestamp)>,
-    /// The start of the observation before it.
-    before: Option<Timestamp>,
+    missing: BTreeMap<String, Missing>,
+}
+
+/// A part that no observation of this process shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Missing {
+    /// The time since which none showed it.
+    since: Timestamp,
+    /// The observations since then that count.
+    reads: u32,
+    /// The start of the last one that counts.
+    counted: Timestamp,
+    /// Whether they prove that the part is gone.
+    proven: bool,
+    /// Whether the last observation completed the proof.
+    newly: bool,
 }
 
 /// What is known of a part that an observation does not show.
@@ -37,8 +50,8 @@ impl Absences {
         window / 4
     }
 
-    /// Records an observation from `started` to `now` that does not show these parts, and shows every other part. After a long time
-    /// without an observation a proof that is not complete begins again.
+    /// Records an observation from `started` to `now` that does not show these parts, and shows every other part. A time without
+    /// observations, for example while the cloud refuses them, delays a proof and does not undo it.
     pub fn observe(
         &mut self,
         absent: impl IntoIterator<Item = String>,
@@ -46,41 +59,48 @@ impl Absences {
         started: Timestamp,
         now: Timestamp,
     ) {
-        let before = std::mem::take(self);
-        let pause = before.last.map(|(_, ended)| started.duration_since(ended));
-        let dense = pause.is_some_and(|pause| pause <= SignedDuration::try_from(window / 2).unwrap_or_default());
+        let mut before = std::mem::take(&mut self.missing);
         for part in absent {
-            let kept = dense || before.of(&part, window, now).is_proven();
-            let first = before.since.get(&part).copied().filter(|_| kept).unwrap_or(now);
-            self.since.insert(part, first);
+            let missing = match before.remove(&part) {
+                Some(missing) => missing.again(window, started),
+                None => Missing { since: now, reads: 1, counted: started, proven: false, newly: false },
+            };
+            self.missing.insert(part, missing);
         }
-        self.before = before.last.map(|(started, _)| started);
-        self.last = Some((started, now));
     }
 
-    /// What is known of a part that the last observation does not show. Reads prove it: the last one began after the window.
+    /// What is known of a part that the last observation does not show.
     pub fn of(&self, part: &str, window: Duration, now: Timestamp) -> Absence {
-        let started = self.last.map(|(started, _)| started);
-        self.at(part, window, started, now)
-    }
-
-    fn at(&self, part: &str, window: Duration, started: Option<Timestamp>, now: Timestamp) -> Absence {
-        let since = self.since.get(part).copied().unwrap_or(now);
-        let until = since.saturating_add(window).unwrap_or(now);
-        match started.is_some_and(|started| until <= started && since < started) {
-            true => Absence::Proven,
-            false => Absence::Unproven { since, until },
+        match self.missing.get(part) {
+            Some(missing) if missing.proven => Absence::Proven,
+            missing => {
+                let since = missing.map_or(now, |missing| missing.since);
+                Absence::Unproven { since, until: since.saturating_add(window).unwrap_or(now) }
+            }
         }
     }
 
     /// Whether the last observation completed the proof that a part is gone.
-    pub fn newly_proven(&self, part: &str, window: Duration, now: Timestamp) -> bool {
-        self.of(part, window, now).is_proven() && !self.at(part, window, self.before, now).is_proven()
+    pub fn newly_proven(&self, part: &str) -> bool {
+        self.missing.get(part).is_some_and(|missing| missing.newly)
     }
 
     /// Whether the proof of an absence is not complete.
-    pub fn any_unproven(&self, window: Duration, now: Timestamp) -> bool {
-        self.since.keys().any(|part| !self.of(part, window, now).is_proven())
+    pub fn any_unproven(&self) -> bool {
+        self.missing.values().any(|missing| !missing.proven)
+    }
+}
+
+impl Missing {
+    /// One more observation does not show the part. Reads prove that it is gone, not time: enough of them, and one that began after
+    /// the window.
+    fn again(self, window: Duration, started: Timestamp) -> Self {
+        let is_past = |time: Timestamp, by: Duration| time.saturating_add(by).is_ok_and(|end| end <= started);
+        let counts = is_past(self.counted, Absences::interval(window));
+        let (reads, counted) =
+            if counts { (self.reads.saturating_add(1), started) } else { (self.reads, self.counted) };
+        let complete = reads >= MIN_READS && is_past(self.since, window);
+        Self { reads, counted, proven: self.proven || complete, newly: complete && !self.proven, ..self }
     }
 }
 
@@ -115,19 +135,26 @@ mod tests {
         assert!(!Absences::default().of("plan 1", WINDOW, at(0)).is_proven(), "never observed");
         let absences = absent_at(&[0, 60, 119]);
         assert_eq!(absences.of("plan 1", WINDOW, at(119)), Absence::Unproven { since: at(0), until: at(120) });
-        assert!(absences.any_unproven(WINDOW, at(119)));
+        assert!(absences.any_unproven());
         let absences = absent_at(&[0, 60, 120]);
-        assert!(absences.of("plan 1", WINDOW, at(120)).is_proven() && !absences.any_unproven(WINDOW, at(120)));
-        assert!(absences.newly_proven("plan 1", WINDOW, at(120)));
+        assert!(absences.of("plan 1", WINDOW, at(120)).is_proven() && !absences.any_unproven());
+        assert!(absences.newly_proven("plan 1"));
         let absences = absent_at(&[0, 60, 120, 125]);
-        assert!(!absences.newly_proven("plan 1", WINDOW, at(125)), "it was proven before");
+        assert!(!absences.newly_proven("plan 1"), "it was proven before");
         assert!(!absences.of("plan 2", WINDOW, at(120)).is_proven());
     }
 
     #[test]
     fn few_observations_prove_nothing() {
-        let absences = absent_at(&[0, 61, 121]);
-        assert_eq!(absences.of("plan 1", WINDOW, at(121)), Absence::Unproven { since: at(61), until: at(181) });
+        for seconds in [&[0, 121][..], &[0, 10, 20, 29, 125], &[0, 3_600, 3_610]] {
+            assert!(!absent_at(seconds).of("plan 1", WINDOW, at(3_620)).is_proven(), "{seconds:?}");
+        }
+    }
+
+    #[test]
+    fn observations_that_fail_delay_a_proof_and_do_not_undo_it() {
+        let absences = absent_at(&[0, 200, 400]);
+        assert!(absences.of("plan 1", WINDOW, at(400)).is_proven());
     }
 
     #[test]
@@ -149,7 +176,7 @@ mod tests {
     fn proven_absence_stays_proven_at_rest() {
         let absences = absent_at(&[0, 60, 120, 600, 3_600]);
         assert!(absences.of("plan 1", WINDOW, at(3_600)).is_proven());
-        assert!(!absences.newly_proven("plan 1", WINDOW, at(3_600)));
+        assert!(!absences.newly_proven("plan 1"));
     }
 
     #[test]

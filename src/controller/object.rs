@@ -358,8 +358,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     /// polls the cloud.
     pub(super) fn settled(&self) -> bool {
         let scope = self.scope(&self.object);
-        let proving =
-            self.ctx.remember(&self.key(), |memory| memory.absences.any_unproven(scope.visibility_window, scope.now));
+        let proving = self.ctx.remember(&self.key(), |memory| memory.absences.any_unproven());
         !scope.deleting() && scope.synced_before() && !scope.object.management().work_requested && !proving
     }
 
@@ -397,7 +396,7 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
     /// When to observe again: in time for the proof that a part of the cloud side is gone, where one is not complete.
     pub(super) fn proving(&self, requeue: Requeue) -> Requeue {
         let settings = &self.ctx.settings;
-        match self.absences.any_unproven(settings.visibility_window, self.ctx.clock.now()) {
+        match self.absences.any_unproven() {
             true => requeue::while_proving(requeue, settings),
             false => requeue,
         }

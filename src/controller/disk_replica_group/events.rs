@@ -47,7 +47,7 @@ pub fn events(before: &Scope<'_>, new: &DiskReplicaGroupStatus, ran: &Ran<'_>) -
 fn gone(before: &Scope<'_>, ran: &Ran<'_>) -> Option<EventRecord> {
     let Lookup::Absent(Some(id)) = &ran.observed.group else { return None };
     let part = resolve::group_part(id);
-    let proven = before.absences.newly_proven(&part, before.visibility_window, before.now);
+    let proven = before.absences.newly_proven(&part);
     before.status.replica_group_id.as_ref().filter(|known| *known == id && proven && !before.deleting())?;
     let note = format!("group {id} was deleted by another actor");
     Some(EventRecord::warning(reason::GROUP_GONE, action::OBSERVE, note))
