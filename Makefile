@@ -48,15 +48,16 @@ demo: needs-demo $(if $(demo_is_foreign),,control-plane) ## Shows a plan and a g
 	$(CARGO) run --quiet --locked --example demo -- $(demo_flags)
 
 bench: needs-demo control-plane ## Measures the operator with many plans and groups of disks, and writes docs/benchmarks.md (two hours; PLANS="100 1000" is half an hour)
-	@echo "building the operator, the cloud simulator and the benchmark, optimised"
-	$(CARGO) build --release --locked --bins --example bench
+	@echo "building the operator as it is released, the cloud simulator and the benchmark"
+	operator=$$(image/build.sh "$$(dpkg --print-architecture 2>/dev/null || echo amd64)" dist)
+	$(CARGO) build --release --locked --bin cloud-simulator --example bench
 	folder=$${CARGO_TARGET_DIR:-target}/bench
 	mkdir -p "$$folder"
 	files=()
 	measure() { # kind number
 	  echo "── $$1 $$2"
 	  files+=("$$folder/$$1-$$2.json")
-	  $(CARGO) run --release --quiet --locked --example bench -- "--$$1" "$$2" --rest '$(REST)' --out "$${files[-1]}"
+	  $(CARGO) run --release --quiet --locked --example bench -- "--$$1" "$$2" --operator "$$operator" --rest '$(REST)' --out "$${files[-1]}"
 	}
 	for number in $(PLANS); do measure plans "$$number"; done
 	for number in $(DISK_GROUPS); do measure disk-groups "$$number"; done

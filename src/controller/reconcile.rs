@@ -14,6 +14,7 @@ use super::first_reads::read_first;
 use super::object::{ObjectHandle, Since};
 use super::release::{Release, kept, release, unattended};
 use super::resource::{Annotations, Decision, Ran, RemoteState, Resource};
+use super::runtime::concurrency::give_way;
 use super::steps::{act, first_failure, skip};
 use super::unobserved::{Unobserved, account_changed, unobserved};
 use super::verdict::Verdict;
@@ -243,6 +244,7 @@ async fn observe_again<K: Resource>(
     created: &K::Status,
     identity: String,
 ) -> Option<Second<K>> {
+    give_way();
     tokio::time::sleep(TIME_TO_START).await;
     let started = handle.ctx.clock.now();
     let cloud = handle.object.cloud(access, Priority::Change);

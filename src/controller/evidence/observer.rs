@@ -51,7 +51,7 @@ const HOLD_INTERVAL: Duration = Duration::from_secs(2);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent writes of status between reconciles.
-const MAX_REFRESHES: usize = 32;
+const MAX_REFRESHES: usize = 16;
 
 type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<Cached<K>>> + Send + Sync>;
 

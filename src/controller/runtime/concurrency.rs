@@ -5,7 +5,8 @@
 //! most of its time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -39,9 +40,27 @@ pub(in crate::controller) struct Limits {
 }
 
 /// Permission for one reconcile. Dropping it returns it.
-pub(in crate::controller) struct Permit<'a> {
-    limits: &'a Limits,
+pub(in crate::controller) struct Permit {
+    limits: Arc<Limits>,
     need: Need,
+    /// Whether another reconcile may have begun in place of this one.
+    gave_way: AtomicBool,
+}
+
+tokio::task_local! {
+    /// The permit of the reconcile that runs.
+    static PERMIT: Permit;
+}
+
+/// Runs a reconcile with its permit, which is returned in the end.
+pub(in crate::controller) async fn with_permit<R>(permit: Permit, reconcile: impl Future<Output = R>) -> R {
+    PERMIT.scope(permit, reconcile).await
+}
+
+/// Lets another reconcile begin in place of the one that runs, which has made its changes and waits for their effect. At most half as
+/// many as there are workers of a lane end in this way at a time; further ones keep their permit.
+pub(in crate::controller) fn give_way() {
+    PERMIT.try_with(Permit::give_way).unwrap_or_default();
 }
 
 #[derive(Default)]
@@ -63,6 +82,8 @@ enum Ticket {
 #[derive(Default)]
 struct Workers {
     busy: Busy,
+    /// The reconciles that gave way.
+    ending: usize,
     namespaces: HashMap<String, Tenant>,
 }
 
@@ -174,7 +195,7 @@ impl Limits {
     }
 
     /// A permit for what an object needs now. `None` where it must wait: it is received once it has a permit, and begins then.
-    pub(in crate::controller) fn begin(&self, key: &Key, need: Need) -> Option<Permit<'_>> {
+    pub(in crate::controller) fn begin(self: &Arc<Self>, key: &Key, need: Need) -> Option<Permit> {
         let mut state = self.lock();
         let waits_for_it = matches!(state.tickets.get(key), Some(Ticket::Waits { need: same, .. }) if *same == need);
         if waits_for_it {
@@ -193,7 +214,7 @@ impl Limits {
             }
         }
         match state.tickets.remove(key)? {
-            Ticket::Granted(need) => Some(Permit { limits: self, need }),
+            Ticket::Granted(need) => Some(Permit { limits: self.clone(), need, gave_way: AtomicBool::new(false) }),
             waits @ Ticket::Waits { .. } => {
                 state.tickets.insert(key.clone(), waits);
                 None
@@ -227,7 +248,7 @@ impl Limits {
         // Nothing is kept of lanes and namespaces without reconciles.
         if let Some(workers) = state.lanes.get_mut(lane) {
             workers.namespaces.retain(|_, tenant| !tenant.is_idle());
-            if workers.namespaces.is_empty() {
+            if workers.namespaces.is_empty() && workers.ending == 0 {
                 state.lanes.remove(lane);
             }
         }
@@ -238,10 +259,27 @@ impl Limits {
     }
 }
 
-impl Drop for Permit<'_> {
+impl Permit {
+    fn give_way(&self) {
+        let mut state = self.limits.lock();
+        let workers = state.lanes.entry(self.need.lane.clone()).or_default();
+        let max = self.limits.per_lane.div_ceil(2);
+        if workers.ending >= max || self.gave_way.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        workers.ending += 1;
+        state.give_back(&self.need);
+        self.limits.grant(&mut state, &self.need.lane, None);
+    }
+}
+
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.limits.lock();
-        state.give_back(&self.need);
+        match *self.gave_way.get_mut() {
+            true => state.lanes.entry(self.need.lane.clone()).or_default().ending -= 1,
+            false => state.give_back(&self.need),
+        }
         self.limits.grant(&mut state, &self.need.lane, None);
     }
 }
@@ -260,7 +298,7 @@ mod tests {
 
     /// The objects of one test. Each has its own name.
     struct Objects {
-        limits: Limits,
+        limits: Arc<Limits>,
         begun: std::cell::RefCell<mpsc::UnboundedReceiver<Key>>,
         names: std::cell::Cell<u32>,
     }
@@ -268,10 +306,10 @@ mod tests {
     impl Objects {
         fn of(per_lane: u16, per_namespace: u16) -> Self {
             let (limits, begun) = Limits::of(per_lane, per_namespace);
-            Self { limits, begun: begun.into(), names: std::cell::Cell::new(0) }
+            Self { limits: Arc::new(limits), begun: begun.into(), names: std::cell::Cell::new(0) }
         }
 
-        fn begin(&self, region: &str, namespace: &str, polls: bool) -> Option<Permit<'_>> {
+        fn begin(&self, region: &str, namespace: &str, polls: bool) -> Option<Permit> {
             self.names.set(self.names.get() + 1);
             self.limits.begin(&key(namespace, self.names.get()), need(region, namespace, polls))
         }
@@ -304,6 +342,29 @@ mod tests {
         assert!(held.0.is_some() && held.1.is_some() && held.2.is_some());
         assert!(poll("a").is_none() && poll("d").is_none(), "three of four workers, one of two permits");
         assert!(objects.begin("a", "a", false).is_some());
+    }
+
+    #[tokio::test]
+    async fn others_begin_in_place_of_a_reconcile_that_gave_way() {
+        let objects = Objects::of(1, 1);
+        let begin = || objects.begin("a", "a", false);
+        let ending = with_permit(begin().expect("the first one"), async {
+            assert!(begin().is_none(), "there is one permit");
+            give_way();
+            give_way();
+            let next = objects.begun().expect("the one that waited");
+            let next = objects.limits.begin(&next, need("a", "a", false)).expect("its permit");
+            assert!(begin().is_none(), "it is taken again");
+            with_permit(next, async {
+                give_way();
+                assert!(objects.begun().is_none(), "no other may end without a permit meanwhile");
+            })
+            .await;
+            assert!(objects.begun().is_some(), "the next one has ended");
+        });
+        ending.await;
+        objects.limits.forget(&key("a", 3));
+        assert!(objects.limits.lock().lanes.is_empty(), "nothing is kept of them");
     }
 
     #[test]

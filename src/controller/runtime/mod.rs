@@ -26,7 +26,7 @@ mod freshness;
 mod unreadable;
 
 use self::cache::{Cache, Change, Seen};
-use self::concurrency::{Limits, Need};
+use self::concurrency::{Limits, Need, with_permit};
 use self::freshness::Freshness;
 use self::unreadable::Unreadable;
 use super::decode::Decoded;
@@ -376,8 +376,7 @@ async fn control<K, R>(
                 return Ok(Action::await_change());
             };
             let Some(permit) = limits.begin(&key, need(&object, &ctx)) else { return Ok(Action::await_change()) };
-            let outcome = Box::pin(measured(object, ctx.clone(), reconcile)).await;
-            drop(permit);
+            let outcome = Box::pin(with_permit(permit, measured(object, ctx.clone(), reconcile))).await;
             if newest.get(&reference).is_none() {
                 // It left the cache meanwhile.
                 ctx.forget(K::KIND, &key.0, &key.1);
