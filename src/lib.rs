@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cloud;
 pub mod controller;
+pub mod kubernetes;
 pub mod leadership;
 pub mod simulator;
 pub mod telemetry;

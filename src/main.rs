@@ -18,6 +18,7 @@ use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
 use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::takeover::MAX_CLOUD_TIMEOUT;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
+use disaster_recovery_operator::kubernetes;
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
 use disaster_recovery_operator::telemetry::health::{self, Readiness};
@@ -294,10 +295,6 @@ fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kubernetes_client(config: kube::Config) -> anyhow::Result<kube::Client> {
-    kube::Client::try_from(config).context("the cluster's configuration cannot be used")
-}
-
 async fn run(arguments: Run) -> anyhow::Result<()> {
     // The kernel ignores signals without a handler for the first process of a container.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -310,8 +307,10 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         .context("no cluster is known: set KUBECONFIG, or run in a cluster with a service account")?;
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
     let election = arguments.election(&own_namespace)?;
-    let leases = kubernetes_client(leadership::client_config(kubernetes.clone()))?;
-    let kubernetes = kubernetes_client(kubernetes)?;
+    const UNUSABLE: &str = "the cluster's configuration cannot be used";
+    // Nothing delays a renewal: it has connections of its own.
+    let leases = kube::Client::try_from(leadership::client_config(kubernetes.clone())).context(UNUSABLE)?;
+    let kubernetes = kubernetes::client(kubernetes).context(UNUSABLE)?;
     let settings = arguments.settings(&own_namespace)?;
 
     let readiness = Readiness::default();
