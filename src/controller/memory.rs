@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_newest_version_outside_of_reconciles_ends_their_memory() {
+        let mut memory = Memory::default();
+        memory.replaced.record("1".into(), "2");
+        memory.refreshed.record("1".into(), "2".into(), ());
+        let is_kept = |memory: &Memory| (memory.replaced.contains("1"), memory.refreshed.on_top_of("1").is_some());
+        memory.shown("1");
+        assert_eq!(is_kept(&memory), (true, true), "the cache is late");
+        memory.reconciling = true;
+        memory.shown("2");
+        assert_eq!(is_kept(&memory), (true, true), "the reconcile may have read the version before");
+        memory.reconciling = false;
+        memory.shown("2");
+        assert_eq!(is_kept(&memory), (false, false));
+    }
+
+    #[test]
     fn write_without_effect_replaces_nothing() {
         let mut replaced = Replaced::default();
         replaced.record("1".into(), "2");

@@ -301,14 +301,18 @@ fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership:
     Watched { changed: changed.try_flatten().boxed(), store, filled, unreadable, freshness }
 }
 
-/// Forgets an object that is gone or does not parse, since no reconcile follows. Triggers the accounts whose number of users
-/// changed.
+/// Forgets an object that is gone or does not parse, since no reconcile follows, and of another one what only a later cache needs.
+/// Triggers the accounts whose number of users changed.
 fn handle_change<K: Object>(ctx: &Context, change: &Change<K>) {
     let (namespace, name) = &change.name;
     let (before, after) =
         (change.before.as_ref().and_then(Seen::readable), change.after.as_ref().and_then(Seen::readable));
-    if after.is_none() {
-        ctx.forget(K::KIND, namespace, name);
+    match after {
+        Some(object) => {
+            let version = object.resource_version().unwrap_or_default();
+            ctx.recall(&key(K::KIND, namespace, name), |memory| memory.shown(&version));
+        }
+        None => ctx.forget(K::KIND, namespace, name),
     }
     let (before, after) = (before.and_then(|it| it.account()), after.and_then(|it| it.account()));
     if before != after {
