@@ -3,26 +3,94 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::runtime::reflector::ObjectRef;
 use lz4_flex::block::{DecompressError, compress_with_dict, decompress_with_dict};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
+use super::access::Key;
+use super::evidence::packed::PackedTime;
 use super::resource::Object;
 
 /// An object of a cache.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Cached<K> {
-    /// What distinguishes the object and its version. The text has the annotations and the finalizers.
-    metadata: ObjectMeta,
+    /// What distinguishes the object and its version.
+    identity: Identity,
+    /// The names as kube's interfaces show them, once kube asks. Those are larger than the object, and the cache has a copy of it that
+    /// kube asks nothing.
+    shown: OnceLock<Box<ObjectMeta>>,
+    /// The same, once kube changes them.
+    changed: Option<Box<ObjectMeta>>,
     /// The name of the account that the object uses.
     account: Option<Box<str>>,
-    /// The object without that metadata: JSON, compressed with the help of [`Object::TYPICAL`].
+    /// The object without its identity: JSON, compressed with the help of [`Object::TYPICAL`].
     compressed: Box<[u8]>,
     /// The length of the JSON.
     length: usize,
     kind: PhantomData<fn() -> K>,
+}
+
+/// The metadata that distinguish an object and its version, in less space than kube's.
+#[derive(Clone, Debug, PartialEq)]
+struct Identity {
+    namespace: Option<Box<str>>,
+    name: Option<Box<str>>,
+    uid: Option<Box<str>>,
+    version: Option<Box<str>>,
+    generation: Option<i64>,
+    created: PackedTime,
+    deleted: PackedTime,
+}
+
+impl Identity {
+    /// Takes them out of metadata.
+    fn take(from: &mut ObjectMeta) -> Self {
+        let time = |time: Option<Time>| PackedTime::from(time.map(|it| it.0));
+        Self {
+            namespace: from.namespace.take().map(Box::from),
+            name: from.name.take().map(Box::from),
+            uid: from.uid.take().map(Box::from),
+            version: from.resource_version.take().map(Box::from),
+            generation: from.generation.take(),
+            created: time(from.creation_timestamp.take()),
+            deleted: time(from.deletion_timestamp.take()),
+        }
+    }
+
+    /// Adds them to the other metadata.
+    fn add_to(&self, others: ObjectMeta) -> ObjectMeta {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        ObjectMeta {
+            namespace: text(&self.namespace),
+            name: text(&self.name),
+            uid: text(&self.uid),
+            resource_version: text(&self.version),
+            generation: self.generation,
+            creation_timestamp: self.created.get().map(Time),
+            deletion_timestamp: self.deleted.get().map(Time),
+            ..others
+        }
+    }
+}
+
+/// A copy shows kube nothing yet.
+impl<K> Clone for Cached<K> {
+    fn clone(&self) -> Self {
+        let Self { identity, account, compressed, length, kind, .. } = self;
+        let (identity, account, compressed) = (identity.clone(), account.clone(), compressed.clone());
+        let (shown, changed) = (OnceLock::new(), None);
+        Self { identity, shown, changed, account, compressed, length: *length, kind: *kind }
+    }
+}
+
+impl<K> PartialEq for Cached<K> {
+    fn eq(&self, other: &Self) -> bool {
+        let same_text = self.compressed == other.compressed && self.length == other.length;
+        self.identity == other.identity && self.account == other.account && same_text
+    }
 }
 
 /// The metadata with which users request work.
@@ -67,13 +135,12 @@ impl<K: Object> Cached<K> {
     pub fn new(mut object: K) -> Self {
         let whole = cfg!(debug_assertions).then(|| object.clone());
         let account = object.account().map(Box::from);
-        let (mut metadata, requests) = (std::mem::take(object.meta_mut()), object.meta_mut());
-        requests.annotations = metadata.annotations.take();
-        requests.finalizers = metadata.finalizers.take();
+        let identity = Identity::take(object.meta_mut());
         // No map of a kind has keys that JSON cannot have.
         let text = serde_json::to_vec(&object).unwrap_or_default();
         let compressed = compress_with_dict(&text, K::TYPICAL.as_bytes()).into();
-        let cached = Self { metadata, account, compressed, length: text.len(), kind: PhantomData };
+        let (shown, changed) = (OnceLock::new(), None);
+        let cached = Self { identity, shown, changed, account, compressed, length: text.len(), kind: PhantomData };
         debug_assert_eq!(cached.decode().ok(), whole);
         cached
     }
@@ -83,11 +150,44 @@ impl<K: Object> Cached<K> {
         match self.decode() {
             Ok(object) => Some(Arc::new(object)),
             Err(error) => {
-                let ObjectMeta { namespace, name, .. } = &self.metadata;
+                let (namespace, name) = self.key();
                 tracing::error!(kind = K::KIND, namespace, object = name, %error, "the cache is broken");
                 None
             }
         }
+    }
+
+    /// The namespace and the name.
+    pub fn key(&self) -> Key {
+        let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+        (text(&self.identity.namespace), text(&self.identity.name))
+    }
+
+    fn names(&self) -> Box<ObjectMeta> {
+        let (namespace, name) = self.key();
+        Box::new(ObjectMeta { namespace: Some(namespace), name: Some(name), ..ObjectMeta::default() })
+    }
+
+    /// The names by which kube's runner finds the object.
+    pub fn reference(&self) -> ObjectRef<Self> {
+        let (namespace, name) = self.key();
+        ObjectRef::new(&name).within(&namespace)
+    }
+
+    /// Distinguishes the object from others of the same name.
+    pub fn uid(&self) -> Option<&str> {
+        self.identity.uid.as_deref()
+    }
+
+    /// The version of the object.
+    pub fn version(&self) -> Option<&str> {
+        self.identity.version.as_deref()
+    }
+
+    /// Whether the object has the spec of these metadata, and is not being deleted.
+    pub fn is_same(&self, known: &ObjectMeta) -> bool {
+        let Identity { uid, generation, deleted, .. } = &self.identity;
+        uid.as_deref() == known.uid.as_deref() && *generation == known.generation && deleted.get().is_none()
     }
 
     /// The name of the account that the object uses.
@@ -97,7 +197,7 @@ impl<K: Object> Cached<K> {
 
     /// Whether another actor may have changed more than the status since this version, or claimed the object.
     pub fn is_changed_in(&self, newer: &Self) -> bool {
-        let (was, is) = (&self.metadata, &newer.metadata);
+        let (was, is) = (&self.identity, &newer.identity);
         if was.uid != is.uid || was.generation != is.generation {
             return true;
         }
@@ -111,9 +211,8 @@ impl<K: Object> Cached<K> {
 
     fn decode(&self) -> Result<K, Broken> {
         let mut object: K = self.read()?;
-        let requests = std::mem::replace(object.meta_mut(), self.metadata.clone());
-        let metadata = object.meta_mut();
-        (metadata.annotations, metadata.finalizers) = (requests.annotations, requests.finalizers);
+        let others = std::mem::take(object.meta_mut());
+        *object.meta_mut() = self.identity.add_to(others);
         Ok(object)
     }
 
@@ -143,13 +242,17 @@ impl<K: Object> kube::Resource for Cached<K> {
         K::plural(of)
     }
 
-    /// What distinguishes the object and its version: annotations and finalizers are not among it.
+    /// The namespace and the name.
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        match &self.changed {
+            Some(changed) => changed,
+            None => self.shown.get_or_init(|| self.names()),
+        }
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        let shown = self.shown.take().unwrap_or_else(|| self.names());
+        self.changed.get_or_insert(shown)
     }
 }
 

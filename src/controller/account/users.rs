@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use kube::{Api, Client, Resource as _, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 
 use crate::api::account::UsedBy;
@@ -75,12 +74,12 @@ fn count<K: Resource>(stores: &[Store<Cached<K>>], key: &Key) -> i64 {
 
 /// Whether an object of a cache uses an account.
 pub(in crate::controller) fn is_user<K: Object>(object: &Cached<K>, key: &Key) -> bool {
-    uses_account(object.meta(), object.account(), key)
+    uses_account(&object.key().0, object.account(), key)
 }
 
 /// Whether an object that names `account` uses this one: it uses only those of its own namespace.
-fn uses_account(object: &ObjectMeta, account: Option<&str>, (namespace, name): &Key) -> bool {
-    object.namespace.as_ref() == Some(namespace) && account == Some(name)
+fn uses_account(of: &str, account: Option<&str>, (namespace, name): &Key) -> bool {
+    of == namespace && account == Some(name)
 }
 
 fn describe<K: Object>(name: &str) -> String {
@@ -89,14 +88,14 @@ fn describe<K: Object>(name: &str) -> String {
 
 fn cached_users<K: Object>(stores: &[Store<Cached<K>>], key: &Key) -> Vec<String> {
     let all = stores.iter().flat_map(Store::state);
-    all.filter(|object| is_user(object, key)).map(|object| describe::<K>(&object.name_any())).collect()
+    all.filter(|object| is_user(object, key)).map(|object| describe::<K>(&object.key().1)).collect()
 }
 
 /// The description of a listed object that uses an account. An object that does not parse may use it.
 fn listed_user<K: Resource>(object: &DeserializeGuard<K>, key: &Key) -> Option<String> {
     match &object.0 {
         Ok(readable) => {
-            let uses = uses_account(readable.meta(), readable.account(), key);
+            let uses = uses_account(&readable.namespace().unwrap_or_default(), readable.account(), key);
             uses.then(|| describe::<K>(&readable.name_any()))
         }
         Err(_) => Some(format!("{} {} (unreadable)", K::KIND, object.name_any())),

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -288,7 +286,9 @@ impl<K: Resource> Observer<K> {
             return self.block(object);
         };
         self.with_state(|state| state.known(object).blocked = Default::default());
-        let Some(found) = self.object(object).filter(|now| is_same(now.meta(), found.meta())) else { return };
+        let Some(found) = (self.find)(object).filter(|now| now.is_same(found.meta())).and_then(|it| it.object()) else {
+            return;
+        };
         let handle = ObjectHandle::new(&self.ctx, found.clone());
         let scope = handle.scope(&found);
         let key = handle.key();
@@ -307,7 +307,7 @@ impl<K: Resource> Observer<K> {
     /// Waits until the object has another spec, is being deleted or is gone.
     async fn changes(&self, object: &Key, known: &K) {
         // The cache decodes an object for each use.
-        while (self.find)(object).is_some_and(|now| is_same(now.meta(), known.meta())) {
+        while (self.find)(object).is_some_and(|now| now.is_same(known.meta())) {
             tokio::time::sleep(CHANGE_INTERVAL).await;
         }
     }
@@ -417,9 +417,4 @@ impl<K: Resource> Observer<K> {
             self.forget_evidence();
         }
     }
-}
-
-/// Whether an object has the same spec, and is not being deleted.
-fn is_same(now: &ObjectMeta, known: &ObjectMeta) -> bool {
-    now.uid == known.uid && now.generation == known.generation && now.deletion_timestamp.is_none()
 }

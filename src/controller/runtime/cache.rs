@@ -113,7 +113,7 @@ impl<K: Object> Cache<K> {
             Event::Init => {
                 self.unlisted = self.unreadable.keys().cloned().collect();
                 if self.filled {
-                    self.unlisted.extend(self.store.state().iter().map(|object| name(object.as_ref())));
+                    self.unlisted.extend(self.store.state().iter().map(|object| object.key()));
                 } else {
                     self.writer.apply_watcher_event(&Event::Init);
                 }
@@ -191,7 +191,7 @@ pub(super) fn name<K: ResourceExt>(object: &K) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use kube::Resource;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -222,7 +222,9 @@ mod tests {
         match seen {
             None => "-".into(),
             Some(Seen::Unreadable(_)) => "unreadable".into(),
-            Some(Seen::Readable(object)) => object.meta().generation.unwrap_or_default().to_string(),
+            Some(Seen::Readable(object)) => {
+                object.object().and_then(|it| it.metadata.generation).unwrap_or_default().to_string()
+            }
         }
     }
 
@@ -236,8 +238,8 @@ mod tests {
             };
             changes.extend(applied.changes.iter().map(shown));
             for object in applied.reconcile {
-                assert_eq!(cache.stored(&name(object.as_ref())), Some(object.clone()), "the cache has it");
-                reconcile.push(object.name_any());
+                assert_eq!(cache.stored(&object.key()), Some(object.clone()), "the cache has it");
+                reconcile.push(object.key().1);
             }
         }
         changes.sort();

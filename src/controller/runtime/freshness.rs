@@ -17,15 +17,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 use kube::api::ListParams;
 use kube::core::{ObjectList, Request};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{DefaultBackoff, Event};
-use kube::{Resource as _, ResourceExt};
 use tokio::sync::watch;
 
-use super::PAGE_SIZE;
+use super::{PAGE_SIZE, cache};
+use crate::controller::access::Key;
 use crate::controller::account::users::Filled;
 use crate::controller::cached::Cached;
 use crate::controller::decode::Decoded;
@@ -85,13 +85,14 @@ impl<K: Object> Freshness<K> {
             Event::Init => self.relist_since.store(self.leadership.is_leader(), Ordering::Release),
             Event::InitDone => {}
             Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
-                let cached = self.store.get(&ObjectRef::new(&object.name_any()).within(&namespace(object.meta())));
+                let (namespace, name) = cache::name(object);
+                let cached = self.store.get(&ObjectRef::new(&name).within(&namespace));
                 let listed = matches!(event, Event::InitApply(_));
                 match cached {
-                    Some(cached) if !listed && cached.resource_version() != object.resource_version() => {
-                        self.changed(cached.meta());
+                    Some(cached) if !listed && cached.version() != object.meta().resource_version.as_deref() => {
+                        self.changed(&cached.key());
                     }
-                    None if self.has_reached() => self.mark(object.meta()),
+                    None if self.has_reached() => self.mark(&cache::name(object)),
                     Some(_) | None => {}
                 }
             }
@@ -106,7 +107,7 @@ impl<K: Object> Freshness<K> {
     }
 
     /// Learns that a watch delivers a newer version than this one.
-    fn changed(&self, before: &ObjectMeta) {
+    fn changed(&self, before: &Key) {
         if self.has_reached() || !self.leadership.is_leader() {
             return;
         }
@@ -121,12 +122,12 @@ impl<K: Object> Freshness<K> {
 
     fn reach(&self) {
         if !self.reached.swap(true, Ordering::AcqRel) {
-            self.store.state().iter().for_each(|object| self.mark(object.meta()));
+            self.store.state().iter().for_each(|object| self.mark(&object.key()));
         }
     }
 
     /// Remembers that the version in the cache is new enough.
-    fn mark(&self, object: &ObjectMeta) {
+    fn mark(&self, object: &Key) {
         let now = self.ctx.clock.now();
         self.ctx.remember(&key_of::<K>(object), |memory| *memory.caught_up.get_or_insert(now));
     }
@@ -183,10 +184,10 @@ impl<K: Object> Freshness<K> {
     fn compare(&self, newest: &VersionMetadata) {
         let object = ObjectRef::new(&newest.name).within(newest.namespace.as_deref().unwrap_or_default());
         let cached = self.store.get(&object);
-        if let Some(cached) = cached.filter(|it| it.meta().uid == newest.uid)
-            && cached.meta().resource_version == newest.resource_version
+        if let Some(cached) = cached.filter(|it| it.uid() == newest.uid.as_deref())
+            && cached.version() == newest.resource_version.as_deref()
         {
-            self.mark(cached.meta());
+            self.mark(&cached.key());
         }
     }
 }
@@ -200,11 +201,7 @@ enum Failed {
     Slow(#[from] tokio::time::error::Elapsed),
 }
 
-fn namespace(object: &ObjectMeta) -> String {
-    object.namespace.clone().unwrap_or_default()
-}
-
 /// The key under which this process remembers an object.
-fn key_of<K: Object>(object: &ObjectMeta) -> String {
-    key(K::KIND, &namespace(object), object.name.as_deref().unwrap_or_default())
+fn key_of<K: Object>((namespace, name): &Key) -> String {
+    key(K::KIND, namespace, name)
 }

@@ -189,7 +189,7 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<Cache
     let (all, Period { leadership, shutdown }) = (stores.clone(), period.clone());
     let objects = move || {
         let all = all.iter().flat_map(Store::state);
-        all.map(|object| (object.namespace().unwrap_or_default(), object.name_any())).collect()
+        all.map(|object| object.key()).collect()
     };
     let first = filled.first().cloned();
     let all_filled = async move {
@@ -234,7 +234,7 @@ fn account_triggers<K: Resource>(
     received(ctx.accounts.user_triggers()).flat_map(move |account| {
         let users = store.state().into_iter();
         let users = users.filter(move |object| account.as_ref().is_none_or(|account| is_user(object, account)));
-        stream::iter(users.map(|object| ObjectRef::from_obj(&*object)))
+        stream::iter(users.map(|object| object.reference()))
     })
 }
 
@@ -248,12 +248,9 @@ fn accounts(ctx: &Arc<Context>, period: &Period, users: AccountUsers) -> Vec<Run
         let triggers = received(ctx.accounts.triggers()).flat_map(move |account| {
             let named = |object: &Cached<AlibabaCloudAccount>| {
                 // An account of another namespace has its own controller.
-                account.as_ref().is_none_or(|(namespace, name)| {
-                    object.name_any() == *name && object.namespace().as_ref() == Some(namespace)
-                })
+                account.as_ref().is_none_or(|account| object.key() == *account)
             };
-            let all: Vec<_> =
-                accounts.state().into_iter().filter(|it| named(it)).map(|it| ObjectRef::from_obj(&*it)).collect();
+            let all: Vec<_> = accounts.state().into_iter().filter(|it| named(it)).map(|it| it.reference()).collect();
             stream::iter(all)
         });
         let reconcile = move |object, ctx| account::reconcile(object, ctx, users.clone());
@@ -309,8 +306,8 @@ fn handle_change<K: Object>(ctx: &Context, change: &Change<K>) {
         (change.before.as_ref().and_then(Seen::readable), change.after.as_ref().and_then(Seen::readable));
     match after {
         Some(object) => {
-            let version = object.resource_version().unwrap_or_default();
-            ctx.recall(&key(K::KIND, namespace, name), |memory| memory.shown(&version));
+            let version = object.version().unwrap_or_default();
+            ctx.recall(&key(K::KIND, namespace, name), |memory| memory.shown(version));
         }
         None => ctx.forget(K::KIND, namespace, name),
     }
@@ -353,7 +350,7 @@ async fn control<K, R>(
     // The cache contains the objects of events from before this process leads.
     let (all, proof) = (store.clone(), freshness.clone());
     let all = stream::once(async move { proof.tried().await }).flat_map(move |()| {
-        let all = all.state().into_iter().map(|object| ObjectRef::from_obj(&*object));
+        let all = all.state().into_iter().map(|object| object.reference());
         stream::iter(all.collect::<Vec<_>>())
     });
     let reports = unreadable.publish(leadership.clone());
@@ -371,9 +368,8 @@ async fn control<K, R>(
             if !leadership.is_leader() || !freshness.was_tried() {
                 return Ok(Action::await_change());
             }
-            let key = (object.namespace().unwrap_or_default(), object.name_any());
             // The object may have changed while it waited.
-            let reference = ObjectRef::from_obj(&*object);
+            let (key, reference) = (object.key(), object.reference());
             drop(object);
             let Some(object) = newest.get(&reference).and_then(|it| it.object()) else {
                 limits.forget(&key);
@@ -446,7 +442,8 @@ where
 
 /// When to reconcile again after a reconcile that ended early.
 fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -> Action {
-    let key = key(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
+    let (namespace, name) = object.key();
+    let key = key(K::KIND, &namespace, &name);
     match error {
         Error::Conflict => {
             tracing::debug!(key, "object changed while it was worked on");
@@ -458,7 +455,7 @@ fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -
             Action::requeue(Duration::from_millis(100 << times.min(8)))
         }
         Error::Gone => {
-            ctx.forget(K::KIND, &object.namespace().unwrap_or_default(), &object.name_any());
+            ctx.forget(K::KIND, &namespace, &name);
             Action::await_change()
         }
         Error::Kubernetes { .. } | Error::Slow { .. } | Error::OldDefinition { .. } => {
