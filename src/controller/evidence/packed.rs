@@ -1,4 +1,4 @@
-//! A number or a time that may be absent, in the space of a number: evidence of thousands of plans consists of them. Pure.
+//! Numbers and times that may be absent, in little space: evidence of thousands of plans consists of them. Pure.
 
 use std::fmt;
 
@@ -80,9 +80,71 @@ impl From<Option<Timestamp>> for PackedTime {
     }
 }
 
+/// Many numbers, most of them close to the one before: each as its distance from that, in as few bytes as it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers(Box<[u8]>);
+
+impl Numbers {
+    /// Packs numbers.
+    pub fn new(numbers: impl IntoIterator<Item = Option<i64>>) -> Self {
+        let (mut bytes, mut before) = (Vec::new(), 0_i64);
+        for number in numbers {
+            let mut rest = number.map_or(0, |number| {
+                let distance = number.wrapping_sub(before);
+                before = number;
+                // The sign is the lowest bit, so that small negative distances are short too. 0 stands for an absent number.
+                u128::from(((distance << 1) ^ (distance >> 63)).cast_unsigned()) + 1
+            });
+            while rest > 0x7f {
+                bytes.push((rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            bytes.push(rest as u8);
+        }
+        Self(bytes.into())
+    }
+
+    /// The numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Option<i64>> {
+        let (mut bytes, mut before) = (self.0.iter(), 0_i64);
+        std::iter::from_fn(move || {
+            let (mut packed, mut shift) = (0_u128, 0);
+            loop {
+                let byte = *bytes.next()?;
+                packed |= u128::from(byte & 0x7f).checked_shl(shift)?;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            let Some(distance) = packed.checked_sub(1) else { return Some(None) };
+            let distance = u64::try_from(distance).ok()?;
+            before = before.wrapping_add((distance >> 1).cast_signed() ^ -(distance & 1).cast_signed());
+            Some(Some(before))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn many_numbers_are_what_they_were(numbers in prop::collection::vec(any::<Option<i64>>(), 0..20)) {
+            prop_assert_eq!(Numbers::new(numbers.iter().copied()).iter().collect::<Vec<_>>(), numbers);
+        }
+    }
+
+    #[test]
+    fn extreme_numbers_are_what_they_were() {
+        let numbers = [Some(i64::MIN), Some(i64::MAX), None, Some(0), Some(i64::MIN), Some(i64::MIN), Some(-1)];
+        assert_eq!(Numbers::new(numbers).iter().collect::<Vec<_>>(), numbers);
+        let times = (0..100).map(|s| Some(1_740_000_000_000 + s * 10_000));
+        assert!(Numbers::new(times).0.len() < 310);
+    }
 
     #[test]
     fn packed_number_is_what_it_was() {

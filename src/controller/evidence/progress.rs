@@ -4,7 +4,7 @@
 //! had consumed up to S at time t. The target covers the source's progress up to the newest t whose S is not beyond the present T.
 //! All times are in ms since 1970 UTC.
 
-use super::packed::Packed;
+use super::packed::Numbers;
 
 /// Maximum age of a list of checkpoints that a condition rests on.
 pub const MAX_LIST_AGE_MS: i64 = 300_000;
@@ -43,43 +43,6 @@ pub struct Terms {
     pub skew_ms: i64,
 }
 
-/// A reading as a track keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct KeptReading {
-    source_ms: Packed,
-    target_ms: Packed,
-    last_sync_ms: Packed,
-    source_fetched_ms: Packed,
-    target_fetched_ms: Packed,
-    requested_ms: i64,
-}
-
-impl From<Reading> for KeptReading {
-    fn from(reading: Reading) -> Self {
-        Self {
-            source_ms: reading.source_ms.into(),
-            target_ms: reading.target_ms.into(),
-            last_sync_ms: reading.last_sync_ms.into(),
-            source_fetched_ms: reading.source_fetched_ms.into(),
-            target_fetched_ms: reading.target_fetched_ms.into(),
-            requested_ms: reading.requested_ms,
-        }
-    }
-}
-
-impl From<KeptReading> for Reading {
-    fn from(kept: KeptReading) -> Self {
-        Self {
-            source_ms: kept.source_ms.get(),
-            target_ms: kept.target_ms.get(),
-            last_sync_ms: kept.last_sync_ms.get(),
-            source_fetched_ms: kept.source_fetched_ms.get(),
-            target_fetched_ms: kept.target_fetched_ms.get(),
-            requested_ms: kept.requested_ms,
-        }
-    }
-}
-
 /// A value of S and the times at which samples showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
@@ -92,15 +55,45 @@ struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Track {
     /// The newest reading.
-    reading: KeptReading,
+    reading: Reading,
     /// The start of the newest list that shows the checkpoint.
     listed_ms: i64,
     /// The samples, the oldest first.
     samples: Vec<Sample>,
     /// The start of the newest complete list that did not contain the checkpoint, before it appeared.
-    absent_ms: Packed,
+    absent_ms: Option<i64>,
     /// The start of the first complete list since which no list contains it.
-    gone_since_ms: Packed,
+    gone_since_ms: Option<i64>,
+}
+
+/// A track in the space that thousands of them need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptTrack(Numbers);
+
+impl From<Track> for KeptTrack {
+    fn from(track: Track) -> Self {
+        let Track { reading, listed_ms, samples, absent_ms, gone_since_ms } = track;
+        let Reading { source_ms, target_ms, last_sync_ms, source_fetched_ms, target_fetched_ms, requested_ms } =
+            reading;
+        let times = [Some(requested_ms), Some(listed_ms), source_fetched_ms, target_fetched_ms, source_ms, target_ms];
+        let samples = samples.into_iter().flat_map(|it| [it.source_ms, it.first_ms, it.last_ms]).map(Some);
+        Self(Numbers::new(times.into_iter().chain([last_sync_ms, absent_ms, gone_since_ms]).chain(samples)))
+    }
+}
+
+impl From<&KeptTrack> for Track {
+    fn from(kept: &KeptTrack) -> Self {
+        let mut numbers = kept.0.iter();
+        let mut next = || numbers.next().flatten();
+        let (requested_ms, listed_ms) = (next().unwrap_or_default(), next().unwrap_or_default());
+        let (source_fetched_ms, target_fetched_ms, source_ms, target_ms) = (next(), next(), next(), next());
+        let (last_sync_ms, absent_ms, gone_since_ms) = (next(), next(), next());
+        let mut sample = || Some(Sample { source_ms: next()?, first_ms: next()?, last_ms: next()? });
+        let samples = std::iter::from_fn(&mut sample).collect();
+        let reading =
+            Reading { source_ms, target_ms, last_sync_ms, source_fetched_ms, target_fetched_ms, requested_ms };
+        Self { reading, listed_ms, samples, absent_ms, gone_since_ms }
+    }
 }
 
 /// What the samples say about a consumer group.
@@ -139,12 +132,12 @@ impl Track {
     /// The track of a checkpoint that was in no list before. `absent_ms` is the start of the newest complete list without it, where
     /// complete lists agree on that.
     pub fn new(absent_ms: Option<i64>) -> Self {
-        Self { absent_ms: absent_ms.into(), ..Self::default() }
+        Self { absent_ms, ..Self::default() }
     }
 
     /// The newest reading.
     pub fn reading(&self) -> Reading {
-        self.reading.into()
+        self.reading
     }
 
     /// The start of the newest list that shows the checkpoint.
@@ -155,7 +148,7 @@ impl Track {
     /// Adds a reading. One that the cloud fetched before the present one changes nothing: a list may be late.
     pub fn record(&mut self, mut reading: Reading, objective_ms: i64) {
         self.listed_ms = self.listed_ms.max(reading.requested_ms);
-        self.gone_since_ms = Packed::NONE;
+        self.gone_since_ms = None;
         // Nothing was fetched after the request, whatever clocks say.
         for fetched_ms in [&mut reading.source_fetched_ms, &mut reading.target_fetched_ms] {
             *fetched_ms = fetched_ms.map(|ms| ms.min(reading.requested_ms));
@@ -166,7 +159,7 @@ impl Track {
         }
         // A list without a time does not say that no synchronization ever was.
         reading.last_sync_ms = reading.last_sync_ms.or(known.last_sync_ms);
-        self.reading = reading.into();
+        self.reading = reading;
         let (Some(source_ms), Some(at_ms)) = (reading.source_ms, reading.source_fetched_ms) else { return };
         if self.samples.last().is_some_and(|last| at_ms < last.last_ms) {
             return;
@@ -178,10 +171,7 @@ impl Track {
         let newest = Sample { source_ms, first_ms: at_ms, last_ms: at_ms };
         match self.samples.last_mut() {
             Some(last) if last.source_ms == source_ms => last.last_ms = at_ms,
-            Some(_) | None => {
-                self.samples.reserve_exact(1);
-                self.samples.push(newest);
-            }
+            Some(_) | None => self.samples.push(newest),
         }
         let outdated = self.samples.iter().skip(1).take_while(|second| old(second)).count();
         self.samples.drain(..outdated);
@@ -192,14 +182,14 @@ impl Track {
 
     /// Records a complete list without the checkpoint. True once such lists agree over the visibility window.
     pub fn is_gone(&mut self, requested_ms: i64, window_ms: i64) -> bool {
-        let since_ms = self.gone_since_ms.get().unwrap_or(requested_ms);
-        self.gone_since_ms = Some(since_ms).into();
+        let since_ms = self.gone_since_ms.unwrap_or(requested_ms);
+        self.gone_since_ms = Some(since_ms);
         requested_ms.saturating_sub(since_ms) >= window_ms
     }
 
     /// Whether the newest complete list does not contain the checkpoint.
     pub fn is_missing(&self) -> bool {
-        self.gone_since_ms != Packed::NONE
+        self.gone_since_ms.is_some()
     }
 
     /// Drops the sample whose neighbours are closest to each other. The oldest and the newest stay.
@@ -219,7 +209,7 @@ impl Track {
             synced.max(sampled)
         });
         // Nothing is known of the time after the request, whatever clocks say.
-        by_target.map(|covered_ms| covered_ms.min(reading.requested_ms)).max(self.absent_ms.get())
+        by_target.map(|covered_ms| covered_ms.min(reading.requested_ms)).max(self.absent_ms)
     }
 
     /// The distance of the target behind the source when the newest list was read: that of `covered_ms`. `None` where nothing is
@@ -230,7 +220,7 @@ impl Track {
 
     /// Whether the checkpoint was never synchronized.
     pub fn never_synced(&self) -> bool {
-        self.reading.last_sync_ms == Packed::NONE
+        self.reading.last_sync_ms.is_none()
     }
 
     /// Judges the consumer group at `now_ms`.

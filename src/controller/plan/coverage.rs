@@ -244,7 +244,7 @@ impl Findings {
             for (group, topic, track) in source.into_iter().flat_map(SourceSamples::tracks) {
                 if !lag::is_ignored(&scope.object.spec, group) {
                     let name = || format!("{group} of topic {topic} from {source_id}");
-                    self.add_group(&mapping.name, &name, track, now_ms, terms);
+                    self.add_group(&mapping.name, &name, &track, now_ms, terms);
                 }
             }
             if self.groups == counted && recent.is_some() {
@@ -472,7 +472,7 @@ fn exact_lags<'a>(scope: &Scope<'a>) -> Vec<Lag<'a>> {
         let Some(samples) = scope.evidence.mappings.get(&mapping.name) else { continue };
         for (source_id, source) in samples.sources() {
             for (group, topic, track) in source.tracks().filter(|it| !lag::is_ignored(&scope.object.spec, it.0)) {
-                all.push(Lag::new(&mapping.name, source_id, group, topic, track));
+                all.push(Lag::new(&mapping.name, source_id, group, topic, &track));
             }
         }
     }

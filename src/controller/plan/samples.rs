@@ -118,7 +118,7 @@ impl SourceSamples {
     }
 
     /// The tracks, each with its consumer group and topic, in this order.
-    pub fn tracks(&self) -> impl Iterator<Item = (&str, &str, &Track)> {
+    pub fn tracks(&self) -> impl Iterator<Item = (&str, &str, Track)> {
         self.tracks.iter()
     }
 
@@ -128,7 +128,7 @@ impl SourceSamples {
     }
 
     /// The track of a checkpoint.
-    pub fn track(&self, key: Key<'_>) -> Option<&Track> {
+    pub fn track(&self, key: Key<'_>) -> Option<Track> {
         self.tracks.get(key)
     }
 

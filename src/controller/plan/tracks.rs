@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cloud::rocketmq::{self, Checkpoint};
-use crate::controller::evidence::progress::{Reading, Track};
+use crate::controller::evidence::progress::{KeptTrack, Reading, Track};
 
 /// The consumer group, the topic and the ID of a checkpoint.
 pub type Key<'a> = (&'a str, &'a str, i64);
@@ -18,7 +18,7 @@ struct Tracked {
     group: Arc<str>,
     topic: Arc<str>,
     id: i64,
-    track: Track,
+    track: KeptTrack,
 }
 
 /// The terms by which a list of checkpoints is recorded.
@@ -58,21 +58,21 @@ impl Tracked {
 
     /// What is left after a list without the checkpoint. `complete_ms` is the start of that list, if it is complete.
     fn after_list_without(&self, complete_ms: Option<i64>, about: ListTerms<'_>) -> Option<Self> {
-        let mut tracked = self.clone();
-        let gone = complete_ms.is_some_and(|ms| tracked.track.is_gone(ms, about.window_ms));
-        (!gone).then_some(tracked)
+        let mut track = Track::from(&self.track);
+        let gone = complete_ms.is_some_and(|ms| track.is_gone(ms, about.window_ms));
+        (!gone).then(|| Self { track: track.into(), ..self.clone() })
     }
 }
 
 impl Tracks {
     /// The tracks, each with its consumer group and topic.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Track)> {
-        self.0.iter().map(|it| (&*it.group, &*it.topic, &it.track))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, Track)> {
+        self.0.iter().map(|it| (&*it.group, &*it.topic, Track::from(&it.track)))
     }
 
     /// The track of a checkpoint.
-    pub fn get(&self, key: Key<'_>) -> Option<&Track> {
-        Some(&self.0.get(self.find(key)?)?.track)
+    pub fn get(&self, key: Key<'_>) -> Option<Track> {
+        Some(Track::from(&self.0.get(self.find(key)?)?.track))
     }
 
     fn find(&self, key: Key<'_>) -> Option<usize> {
@@ -84,7 +84,9 @@ impl Tracks {
         for (key, reading) in &shown.0 {
             let at = self.find(*key);
             if let Some(tracked) = at.and_then(|at| Arc::make_mut(&mut self.0).get_mut(at)) {
-                tracked.track.record(*reading, about.objective_ms);
+                let mut track = Track::from(&tracked.track);
+                track.record(*reading, about.objective_ms);
+                tracked.track = track.into();
             }
         }
     }
@@ -112,19 +114,18 @@ impl Tracks {
             // The same group under another ID was not absent.
             let has_name = |it: &Tracked| (&*it.group, &*it.topic) == (*group, *topic);
             let new = !last.is_some_and(has_name) && !known.peek().is_some_and(|it| has_name(it));
-            let mut tracked = match same {
-                Some(tracked) => tracked.clone(),
+            let (group, topic, mut track) = match same {
+                Some(known) => (known.group.clone(), known.topic.clone(), Track::from(&known.track)),
                 None => {
                     let topic = shared.take().filter(|it| **it == **topic).unwrap_or_else(|| Arc::from(*topic));
                     shared = Some(topic.clone());
-                    let track = Track::new(absent_ms.filter(|_| new));
-                    Tracked { group: Arc::from(*group), topic, id: *id, track }
+                    (Arc::from(*group), topic, Track::new(absent_ms.filter(|_| new)))
                 }
             };
             for (_, reading) in readings {
-                tracked.track.record(*reading, about.objective_ms);
+                track.record(*reading, about.objective_ms);
             }
-            tracks.push(tracked);
+            tracks.push(Tracked { group, topic, id: *id, track: track.into() });
             last = same.or(last);
         }
         tracks.extend(known.filter_map(|lacking| lacking.after_list_without(complete_ms, about)));
@@ -233,7 +234,7 @@ mod tests {
             let all: BTreeMap<Name, Track> = tracks
                 .0
                 .iter()
-                .map(|it| ((it.group.to_string(), it.topic.to_string(), it.id), it.track.clone()))
+                .map(|it| ((it.group.to_string(), it.topic.to_string(), it.id), Track::from(&it.track)))
                 .collect();
             assert_eq!((all.len(), &all), (tracks.0.len(), &expected), "step {step}");
             assert!(tracks.0.is_sorted_by_key(|it| (it.group.clone(), it.topic.clone(), it.id)));
