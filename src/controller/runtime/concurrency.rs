@@ -4,7 +4,7 @@
 //! Objects without a permit wait here. kube's runner polls each of its reconciles at every wake: thousands that wait in it would take
 //! most of its time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +42,7 @@ pub(in crate::controller) struct Limits {
 /// Permission for one reconcile. Dropping it returns it.
 pub(in crate::controller) struct Permit {
     limits: Arc<Limits>,
-    need: Need,
+    need: Arc<Need>,
     /// Whether another reconcile may have begun in place of this one.
     gave_way: AtomicBool,
 }
@@ -66,7 +66,9 @@ pub(in crate::controller) fn give_way() {
 #[derive(Default)]
 struct State {
     lanes: HashMap<Lane, Workers>,
-    tickets: HashMap<Key, Ticket>,
+    tickets: HashMap<Arc<Key>, Ticket>,
+    /// The needs of the tickets, each once.
+    needs: HashSet<Arc<Need>>,
     /// The number of objects that ever waited, by which they are in order.
     waited: u64,
 }
@@ -74,8 +76,8 @@ struct State {
 /// An object that waits, or that has a permit and has not begun.
 #[derive(Debug)]
 enum Ticket {
-    Waits { need: Need, since: u64 },
-    Granted(Need),
+    Waits { need: Arc<Need>, since: u64 },
+    Granted(Arc<Need>),
 }
 
 /// The workers of one lane.
@@ -91,8 +93,8 @@ struct Workers {
 #[derive(Default)]
 struct Tenant {
     busy: Busy,
-    edits: BTreeMap<u64, Key>,
-    polls: BTreeMap<u64, Key>,
+    edits: BTreeMap<u64, Arc<Key>>,
+    polls: BTreeMap<u64, Arc<Key>>,
 }
 
 /// Permits in use.
@@ -120,7 +122,7 @@ impl Busy {
 }
 
 impl Tenant {
-    fn waiting(&mut self, polls: bool) -> &mut BTreeMap<u64, Key> {
+    fn waiting(&mut self, polls: bool) -> &mut BTreeMap<u64, Arc<Key>> {
         if polls { &mut self.polls } else { &mut self.edits }
     }
 
@@ -156,8 +158,21 @@ impl State {
     fn wait(&mut self, key: &Key, need: Need) {
         let since = self.waited;
         self.waited += 1;
+        let (key, need) = (Arc::new(key.clone()), self.shared(need));
         self.tenant(&need).waiting(need.polls).insert(since, key.clone());
-        self.tickets.insert(key.clone(), Ticket::Waits { need, since });
+        self.tickets.insert(key, Ticket::Waits { need, since });
+    }
+
+    /// A need, which thousands of tickets share.
+    fn shared(&mut self, need: Need) -> Arc<Need> {
+        if let Some(known) = self.needs.get(&need) {
+            return known.clone();
+        }
+        // Nothing is kept of needs without tickets.
+        self.needs.retain(|it| Arc::strong_count(it) > 1);
+        let need = Arc::new(need);
+        self.needs.insert(need.clone());
+        need
     }
 
     /// Drops the ticket of an object. Returns the lane whose permits are to be given.
@@ -165,11 +180,11 @@ impl State {
         match self.tickets.remove(key)? {
             Ticket::Waits { need, since } => {
                 self.tenant(&need).waiting(need.polls).remove(&since);
-                Some(need.lane)
+                Some(need.lane.clone())
             }
             Ticket::Granted(need) => {
                 self.give_back(&need);
-                Some(need.lane)
+                Some(need.lane.clone())
             }
         }
     }
@@ -197,12 +212,12 @@ impl Limits {
     /// A permit for what an object needs now. `None` where it must wait: it is received once it has a permit, and begins then.
     pub(in crate::controller) fn begin(self: &Arc<Self>, key: &Key, need: Need) -> Option<Permit> {
         let mut state = self.lock();
-        let waits_for_it = matches!(state.tickets.get(key), Some(Ticket::Waits { need: same, .. }) if *same == need);
+        let waits_for_it = matches!(state.tickets.get(key), Some(Ticket::Waits { need: same, .. }) if **same == need);
         if waits_for_it {
             return None;
         }
         match state.tickets.get(key) {
-            Some(Ticket::Granted(same)) if *same == need => {}
+            Some(Ticket::Granted(same)) if **same == need => {}
             // It needs something else than before.
             _ => {
                 let former = state.drop_ticket(key);
@@ -213,10 +228,10 @@ impl Limits {
                 }
             }
         }
-        match state.tickets.remove(key)? {
-            Ticket::Granted(need) => Some(Permit { limits: self.clone(), need, gave_way: AtomicBool::new(false) }),
-            waits @ Ticket::Waits { .. } => {
-                state.tickets.insert(key.clone(), waits);
+        match state.tickets.remove_entry(key)? {
+            (_, Ticket::Granted(need)) => Some(Permit { limits: self.clone(), need, gave_way: AtomicBool::new(false) }),
+            (key, waits @ Ticket::Waits { .. }) => {
+                state.tickets.insert(key, waits);
                 None
             }
         }
@@ -239,11 +254,12 @@ impl Limits {
             let tenant = workers.namespaces.entry(namespace.clone()).or_default();
             tenant.busy.take(polls);
             let Some(key) = tenant.waiting(polls).remove(&since) else { continue };
-            if asking != Some(&key) {
+            if asking != Some(&*key) {
                 // The receiver ends with the reconciles.
-                self.granted.send(key.clone()).unwrap_or_default();
+                self.granted.send(Key::clone(&key)).unwrap_or_default();
             }
-            state.tickets.insert(key, Ticket::Granted(Need { lane: lane.clone(), namespace, polls }));
+            let need = state.shared(Need { lane: lane.clone(), namespace, polls });
+            state.tickets.insert(key, Ticket::Granted(need));
         }
         // Nothing is kept of lanes and namespaces without reconciles.
         if let Some(workers) = state.lanes.get_mut(lane) {
