@@ -19,8 +19,7 @@ use super::resource::Object;
 pub struct Cached<K> {
     /// What distinguishes the object and its version.
     identity: Identity,
-    /// The names as kube's interfaces show them, once kube asks. Those are larger than the object, and the cache has a copy of it that
-    /// kube asks nothing.
+    /// The names for kube, once it asks. They take more than the rest of the object: it asks only copies that do not last.
     shown: OnceLock<Box<ObjectMeta>>,
     /// The same, once kube changes them.
     changed: Option<Box<ObjectMeta>>,

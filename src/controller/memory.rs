@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::absence::Absences;
 use super::access::InventoryKey;
+use super::evidence::packed::PackedTime;
 use crate::cloud::error::Error;
 
 /// The memory of an object.
@@ -20,17 +21,17 @@ pub struct Memory {
     /// The number of reconciles in a row that did not find the cloud in sync.
     pub busy: u32,
     /// The time of the last complete observation by a reconcile.
-    pub observed: Option<Timestamp>,
+    pub observed: PackedTime,
     /// The expiry of the evidence that the cloud side is listed as the last reconcile observed it.
-    pub listed_until: Option<Timestamp>,
+    pub listed_until: PackedTime,
     /// The expiry of the evidence that the parts of the cloud side are as the last reconcile observed them.
-    pub detailed_until: Option<Timestamp>,
+    pub detailed_until: PackedTime,
     /// The error of the inventory that shows the object, while it lasts.
     pub unlisted: Option<Box<Error>>,
     /// The inventory that shows the object.
     pub inventory: Option<InventoryKey>,
-    /// The time when the cache was first proven to be as new as the leadership of this process: it contains the writes of the others.
-    pub caught_up: Option<Timestamp>,
+    /// Whether the cache was proven to be as new as the leadership of this process: it contains the writes of the others.
+    pub caught_up: bool,
     /// When this process began to take over the object from one with another lease.
     pub taking_over: Option<Instant>,
     /// The last logged reason of `Synced`, until the next observation.
@@ -43,22 +44,25 @@ pub struct Memory {
     pub reconciling: bool,
     /// The versions of the object that this process replaced. A cache that shows one of them is late.
     pub replaced: Replaced,
-    /// Held during each write of the object.
-    pub writing: Arc<Mutex<()>>,
+    /// Held during each write of the object. It may be absent while nothing holds it or waits for it.
+    pub writing: Option<Arc<Mutex<()>>>,
 }
 
 /// The newest status that was written between reconciles. A reconcile that has an earlier version may replace it.
 #[derive(Clone, Debug, Default)]
-pub struct Refreshed {
+pub struct Refreshed(Option<Box<Written>>);
+
+#[derive(Clone, Debug)]
+struct Written {
     /// The versions of the object, each written on top of the one before it, the newest last.
     versions: VecDeque<String>,
     /// The status of the newest version.
-    status: Option<Arc<dyn Any + Send + Sync>>,
+    status: Arc<dyn Any + Send + Sync>,
 }
 
 /// The newest versions of an object that this process wrote on top of.
 #[derive(Clone, Debug, Default)]
-pub struct Replaced(VecDeque<String>);
+pub struct Replaced(Box<[String]>);
 
 /// Maximum number of versions that a reconcile in progress may have read.
 const MAX_VERSIONS: usize = 32;
@@ -66,7 +70,7 @@ const MAX_VERSIONS: usize = 32;
 impl Memory {
     /// The expiry of the evidence that the cloud side is as the last reconcile observed it.
     pub fn observed_until(&self) -> Option<Timestamp> {
-        Some(self.listed_until?.min(self.detailed_until?))
+        Some(self.listed_until.get()?.min(self.detailed_until.get()?))
     }
 
     /// Forgets what only a later cache needs: it shows this version now, and shows no older one again.
@@ -75,7 +79,8 @@ impl Memory {
             return;
         }
         self.replaced = Replaced::default();
-        if self.refreshed.is_newest(version) {
+        self.writing.take_if(|it| Arc::strong_count(it) == 1);
+        if self.refreshed.newest() == Some(version) {
             self.refreshed = Refreshed::default();
         }
     }
@@ -89,29 +94,28 @@ impl Memory {
 impl Refreshed {
     /// Records a status that was written on top of a version.
     pub fn record<S: Any + Send + Sync>(&mut self, before: String, after: String, status: S) {
-        if self.versions.back() != Some(&before) {
-            self.versions = VecDeque::from([before]);
+        let known = self.0.take().map(|it| it.versions).filter(|it| it.back() == Some(&before));
+        let mut versions = known.unwrap_or_else(|| VecDeque::from([before]));
+        versions.push_back(after);
+        if versions.len() > MAX_VERSIONS {
+            versions.pop_front();
         }
-        self.versions.push_back(after);
-        if self.versions.len() > MAX_VERSIONS {
-            self.versions.pop_front();
-        }
-        self.status = Some(Arc::new(status));
+        self.0 = Some(Box::new(Written { versions, status: Arc::new(status) }));
     }
 
-    fn is_newest(&self, version: &str) -> bool {
-        self.versions.back().is_some_and(|newest| newest == version)
+    fn newest(&self) -> Option<&str> {
+        self.0.as_ref()?.versions.back().map(String::as_str)
     }
 
     /// The newest version on top of this one.
     pub fn on_top_of(&self, version: &str) -> Option<&str> {
-        let newest = self.versions.back().filter(|newest| *newest != version)?;
-        self.versions.iter().any(|it| it == version).then_some(newest)
+        let newest = self.newest().filter(|newest| *newest != version)?;
+        self.0.iter().flat_map(|it| &it.versions).any(|it| it == version).then_some(newest)
     }
 
     /// The status of the newest version.
     pub fn status<S: Any + Send + Sync>(&self) -> Option<Arc<S>> {
-        self.status.clone()?.downcast().ok()
+        self.0.as_ref()?.status.clone().downcast().ok()
     }
 }
 
@@ -121,10 +125,10 @@ impl Replaced {
         if before == after {
             return;
         }
-        self.0.push_back(before);
-        if self.0.len() > MAX_VERSIONS {
-            self.0.pop_front();
-        }
+        let mut all = std::mem::take(&mut self.0).into_vec();
+        all.push(before);
+        let surplus = all.len().saturating_sub(MAX_VERSIONS);
+        self.0 = all.into_iter().skip(surplus).collect();
     }
 
     /// Whether this process replaced a version.

@@ -305,7 +305,7 @@ impl Context {
         self.with_kept(key, |kept| {
             kept.evidence = None;
             let memory = &mut kept.memory;
-            (memory.observed, memory.listed_until, memory.detailed_until) = (None, None, None);
+            (memory.observed, memory.listed_until, memory.detailed_until) = Default::default();
             (memory.unlisted, memory.inventory, memory.absences) = (None, None, Absences::default());
         });
     }

@@ -91,14 +91,14 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
     /// Fails for a version that is older than one on which another process may have acted: this process's watch may be late.
     /// Reads the object's metadata only where the watch itself proves nothing. A newer version that does not parse is a conflict too.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
-        if self.ctx.remember(&self.key(), |memory| memory.caught_up.is_some()) {
+        if self.ctx.remember(&self.key(), |memory| memory.caught_up) {
             return Ok(());
         }
         let newest = within("read the object", self.api().get_metadata(&self.object.name_any())).await?;
         if newest.resource_version() != self.object.resource_version() {
             return Err(Error::Conflict);
         }
-        self.ctx.remember(&self.key(), |memory| memory.caught_up = Some(self.ctx.clock.now()));
+        self.ctx.remember(&self.key(), |memory| memory.caught_up = true);
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// The lock that every write of the object holds.
     pub(super) fn writing(&self) -> Arc<Mutex<()>> {
-        self.ctx.remember(&self.key(), |memory| memory.writing.clone())
+        self.ctx.remember(&self.key(), |memory| memory.writing.get_or_insert_default().clone())
     }
 
     /// Answers are decoded without metadata of other actors, which may be large.
@@ -165,12 +165,10 @@ impl<'a, K: Object> ObjectHandle<'a, K> {
 
     /// Remembers the version that a write replaced. A write against a version proves that it was the newest one.
     fn remember_replaced(&self, before: String, against_version: bool) {
-        let (after, now) = (self.object.resource_version().unwrap_or_default(), self.ctx.clock.now());
+        let after = self.object.resource_version().unwrap_or_default();
         self.ctx.remember(&self.key(), |memory| {
             memory.replaced.record(before, &after);
-            if against_version {
-                memory.caught_up.get_or_insert(now);
-            }
+            memory.caught_up |= against_version;
         });
     }
 
@@ -408,8 +406,8 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
         let listed = later(started, interval * POLLS_OF_EVIDENCE);
         let detailed = K::DESCRIPTOR.details_lifetime.map_or(listed, |lifetime| later(started, lifetime));
         self.ctx.remember(&self.key(), |memory| {
-            memory.observed = Some(self.ctx.clock.now());
-            (memory.listed_until, memory.detailed_until) = (Some(listed), Some(detailed));
+            memory.observed = Some(self.ctx.clock.now()).into();
+            (memory.listed_until, memory.detailed_until) = (Some(listed).into(), Some(detailed).into());
             (memory.unlisted, memory.inventory) = (None, Some(inventory));
         });
     }

@@ -130,7 +130,7 @@ fn release_without_observation<K: Resource>(
     let memory = handle.ctx.remember(&handle.key(), |memory| memory.clone());
     let remote = K::remote(&scope, None);
     // Without credentials for that long, the operator cannot clear anything either.
-    let blind = memory.observed.is_none_or(|at| scope.now.duration_since(at).unsigned_abs() > MAX_PAUSE);
+    let blind = memory.observed.get().is_none_or(|at| scope.now.duration_since(at).unsigned_abs() > MAX_PAUSE);
     let must_clear = remote.must_clear && !(waited && cause.needs_person() && blind);
     let blocked = must_clear || (remote.owes_restart && !waited);
     let retained = scope.object.management().retain && !blocked;

@@ -22,7 +22,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const NAMESPACE: &str = "messaging";
 const PLANS: usize = 1_000;
 /// The maximum of what a plan needs, in bytes: memory of the process, jobs between reconciles, evidence, cache, and metrics.
-const MAX_BYTES: [usize; 5] = [550, 900, 2_100, 1_600, 450];
+const MAX_BYTES: [usize; 5] = [275, 915, 1_500, 1_310, 455];
 
 fn bytes_in_use() -> usize {
     let stats = ALLOCATOR.stats();

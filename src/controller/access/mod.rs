@@ -100,15 +100,16 @@ impl Account {
     }
 }
 
-/// The credentials, endpoint and region of a list. Two credentials never share one: a policy may filter lists.
+/// A hash of the credentials, endpoint and region of a list. Two credentials never share one: a policy may filter lists. It leaves room
+/// for a tag within 16 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InventoryKey(Arc<str>);
+pub struct InventoryKey([u8; 15]);
 
 #[cfg(test)]
 impl InventoryKey {
     /// A key that no credentials have.
     pub fn for_test(name: &str) -> Self {
-        Self(name.into())
+        Self(std::array::from_fn(|at| name.as_bytes().get(at).copied().unwrap_or_default()))
     }
 }
 
@@ -144,7 +145,8 @@ impl Access {
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
-        InventoryKey(hex::encode(digest.finalize()).into())
+        let hash: [u8; 32] = digest.finalize().into();
+        InventoryKey(std::array::from_fn(|at| hash[at]))
     }
 
     /// The RocketMQ API of a region.

@@ -295,7 +295,7 @@ impl<K: Resource> Observer<K> {
         let recorded =
             self.ctx.update_evidence::<K, _>(&key, |evidence| K::record(&scope, evidence, task, reading, started));
         if let (true, Some(lifetime)) = (recorded.confirmed, K::DESCRIPTOR.details_lifetime) {
-            self.remember(object, |memory| memory.detailed_until = Some(later(started, lifetime)));
+            self.remember(object, |memory| memory.detailed_until = Some(later(started, lifetime)).into());
         }
         if recorded.wake {
             (self.wake)(object);
@@ -335,7 +335,7 @@ impl<K: Resource> Observer<K> {
             let (namespace, name) = &*object;
             self.ctx
                 .update_evidence::<K, _>(&key(K::KIND, namespace, name), |evidence| *evidence = K::Evidence::default());
-            self.remember(&object, |memory| (memory.listed_until, memory.detailed_until) = (None, None));
+            self.remember(&object, |memory| (memory.listed_until, memory.detailed_until) = Default::default());
             (self.wake)(&object);
             self.refresh_soon(&object);
         }

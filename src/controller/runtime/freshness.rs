@@ -111,7 +111,7 @@ impl<K: Object> Freshness<K> {
         if self.has_reached() || !self.leadership.is_leader() {
             return;
         }
-        if self.ctx.remember(&key_of::<K>(before), |memory| memory.caught_up.is_some()) {
+        if self.ctx.remember(&key_of::<K>(before), |memory| memory.caught_up) {
             self.reach();
         }
     }
@@ -128,8 +128,7 @@ impl<K: Object> Freshness<K> {
 
     /// Remembers that the version in the cache is new enough.
     fn mark(&self, object: &Key) {
-        let now = self.ctx.clock.now();
-        self.ctx.remember(&key_of::<K>(object), |memory| *memory.caught_up.get_or_insert(now));
+        self.ctx.remember(&key_of::<K>(object), |memory| memory.caught_up = true);
     }
 
     /// Whether the list was tried once.

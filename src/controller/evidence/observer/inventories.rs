@@ -99,7 +99,7 @@ impl<K: Resource> Observer<K> {
             Listed::Same => self.remember(object, |memory| {
                 // A reconcile concludes expired conditions again.
                 let expired = memory.observed_until().is_none_or(|until| until <= now);
-                memory.listed_until = memory.listed_until.max(Some(until));
+                memory.listed_until = memory.listed_until.get().max(Some(until)).into();
                 memory.unlisted.take().is_some() || expired
             }),
             Listed::Differs => true,
