@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The reads that prove an absence, at least: spread over the window, with [`Absences::interval`] between them.
-const MIN_READS: u32 = 3;
-
 /// The parts of an object's cloud side that its observations do not show, such as `plan 1300000016`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Absences {
@@ -20,10 +17,10 @@ pub struct Absences {
 struct Missing {
     /// The time since which none showed it.
     since: Timestamp,
-    /// The observations since then that count.
-    reads: u32,
-    /// The start of the last one that counts.
+    /// The start of the last observation that counts: they are [`Absences::interval`] apart.
     counted: Timestamp,
+    /// The time that they cover: what lies between two of them, and half of the window at most.
+    covered: Duration,
     /// Whether they prove that the part is gone.
     proven: bool,
     /// Whether the last observation completed the proof.
@@ -51,7 +48,7 @@ impl Absences {
     }
 
     /// Records an observation from `started` to `now` that does not show these parts, and shows every other part. A time without
-    /// observations, for example while the cloud refuses them, delays a proof and does not undo it.
+    /// observations, for example while the cloud refuses them, delays a proof and does not undo it: it counts as half of the window.
     pub fn observe(
         &mut self,
         absent: impl IntoIterator<Item = String>,
@@ -63,7 +60,7 @@ impl Absences {
         for part in absent {
             let missing = match before.remove(&part) {
                 Some(missing) => missing.again(window, started),
-                None => Missing { since: now, reads: 1, counted: started, proven: false, newly: false },
+                None => Missing { since: now, counted: started, covered: Duration::ZERO, proven: false, newly: false },
             };
             self.missing.insert(part, missing);
         }
@@ -92,15 +89,17 @@ impl Absences {
 }
 
 impl Missing {
-    /// One more observation does not show the part. Reads prove that it is gone, not time: enough of them, and one that began after
-    /// the window.
+    /// One more observation does not show the part. Reads prove that it is gone, not time: they cover the window, and the last one
+    /// began after it.
     fn again(self, window: Duration, started: Timestamp) -> Self {
-        let is_past = |time: Timestamp, by: Duration| time.saturating_add(by).is_ok_and(|end| end <= started);
-        let counts = is_past(self.counted, Absences::interval(window));
-        let (reads, counted) =
-            if counts { (self.reads.saturating_add(1), started) } else { (self.reads, self.counted) };
-        let complete = reads >= MIN_READS && is_past(self.since, window);
-        Self { reads, counted, proven: self.proven || complete, newly: complete && !self.proven, ..self }
+        let since_counted = Duration::try_from(started.duration_since(self.counted)).unwrap_or_default();
+        let (counted, covered) = match since_counted >= Absences::interval(window) {
+            true => (started, self.covered.saturating_add(since_counted.min(window / 2))),
+            false => (self.counted, self.covered),
+        };
+        let is_over = self.since.saturating_add(window).is_ok_and(|end| end <= started);
+        let complete = covered >= window && is_over;
+        Self { counted, covered, proven: self.proven || complete, newly: complete && !self.proven, ..self }
     }
 }
 
@@ -146,8 +145,8 @@ mod tests {
 
     #[test]
     fn few_observations_prove_nothing() {
-        for seconds in [&[0, 121][..], &[0, 10, 20, 29, 125], &[0, 3_600, 3_610]] {
-            assert!(!absent_at(seconds).of("plan 1", WINDOW, at(3_620)).is_proven(), "{seconds:?}");
+        for seconds in [&[0, 121][..], &[0, 10, 20, 29, 125], &[0, 3_600, 3_610], &[0, 3_600, 3_630]] {
+            assert!(!absent_at(seconds).of("plan 1", WINDOW, at(3_640)).is_proven(), "{seconds:?}");
         }
     }
 

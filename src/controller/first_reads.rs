@@ -24,7 +24,7 @@ struct Read<K: Resource> {
 /// Reads what the object's evidence lacks, and records it.
 pub(super) async fn read_first<K: Resource>(handle: &ObjectHandle<'_, K>, access: &Access) {
     let scope = handle.scope(&handle.object);
-    let cloud = handle.object.cloud(access, Priority::Change);
+    let cloud = handle.object.cloud(access, Priority::Sample);
     let reads = K::first_reads(&scope).into_iter().map(|task| read(handle, &scope, &cloud, task));
     for Read { task, reading, started } in join_all(reads).await.into_iter().flatten() {
         handle.ctx.update_evidence::<K, _>(&handle.key(), |evidence| {

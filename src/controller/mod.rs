@@ -310,6 +310,14 @@ impl Context {
         });
     }
 
+    /// Forgets what the observations of the objects of a kind did not show.
+    fn forget_absences(&self, kind: &str) {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_kind = |key: &str| key.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
+        let kept = all.iter_mut().filter(|(key, _)| of_kind(key)).map(|(_, kept)| kept);
+        kept.for_each(|kept| kept.memory.absences = Absences::default());
+    }
+
     /// Drops the memory, the evidence and the metrics of an object.
     pub fn forget(&self, kind: &'static str, namespace: &str, name: &str) {
         let key = key(kind, namespace, name);

@@ -23,6 +23,7 @@ use super::proof::Proof;
 use super::requeue::Intervals;
 use super::resource::{Annotations, Expiry, Object, Resource, Scope};
 use super::{Context, Error, FIELD_MANAGER, Requeue, requeue};
+use crate::cloud::error::Class;
 
 /// Maximum time for one request to the Kubernetes API.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -389,6 +390,17 @@ impl<'a, K: Resource> ObjectHandle<'a, K> {
             memory.absences.observe(absent, window, started, now);
             memory.absences.clone()
         });
+    }
+
+    /// Remembers an observation that failed. One that was refused says nothing. One whose answers contradict each other may have shown
+    /// what earlier ones did not.
+    pub(super) fn not_observed(&self, class: Class) {
+        match class {
+            Class::Denied | Class::Throttled { .. } | Class::Unavailable => {}
+            Class::NotFound | Class::Conflict | Class::Invalid | Class::Ambiguous => {
+                self.ctx.recall(&self.key(), |memory| memory.absences = Absences::default());
+            }
+        }
     }
 
     /// When to observe again: in time for the proof that a part of the cloud side is gone, where one is not complete.

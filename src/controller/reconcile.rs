@@ -107,7 +107,10 @@ async fn run<K: Resource>(handle: &mut ObjectHandle<'_, K>) -> Result<Requeue, E
     let started = handle.ctx.clock.now();
     match observe(handle, &cloud).await {
         Ok(observed) => decide_and_act(handle, &access, observed, started).await,
-        Err(error) => unobserved(handle, Unobserved::Cloud(error)).await,
+        Err(error) => {
+            handle.not_observed(error.class);
+            unobserved(handle, Unobserved::Cloud(error)).await
+        }
     }
 }
 

@@ -29,8 +29,7 @@ pub(super) enum Refreshed {
 /// Brings the status of an object up to date with the evidence. `find` returns the object as the cache has it.
 pub(super) async fn refresh<K: Resource>(ctx: &Context, find: impl Fn() -> Option<Arc<K>>) -> Result<Refreshed, Error> {
     for attempt in 1..=MAX_ATTEMPTS {
-        let Some(object) = find() else { return Ok(Refreshed::Same) };
-        match attempt_refresh(ctx, object).await {
+        match attempt_refresh(ctx, &find).await {
             Err(Error::Conflict) if attempt < MAX_ATTEMPTS => tokio::time::sleep(CACHE_DELAY * attempt).await,
             outcome => return outcome,
         }
@@ -38,10 +37,13 @@ pub(super) async fn refresh<K: Resource>(ctx: &Context, find: impl Fn() -> Optio
     Ok(Refreshed::Same)
 }
 
-async fn attempt_refresh<K: Resource>(ctx: &Context, object: Arc<K>) -> Result<Refreshed, Error> {
-    let mut handle = ObjectHandle::new(ctx, object);
-    let writing = handle.writing();
+async fn attempt_refresh<K: Resource>(ctx: &Context, find: &impl Fn() -> Option<Arc<K>>) -> Result<Refreshed, Error> {
+    let Some(object) = find() else { return Ok(Refreshed::Same) };
+    let writing = ObjectHandle::new(ctx, object).writing();
     let writing = writing.lock().await;
+    // A reconcile may have written it meanwhile.
+    let Some(object) = find() else { return Ok(Refreshed::Same) };
+    let mut handle = ObjectHandle::new(ctx, object);
     let before = handle.take_over_refreshed(handle.object.clone());
     if handle.deleting() || before.management().suspend {
         return Ok(Refreshed::Same);

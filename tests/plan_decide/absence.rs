@@ -134,6 +134,52 @@ fn gap_during_deletion_leaves_no_plan() {
 }
 
 #[test]
+fn refused_reads_delay_a_deletion_and_do_not_hold_it() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    world.delete();
+    world.converge(6);
+    assert!(world.released.is_none() && world.plans().is_empty(), "the plan is deleted, and that is not proven");
+    // One read in 90 s succeeds.
+    for _ in 0..4 {
+        let throttle = FaultKind::Throttle { retry_after_ms: None };
+        world.simulator.add_fault(Fault::new(throttle).of_action("GetDisasterRecoveryPlan"));
+        for _ in 0..17 {
+            world.pass();
+            assert!(world.released.is_none(), "nothing was read");
+        }
+        world.simulator.clear_faults();
+        world.pass();
+    }
+    assert!(world.released.is_some(), "{}", world.message("Synced"));
+}
+
+#[test]
+fn contradictory_reads_begin_the_proof_again() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let id = world.plan_id();
+    gap(&world, &[id], 4_000);
+    world.pass();
+    assert!(world.message("Synced").contains("is not found"), "{}", world.message("Synced"));
+    world.advance(4_000);
+    // The list shows the plan for two minutes, and Get does not.
+    let (code, message) = ("DisasterRecoveryPlan.NotFound".into(), "Not found.".into());
+    let missing = FaultKind::Error { status: 404, code, message, pascal_case: false };
+    world.simulator.add_fault(Fault::new(missing).of_action("GetDisasterRecoveryPlan"));
+    for _ in 0..24 {
+        assert_eq!(world.pass().names(), Vec::<&str>::new());
+        assert!(world.message("Synced").contains("is listed and yet cannot be read"), "{}", world.message("Synced"));
+    }
+    world.simulator.clear_faults();
+    gap(&world, &[id], 100_000);
+    for _ in 0..18 {
+        assert_eq!(world.pass().names(), Vec::<&str>::new(), "{}", world.message("Synced"));
+    }
+    world.advance(20_000);
+    assert_eq!(world.converge(3).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plans().len(), 1);
+}
+
+#[test]
 fn plan_deleted_between_pages_hides_no_other() {
     // The first entry of the first page goes after that page was read: the second page then begins one entry later.
     let mut world = World::new(spec_with(json!({})), Rules::default());

@@ -49,7 +49,7 @@ const HOLD_INTERVAL: Duration = Duration::from_secs(2);
 /// The step of the machine's clock from which on no time of the evidence is trusted.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(5);
 /// Maximum number of concurrent writes of status between reconciles.
-const MAX_REFRESHES: usize = 16;
+const MAX_REFRESHES: usize = 32;
 
 type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<Cached<K>>> + Send + Sync>;
 
@@ -330,6 +330,7 @@ impl<K: Resource> Observer<K> {
     /// Forgets all evidence: its times are of a clock that was set.
     fn forget_evidence(&self) {
         self.ctx.forget_former();
+        self.ctx.forget_absences(K::KIND);
         let objects: Vec<_> = self.with_state(|state| state.objects.keys().cloned().collect());
         for object in objects {
             let (namespace, name) = &*object;

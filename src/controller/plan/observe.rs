@@ -134,15 +134,13 @@ impl Observed {
         let plans = self.missing.iter().chain(&self.unseen_twins).filter(|_| self.plans_complete);
         let mut parts: Vec<_> = plans.map(|id| resolve::plan_part(*id)).collect();
         if self.found().is_none() {
-            if self.binding.creating {
-                parts.push(resolve::created_plan_part(&self.binding.plan_name));
-            }
+            parts.extend(scope.status.creation.as_ref().map(resolve::created_plan_part));
             return parts;
         }
         parts.extend(self.missing_items(scope).into_iter().map(resolve::item_part));
         let listed = |pair: &str| self.items.iter().any(|item| resolve::pair(&item.topics) == pair);
         let added = scope.status.item_creations.iter().filter(|it| self.items_complete && !listed(&it.topics));
-        parts.extend(added.map(|it| resolve::added_item_part(&it.topics)));
+        parts.extend(added.map(resolve::added_item_part));
         parts
     }
 

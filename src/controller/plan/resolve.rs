@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use crate::api::plan::{
-    DisasterRecoveryPlanSpec, Instance, InstanceRole, InstanceType, MappedTopic, PlanType, TopicMapping,
-    TopicMappingStatus,
+    CreationStatus, DisasterRecoveryPlanSpec, Instance, InstanceRole, InstanceType, ItemCreationStatus, MappedTopic,
+    PlanType, TopicMapping, TopicMappingStatus,
 };
 use crate::cloud::rocketmq::{self, ItemTopic, ItemView, PlanView};
 use crate::controller::ownership::{self, Owner};
@@ -26,14 +26,14 @@ pub fn item_part(item_id: i64) -> String {
     format!("item {item_id}")
 }
 
-/// The name of the plan that a Create without an answer may have made.
-pub fn created_plan_part(plan_name: &str) -> String {
-    format!("plan {plan_name:?}")
+/// The name of the plan that this Create without an answer may have made. Each Create has another one.
+pub fn created_plan_part(creation: &CreationStatus) -> String {
+    format!("plan of {} at {}", creation.nonce, creation.time)
 }
 
-/// The name of the item of a pair of topics that an Add without an answer may have made.
-pub fn added_item_part(pair: &str) -> String {
-    format!("item of {pair}")
+/// The name of the item that this Add without an answer may have made. Each Add has another one.
+pub fn added_item_part(creation: &ItemCreationStatus) -> String {
+    format!("item of {} at {} for {}", creation.nonce, creation.time, creation.topics)
 }
 
 /// The API's name of an instance type.

@@ -94,7 +94,7 @@ pub fn find_in_list(
         let message = format!("plan {} is listed and yet cannot be read", plan.plan_id);
         let operation = ApiOperation::GetDisasterRecoveryPlan;
         return Err(Error {
-            class: Class::Unavailable,
+            class: Class::Ambiguous,
             operation,
             code: "Inconsistent".into(),
             message,

@@ -371,12 +371,20 @@ async fn control<K, R>(
             // The object may have changed while it waited.
             let (key, reference) = (object.key(), object.reference());
             drop(object);
-            let Some(object) = newest.get(&reference).and_then(|it| it.object()) else {
+            // Before it is read: what this process wrote on top of that version is remembered from now on.
+            let is_reconciling = |is| ctx.recall(&self::key(K::KIND, &key.0, &key.1), |memory| memory.reconciling = is);
+            is_reconciling(true);
+            let found = newest.get(&reference).and_then(|it| it.object());
+            if found.is_none() {
                 limits.forget(&key);
+            }
+            let begun = found.and_then(|object| Some((limits.begin(&key, need(&object, &ctx))?, object)));
+            let Some((permit, object)) = begun else {
+                is_reconciling(false);
                 return Ok(Action::await_change());
             };
-            let Some(permit) = limits.begin(&key, need(&object, &ctx)) else { return Ok(Action::await_change()) };
             let outcome = Box::pin(with_permit(permit, measured(object, ctx.clone(), reconcile))).await;
+            is_reconciling(false);
             if newest.get(&reference).is_none() {
                 // It left the cache meanwhile.
                 ctx.forget(K::KIND, &key.0, &key.1);

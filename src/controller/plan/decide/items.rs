@@ -164,7 +164,7 @@ fn added_until(scope: &Scope<'_>, pair: &str) -> Option<Timestamp> {
     if let Some(until) = window_end(creation.time, window_of(scope, creation.item_id.is_some()), scope.now) {
         return Some(until);
     }
-    match scope.absence(&resolve::added_item_part(pair)) {
+    match scope.absence(&resolve::added_item_part(creation)) {
         Absence::Proven => None,
         Absence::Unproven { until, .. } => Some(until),
     }

@@ -62,14 +62,14 @@ fn window_of(scope: &Scope<'_>, answered: bool) -> Duration {
 fn absent(scope: &Scope<'_>, observed: &Observed, same_name: &[PlanView], hinted: Option<i64>) -> Decision {
     let (spec, status, binding) = (&scope.object.spec, scope.status, &observed.binding);
     let name = &binding.plan_name;
-    if status.creation.is_some() {
+    if let Some(creation) = &status.creation {
         let answered = binding.is_answered();
         let what = if answered { "does not show yet" } else { "may have been created by a call without answer" };
-        if let Some(until) = creation_window_end(status.creation.as_ref(), window_of(scope, answered), scope.now) {
+        if let Some(until) = creation_window_end(Some(creation), window_of(scope, answered), scope.now) {
             return creating(format!("plan {name:?} {what}; whether it exists is known at {until}"));
         }
         // The window is over, and this process has not observed the whole of it, such as after a restart.
-        if let Absence::Unproven { until, .. } = scope.absence(&resolve::created_plan_part(name)) {
+        if let Absence::Unproven { until, .. } = scope.absence(&resolve::created_plan_part(creation)) {
             return creating(format!("plan {name:?} {what}; whether it exists is known at {until}"));
         }
     }

@@ -83,9 +83,9 @@ pub(super) fn teardown(scope: &Scope<'_>, observed: &Observed) -> Decision {
 /// The time at which it is known whether a Create without an answer made a plan, if it is not known now.
 fn created_until(scope: &Scope<'_>, observed: &Observed) -> Option<String> {
     let (status, now) = (scope.status, scope.now);
-    status.creation.as_ref()?;
-    let until = creation_window_end(status.creation.as_ref(), window_of(scope, observed.binding.is_answered()), now);
-    let until = until.or_else(|| match scope.absence(&resolve::created_plan_part(&observed.binding.plan_name)) {
+    let creation = status.creation.as_ref()?;
+    let until = creation_window_end(Some(creation), window_of(scope, observed.binding.is_answered()), now);
+    let until = until.or_else(|| match scope.absence(&resolve::created_plan_part(creation)) {
         Absence::Proven => None,
         Absence::Unproven { until, .. } => Some(until),
     })?;

@@ -189,7 +189,7 @@ fn item_creations(scope: &Scope<'_>, new: &mut DisasterRecoveryPlanStatus, obser
     new.item_creations.retain(|it| {
         let window = window(scope.visibility_window, it.item_id.is_some());
         let over = window_end(it.time, window, scope.now).is_none();
-        let gone = over && scope.absence(&resolve::added_item_part(&it.topics)).is_proven();
+        let gone = over && scope.absence(&resolve::added_item_part(it)).is_proven();
         !gone && !settled.contains(&it.topics)
     });
 }
