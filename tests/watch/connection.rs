@@ -77,9 +77,10 @@ async fn requests_share_a_connection_apart_from_watches() {
     let path = Path::new().await;
     let (plane, namespace) = (ControlPlane::shared(), ControlPlane::shared().namespace("connection"));
     let objects: Api<ConfigMap> = Api::namespaced(path.client.clone(), &namespace);
+    let names = path.namespaces();
+    names.get(&namespace).await.expect("an answer");
     let params = WatchParams::default();
     let watches = join_all((0..WATCHES).map(|_| objects.watch(&params, "0"))).await;
-    let names = path.namespaces();
     join_all((0..64).map(|_| names.get(&namespace))).await.into_iter().for_each(|it| drop(it.expect("an answer")));
     assert_eq!(path.connections(), WATCHES + 1);
     let one = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "one", "namespace": namespace } });
