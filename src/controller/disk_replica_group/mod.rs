@@ -212,14 +212,14 @@ fn absent(scope: &Scope<'_>, observed: &Observed) -> Vec<String> {
         parts.push(resolve::group_part(id));
     }
     parts.extend(observed.unseen_twins.iter().map(|id| resolve::group_part(id)));
-    for call in call::pending_calls(scope.status) {
-        let invisible = match &call {
-            Call::CreateGroup => observed.group.group().is_none(),
-            Call::CreatePair(name) => observed.pairs_complete && decide::pair_invisible(scope, observed, name),
+    for pending in &scope.status.pending_calls {
+        let invisible = match Call::parse(&pending.call) {
+            Some(Call::CreateGroup) => observed.group.group().is_none(),
+            Some(Call::CreatePair(name)) => observed.pairs_complete && decide::pair_invisible(scope, observed, &name),
             _ => false,
         };
         if invisible {
-            parts.push(resolve::created_part(&call));
+            parts.push(resolve::created_part(pending));
         }
     }
     for id in scope.status.pairs.iter().filter_map(|it| it.replica_pair_id.as_deref()) {

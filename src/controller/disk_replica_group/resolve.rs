@@ -1,7 +1,9 @@
 //! The pairs, sites and directions of the cloud that the parts of the spec mean. Pure.
 
 use super::call::Call;
-use crate::api::disk_replica_group::{Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, Place, Site};
+use crate::api::disk_replica_group::{
+    Direction, DiskReplicaGroupSpec, DiskReplicaGroupStatus, Pair, PendingCall, Place, Site,
+};
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus, SiteView, Tag};
 
 /// The tag that names the owner of a group and of its pairs.
@@ -12,9 +14,9 @@ pub fn group_part(group_id: &str) -> String {
     format!("group {group_id}")
 }
 
-/// The name of the group or pair that a call without answer may have created.
-pub fn created_part(call: &Call) -> String {
-    format!("the result of {call}")
+/// The name of the group or pair that this call without answer may have created. Each call has another one, and its repeats the same.
+pub fn created_part(pending: &PendingCall) -> String {
+    format!("the result of {} {}", pending.call, pending.sequence)
 }
 
 /// The name of a pair among the parts of the cloud side.

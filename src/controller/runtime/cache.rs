@@ -191,7 +191,6 @@ pub(super) fn name<K: ResourceExt>(object: &K) -> Key {
 
 #[cfg(test)]
 mod tests {
-
     use serde_json::{Value, json};
 
     use super::*;

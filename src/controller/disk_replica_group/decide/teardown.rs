@@ -1,6 +1,6 @@
 //! Decides the deletion of the object: clear drills, then delete the group and its pairs or release them.
 
-use super::super::call::{Call, pending_calls};
+use super::super::call::Call;
 use super::super::lifecycle::{self, Origin};
 use super::super::observe::{Lookup, Observed};
 use super::super::resolve;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::api::condition::synced;
 use crate::api::disk_replica_group::{
-    DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, Phase, Replication, StepName,
+    DeletionPolicy, DiskReplicaGroupStatus, Operation, OperationType, PendingCall, Phase, Replication, StepName,
 };
 use crate::cloud::ebs::{GroupView, PairView, ReplicationStatus as S};
 use crate::controller::absence::Absence;
@@ -216,15 +216,18 @@ fn without_group(mut draft: Draft<'_>, observed: &Observed, bound: Option<&str>)
 
 fn delete_leftover_pairs(mut draft: Draft<'_>, observed: &Observed) -> Decision {
     // A group or pair whose creation is not visible yet may still appear.
-    let unproven = |call: &Call| !draft.scope.absence(&resolve::created_part(call)).is_proven();
-    let creates = |call: &Call| match call {
-        Call::CreateGroup => draft.in_flight(call) || unproven(call),
-        Call::CreatePair(name) => {
-            draft.in_flight(call) || (pair_invisible(&draft.scope, observed, name) && unproven(call))
+    let creates = |call: &Call, pending: &PendingCall| {
+        let unproven = || !draft.scope.absence(&resolve::created_part(pending)).is_proven();
+        match call {
+            Call::CreateGroup => draft.in_flight(call) || unproven(),
+            Call::CreatePair(name) => {
+                draft.in_flight(call) || (pair_invisible(&draft.scope, observed, name) && unproven())
+            }
+            _ => false,
         }
-        _ => false,
     };
-    let awaited: Vec<Call> = pending_calls(draft.status()).filter(creates).collect();
+    let pending = draft.status().pending_calls.iter();
+    let awaited: Vec<_> = pending.filter_map(|it| Call::parse(&it.call).filter(|call| creates(call, it))).collect();
     if !awaited.is_empty() {
         let names: Vec<_> = awaited.iter().map(Call::to_string).collect();
         let mut decision = draft.wait(Work::Deleting, format!("what {} may have made to show", names.join(", ")));
