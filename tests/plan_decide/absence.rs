@@ -185,6 +185,55 @@ fn contradictory_reads_begin_the_proof_again() {
 }
 
 #[test]
+fn set_clock_begins_the_window_again() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    let gone = FaultKind::Gap { ids: vec![world.plan_id().to_string()], counted: false };
+    world.simulator.add_fault(Fault::new(gone));
+    for _ in 0..20 {
+        assert_eq!(world.pass().names(), Vec::<&str>::new(), "before");
+    }
+    world.set_clock(3_600_000);
+    for n in 0..24 {
+        assert_eq!(world.pass().names(), Vec::<&str>::new(), "{n} reconciles after the clock was set");
+    }
+    world.simulator.clear_faults();
+    assert_eq!(world.converge(3).decision.verdict, Verdict::InSync);
+    assert_eq!(world.plans().len(), 1);
+}
+
+/// The number of reconciles until the next one that makes changing calls, which never arrive.
+fn until_lost_call(world: &mut World) -> usize {
+    let lost = |_: &usize| {
+        world.faulty_pass(vec![Fate::LOST; 16], Crash::Never).unwrap();
+        !world.attempts().is_empty()
+    };
+    (0..100).find(lost).unwrap_or_else(|| panic!("no call"))
+}
+
+#[test]
+fn each_lost_create_waits_for_a_window_of_its_own() {
+    let mut world = World::new(spec_with(json!({})), Rules::default());
+    assert_eq!(until_lost_call(&mut world), 0);
+    for n in 0..3 {
+        assert_eq!(until_lost_call(&mut world), 24, "call {n}, 120 s in steps of 5 s");
+    }
+    world.converge(60);
+    assert_eq!(world.plans().len(), 1);
+}
+
+#[test]
+fn each_lost_item_waits_for_a_window_of_its_own() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    world.edit(json!({"topicMappings": [mapping("orders", "orders", "Running"), mapping("b", "b", "Running")]}));
+    assert_eq!(until_lost_call(&mut world), 0);
+    for n in 0..3 {
+        assert_eq!(until_lost_call(&mut world), 24, "call {n}, 120 s in steps of 5 s");
+    }
+    world.converge(60);
+    assert_eq!(world.items(world.plan_id()).len(), 2);
+}
+
+#[test]
 fn plan_deleted_between_pages_hides_no_other() {
     // The first entry of the first page goes after that page was read: the second page then begins one entry later.
     let mut world = World::new(spec_with(json!({})), Rules::default());

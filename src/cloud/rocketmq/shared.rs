@@ -17,8 +17,12 @@ use crate::cloud::operation::ApiOperation;
 use crate::cloud::rate_limit::Priority;
 use crate::cloud::wire::broken;
 
-/// Minimum time between two lists of one caller while others wait: more of them share the next one.
+/// Minimum time between the starts of two lists of one caller while others wait: more of them share the next one.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// The interval, where that is longer, as a multiple of the time that the last list took: of ten thousand plans it takes much of a core.
+const INTERVAL_PER_LIST: u32 = 3;
+/// Maximum time from the end of a list until the next one begins.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Whether a caller needs a plan of the list.
 type Wanted = Box<dyn Fn(&PlanView) -> bool + Send + Sync>;
@@ -36,7 +40,8 @@ struct Turns {
 /// The last list.
 #[derive(Default)]
 struct Last {
-    began: Option<Instant>,
+    /// The earliest start of the next one.
+    next: Option<Instant>,
     /// The failure, for those that waited.
     failure: Option<Error>,
 }
@@ -86,16 +91,17 @@ impl SharedLists {
             self.end(&key);
             return Err(failure);
         }
-        if let Some(began) = last.began {
-            tokio::time::sleep_until(began + MIN_INTERVAL).await;
+        if let Some(next) = last.next {
+            tokio::time::sleep_until(next).await;
         }
-        last.began = Some(Instant::now());
+        let began = Instant::now();
         self.begin(&key);
         let wants = std::mem::take(&mut *wants.lock().unwrap_or_else(PoisonError::into_inner));
         let list = cloud
             .with_priority(Priority::Change)
             .list_plans_as(|plan| wants.iter().any(|wanted| wanted(&plan)).then(|| Box::new(plan)))
             .await;
+        last.next = Some(next_start(began, Instant::now()));
         last.failure = list.as_ref().err().filter(|error| error.class == Class::Unavailable).cloned();
         drop(last);
         self.end(&key);
@@ -126,6 +132,12 @@ impl SharedLists {
             all.remove(key);
         }
     }
+}
+
+/// The earliest start of the list after one that began and ended then.
+fn next_start(began: Instant, ended: Instant) -> Instant {
+    let interval = MIN_INTERVAL.max((ended - began) * INTERVAL_PER_LIST);
+    (began + interval).min(ended + MAX_PAUSE)
 }
 
 #[cfg(test)]
@@ -252,6 +264,15 @@ mod tests {
         cloud.fails.store(false, Ordering::SeqCst);
         assert_eq!(find(cloud.of("a"), 3).await, [3], "the next caller reads a list");
         assert!(cloud.shared.all.lock().expect("no panic").is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn long_lists_leave_pauses() {
+        let began = Instant::now();
+        for (took_ms, next_ms) in [(0, 250), (50, 250), (100, 300), (400, 1_200), (1_000, 3_000), (5_000, 7_000)] {
+            let [ended, next] = [took_ms, next_ms].map(|ms| began + Duration::from_millis(ms));
+            assert_eq!(next_start(began, ended), next, "{took_ms} ms");
+        }
     }
 
     #[tokio::test]

@@ -328,7 +328,7 @@ impl<K: Resource> Observer<K> {
     }
 
     /// Forgets all evidence: its times are of a clock that was set.
-    fn forget_evidence(&self) {
+    pub fn forget_evidence(&self) {
         self.ctx.forget_former();
         self.ctx.forget_absences(K::KIND);
         let objects: Vec<_> = self.with_state(|state| state.objects.keys().cloned().collect());

@@ -57,8 +57,8 @@ pub(in crate::controller) async fn with_permit<R>(permit: Permit, reconcile: imp
     PERMIT.scope(permit, reconcile).await
 }
 
-/// Lets another reconcile begin in place of the one that runs, which has made its changes and waits for their effect. At most half as
-/// many as there are workers of a lane end in this way at a time; further ones keep their permit.
+/// Lets another reconcile begin in place of the one that runs, which waits for a list that it shares with others, or for the effect of
+/// its changes. At most as many as there are workers of a lane go on in this way at a time; further ones keep their permit.
 pub(in crate::controller) fn give_way() {
     PERMIT.try_with(Permit::give_way).unwrap_or_default();
 }
@@ -279,8 +279,7 @@ impl Permit {
     fn give_way(&self) {
         let mut state = self.limits.lock();
         let workers = state.lanes.entry(self.need.lane.clone()).or_default();
-        let max = self.limits.per_lane.div_ceil(2);
-        if workers.ending >= max || self.gave_way.swap(true, Ordering::Relaxed) {
+        if workers.ending >= self.limits.per_lane || self.gave_way.swap(true, Ordering::Relaxed) {
             return;
         }
         workers.ending += 1;

@@ -207,6 +207,14 @@ where
         self.time.base_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
+    /// Sets the machine's clock forward, which the process notices.
+    pub fn set_clock(&mut self, ms: i64) {
+        self.advance(ms);
+        self.put();
+        self.observer.schedule(&self.key());
+        self.observer.forget_evidence();
+    }
+
     /// Changes the spec by a JSON merge patch (lists are replaced), as a user does.
     pub fn edit(&mut self, patch: Value) {
         let mut value = serde_json::to_value(&self.object).expect("JSON");
