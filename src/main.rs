@@ -275,11 +275,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Runs `work` and ends with it. Other tasks are dropped: a process that lost its lease must not wait for them.
-fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime can be started")?;
-    let outcome = runtime.block_on(work);
+    // A task of the runtime: between the thread of `main` and those of the runtime each event would be a switch.
+    let outcome = runtime.block_on(runtime.spawn(work));
     runtime.shutdown_background();
-    outcome
+    outcome.context("the program panicked")?
 }
 
 fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {

@@ -53,6 +53,41 @@ const MAX_REFRESHES: usize = 32;
 
 type Find<K> = Box<dyn Fn(&Key) -> Option<Arc<Cached<K>>> + Send + Sync>;
 
+/// A version of an object: as the cache has it, and decoded.
+type Decoded<K> = (Arc<Cached<K>>, Arc<K>);
+
+/// What one job sees of its object in the cache. It decodes each version once.
+struct View<'a, K: Resource> {
+    observer: &'a Observer<K>,
+    key: &'a Key,
+    last: Mutex<Option<Decoded<K>>>,
+}
+
+impl<'a, K: Resource> View<'a, K> {
+    fn new(observer: &'a Observer<K>, key: &'a Key) -> Self {
+        Self { observer, key, last: Mutex::default() }
+    }
+
+    /// The object as the cache has it now.
+    fn object(&self) -> Option<Arc<K>> {
+        self.object_if(|_| true)
+    }
+
+    /// The same, if its metadata say so.
+    fn object_if(&self, wanted: impl FnOnce(&Cached<K>) -> bool) -> Option<Arc<K>> {
+        let cached = (self.observer.find)(self.key).filter(|it| wanted(it))?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((same, object)) if Arc::ptr_eq(same, &cached) => Some(object.clone()),
+            Some(_) | None => {
+                let object = cached.object()?;
+                *last = Some((cached, object.clone()));
+                Some(object)
+            }
+        }
+    }
+}
+
 /// The period in which an observer runs.
 pub struct Period<F, E> {
     pub leadership: Leadership,
@@ -108,7 +143,12 @@ impl<K: Resource> Observer<K> {
 
     /// Schedules the reads of an object by its evidence, and the expiry of that.
     pub fn schedule(&self, object: &Key) {
-        let Some(found) = self.object(object).filter(|it| it.meta().deletion_timestamp.is_none()) else {
+        self.schedule_viewed(&View::new(self, object));
+    }
+
+    fn schedule_viewed(&self, view: &View<'_, K>) {
+        let object = view.key;
+        let Some(found) = view.object().filter(|it| it.meta().deletion_timestamp.is_none()) else {
             return self.drop_jobs(object);
         };
         let management = found.management();
@@ -182,38 +222,50 @@ impl<K: Resource> Observer<K> {
 
     /// Runs a job that began. A job that panics stops no other, and is repeated later.
     pub async fn run(&self, job: Job<K::Task>) {
-        let work = async {
-            match &job {
-                Job::Refresh(object) => self.refresh(object).await,
-                Job::Read(object, task) => Box::pin(self.read(object, task)).await,
-                Job::Inventory(inventory) => Box::pin(self.list(inventory)).await,
-            }
-        };
-        let ended = AssertUnwindSafe(work).catch_unwind().await;
-        self.with_state(|state| state.agenda.end(&job));
-        if ended.is_err() {
-            tracing::error!(kind = K::KIND, ?job, "a job between reconciles panicked");
-            match &job {
-                Job::Refresh(object) | Job::Read(object, _) => self.block(object),
-                Job::Inventory(_) => {}
-            }
-        }
         match &job {
-            Job::Refresh(object) | Job::Read(object, _) => self.schedule(object),
-            Job::Inventory(inventory) => self.schedule_inventory(inventory),
+            Job::Refresh(object) => {
+                let view = View::new(self, object);
+                self.run_viewed(&job, &view, self.refresh(&view)).await;
+            }
+            Job::Read(object, task) => {
+                let view = View::new(self, object);
+                self.run_viewed(&job, &view, Box::pin(self.read(&view, task))).await;
+            }
+            Job::Inventory(inventory) => {
+                self.run_guarded(&job, Box::pin(self.list(inventory))).await;
+                self.schedule_inventory(inventory);
+            }
         }
         self.changed.notify_one();
     }
 
-    async fn refresh(&self, object: &Key) {
-        let Ok(_permit) = self.refreshes.acquire().await else { return };
-        // Many wait at a time: they are small in memory.
-        Box::pin(self.refresh_now(object)).await;
+    async fn run_viewed(&self, job: &Job<K::Task>, view: &View<'_, K>, work: impl Future<Output = ()>) {
+        if !self.run_guarded(job, work).await {
+            self.block(view.key);
+        }
+        self.schedule_viewed(view);
     }
 
-    async fn refresh_now(&self, object: &Key) {
+    /// Whether it ended without a panic.
+    async fn run_guarded(&self, job: &Job<K::Task>, work: impl Future<Output = ()>) -> bool {
+        let ended = AssertUnwindSafe(work).catch_unwind().await.is_ok();
+        self.with_state(|state| state.agenda.end(job));
+        if !ended {
+            tracing::error!(kind = K::KIND, ?job, "a job between reconciles panicked");
+        }
+        ended
+    }
+
+    async fn refresh(&self, view: &View<'_, K>) {
+        let Ok(_permit) = self.refreshes.acquire().await else { return };
+        // Many wait at a time: they are small in memory.
+        Box::pin(self.refresh_now(view)).await;
+    }
+
+    async fn refresh_now(&self, view: &View<'_, K>) {
+        let object = view.key;
         let stale = self.with_state(|state| std::mem::take(&mut state.known(object).stale));
-        let outcome = refresh::<K>(&self.ctx, || self.object(object)).await;
+        let outcome = refresh::<K>(&self.ctx, || view.object()).await;
         let (now, intervals) = (self.ctx.clock.now(), Intervals::new(Duration::ZERO, &self.ctx.settings));
         let mut forget_replaced = false;
         self.with_state(|state| {
@@ -248,9 +300,10 @@ impl<K: Resource> Observer<K> {
         }
     }
 
-    async fn read(&self, object: &Key, task: &K::Task) {
+    async fn read(&self, view: &View<'_, K>, task: &K::Task) {
+        let object = view.key;
         // A reconcile that reports the suspension may end later.
-        let Some(found) = self.object(object).filter(|it| !it.management().suspend) else { return };
+        let Some(found) = view.object().filter(|it| !it.management().suspend) else { return };
         let management = found.management();
         let access = self.ctx.accounts.access(&object.0, management.account).await;
         let Ok(access) = access else { return self.block(object) };
@@ -286,9 +339,7 @@ impl<K: Resource> Observer<K> {
             return self.block(object);
         };
         self.with_state(|state| state.known(object).blocked = Default::default());
-        let Some(found) = (self.find)(object).filter(|now| now.is_same(found.meta())).and_then(|it| it.object()) else {
-            return;
-        };
+        let Some(found) = view.object_if(|now| now.is_same(found.meta())) else { return };
         let handle = ObjectHandle::new(&self.ctx, found.clone());
         let scope = handle.scope(&found);
         let key = handle.key();
