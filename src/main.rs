@@ -65,7 +65,7 @@ struct Run {
     /// the end of its name, and each shard makes its part of the calls in a second.
     #[arg(long, env = "DR_OPERATOR_SHARD", default_value = "0/1")]
     shard: Shard,
-    /// How many objects of a kind are reconciled at a time, for each account and region.
+    /// How many objects of a kind are reconciled at a time, for each account and region. Up to as many again wait for the cloud.
     #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
     /// The interval between two observations of an object at rest where spec.pollInterval does not say, such as 30s or 1m. Plans are
@@ -276,7 +276,10 @@ fn main() -> anyhow::Result<()> {
 
 /// Runs `work` and ends with it. Other tasks are dropped: a process that lost its lease must not wait for them.
 fn on_runtime(work: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new().context("no runtime can be started")?;
+    // Two threads at least: work that blocks one must not delay the lease.
+    let threads = std::thread::available_parallelism().map_or(2, |it| it.get().max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.context("no runtime can be started")?;
     // A task of the runtime: between the thread of `main` and those of the runtime each event would be a switch.
     let outcome = runtime.block_on(runtime.spawn(work));
     runtime.shutdown_background();

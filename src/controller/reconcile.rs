@@ -251,13 +251,17 @@ async fn observe_again<K: Resource>(
     tokio::time::sleep(TIME_TO_START).await;
     let started = handle.ctx.clock.now();
     let cloud = handle.object.cloud(access, Priority::Change);
+    // By the status after the creation, whose answers are known: nothing has to be searched for.
+    let before = handle.object.clone();
+    handle.assume(created.clone());
     let observed = tokio::time::timeout(SECOND_OBSERVATION_TIMEOUT, async {
         let scope = handle.scope(&handle.object);
         K::observe(&scope, handle.ctx, &cloud).await.ok()
     });
-    let observed = observed.await.ok()??;
-    let before = handle.object.clone();
-    handle.assume(created.clone());
+    let Some(observed) = observed.await.ok().flatten() else {
+        handle.object = before;
+        return None;
+    };
     let remote = K::remote(&handle.scope(&handle.object), Some(&observed));
     let decision = K::decide(&handle.scope(&handle.object), &observed);
     let settled = decision.verdict == Verdict::InSync && decision.steps.is_empty() && decision.intents.is_none();

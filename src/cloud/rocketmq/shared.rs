@@ -42,8 +42,8 @@ struct Turns {
 struct Last {
     /// The earliest start of the next one.
     next: Option<Instant>,
-    /// The failure, for those that waited.
-    failure: Option<Error>,
+    /// The failure and its time, for those that waited.
+    failure: Option<(Error, Instant)>,
 }
 
 /// The list that has not begun.
@@ -85,7 +85,8 @@ impl SharedLists {
     ) -> Outcome {
         let waited = reading.try_lock().is_err();
         let mut last = reading.lock_owned().await;
-        if let Some(failure) = last.failure.take().filter(|_| waited) {
+        let failure = last.failure.take().filter(|(_, at)| waited && at.elapsed() < MIN_INTERVAL);
+        if let Some((failure, _)) = failure {
             self.begin(&key);
             drop(last);
             self.end(&key);
@@ -95,6 +96,8 @@ impl SharedLists {
             tokio::time::sleep_until(next).await;
         }
         let began = Instant::now();
+        // Its callers may give up, and it ends nowhere.
+        last.next = Some(next_start(began, began));
         self.begin(&key);
         let wants = std::mem::take(&mut *wants.lock().unwrap_or_else(PoisonError::into_inner));
         let list = cloud
@@ -102,7 +105,8 @@ impl SharedLists {
             .list_plans_as(|plan| wants.iter().any(|wanted| wanted(&plan)).then(|| Box::new(plan)))
             .await;
         last.next = Some(next_start(began, Instant::now()));
-        last.failure = list.as_ref().err().filter(|error| error.class == Class::Unavailable).cloned();
+        let failure = list.as_ref().err().filter(|error| error.class == Class::Unavailable);
+        last.failure = failure.cloned().map(|error| (error, Instant::now()));
         drop(last);
         self.end(&key);
         let list = list?;

@@ -58,7 +58,8 @@ pub(in crate::controller) async fn with_permit<R>(permit: Permit, reconcile: imp
 }
 
 /// Lets another reconcile begin in place of the one that runs, which waits for a list that it shares with others, or for the effect of
-/// its changes. At most as many as there are workers of a lane go on in this way at a time; further ones keep their permit.
+/// its changes. At most as many as there are workers, of a lane and for one namespace, go on in this way at a time; further ones and polls
+/// keep their permit.
 pub(in crate::controller) fn give_way() {
     PERMIT.try_with(Permit::give_way).unwrap_or_default();
 }
@@ -93,6 +94,8 @@ struct Workers {
 #[derive(Default)]
 struct Tenant {
     busy: Busy,
+    /// Those of the reconciles that gave way.
+    ending: usize,
     edits: BTreeMap<u64, Arc<Key>>,
     polls: BTreeMap<u64, Arc<Key>>,
 }
@@ -127,19 +130,19 @@ impl Tenant {
     }
 
     fn is_idle(&self) -> bool {
-        self.busy.all == 0 && self.edits.is_empty() && self.polls.is_empty()
+        self.busy.all == 0 && self.ending == 0 && self.edits.is_empty() && self.polls.is_empty()
     }
 }
 
 impl Workers {
-    /// The object that gets the next permit: of the namespace with the fewest permits, the one that waits longest.
+    /// The object that gets the next permit: of the namespace with the fewest reconciles in progress, the one that waits longest.
     fn next(&self, per_lane: usize, per_namespace: usize) -> Option<(String, bool, u64)> {
         let mut best: Option<(usize, u64, &String, bool)> = None;
         for (namespace, tenant) in &self.namespaces {
             for (polls, waiting) in [(false, &tenant.edits), (true, &tenant.polls)] {
                 let Some(since) = waiting.keys().next() else { continue };
                 let has_place = self.busy.has_place(per_lane, polls) && tenant.busy.has_place(per_namespace, polls);
-                let order = (tenant.busy.all, *since);
+                let order = (tenant.busy.all + tenant.ending, *since);
                 if has_place && best.is_none_or(|(busy, since, ..)| order < (busy, since)) {
                     best = Some((order.0, order.1, namespace, polls));
                 }
@@ -264,7 +267,7 @@ impl Limits {
         // Nothing is kept of lanes and namespaces without reconciles.
         if let Some(workers) = state.lanes.get_mut(lane) {
             workers.namespaces.retain(|_, tenant| !tenant.is_idle());
-            if workers.namespaces.is_empty() && workers.ending == 0 {
+            if workers.namespaces.is_empty() {
                 state.lanes.remove(lane);
             }
         }
@@ -277,12 +280,17 @@ impl Limits {
 
 impl Permit {
     fn give_way(&self) {
-        let mut state = self.limits.lock();
-        let workers = state.lanes.entry(self.need.lane.clone()).or_default();
-        if workers.ending >= self.limits.per_lane || self.gave_way.swap(true, Ordering::Relaxed) {
+        if self.need.polls {
             return;
         }
-        workers.ending += 1;
+        let mut state = self.limits.lock();
+        let workers = state.lanes.entry(self.need.lane.clone()).or_default();
+        let tenant = workers.namespaces.entry(self.need.namespace.clone()).or_default();
+        let is_full = workers.ending >= self.limits.per_lane || tenant.ending >= self.limits.per_namespace;
+        if is_full || self.gave_way.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        (workers.ending, tenant.ending) = (workers.ending + 1, tenant.ending + 1);
         state.give_back(&self.need);
         self.limits.grant(&mut state, &self.need.lane, None);
     }
@@ -292,7 +300,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.limits.lock();
         match *self.gave_way.get_mut() {
-            true => state.lanes.entry(self.need.lane.clone()).or_default().ending -= 1,
+            true => {
+                let workers = state.lanes.entry(self.need.lane.clone()).or_default();
+                let tenant = workers.namespaces.entry(self.need.namespace.clone()).or_default();
+                (workers.ending, tenant.ending) = (workers.ending - 1, tenant.ending - 1);
+            }
             false => state.give_back(&self.need),
         }
         self.limits.grant(&mut state, &self.need.lane, None);
@@ -379,6 +391,31 @@ mod tests {
         });
         ending.await;
         objects.limits.forget(&key("a", 3));
+        assert!(objects.limits.lock().lanes.is_empty(), "nothing is kept of them");
+    }
+
+    #[test]
+    fn namespace_that_gave_way_leaves_places_to_others() {
+        let objects = Objects::of(4, 2);
+        let begin = |namespace: &str, polls| objects.begin("a", namespace, polls).expect("a permit");
+        let gave_way = [begin("a", false), begin("a", false)];
+        gave_way.iter().for_each(Permit::give_way);
+        let kept = [begin("a", false), begin("a", false)];
+        kept.iter().for_each(Permit::give_way);
+        assert!(objects.begin("a", "a", false).is_none(), "they keep their permits");
+        let other = begin("b", true);
+        other.give_way();
+        assert!(objects.begin("a", "b", true).is_none(), "a poll keeps its permit");
+        let edit = begin("b", false);
+        assert_eq!(objects.limits.lock().lanes.values().map(|it| (it.busy.all, it.ending)).next(), Some((4, 2)));
+        // The namespace with fewer reconciles in progress goes first.
+        assert!(objects.begin("a", "b", false).is_none());
+        drop((gave_way, kept));
+        assert_eq!(objects.begun(), Some(key("a", 5)), "the one that waits longest has the first place");
+        drop((other, edit));
+        objects.limits.forget(&key("a", 5));
+        objects.limits.forget(&key("b", 7));
+        objects.limits.forget(&key("b", 9));
         assert!(objects.limits.lock().lanes.is_empty(), "nothing is kept of them");
     }
 
