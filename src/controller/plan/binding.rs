@@ -43,12 +43,14 @@ impl Binding {
         let hints = known.into_iter().chain(annotated).filter(|_| bound.is_none()).collect();
         let listed = !scope.evidence.listed.twins.is_empty();
         let recent = status.unanswered_creation.is_some_and(|at| is_recent(at, scope.now));
+        // The intent of a Create removes the ID of a former plan.
+        let unanswered = status.creation.is_some() && bound.is_none();
         Self {
             bound,
             hints,
             spec_plan_id: parse_id(spec.plan_id.as_deref()),
             creating: status.creation.is_some(),
-            search_twins: recent || listed || !status.twins.is_empty() || scope.deleting() || status.creation.is_some(),
+            search_twins: recent || listed || !status.twins.is_empty() || scope.deleting() || unanswered,
             twins: status.twins.iter().filter_map(|id| parse_id(Some(id))).collect(),
             plan_name: spec.plan_name.clone().unwrap_or_else(|| scope.name().to_owned()),
             mark: ownership::mark(scope.cluster_id, scope.namespace(), scope.name()),
