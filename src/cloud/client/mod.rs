@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod slot;
 mod transport;
+mod xml;
 
 pub use self::request::{Body, Call, Style, Target};
 pub use self::transport::{Bytes, HttpService, METADATA_HOST, TransportError, from_service, https};

@@ -12,6 +12,12 @@ use super::super::error::{Class, Error, classify};
 use super::super::wire::Data;
 use super::json;
 use super::request::{Call, Style};
+use super::xml::{self, XmlError};
+
+/// Maximum of the wait that the service asks for. With the jitter of a requeue it is 15 minutes.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(810);
+/// The code that stands for none.
+const NO_CODE: &str = "Unknown";
 
 /// The data of an answer and its request ID.
 pub(super) type Answer = (Data, Option<String>);
@@ -25,7 +31,10 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The class of a code. One that no service of the vendor would write says nothing, and its HTTP status neither: another program may
+    /// have answered.
     fn classify(&self, status: u16, code: &str) -> Class {
+        let code = if code.is_empty() || is_code(code) { code } else { NO_CODE };
         classify(status, code, self.retry_after, self.call.changing)
     }
 
@@ -46,10 +55,11 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &Bytes, call: &Call)
     let json = json::object(body);
     let answer: Option<Envelope<'_>> = json.as_deref().and_then(|text| serde_json::from_slice(text).ok());
     let fields = answer.as_ref();
-    let code = || text(fields.map(Envelope::code), body, "Code").filter(|code| !code.is_empty());
-    let message = || text(fields.map(Envelope::message), body, "Message").unwrap_or_default();
-    let request_id = text(fields.map(Envelope::request_id), body, "RequestId")
-        .or_else(|| header(headers, "x-acs-request-id").map(Into::into));
+    let xml = if answer.is_none() { xml::error(body).unwrap_or_default() } else { XmlError::default() };
+    let code = || fields.and_then(|it| text(it.code())).or(xml.code.clone()).filter(|code| !code.is_empty());
+    let message = || fields.and_then(|it| text(it.message())).or(xml.message.clone()).unwrap_or_default();
+    let request_id = fields.and_then(|it| text(it.request_id())).or(xml.request_id.clone());
+    let request_id = request_id.or_else(|| header(headers, "x-acs-request-id").map(Into::into));
     let parts = Parts { status, retry_after: retry_after(headers), request_id, call };
     if !(200..300).contains(&status) {
         return Err(match code() {
@@ -65,7 +75,7 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &Bytes, call: &Call)
     };
     let accepted = answer.success().unwrap_or_else(|| message().is_empty() || code().as_deref().is_none_or(is_fine));
     if !accepted {
-        let code = code().unwrap_or_else(|| "Unknown".into());
+        let code = code().unwrap_or_else(|| NO_CODE.into());
         return Err(parts.failed(parts.classify(answer.failed_status(), &code), code, message()));
     }
     let data = match (call.style, answer.data) {
@@ -80,33 +90,32 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The wait that the service asks for, if it is longer than 0 ms.
+/// The wait that the service asks for, if it is longer than 0 ms. None of months: what asks for it may be broken.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let ms = header(headers, "x-acs-retry-after")?.trim().parse().ok()?;
-    (ms > 0).then(|| Duration::from_millis(ms))
+    (ms > 0).then(|| Duration::from_millis(ms).min(MAX_RETRY_AFTER))
 }
 
-/// The text of a field, or of the XML element with the same name.
-fn text(field: Option<Value>, body: &[u8], name: &str) -> Option<String> {
+/// The text of a field.
+fn text(field: Value) -> Option<String> {
     match field {
-        Some(Value::String(text)) => Some(text),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => element(body, name),
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
+}
+
+/// Whether a text is a code as the vendor's services write them, such as `Throttling.User`.
+fn is_code(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && chars.all(|it| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-'))
 }
 
 /// Whether a code means success. Without `success` in the answer, only another code makes a failure (as in the vendor's
 /// Terraform provider).
 fn is_fine(code: &str) -> bool {
     ["success", "ok", "200", "0"].iter().any(|fine| code.eq_ignore_ascii_case(fine))
-}
-
-/// The text of an XML element, for the gateway's XML errors.
-fn element(body: &[u8], name: &str) -> Option<String> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.contains("<Error>"))?;
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(inner.trim().to_owned())
 }
 
 /// The fields around the data, as they are written. Of two spellings the first one that is there counts.
@@ -270,14 +279,19 @@ mod tests {
             (r#"{"success":false,"Code":null,"code":"B"}"#, refused(Class::Unavailable, "Unknown")),
             (r#"{"success":false,"code":{"code":"B"}}"#, refused(Class::Unavailable, "Unknown")),
             (r#"{"success":false,"code":""}"#, refused(Class::Unavailable, "Unknown")),
-            (r#"{"success":false,"code":1.50}"#, refused(Class::Invalid, "1.5")),
+            (r#"{"success":false,"code":1.50}"#, refused(Class::Unavailable, "1.5")),
+            (r#"{"success":false,"code":404,"httpStatusCode":404}"#, refused(Class::Unavailable, "404")),
+            (
+                r#"{"success":false,"code":"403 Forbidden","httpStatusCode":403}"#,
+                refused(Class::Unavailable, "403 Forbidden"),
+            ),
             (r#"{"success":false,"code":503,"httpStatusCode":503}"#, refused(Class::Unavailable, "503")),
-            (r#"{"success":false,"code":503,"httpStatusCode":"503"}"#, refused(Class::Invalid, "503")),
-            (r#"{"success":false,"code":503,"httpStatusCode":200}"#, refused(Class::Invalid, "503")),
+            (r#"{"success":false,"code":503,"httpStatusCode":"503"}"#, refused(Class::Unavailable, "503")),
+            (r#"{"success":false,"code":503,"httpStatusCode":200}"#, refused(Class::Unavailable, "503")),
             (r#"{"success":false,"code":503,"HttpStatusCode":503}"#, refused(Class::Unavailable, "503")),
             (
                 r#"{"success":false,"code":503,"HttpStatusCode":503,"httpStatusCode":[]}"#,
-                refused(Class::Invalid, "503"),
+                refused(Class::Unavailable, "503"),
             ),
         ] {
             assert_eq!(answer(200, body, false).map_err(|error| (error.class, error.code)), expected, "{body}");
@@ -288,8 +302,37 @@ mod tests {
     }
 
     #[test]
+    fn xml_within_json_is_no_error() {
+        let body = r#"{"error":"<Error><Code>Forbidden</Code></Error>"}"#;
+        assert_eq!(answer(403, body, false).expect_err(body).class, Class::Unavailable);
+    }
+
+    #[test]
+    fn wait_that_the_service_asks_for_has_a_bound() {
+        let (minute, max) = (Duration::from_secs(60), MAX_RETRY_AFTER);
+        for (value, expected) in [
+            ("60000", Some(minute)),
+            (" 60000 ", Some(minute)),
+            ("900000", Some(max)),
+            ("7776000000", Some(max)),
+            ("18446744073709551615", Some(max)),
+            ("99999999999999999999999", None),
+            ("0", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-acs-retry-after"),
+                http::HeaderValue::from_static(value),
+            )]);
+            assert_eq!(retry_after(&headers), expected, "{value}");
+        }
+    }
+
+    #[test]
     fn unreadable_answer_to_change_is_ambiguous() {
-        for body in ["<html>Bad gateway</html>", "{\"data\":", "[]", ""] {
+        let quoted = "<html>no <Error><Code>Forbidden</Code></Error></html>";
+        for body in ["<html>Bad gateway</html>", quoted, "{\"data\":", "[]", ""] {
             for status in [200, 502, 403] {
                 assert_eq!(answer(status, body, true).expect_err(body).class, Class::Ambiguous, "{status} {body}");
                 assert_eq!(answer(status, body, false).expect_err(body).class, Class::Unavailable, "{status} {body}");
