@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use disaster_recovery_operator::api;
 use disaster_recovery_operator::cloud::endpoint::Allowed;
 use disaster_recovery_operator::cloud::fence::Fence;
@@ -18,6 +19,7 @@ use disaster_recovery_operator::controller::secrets::CONTENT_HASH_ROUNDS;
 use disaster_recovery_operator::controller::shard::Shard;
 use disaster_recovery_operator::controller::takeover::MAX_CLOUD_TIMEOUT;
 use disaster_recovery_operator::controller::{self, Context, SecretName, Settings};
+use disaster_recovery_operator::controller::{names, selector};
 use disaster_recovery_operator::kubernetes;
 use disaster_recovery_operator::leadership::election::Timing;
 use disaster_recovery_operator::leadership::{self, Candidate, Leadership};
@@ -55,10 +57,10 @@ enum Command {
 #[derive(clap::Args)]
 struct Run {
     /// A namespace to watch; repeatable, or separated by commas. Default: all namespaces.
-    #[arg(long = "namespace", env = "DR_OPERATOR_NAMESPACE", value_delimiter = ',')]
+    #[arg(long = "namespace", env = "DR_OPERATOR_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     namespaces: Vec<String>,
     /// Watches only objects with these labels.
-    #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR")]
+    #[arg(long, env = "DR_OPERATOR_LABEL_SELECTOR", value_parser = label_selector)]
     label_selector: Option<String>,
     /// The number of this process and the number of all shards, such as 1/3. It serves the plans and groups with the label
     /// disasterrecovery.dev/shard=1; number 0 serves all others and the accounts. The lease of another number than 0 has -shard-NUMBER at
@@ -75,8 +77,8 @@ struct Run {
     /// The interval between two observations while a change is in progress.
     #[arg(long, env = "DR_OPERATOR_TRANSITION_INTERVAL", default_value = "3s", value_parser = duration)]
     transition_interval: Duration,
-    /// The first pause after a failure; it doubles with every further one, up to 2m. Where a person has to act, it is six
-    /// times as long.
+    /// The first pause after a failure; it doubles with every further one, up to 2m, and up to 15s for the first eight of a service that
+    /// fails. Where a person has to act, it is six times as long.
     #[arg(long, env = "DR_OPERATOR_RETRY_INTERVAL", default_value = "5s", value_parser = duration)]
     retry_interval: Duration,
     /// The time within which a created plan, item or group becomes visible in the cloud. One that is not found counts as deleted
@@ -104,7 +106,12 @@ struct Run {
     allowed_endpoints: Vec<String>,
     /// A namespace whose objects may use the operator's own identity: no accountRef, or an account with environment, ecsRole,
     /// or oidc without serviceAccountRef; repeatable, or separated by commas; * for all. Default: the operator's own namespace.
-    #[arg(long = "default-account-namespaces", env = "DR_OPERATOR_DEFAULT_ACCOUNT_NAMESPACES", value_delimiter = ',')]
+    #[arg(
+        long = "default-account-namespaces",
+        env = "DR_OPERATOR_DEFAULT_ACCOUNT_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = namespace_or_all
+    )]
     default_account_namespaces: Vec<String>,
     /// Accepts plain http to other hosts than this one. Requests are signed, but passwords in them can be read on the way.
     #[arg(long, env = "DR_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
@@ -112,7 +119,7 @@ struct Run {
     /// The Secret with the keys accessKeyId, accessKeySecret and optionally securityToken, as NAME (in the operator's own
     /// namespace) or NAMESPACE/NAME. Default: the standard chain of the vendor's SDKs: the variables of the environment, OIDC
     /// (RRSA), the profile of the command line, the RAM role of the ECS instance.
-    #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET")]
+    #[arg(long, env = "DR_OPERATOR_CREDENTIALS_SECRET", value_parser = secret)]
     credentials_secret: Option<String>,
     /// Maximum calls of each RocketMQ operation in a second, region and cloud account. RocketMQ allows 150; a short burst
     /// may use what the default leaves.
@@ -145,11 +152,11 @@ struct Run {
         long,
         env = "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAME",
         default_value = "disaster-recovery-operator",
-        value_parser = clap::builder::NonEmptyStringValueParser::new()
+        value_parser = object_name
     )]
     leader_elect_resource_name: String,
     /// The namespace of the lease. Default: the operator's own.
-    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE")]
+    #[arg(long, env = "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE", value_parser = namespace)]
     leader_elect_resource_namespace: Option<String>,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "DR_OPERATOR_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
@@ -228,7 +235,8 @@ impl Run {
             sts_endpoint,
             metadata_endpoint,
             allowed_endpoints,
-            credentials_secret: self.credentials_secret.as_deref().map(|text| secret_name(text, own_namespace)),
+            credentials_secret: (self.credentials_secret.as_deref().filter(|text| !text.is_empty()))
+                .map(|text| secret_name(text, own_namespace)),
             variables: Variables::of_this_process(),
             default_account_namespaces,
             cluster_id: self.cluster_id.clone(),
@@ -261,6 +269,42 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed.into())
 }
 
+/// A name of a namespace; nothing counts as absent.
+fn namespace(text: &str) -> Result<String, String> {
+    match text {
+        "*" => Err("leave it out for all namespaces".into()),
+        _ if text.is_empty() || names::is_label(text) => Ok(text.to_owned()),
+        _ => Err("a namespace has 1 to 63 lower-case letters, digits and dashes between them".into()),
+    }
+}
+
+fn namespace_or_all(text: &str) -> Result<String, String> {
+    if text == "*" { Ok(text.to_owned()) } else { namespace(text) }
+}
+
+fn label_selector(text: &str) -> Result<String, String> {
+    selector::check(text).map(|()| text.to_owned())
+}
+
+fn object_name(text: &str) -> Result<String, String> {
+    let error = "a name has lower-case letters, digits, and dashes and full stops between them";
+    if names::is_subdomain(text) { Ok(text.to_owned()) } else { Err(error.into()) }
+}
+
+/// NAME or NAMESPACE/NAME; nothing counts as absent.
+fn secret(text: &str) -> Result<String, String> {
+    if let Some((in_namespace, name)) = text.split_once('/') {
+        if in_namespace.is_empty() {
+            return Err("write NAME or NAMESPACE/NAME".into());
+        }
+        namespace(in_namespace)?;
+        object_name(name)?;
+    } else if !text.is_empty() {
+        object_name(text)?;
+    }
+    Ok(text.to_owned())
+}
+
 fn cluster_id(text: &str) -> Result<String, String> {
     let is_valid = (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if is_valid { Ok(text.to_owned()) } else { Err("write 1 to 32 letters, digits and dashes".into()) }
@@ -286,6 +330,11 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>> + Send + 'static) -
     outcome.context("the program panicked")?
 }
 
+/// What the command line says. Ends the program with code 2 and the reason, where it cannot be used, as for a flag that does not parse.
+fn usable<T>(parsed: anyhow::Result<T>) -> T {
+    parsed.unwrap_or_else(|error| Arguments::command().error(ErrorKind::ValueValidation, format!("{error:#}")).exit())
+}
+
 fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
     for (file, yaml) in api::manifest::definitions()? {
         match &output {
@@ -302,7 +351,8 @@ fn crd(output: Option<PathBuf>) -> anyhow::Result<()> {
 async fn run(arguments: Run) -> anyhow::Result<()> {
     // The kernel ignores signals without a handler for the first process of a container.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    logging::start(arguments.log_format, &arguments.log_level).context("--log-level is not understood")?;
+    let logging = logging::start(arguments.log_format, &arguments.log_level).context("--log-level is not understood");
+    usable(logging);
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         bail!("a TLS provider is installed already");
     }
@@ -310,12 +360,12 @@ async fn run(arguments: Run) -> anyhow::Result<()> {
         .await
         .context("no cluster is known: set KUBECONFIG, or run in a cluster with a service account")?;
     let own_namespace = std::env::var("POD_NAMESPACE").unwrap_or_else(|_| kubernetes.default_namespace.clone());
-    let election = arguments.election(&own_namespace)?;
+    let election = usable(arguments.election(&own_namespace));
+    let settings = usable(arguments.settings(&own_namespace));
     const UNUSABLE: &str = "the cluster's configuration cannot be used";
     // Nothing delays a renewal: it has connections of its own.
     let leases = kube::Client::try_from(leadership::client_config(kubernetes.clone())).context(UNUSABLE)?;
     let kubernetes = kubernetes::client(kubernetes).context(UNUSABLE)?;
-    let settings = arguments.settings(&own_namespace)?;
 
     let readiness = Readiness::default();
     let metrics = Arc::new(Metrics::new().with_group_metrics(arguments.group_metrics));

@@ -42,9 +42,17 @@ pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpo
 /// The label that assigns a plan or a group to one of several operator processes, by its number.
 pub const SHARD_LABEL: &str = "disasterrecovery.dev/shard";
 
-/// Whether an annotation belongs to the operator: its name has the prefix of the API group.
+/// Whether the operator reads or writes an annotation. Others with the prefix of the API group are somebody's notes.
 pub fn is_own_annotation(name: &str) -> bool {
-    name.split_once('/').is_some_and(|(prefix, _)| prefix == GROUP)
+    let own = [
+        PLAN_ID_ANNOTATION,
+        GROUP_ID_ANNOTATION,
+        DIRECTION_ANNOTATION,
+        DRILL_ANNOTATION,
+        RECONCILE_ANNOTATION,
+        SYNC_CHECKPOINTS_ANNOTATION,
+    ];
+    own.contains(&name)
 }
 
 /// The finalizer that keeps an object until its cloud side is deleted or released.

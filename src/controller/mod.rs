@@ -12,6 +12,7 @@ pub mod evidence;
 mod first_reads;
 pub mod inventory;
 pub mod memory;
+pub mod names;
 mod object;
 pub mod ownership;
 pub mod plan;
@@ -23,6 +24,7 @@ pub mod requeue;
 pub mod resource;
 mod runtime;
 pub mod secrets;
+pub mod selector;
 pub mod shard;
 pub mod status;
 pub mod steps;
@@ -196,6 +198,9 @@ pub enum Error {
         /// The kind.
         kind: &'static str,
     },
+    /// The reconcile panicked: a defect of this program.
+    #[error("the operator has a defect: a pass over the object panicked")]
+    Panicked,
     /// The Kubernetes API did not answer in time.
     #[error("cannot {what}: the Kubernetes API did not answer in time")]
     Slow {

@@ -29,6 +29,10 @@ pub enum Requeue {
 const MAX_QUICK_RECONCILES: u32 = 10;
 /// Maximum back-off after failures.
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
+/// Maximum back-off after the first failures of a service that does not refuse: it may answer the next call.
+const MAX_PASSING_BACKOFF: Duration = Duration::from_secs(15);
+/// The number of such failures in a row. After more of them it is an outage, in which calls of all objects would be many.
+const PASSING_FAILURES: u32 = 8;
 
 /// The time until the next reconcile, before jitter. Pure.
 pub fn delay(requeue: &Requeue, memory: &Memory, poll: Duration, settings: &Settings) -> Option<Duration> {
@@ -51,9 +55,11 @@ fn backoff(class: Class, failures: u32, retry: Duration) -> Duration {
         // A person has to act: a longer back-off.
         Class::Denied | Class::Invalid => doubled(retry * 6, before, MAX_BACKOFF),
         Class::Throttled { after } => doubled(retry, before, MAX_BACKOFF).max(after.unwrap_or_default()),
-        Class::NotFound | Class::Conflict | Class::Unavailable | Class::Ambiguous => {
-            doubled(retry, before, MAX_BACKOFF)
-        }
+        Class::Unavailable | Class::Ambiguous => match before.checked_sub(PASSING_FAILURES - 1) {
+            None | Some(0) => doubled(retry, before, MAX_PASSING_BACKOFF.max(retry)),
+            Some(more) => doubled(MAX_PASSING_BACKOFF.max(retry), more, MAX_BACKOFF),
+        },
+        Class::NotFound | Class::Conflict => doubled(retry, before, MAX_BACKOFF),
     }
 }
 
@@ -184,7 +190,9 @@ mod tests {
     #[test]
     fn failures_back_off_slower_where_people_act() {
         let unavailable = Requeue::Retry(Class::Unavailable);
-        assert_eq!([1, 2, 3, 20].map(|n| seconds(unavailable, n, 0)), [5, 10, 20, 120]);
+        assert_eq!([1, 2, 3, 8].map(|n| seconds(unavailable, n, 0)), [5, 10, 15, 15]);
+        assert_eq!([9, 10, 11, 99].map(|n| seconds(unavailable, n, 0)), [30, 60, 120, 120], "an outage");
+        assert_eq!([1, 2, 6].map(|n| seconds(Requeue::Retry(Class::Conflict), n, 0)), [5, 10, 120]);
         assert_eq!([1, 2, 20].map(|n| seconds(Requeue::Retry(Class::Denied), n, 0)), [30, 60, 120]);
         let throttled = Requeue::Retry(Class::Throttled { after: Some(Duration::from_secs(33)) });
         assert_eq!([1, 4].map(|n| seconds(throttled, n, 0)), [33, 40]);

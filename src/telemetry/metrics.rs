@@ -58,6 +58,11 @@ struct ReconcileLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: String,
 }
@@ -100,7 +105,7 @@ impl Default for Metrics {
 }
 
 fn durations() -> Histogram {
-    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+    Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0])
 }
 
 /// The last item with each label set, because OpenMetrics forbids a second sample with it.
@@ -124,9 +129,12 @@ impl Metrics {
         let help = "How many objects of a kind the operator cannot read and does nothing for; every process that runs \
             counts them, whether it leads or not";
         registry.register("unreadable_objects", help, Family::clone(&unreadable));
-        let help = "How many passes over objects of a kind ended, by result: success, or error where the \
-            Kubernetes API failed or the object was changed meanwhile; failures of the cloud are in the \
-            conditions";
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "1; the label has the version of the program", build);
+        let help = "How many passes over objects of a kind ended, by result: success, error where the \
+            Kubernetes API failed or the object was changed meanwhile, or panic for a defect of the program; \
+            failures of the cloud are in the conditions";
         registry.register("reconciliations", help, Family::clone(&reconciles));
         let help = "How long passes over objects of a kind took";
         registry.register_with_unit("reconciliation_duration", help, Unit::Seconds, reconcile_seconds.clone());

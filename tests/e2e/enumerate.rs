@@ -21,6 +21,11 @@ pub(crate) trait Scenario: Copy + Debug {
     /// A world of its own.
     async fn stage(self) -> Stage<Self::Kind>;
 
+    /// From one call after which the operator is stopped to the next: every one, unless another suite stops it after each.
+    fn stride(self) -> usize {
+        1
+    }
+
     /// Brings the world to where the operator is to be stopped.
     async fn begin(self, world: &Stage<Self::Kind>);
 
@@ -60,14 +65,14 @@ async fn crash_after(scenario: impl Scenario, calls: usize) -> bool {
     stopped
 }
 
-/// Stops the operator after every call there is.
+/// Stops the operator after every call there is, in strides.
 pub(crate) async fn everywhere(scenario: impl Scenario) {
-    let runs =
-        futures::stream::iter(1..=MOST_CALLS).map(|calls| async move { (calls, crash_after(scenario, calls).await) });
+    let calls = (1..=MOST_CALLS).step_by(scenario.stride());
+    let runs = futures::stream::iter(calls).map(|calls| async move { (calls, crash_after(scenario, calls).await) });
     let mut runs = runs.buffered(SIDE_BY_SIDE);
     while let Some((calls, stopped)) = runs.next().await {
         if !stopped {
-            println!("{scenario:?}: stopped after each of {} calls", calls - 1);
+            println!("{scenario:?}: stopped after each of {} calls, in strides of {}", calls - 1, scenario.stride());
             assert!(calls > 5, "{scenario:?}: the operator made only {calls} calls, which is not the scenario");
             return;
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on ends and says why")]
 
 mod accounts;
+mod annotations;
 mod crash;
 mod drift;
 mod enumerate;

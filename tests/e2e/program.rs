@@ -137,6 +137,44 @@ fn program_without_caches_is_neither_ready_nor_leader() {
 }
 
 #[test]
+fn argument_that_cannot_be_used_is_refused_with_code_2() {
+    for (flag, variable, values, reason) in [
+        ("--namespace", "DR_OPERATOR_NAMESPACE", &["*", "a,*"][..], "leave it out for all namespaces"),
+        ("--namespace", "DR_OPERATOR_NAMESPACE", &["Team_A", "team-", "a.b"], "lower-case letters"),
+        ("--label-selector", "DR_OPERATOR_LABEL_SELECTOR", &["team in a", "team=a,"], "--label-selector"),
+        ("--default-account-namespaces", "DR_OPERATOR_DEFAULT_ACCOUNT_NAMESPACES", &["a,Team_A"], "lower-case letters"),
+        ("--credentials-secret", "DR_OPERATOR_CREDENTIALS_SECRET", &["a/b/c", "/b", "a/", "A"], "--credentials-secret"),
+        (
+            "--leader-elect-resource-name",
+            "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAME",
+            &["Lease", "a_b"],
+            "lower-case letters",
+        ),
+        ("--leader-elect-resource-namespace", "DR_OPERATOR_LEADER_ELECT_RESOURCE_NAMESPACE", &["*", "A"], "namespace"),
+        ("--cloud-timeout", "DR_OPERATOR_CLOUD_TIMEOUT", &["31s"], "--cloud-timeout is refused"),
+        ("--leader-elect-renew-deadline", "DR_OPERATOR_LEADER_ELECT_RENEW_DEADLINE", &["20s"], "--leader-elect-"),
+        ("--shard", "DR_OPERATOR_SHARD", &["1/3"], "--shard is refused"),
+        ("--allowed-endpoints", "DR_OPERATOR_ALLOWED_ENDPOINTS", &["ftp://a"], "--allowed-endpoints is refused"),
+        ("--log-level", "DR_OPERATOR_LOG_LEVEL", &["a=b=c"], "--log-level is not understood"),
+    ] {
+        for value in values {
+            for by_flag in [true, false] {
+                let mut command = Command::new(OPERATOR);
+                command.args(["run", "--metrics-address", "127.0.0.1:0"]).env("KUBECONFIG", installed());
+                match by_flag {
+                    true => command.args([flag, value]),
+                    false => command.env(variable, value),
+                };
+                let output = command.env_remove("RUST_BACKTRACE").output().expect("it runs");
+                let text = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(2), "{flag} {value}: {text}");
+                assert!(text.contains(reason), "{flag} {value}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn plain_text_endpoint_is_refused_before_any_request() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(OPERATOR);
@@ -146,7 +184,7 @@ fn plain_text_endpoint_is_refused_before_any_request() {
     };
     for flag in ["--rocketmq-endpoint", "--ebs-endpoint", "--sts-endpoint", "--metadata-endpoint"] {
         let (code, text) = run(&[flag, "http://cloud.example.com"]);
-        assert_eq!(code, Some(1), "{flag}");
+        assert_eq!(code, Some(2), "{flag}");
         assert!(text.contains(&format!("{flag} is refused")) && text.contains("is not encrypted: use https"), "{text}");
     }
     let (code, text) = run(&["--poll-interval", "soon"]);

@@ -5,3 +5,4 @@ mod connection;
 mod freshness;
 mod memory;
 mod metadata;
+mod selectors;

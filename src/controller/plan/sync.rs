@@ -290,7 +290,7 @@ mod tests {
             request.record(failing(), intervals(), at(0));
             waits.push(request.next(at(0)).as_second() - at(0).as_second());
         }
-        assert_eq!(waits, [5, 10, 20, 40, 0]);
+        assert_eq!(waits, [5, 10, 15, 15, 0]);
         assert_eq!(result(&request), Some((1, 1, "Unavailable")));
     }
 

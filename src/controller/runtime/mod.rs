@@ -1,5 +1,6 @@
 //! Wires the controllers: watches, caches, workers, and the outcome of a reconcile that ended early.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -442,10 +443,19 @@ where
         generation = object.meta().generation
     );
     let started = Instant::now();
-    let outcome = reconcile(object, ctx.clone()).instrument(span).await;
-    let result = if outcome.is_ok() { "success" } else { "error" };
+    let outcome = guarded(reconcile(object, ctx.clone())).instrument(span).await;
+    let result = match &outcome {
+        Ok(_) => "success",
+        Err(Error::Panicked) => "panic",
+        Err(_) => "error",
+    };
     ctx.metrics.reconciled(K::KIND, result, started.elapsed());
     outcome
+}
+
+/// A reconcile that panics fails: it ends neither the process nor the reconciles of others.
+async fn guarded<T>(reconcile: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(reconcile).catch_unwind().await.unwrap_or(Err(Error::Panicked))
 }
 
 /// When to reconcile again after a reconcile that ended early.
@@ -466,7 +476,7 @@ fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -
             ctx.forget(K::KIND, &namespace, &name);
             Action::await_change()
         }
-        Error::Kubernetes { .. } | Error::Slow { .. } | Error::OldDefinition { .. } => {
+        Error::Kubernetes { .. } | Error::Slow { .. } | Error::OldDefinition { .. } | Error::Panicked => {
             tracing::error!(key, %error, "pass failed");
             ctx.requeue(&key, ctx.settings.poll_interval, &Requeue::Retry(Class::Unavailable))
         }
@@ -476,4 +486,16 @@ fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -
 /// Makes a shutdown signal of any future.
 pub fn shutdown(signal: impl Future<Output = ()> + Send + 'static) -> Shutdown {
     signal.boxed().shared()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_of_a_reconcile_is_its_failure() {
+        let outcome = guarded::<()>(async { panic!("a defect") }).await;
+        assert!(matches!(outcome, Err(Error::Panicked)));
+        assert!(guarded(async { Ok(7) }).await.is_ok_and(|it| it == 7));
+    }
 }

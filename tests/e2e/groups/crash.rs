@@ -1,5 +1,6 @@
-//! The operator is stopped dead after every single call to the cloud and every single write to Kubernetes: there is one group
-//! with its pairs, one site is active, everything that was asked for is done once, and nothing else is.
+//! The operator is stopped dead after every single call to the cloud and every single write to Kubernetes, in failovers after
+//! every second one: there is one group with its pairs, one site is active, everything that was asked for is done once, and
+//! nothing else is.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -123,6 +124,14 @@ impl Scenario for Disks {
         // Only work in progress requeues the object, except clones that are kept for a while.
         world.settings.poll_interval = Duration::from_millis(if self == D::Drill { 300 } else { 3_600_000 });
         world
+    }
+
+    fn stride(self) -> usize {
+        match self {
+            D::Create | D::Drill | D::Delete | D::DeleteWhileCreating => 1,
+            // tests/group_decide stops it after every call and every write of these, on a store.
+            D::Failover | D::Failback | D::Forced | D::Overwrite | D::Cancel | D::Withdraw | D::Expire => 2,
+        }
     }
 
     async fn begin(self, world: &Groups) {
