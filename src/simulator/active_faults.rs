@@ -1,6 +1,7 @@
 //! The faults in force, and the past states that stale reads show.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::faults::{Fault, FaultKind};
 use super::model::Model;
@@ -44,6 +45,8 @@ struct History {
 struct Active {
     fault: Fault,
     added_ms: i64,
+    /// The number of requests that it might have affected.
+    requests: u64,
     /// The state that reads show while the fault lasts.
     frozen: Option<Snapshot>,
 }
@@ -76,7 +79,7 @@ impl Faults {
             }
             _ => None,
         };
-        self.active.push(Active { fault, added_ms, frozen });
+        self.active.push(Active { fault, added_ms, requests: 0, frozen });
     }
 
     pub(super) fn remove(&mut self, over: impl Fn(&Fault) -> bool) {
@@ -97,6 +100,9 @@ impl Faults {
             }
             if active.fault.after > 0 {
                 active.fault.after -= 1;
+                continue;
+            }
+            if !active.is_drawn() {
                 continue;
             }
             if let Some(times) = &mut active.fault.times {
@@ -127,6 +133,14 @@ impl Active {
     fn is_over(&self, now: i64) -> bool {
         let used_up = self.fault.times == Some(0);
         used_up || self.fault.for_ms.is_some_and(|ms| now.saturating_sub(self.added_ms) >= i64::from(ms))
+    }
+
+    /// Whether the next request is one of those that the fault affects: the same ones in every run.
+    fn is_drawn(&mut self) -> bool {
+        self.requests += 1;
+        let mut hasher = DefaultHasher::new();
+        self.requests.hash(&mut hasher);
+        self.fault.percent.is_none_or(|percent| hasher.finish() % 100 < u64::from(percent))
     }
 
     fn matches(&self, target: &Target<'_>) -> bool {
@@ -166,6 +180,22 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn part_of_the_requests_is_affected() {
+        let outage = || Fault::new(FaultKind::Lost).of_percent(50);
+        let affected = || {
+            let mut faults = Faults::new(0);
+            faults.add(outage(), snapshot(0));
+            (0..1_000).map(|_| faults.apply(&read("A", None), 0).is_some()).collect::<Vec<_>>()
+        };
+        let (first, again) = (affected(), affected());
+        assert_eq!(first, again, "the same ones in every run");
+        let number = first.iter().filter(|it| **it).count();
+        assert!((450..550).contains(&number), "{number} of 1,000");
+        let in_a_row = first.chunk_by(|a, b| a == b).map(<[bool]>::len).max();
+        assert!(in_a_row > Some(4), "by chance, and not by turns: {in_a_row:?}");
+    }
 
     fn snapshot(at_ms: i64) -> Snapshot {
         Snapshot { at_ms, model: Model::new(Default::default()), disks: Disks::new(Default::default()) }

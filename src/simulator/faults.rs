@@ -24,6 +24,9 @@ pub struct Fault {
     /// The number of requests that the fault then affects; all when absent.
     #[serde(default)]
     pub times: Option<u32>,
+    /// The part of the requests that it affects, in percent, the same ones in every run; all when absent.
+    #[serde(default)]
+    pub percent: Option<u8>,
     /// The time that the fault lasts from its addition, ms; without end when absent.
     #[serde(default)]
     pub for_ms: Option<u32>,
@@ -34,7 +37,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of every request that its kind can affect.
     pub fn new(kind: FaultKind) -> Fault {
-        Fault { action: None, region: None, path: None, after: 0, times: None, for_ms: None, kind }
+        Fault { action: None, region: None, path: None, after: 0, times: None, percent: None, for_ms: None, kind }
     }
 
     /// The same fault, of one action only.
@@ -47,6 +50,12 @@ impl Fault {
     #[must_use]
     pub fn in_region(self, region: &str) -> Fault {
         Fault { region: Some(region.to_owned()), ..self }
+    }
+
+    /// The same fault, of a part of the requests.
+    #[must_use]
+    pub fn of_percent(self, percent: u8) -> Fault {
+        Fault { percent: Some(percent), ..self }
     }
 
     /// The same fault, of requests whose path ends like this.

@@ -211,3 +211,47 @@ async fn overdue_item_is_not_ready_until_it_runs() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_recover_soon_after_half_of_all_calls_failed() {
+    const PLANS: usize = 8;
+    let mut world = World::with(Rules { update_while_running: true, ..Rules::default() }).await;
+    // As by default.
+    world.settings.poll_interval = Duration::from_secs(60);
+    world.settings.retry_interval = Duration::from_secs(5);
+    let _operator = world.operator().await;
+    let names: Vec<_> = (0..PLANS).map(|number| format!("orders-{number}")).collect();
+    for name in &names {
+        let mut spec = one_way(&["orders"]);
+        spec["planName"] = json!(name);
+        world.create(name, spec).await;
+        world.ready(name).await;
+    }
+    let (code, text) = ("ServiceUnavailable".into(), "Try later.".into());
+    let unavailable = FaultKind::Error { status: 503, code, message: text, pascal_case: false };
+    world.cloud.add_fault(Fault::new(unavailable).of_percent(50));
+    world.cloud.clear_requests();
+    let failed = || world.cloud.requests().iter().filter(|it| it.code == "ServiceUnavailable").count();
+    // Edits go on until an object has failed several times in a row.
+    for round in 0.. {
+        for name in &names {
+            world.patch(name, json!({ "spec": { "planDesc": format!("round {round}") } })).await;
+        }
+        let enough = failed() + 2 * PLANS;
+        eventually(DEADLINE, "calls fail", async || (failed() >= enough).then_some(())).await;
+        if failed() >= 6 * PLANS {
+            break;
+        }
+    }
+    world.cloud.clear_faults();
+    let recovered = async || {
+        for name in &names {
+            let plan = world.get(name).await?;
+            let status = plan.status.as_ref()?;
+            let is_synced = status.head.synced_generation == plan.metadata.generation;
+            (is_synced && has(status, "Ready", "True", "Available")).then_some(())?;
+        }
+        Some(())
+    };
+    eventually(Duration::from_secs(30), "all recover", recovered).await;
+}

@@ -362,3 +362,18 @@ fn immutable_difference_during_pause_resumes_items() {
     let running = world.items(plan_id).values().all(|it| *it == ItemStatus::Running);
     assert!(running, "{:?} {:?}", world.items(plan_id), world.pass().decision);
 }
+
+#[test]
+fn paused_items_that_never_were_leave_the_status() {
+    let mut world = World::in_sync(spec_with(json!({})), Rules::default());
+    world.status.paused_items = vec!["abc".into(), "999".into(), "99999999999999999999".into()];
+    world.status.paused_since = Some("2025-01-01T00:00:00Z".parse().unwrap());
+    assert_eq!(world.pass().names(), Vec::<&str>::new());
+    assert_eq!(world.status.paused_items, ["999"], "no item ever had one of the others");
+    for _ in 0..30 {
+        assert_eq!(world.pass().names(), Vec::<&str>::new());
+    }
+    assert!(world.status.paused_items.is_empty(), "the reads of the whole window do not show it");
+    world.edit(json!({"planDesc": "Other"}));
+    assert_eq!(world.converge(80).decision.verdict, Verdict::InSync, "{}", world.message("Synced"));
+}

@@ -428,7 +428,7 @@ impl Lifecycle {
             OperationType::Failover | OperationType::Failback | OperationType::Reprotect => self.direction.standby(),
             OperationType::Cancel => self.direction.production(),
         };
-        let number = self.operations.first().map_or(0, |it| it.number) + 1;
+        let number = self.operations.first().map_or(0, |it| it.number).saturating_add(1);
         let operation = Operation {
             number,
             r#type: kind,

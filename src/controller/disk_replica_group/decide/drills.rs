@@ -238,7 +238,8 @@ fn age(scope: &Scope<'_>, run: &DrillRun) -> Duration {
 fn find_own<'a>(run: &DrillRun, found: &'a [DrillView]) -> Option<&'a DrillView> {
     found.iter().find(|it| {
         let began = it.start_at.and_then(|at| Timestamp::from_second(at).ok());
-        began.map_or(found.len() == 1, |at| at + MAX_CLOCK_SKEW >= run.started_at)
+        let is_later = |at: Timestamp| at.saturating_add(MAX_CLOCK_SKEW).is_ok_and(|at| at >= run.started_at);
+        began.map_or(found.len() == 1, is_later)
     })
 }
 

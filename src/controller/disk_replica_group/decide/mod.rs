@@ -167,7 +167,7 @@ impl<'a> Draft<'a> {
                 }
                 // The cloud accepted the call, and it had no effect.
                 Some(PendingCall { accepted_at: Some(_), .. }) | None => {
-                    last += 1;
+                    last = last.saturating_add(1);
                     last
                 }
                 Some(known) => known.sequence,
