@@ -67,7 +67,7 @@ struct Run {
     /// the end of its name, and each shard makes its part of the calls in a second.
     #[arg(long, env = "DR_OPERATOR_SHARD", default_value = "0/1")]
     shard: Shard,
-    /// How many objects of a kind are reconciled at a time, for each account and region. Up to as many again wait for the cloud.
+    /// How many objects of a kind are reconciled at a time, for each account and region. Half as many more wait for new items to start.
     #[arg(long, env = "DR_OPERATOR_WORKERS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     workers: u16,
     /// The interval between two observations of an object at rest where spec.pollInterval does not say, such as 30s or 1m. Plans are
@@ -222,7 +222,7 @@ impl Run {
         }
         Ok(Settings {
             namespaces: non_empty(&self.namespaces),
-            selector: self.label_selector.clone(),
+            selector: self.label_selector.clone().filter(|selector| !selector.is_empty()),
             shard: self.shard,
             workers: self.workers,
             poll_interval: self.poll_interval,
@@ -271,6 +271,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A name of a namespace; nothing counts as absent.
 fn namespace(text: &str) -> Result<String, String> {
+    let text = text.trim();
     match text {
         "*" => Err("leave it out for all namespaces".into()),
         _ if text.is_empty() || names::is_label(text) => Ok(text.to_owned()),
@@ -279,11 +280,11 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 fn namespace_or_all(text: &str) -> Result<String, String> {
-    if text == "*" { Ok(text.to_owned()) } else { namespace(text) }
+    if text.trim() == "*" { Ok("*".to_owned()) } else { namespace(text) }
 }
 
 fn label_selector(text: &str) -> Result<String, String> {
-    selector::check(text).map(|()| text.to_owned())
+    selector::check(text).map(|()| text.trim().to_owned())
 }
 
 fn object_name(text: &str) -> Result<String, String> {
@@ -319,15 +320,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Runs `work` and ends with it. Other tasks are dropped: a process that lost its lease must not wait for them.
-fn on_runtime(work: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> anyhow::Result<()> {
-    // Two threads at least: work that blocks one must not delay the lease.
-    let threads = std::thread::available_parallelism().map_or(2, |it| it.get().max(2));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.context("no runtime can be started")?;
-    // A task of the runtime: between the thread of `main` and those of the runtime each event would be a switch.
-    let outcome = runtime.block_on(runtime.spawn(work));
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("no runtime can be started")?;
+    let outcome = runtime.block_on(work);
     runtime.shutdown_background();
-    outcome.context("the program panicked")?
+    outcome
 }
 
 /// What the command line says. Ends the program with code 2 and the reason, where it cannot be used, as for a flag that does not parse.

@@ -13,6 +13,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use super::access::Key;
 use super::evidence::packed::PackedTime;
 use super::resource::Object;
+use crate::api::{DIRECTION_ANNOTATION, GROUP_ID_ANNOTATION, PLAN_ID_ANNOTATION};
 
 /// An object of a cache.
 #[derive(Debug)]
@@ -112,11 +113,33 @@ struct WithRequests {
     status: Option<WithLease>,
 }
 
+/// The annotations that request nothing: the operator notes in them what it made.
+const NOTES: [&str; 3] = [PLAN_ID_ANNOTATION, GROUP_ID_ANNOTATION, DIRECTION_ANNOTATION];
+
+impl Requests {
+    /// Whether a newer version differs at most in notes, and in this finalizer that it has.
+    fn differ_in_notes(&self, newer: &Self, finalizer: &str) -> bool {
+        let others =
+            |it: &Self| it.finalizers.iter().flatten().filter(|it| *it != finalizer).cloned().collect::<Vec<_>>();
+        let requests = |it: &Self| {
+            let all = it.annotations.iter().flatten().filter(|(name, _)| !NOTES.contains(&&***name));
+            all.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        newer.finalizers.iter().flatten().any(|it| it == finalizer)
+            && others(self) == others(newer)
+            && requests(self) == requests(newer)
+    }
+}
+
 impl WithRequests {
     /// Whether a newer version requests something else, or another operator process serves the object.
     fn is_changed_in(&self, newer: &Self) -> bool {
+        self.metadata != newer.metadata || self.is_claimed_in(newer)
+    }
+
+    fn is_claimed_in(&self, newer: &Self) -> bool {
         let [was, is] = [self, newer].map(|it| it.status.as_ref().and_then(|status| status.lease.as_ref()));
-        self.metadata != newer.metadata || (was.is_some() && was != is)
+        was.is_some() && was != is
     }
 }
 
@@ -204,6 +227,16 @@ impl<K: Object> Cached<K> {
             && self.requests().zip(newer.requests()).is_none_or(|(was, is)| was.is_changed_in(&is))
     }
 
+    /// Whether a newer version differs from this one at most in the status and in what the operator notes on an object. Where the
+    /// operator replaced this version, its reconcile knows that.
+    pub fn differs_in_notes(&self, newer: &Self) -> bool {
+        let (was, is) = (&self.identity, &newer.identity);
+        let same = was.uid == is.uid && was.generation == is.generation;
+        same && self.requests().zip(newer.requests()).is_some_and(|(was, is)| {
+            !was.is_claimed_in(&is) && was.metadata.differ_in_notes(&is.metadata, K::FINALIZER)
+        })
+    }
+
     fn requests(&self) -> Option<WithRequests> {
         self.read().ok()
     }
@@ -268,6 +301,7 @@ mod tests {
     use crate::api::account::AlibabaCloudAccount;
     use crate::api::disk_replica_group::DiskReplicaGroup;
     use crate::api::plan::DisasterRecoveryPlan;
+    use crate::api::{FINALIZER, RECONCILE_ANNOTATION};
 
     fn typical<K: Object>() -> K {
         let object: K = serde_json::from_str(K::TYPICAL).expect("it parses");
@@ -303,6 +337,37 @@ mod tests {
     fn object_at_rest_needs_fraction_of_its_text() {
         let ratios = [ratio::<DisasterRecoveryPlan>(), ratio::<DiskReplicaGroup>(), ratio::<AlibabaCloudAccount>()];
         assert!(ratios.iter().zip([5, 5, 3]).all(|(is, least)| *is >= least), "{ratios:?}");
+    }
+
+    #[test]
+    fn notes_of_the_operator_request_nothing() {
+        let version = |annotations: &[(&str, &str)], finalizers: &[&str]| {
+            let mut plan: DisasterRecoveryPlan = another();
+            let annotations = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            plan.metadata.annotations = Some(annotations.collect());
+            plan.metadata.finalizers = Some(finalizers.iter().map(|it| (*it).to_owned()).collect());
+            Cached::new(plan)
+        };
+        let (id, asked) = ((PLAN_ID_ANNOTATION, "1300000016"), (RECONCILE_ANNOTATION, "now"));
+        let before = version(&[], &[]);
+        for (after, expected) in [
+            (version(&[], &[FINALIZER]), true),
+            (version(&[id], &[FINALIZER]), true),
+            (version(&[id, asked], &[FINALIZER]), false),
+            (version(&[id], &[]), false),
+            (version(&[id], &[FINALIZER, "example.com/backup"]), false),
+        ] {
+            assert!(before.is_changed_in(&after));
+            assert_eq!(before.differs_in_notes(&after), expected, "{after:?}");
+        }
+        assert!(!version(&[], &[FINALIZER]).differs_in_notes(&before), "the finalizer is gone");
+        let claimed = |lease: &str| {
+            let mut plan: DisasterRecoveryPlan = another();
+            plan.metadata.finalizers = Some(vec![FINALIZER.into()]);
+            plan.status.get_or_insert_default().head.lease = Some(lease.into());
+            Cached::new(plan)
+        };
+        assert!(!claimed("a/first").differs_in_notes(&claimed("a/second")));
     }
 
     #[test]

@@ -60,7 +60,8 @@ struct Written {
     status: Arc<dyn Any + Send + Sync>,
 }
 
-/// The newest versions of an object that this process wrote on top of.
+/// The newest versions of an object that this process wrote on top of, and the last one that it wrote. An empty text stands for what
+/// another actor wrote between two of them.
 #[derive(Clone, Debug, Default)]
 pub struct Replaced(Box<[String]>);
 
@@ -126,14 +127,23 @@ impl Replaced {
             return;
         }
         let mut all = std::mem::take(&mut self.0).into_vec();
-        all.push(before);
-        let surplus = all.len().saturating_sub(MAX_VERSIONS);
+        if all.pop().is_some_and(|last| last != before) {
+            all.push(String::new());
+        }
+        all.extend([before, after.to_owned()]);
+        let surplus = all.len().saturating_sub(MAX_VERSIONS + 1);
         self.0 = all.into_iter().skip(surplus).collect();
     }
 
     /// Whether this process replaced a version.
     pub fn contains(&self, version: &str) -> bool {
-        self.0.iter().any(|it| it == version)
+        let is_known = |it: &String| !it.is_empty() && it == version;
+        self.0.split_last().is_some_and(|(_, replaced)| replaced.iter().any(is_known))
+    }
+
+    /// Whether this process wrote a version.
+    pub fn has_written(&self, version: &str) -> bool {
+        self.0.windows(2).any(|pair| pair[1] == version && pair.iter().all(|it| !it.is_empty()))
     }
 }
 
@@ -187,5 +197,22 @@ mod tests {
         replaced.record("1".into(), "2");
         replaced.record("2".into(), "2");
         assert_eq!(["1", "2"].map(|it| replaced.contains(it)), [true, false]);
+    }
+
+    #[test]
+    fn version_between_own_writes_is_not_written() {
+        let mut replaced = Replaced::default();
+        assert!(!replaced.has_written("1"));
+        // Another actor wrote 4.
+        for (before, after) in [("1", "2"), ("2", "3"), ("4", "5")] {
+            replaced.record(before.into(), after);
+        }
+        let all = ["1", "2", "3", "4", "5", ""];
+        assert_eq!(all.map(|it| replaced.contains(it)), [true, true, false, true, false, false]);
+        assert_eq!(all.map(|it| replaced.has_written(it)), [false, true, false, false, true, false]);
+        for number in 5..200 {
+            replaced.record(number.to_string(), &(number + 1).to_string());
+        }
+        assert!(replaced.0.len() <= MAX_VERSIONS + 1 && replaced.has_written("200") && !replaced.has_written("5"));
     }
 }

@@ -256,11 +256,9 @@ impl Context {
     }
 
     /// Changes the memory of an object, unless the object is forgotten.
-    fn recall(&self, key: &str, with: impl FnOnce(&mut Memory)) {
+    fn recall<R>(&self, key: &str, with: impl FnOnce(&mut Memory) -> R) -> Option<R> {
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = all.get_mut(key) {
-            with(&mut kept.memory);
-        }
+        all.get_mut(key).map(|kept| with(&mut kept.memory))
     }
 
     /// What this process remembers of an object.

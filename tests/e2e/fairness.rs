@@ -17,8 +17,8 @@ const WORKERS: u16 = 8;
 /// Maximum number of the cloud calls that one reconcile of a new plan makes.
 const CALLS_PER_RECONCILE: usize = 12;
 /// The busy namespace's calls before the first one that follows an edit of another: each worker ends the reconcile that it has, and one
-/// more while the reconcile of the edit reads the cloud. As many again have given way.
-const MAX_CALLS: usize = 3 * WORKERS as usize * CALLS_PER_RECONCILE;
+/// more while the reconcile of the edit reads the cloud. Half as many more wait for new items.
+const MAX_CALLS: usize = (2 * WORKERS + WORKERS / 2) as usize * CALLS_PER_RECONCILE;
 
 /// Creates plans in a namespace, past kube-apiserver, which would take a minute.
 async fn store_busy(world: &World, label: &str) {

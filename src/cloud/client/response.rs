@@ -76,7 +76,12 @@ pub(super) fn parse(status: u16, headers: &HeaderMap, body: &Bytes, call: &Call)
     let accepted = answer.success().unwrap_or_else(|| message().is_empty() || code().as_deref().is_none_or(is_fine));
     if !accepted {
         let code = code().unwrap_or_else(|| NO_CODE.into());
-        return Err(parts.failed(parts.classify(answer.failed_status(), &code), code, message()));
+        let class = match answer.failed_status() {
+            // The service itself says so, with whatever code.
+            404 if !is_code(&code) => parts.classify(404, ""),
+            status => parts.classify(status, &code),
+        };
+        return Err(parts.failed(class, code, message()));
     }
     let data = match (call.style, answer.data) {
         (Style::Roa, Some(data)) => Data::new(json.slice_ref(data.get().as_bytes())),
@@ -280,7 +285,7 @@ mod tests {
             (r#"{"success":false,"code":{"code":"B"}}"#, refused(Class::Unavailable, "Unknown")),
             (r#"{"success":false,"code":""}"#, refused(Class::Unavailable, "Unknown")),
             (r#"{"success":false,"code":1.50}"#, refused(Class::Unavailable, "1.5")),
-            (r#"{"success":false,"code":404,"httpStatusCode":404}"#, refused(Class::Unavailable, "404")),
+            (r#"{"success":false,"code":404,"httpStatusCode":404}"#, refused(Class::NotFound, "404")),
             (
                 r#"{"success":false,"code":"403 Forbidden","httpStatusCode":403}"#,
                 refused(Class::Unavailable, "403 Forbidden"),

@@ -2,6 +2,9 @@
 
 use roxmltree::{Document, Node};
 
+/// Maximum length of such an error. A longer body is something else, whose parsing could take long.
+const MAX_LENGTH: usize = 64 << 10;
+
 /// What an error in XML says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct XmlError {
@@ -12,7 +15,7 @@ pub(super) struct XmlError {
 
 /// Reads `<Error>`, also within `<ErrorResponse>`. `None` for everything else, such as a page, or a document with a DTD.
 pub(super) fn error(body: &[u8]) -> Option<XmlError> {
-    let text = std::str::from_utf8(body).ok()?.trim();
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_LENGTH)?.trim();
     let document = Document::parse(text.strip_prefix('\u{feff}').unwrap_or(text)).ok()?;
     let root = document.root_element();
     let error = match root.tag_name().name() {

@@ -7,7 +7,6 @@ use crate::cloud::list::{List, incomplete};
 use crate::cloud::operation::ApiOperation;
 use crate::cloud::rocketmq::{PlanStatus, PlanView, RocketMq};
 use crate::controller::ownership::Owner;
-use crate::controller::runtime::concurrency::give_way;
 
 /// The result of the search for the plan, and its circumstances.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +73,6 @@ pub async fn find_plan(cloud: &RocketMq, binding: &Binding) -> Result<Search, Er
         return Ok(Search { plan, missing: None, twins: vec![], unseen_twins: vec![], complete: false });
     }
     let (sought, ids) = (binding.clone(), unread.clone());
-    give_way();
     let plans = cloud.find_plans(move |plan| sought.seeks(plan) || ids.contains(&plan.plan_id)).await?;
     let mut search = find_in_list(binding, found, &unread, &plans).map_err(|error| refusal.unwrap_or(error))?;
     if let Lookup::Absent { hinted: known, .. } = &mut search.plan {

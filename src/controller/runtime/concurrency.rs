@@ -57,9 +57,9 @@ pub(in crate::controller) async fn with_permit<R>(permit: Permit, reconcile: imp
     PERMIT.scope(permit, reconcile).await
 }
 
-/// Lets another reconcile begin in place of the one that runs, which waits for a list that it shares with others, or for the effect of
-/// its changes. At most as many as there are workers, of a lane and for one namespace, go on in this way at a time; further ones and polls
-/// keep their permit.
+/// Lets another reconcile begin in place of the one that runs, which has made its changes and waits for their effect. At most half as
+/// many as there are workers, of a lane and for one namespace, end in this way at a time: each may hold a large answer in memory. Further
+/// ones and polls keep their permit.
 pub(in crate::controller) fn give_way() {
     PERMIT.try_with(Permit::give_way).unwrap_or_default();
 }
@@ -286,7 +286,8 @@ impl Permit {
         let mut state = self.limits.lock();
         let workers = state.lanes.entry(self.need.lane.clone()).or_default();
         let tenant = workers.namespaces.entry(self.need.namespace.clone()).or_default();
-        let is_full = workers.ending >= self.limits.per_lane || tenant.ending >= self.limits.per_namespace;
+        let [in_lane, in_namespace] = [self.limits.per_lane, self.limits.per_namespace].map(|max| max.div_ceil(2));
+        let is_full = workers.ending >= in_lane || tenant.ending >= in_namespace;
         if is_full || self.gave_way.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -398,8 +399,8 @@ mod tests {
     fn namespace_that_gave_way_leaves_places_to_others() {
         let objects = Objects::of(4, 2);
         let begin = |namespace: &str, polls| objects.begin("a", namespace, polls).expect("a permit");
-        let gave_way = [begin("a", false), begin("a", false)];
-        gave_way.iter().for_each(Permit::give_way);
+        let gave_way = begin("a", false);
+        gave_way.give_way();
         let kept = [begin("a", false), begin("a", false)];
         kept.iter().for_each(Permit::give_way);
         assert!(objects.begin("a", "a", false).is_none(), "they keep their permits");
@@ -407,15 +408,12 @@ mod tests {
         other.give_way();
         assert!(objects.begin("a", "b", true).is_none(), "a poll keeps its permit");
         let edit = begin("b", false);
-        assert_eq!(objects.limits.lock().lanes.values().map(|it| (it.busy.all, it.ending)).next(), Some((4, 2)));
-        // The namespace with fewer reconciles in progress goes first.
+        assert_eq!(objects.limits.lock().lanes.values().map(|it| (it.busy.all, it.ending)).next(), Some((4, 1)));
         assert!(objects.begin("a", "b", false).is_none());
         drop((gave_way, kept));
-        assert_eq!(objects.begun(), Some(key("a", 5)), "the one that waits longest has the first place");
+        assert_eq!(objects.begun(), Some(key("a", 4)), "the namespace with fewer reconciles in progress goes first");
         drop((other, edit));
-        objects.limits.forget(&key("a", 5));
-        objects.limits.forget(&key("b", 7));
-        objects.limits.forget(&key("b", 9));
+        [key("a", 4), key("b", 6), key("b", 8)].iter().for_each(|it| objects.limits.forget(it));
         assert!(objects.limits.lock().lanes.is_empty(), "nothing is kept of them");
     }
 

@@ -32,6 +32,7 @@ use self::freshness::Freshness;
 use self::unreadable::Unreadable;
 use super::decode::Decoded;
 use super::evidence::observer::{self, Observer};
+use super::memory::Memory;
 use super::{Context, Error, Requeue, Shutdown, account, key};
 use crate::api::account::AlibabaCloudAccount;
 use crate::api::disk_replica_group::DiskReplicaGroup;
@@ -173,7 +174,8 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<Cache
             let observer = observer.clone();
             async move {
                 let key = (object.namespace().unwrap_or_default(), object.name_any());
-                let outcome = super::reconcile(object, ctx).await;
+                // The observer reads and expires also what a reconcile leaves that panics.
+                let outcome = guarded(super::reconcile(object, ctx)).await;
                 observer.reconciled(&key);
                 outcome
             }
@@ -284,7 +286,12 @@ fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership:
     let changed = watcher(api, config).default_backoff().map_ok(move |event| {
         let listed = matches!(event, watcher::Event::InitDone);
         proof.before(&event);
-        let applied = cache.apply(event);
+        let mut applied = cache.apply(event);
+        if let [change] = &applied.changes[..]
+            && is_noted(&ctx, change)
+        {
+            applied.reconcile.clear();
+        }
         for change in &applied.changes {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             reports.update(&change.name, before.and_then(Seen::report), after.and_then(Seen::report));
@@ -297,6 +304,18 @@ fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership:
         stream::iter(applied.reconcile.into_iter().map(|object| Ok(Arc::unwrap_or_clone(object))))
     });
     Watched { changed: changed.try_flatten().boxed(), store, filled, unreadable, freshness }
+}
+
+/// Whether an event shows what a reconcile of this process noted on its object: it knows that, and no further one is needed.
+fn is_noted<K: Object>(ctx: &Context, change: &Change<K>) -> bool {
+    let (before, after) =
+        (change.before.as_ref().and_then(Seen::readable), change.after.as_ref().and_then(Seen::readable));
+    before.zip(after).is_some_and(|(before, after)| {
+        let (namespace, name) = &change.name;
+        let [was, is] = [before, after].map(|it| it.version().unwrap_or_default());
+        let wrote = |memory: &mut Memory| memory.replaced.contains(was) && memory.replaced.has_written(is);
+        before.differs_in_notes(after) && ctx.recall(&key(K::KIND, namespace, name), wrote).unwrap_or_default()
+    })
 }
 
 /// Forgets an object that is gone or does not parse, since no reconcile follows, and of another one what only a later cache needs.
@@ -474,7 +493,8 @@ fn failed<K: Object>(object: Arc<Cached<K>>, error: &Error, ctx: Arc<Context>) -
         }
         Error::Gone => {
             ctx.forget(K::KIND, &namespace, &name);
-            Action::await_change()
+            // The watch may show it all the same. Where it does not, nothing happens then.
+            Action::requeue(ctx.settings.poll_interval)
         }
         Error::Kubernetes { .. } | Error::Slow { .. } | Error::OldDefinition { .. } | Error::Panicked => {
             tracing::error!(key, %error, "pass failed");
