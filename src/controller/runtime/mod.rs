@@ -175,7 +175,7 @@ fn managed<K: Resource>(ctx: &Arc<Context>, period: &Period) -> (Vec<Store<Cache
             async move {
                 let key = (object.namespace().unwrap_or_default(), object.name_any());
                 // The observer reads and expires also what a reconcile leaves that panics.
-                let outcome = guarded(super::reconcile(object, ctx)).await;
+                let outcome = guarded(Box::pin(super::reconcile(object, ctx))).await;
                 observer.reconciled(&key);
                 outcome
             }
@@ -462,7 +462,7 @@ where
         generation = object.meta().generation
     );
     let started = Instant::now();
-    let outcome = guarded(reconcile(object, ctx.clone())).instrument(span).await;
+    let outcome = guarded(Box::pin(reconcile(object, ctx.clone()))).instrument(span).await;
     let result = match &outcome {
         Ok(_) => "success",
         Err(Error::Panicked) => "panic",
