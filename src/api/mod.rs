@@ -42,7 +42,7 @@ pub const SYNC_CHECKPOINTS_ANNOTATION: &str = "disasterrecovery.dev/sync-checkpo
 /// The label that assigns a plan or a group to one of several operator processes, by its number.
 pub const SHARD_LABEL: &str = "disasterrecovery.dev/shard";
 
-/// Whether the operator reads or writes an annotation. Others with the prefix of the API group are somebody's notes.
+/// Whether the operator reads or writes an annotation. Others with the prefix of the API group are notes of other actors.
 pub fn is_own_annotation(name: &str) -> bool {
     let own = [
         PLAN_ID_ANNOTATION,

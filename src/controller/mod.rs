@@ -199,7 +199,7 @@ pub enum Error {
         kind: &'static str,
     },
     /// The reconcile panicked: a defect of this program.
-    #[error("the operator has a defect: a pass over the object panicked")]
+    #[error("the operator has a defect: a reconcile of the object panicked")]
     Panicked,
     /// The Kubernetes API did not answer in time.
     #[error("cannot {what}: the Kubernetes API did not answer in time")]
