@@ -10,20 +10,15 @@ use test_support::stage::groups::{Groups, quick, spec};
 use test_support::stage::plans::{World, one_way};
 use test_support::stage::{DEADLINE, Stage, Tested};
 
-const NOTES: usize = 40;
+use crate::accounts::reconciles;
 
-fn reconciles<K: Tested>(operator: &Operator) -> u64 {
-    let labels = format!("disaster_recovery_reconciliations_total{{kind=\"{}\"", K::KIND);
-    let text = operator.metrics.text();
-    let counts = text.lines().filter(|line| line.starts_with(&labels)).filter_map(|line| line.rsplit(' ').next());
-    counts.filter_map(|count| count.parse::<u64>().ok()).sum()
-}
+const NOTES: usize = 40;
 
 /// Notes of others, and then a request of a reconcile, which the operator sees after them. `reads` are the calls that a reconcile makes.
 async fn notes_wake_nobody<K: Tested>(world: &Stage<K>, operator: &Operator, name: &str, reads: &[&str]) {
     let count = || world.cloud.requests().iter().filter(|it| reads.contains(&&*it.action)).count();
     world.cloud.clear_requests();
-    let (before, writes) = (reconciles::<K>(operator), operator.requests.writes().len());
+    let (before, writes) = (reconciles(operator, K::KIND), operator.requests.writes().len());
     for number in 0..NOTES {
         let annotation = if number % 2 == 0 { "example.com/note" } else { "disasterrecovery.dev/note" };
         let labels = json!({ "example.com/number": number.to_string() });
@@ -32,9 +27,9 @@ async fn notes_wake_nobody<K: Tested>(world: &Stage<K>, operator: &Operator, nam
     }
     assert_eq!(world.cloud.requests().len(), 0, "calls after notes of others");
     world.annotate(name, RECONCILE_ANNOTATION, "now").await;
-    let handled = || reconciles::<K>(operator) > before;
+    let handled = || reconciles(operator, K::KIND) > before;
     eventually(DEADLINE, "the request is handled", async || handled().then_some(())).await;
-    assert_eq!(reconciles::<K>(operator), before + 1, "one reconcile: the one that was asked for");
+    assert_eq!(reconciles(operator, K::KIND), before + 1, "one reconcile: the one that was asked for");
     assert!(count() <= 2 * reads.len(), "{:?}", world.cloud.requests());
     assert_eq!(operator.requests.writes().len(), writes + 1, "the status says that the request is handled");
 }

@@ -287,7 +287,8 @@ fn watched<K: Object>(namespace: Option<String>, ctx: &Arc<Context>, leadership:
         let listed = matches!(event, watcher::Event::InitDone);
         proof.before(&event);
         let mut applied = cache.apply(event);
-        if let [change] = &applied.changes[..]
+        if !applied.reconcile.is_empty()
+            && let [change] = &applied.changes[..]
             && is_noted(&ctx, change)
         {
             applied.reconcile.clear();

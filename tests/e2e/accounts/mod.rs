@@ -94,7 +94,7 @@ fn unavailable() -> FaultKind {
 }
 
 /// Number of finished reconciliations of objects of a kind.
-fn reconciles(operator: &Operator, kind: &str) -> u64 {
+pub(crate) fn reconciles(operator: &Operator, kind: &str) -> u64 {
     let labels = format!("disaster_recovery_reconciliations_total{{kind=\"{kind}\"");
     let text = operator.metrics.text();
     let counts = text.lines().filter(|line| line.starts_with(&labels)).filter_map(|line| line.rsplit(' ').next());
